@@ -1,0 +1,149 @@
+# make help lists what can be done here. Everything that is built lands in target/.
+#
+# `make run` needs cargo and a C compiler, `make test` and `make lint` some tools more: scripts/setup.sh installs them
+# where it may and otherwise names the command.
+
+CC      ?= cc
+CARGO   ?= cargo
+INSTALL ?= install
+
+PREFIX       ?= /usr/local
+LIBDIR       ?= $(PREFIX)/lib
+INCLUDEDIR   ?= $(PREFIX)/include
+MANDIR       ?= $(PREFIX)/share/man
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+DESTDIR      ?=
+
+VERSION   := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+
+# What a program linked to the archive needs besides the C library and the compiler's own run time, which the compiler
+# adds by itself. `make test` compares this with what rustc says.
+LIBS_PRIVATE := -lutil -lrt -lpthread -lm -ldl
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+NAME    := libpool_metadata
+HEADER  := include/pool_metadata.h
+SO      := $(RELEASE)/$(NAME).so
+# Cargo's own archive is $(RELEASE)/$(NAME).a. It defines thousands of global symbols; this one only pm_*.
+A       := $(TARGET)/dist/$(NAME).a
+SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) $(shell find src -name '*.rs')
+MAN     := $(wildcard man/*.3 man/*.7)
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: all run test lint bench header man install uninstall clean distclean help \
+        setup-build setup-test setup-lint test-rust test-symbols test-c test-install test-man test-go lint-go
+
+all: setup-build $(SO) $(A)  ## build the shared library and the static archive (the default)
+
+$(SO): $(SOURCES)
+	$(CARGO) build --release --lib
+	ln -sf $(NAME).so $(RELEASE)/$(NAME).so.$(SOVERSION)
+	@touch $@
+
+$(A): $(SO) scripts/archive.sh scripts/symbols.txt
+	scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $@
+
+run: all  ## take a pool through a day's work with a C program, and print the table
+	@CC='$(CC)' scripts/run.sh $(RELEASE)
+
+bench:  ## compare with raw LMDB in the same run: a table of ratios
+	scripts/setup.sh build
+	scripts/bench.sh
+
+test: setup-test test-rust all test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
+	@echo 'make test: all passed'
+
+test-rust:
+	$(CARGO) test --workspace
+
+test-symbols: all
+	tests/install/symbols.sh $(SO) $(A) scripts/symbols.txt $(HEADER)
+
+test-c: all
+	$(MAKE) -C c-tests test
+	$(MAKE) -C c-tests valgrind
+	$(MAKE) -C c-tests sanitize
+
+test-install: all
+	MAKE='$(MAKE)' tests/install/install.sh
+
+test-man:
+	python3 scripts/man.py --check
+
+# The Go package takes the library from an installation of its own, as a user's build would.
+STAGE := $(abspath $(TARGET))/stage
+GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
+
+$(STAGE)/lib/pkgconfig/pool-metadata.pc: $(SO) $(A) pool-metadata.pc.in
+	$(MAKE) --no-print-directory install PREFIX=$(STAGE) DESTDIR=
+
+ifneq ($(wildcard go-binding/go.mod),)
+test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
+	cd go-binding && $(GO_ENV) go test ./...
+
+lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
+	$(GO_ENV) scripts/lint-go.sh
+else
+test-go lint-go: ;
+endif
+
+lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	scripts/lint-c.sh
+	$(MAKE) -C c-tests lint
+	mandoc -Tlint -Wwarning $(wildcard man/*.7) $(shell grep -L '^\.so ' man/*.3)
+	$(TARGET)/tools/bin/cargo-deny --workspace check licenses bans sources
+	@echo 'make lint: all passed'
+
+header:  ## write include/pool_metadata.h, scripts/symbols.txt and the manual pages anew, from the source
+	PM_UPDATE_HEADER=1 $(CARGO) test --test header
+	scripts/symbols.sh $(HEADER) >scripts/symbols.txt
+	$(MAKE) man
+
+man:  ## write the manual pages anew, from the header's comments
+	python3 scripts/man.py
+
+# In the .pc file what lies under the prefix is written in terms of it.
+in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+install: $(SO) $(A)  ## install into $(DESTDIR)$(PREFIX)
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
+	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
+	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'
+	$(INSTALL) -m 755 $(SO) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)'
+	ln -sf $(NAME).so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)'
+	ln -sf $(NAME).so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so'
+	$(INSTALL) -m 644 $(A) '$(DESTDIR)$(LIBDIR)/'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|' \
+	    -e 's|@LIBDIR@|$(call in_prefix,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call in_prefix,$(INCLUDEDIR))|' \
+	    pool-metadata.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
+	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
+	$(INSTALL) -m 644 $(filter %.3,$(MAN)) '$(DESTDIR)$(MANDIR)/man3/'
+	$(INSTALL) -m 644 $(filter %.7,$(MAN)) '$(DESTDIR)$(MANDIR)/man7/'
+
+uninstall:  ## remove what install put there (same DESTDIR, PREFIX and so on)
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/pool_metadata.h' '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc' \
+	    '$(DESTDIR)$(LIBDIR)/$(NAME).so' '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)' \
+	    '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/$(NAME).a'
+	cd '$(DESTDIR)$(MANDIR)/man3' 2>/dev/null && rm -f $(notdir $(filter %.3,$(MAN))) || true
+	cd '$(DESTDIR)$(MANDIR)/man7' 2>/dev/null && rm -f $(notdir $(filter %.7,$(MAN))) || true
+
+# The tools of scripts/setup.sh take minutes to build and do not depend on the source: they stay.
+clean:  ## remove what was built, except the tools that scripts/setup.sh built
+	[ ! -d $(TARGET) ] || find $(TARGET) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
+
+distclean:  ## remove target/ whole
+	rm -rf $(TARGET)
+
+setup-build setup-test setup-lint: setup-%:
+	@scripts/setup.sh $*
+
+help:  ## print this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+	    printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@echo '  variables: CC CARGO DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Builds examples/c/pool_day.c against the library in DIR and runs it on a store in a new temporary directory:
+# scripts/run.sh DIR. Needs nothing but a C compiler.
+set -eu
+release=$(cd "$1" && pwd)
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+"${CC:-cc}" -std=c99 -Wall -Wextra -O2 -Iinclude -o "$work/pool_day" examples/c/pool_day.c \
+    -L"$release" -lpool_metadata -Wl,-rpath,"$release"
+"$work/pool_day" "$work/metadata.db"

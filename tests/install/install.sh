@@ -1,0 +1,132 @@
+#!/bin/sh
+# `make install` into a temporary root, then what a user does with it: build with nothing but pkg-config, run, uninstall.
+set -eu
+cd "$(dirname "$0")/../.."
+here=$PWD
+make=${MAKE:-make}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+fail() {
+    printf 'install: %s\n' "$*" >&2
+    exit 1
+}
+
+# run_make TARGET VARIABLE...: quiet unless it fails.
+run_make() {
+    "$make" --no-print-directory "$@" >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        fail "make $* failed"
+    }
+}
+
+files_under() { (cd "$1" && find . \( -type f -o -type l \) | sed 's|^\./||' | LC_ALL=C sort); }
+
+# A packager's installation: everything under DESTDIR, and nothing inside the files knows of DESTDIR.
+test_destdir() {
+    dest=$work/dest
+    set -- DESTDIR="$dest" PREFIX=/usr LIBDIR=/usr/lib/multi/arch MANDIR=/usr/man
+    run_make install "$@"
+    {
+        printf 'usr/%s\n' include/pool_metadata.h lib/multi/arch/libpool_metadata.a \
+            lib/multi/arch/libpool_metadata.so lib/multi/arch/libpool_metadata.so.0 \
+            "lib/multi/arch/libpool_metadata.so.$version" lib/multi/arch/pkgconfig/pool-metadata.pc \
+            man/man7/pool_metadata.7
+        # A page for every function, and for the types.
+        sed 's|.*|usr/man/man3/&.3|' scripts/symbols.txt
+    } | LC_ALL=C sort >"$work/expected"
+    files_under "$dest" | grep -v 'man3/pm_\(error\|device\|options\|stats\|record\|name\|names\)\.3$' >"$work/installed"
+    diff -u "$work/expected" "$work/installed" >&2 || fail 'other files than expected were installed'
+    if grep -rIl -F "$dest" "$dest" >&2; then fail 'these files name DESTDIR'; fi
+    [ "$(readlink "$dest/usr/lib/multi/arch/libpool_metadata.so.0")" = "libpool_metadata.so.$version" ] ||
+        fail 'libpool_metadata.so.0 does not point at the library by a relative name'
+    export PKG_CONFIG_PATH="$dest/usr/lib/multi/arch/pkgconfig"
+    [ "$(PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 pkg-config --cflags --libs pool-metadata)" = \
+        '-I/usr/include -L/usr/lib/multi/arch -lpool_metadata ' ] ||
+        [ "$(PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 pkg-config --cflags --libs pool-metadata)" = \
+            '-I/usr/include -L/usr/lib/multi/arch -lpool_metadata' ] || fail 'pkg-config gives other directories'
+    run_make uninstall "$@"
+    [ -z "$(files_under "$dest")" ] || fail "uninstall left: $(files_under "$dest")"
+}
+
+# expect_hello COMMAND...: the example's first run creates the store, its second opens it again.
+expect_hello() {
+    rm -f "$work"/hello.db*
+    for run in 1 2; do
+        out=$("$@" "$work/hello.db") || fail "run $run of $* failed"
+        [ "$out" = 'hello is device 1, Created' ] || fail "run $run of $* printed: $out"
+    done
+}
+
+# build OUTPUT WORD...: the example, from a directory that has nothing else of this project.
+build() {
+    output=$1
+    shift
+    (cd "$work/user" && "$@" -o "$output" 2>"$work/log") || {
+        cat "$work/log" >&2
+        fail "did not build: $*"
+    }
+}
+
+test_programs() {
+    prefix=$work/inst
+    run_make install PREFIX="$prefix"
+    export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+    [ "$(pkg-config --modversion pool-metadata)" = "$version" ] || fail 'pkg-config names another version'
+    mkdir "$work/user"
+    cp examples/c-install/hello_pool.c "$here/tests/install/own_lmdb.c" "$work/user"
+    cp examples/c-install/hello_pool.c "$work/user/hello_pool.cc"
+    flags=$(pkg-config --cflags --libs pool-metadata)
+    static_flags=$(pkg-config --static --cflags --libs pool-metadata)
+    cc=${CC:-cc}
+
+    # shellcheck disable=SC2086  # the flags are words
+    {
+        build dynamic "$cc" hello_pool.c $flags
+        build dynamic_cxx g++ -std=c++17 hello_pool.cc $flags
+        build static "$cc" -static hello_pool.c $static_flags
+        # One library from its archive, the rest shared: how a program is shipped to hosts without this library.
+        build mixed "$cc" hello_pool.c $(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
+        build own "$cc" -static own_lmdb.c $static_flags
+        build own_mixed "$cc" own_lmdb.c $(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
+    }
+    for program in dynamic dynamic_cxx; do
+        readelf -d "$work/user/$program" | grep -q 'NEEDED.*\[libpool_metadata\.so\.0\]' ||
+            fail "$program does not record libpool_metadata.so.0"
+        expect_hello env LD_LIBRARY_PATH="$prefix/lib" "$work/user/$program"
+    done
+    # The static ones must run with the installation out of reach.
+    mv "$prefix" "$prefix.gone"
+    expect_hello "$work/user/static"
+    expect_hello "$work/user/mixed"
+    "$work/user/own" "$work/own.db" || fail 'a static program with LMDB symbols of its own'
+    rm -f "$work"/own.db*
+    "$work/user/own_mixed" "$work/own.db" || fail 'a program with LMDB symbols of its own'
+    mv "$prefix.gone" "$prefix"
+
+    # The .pc file follows a prefix given at use, as cross builds do.
+    pkg-config --define-variable=prefix=/elsewhere --cflags --libs pool-metadata | grep -q -- '-L/elsewhere/lib ' ||
+        fail 'the directories in pool-metadata.pc do not follow its prefix'
+    run_make uninstall PREFIX="$prefix"
+    [ -z "$(files_under "$prefix")" ] || fail "uninstall left: $(files_under "$prefix")"
+}
+
+# The libraries that rustc asks for are those of LIBS_PRIVATE, or are added by every C compiler by itself.
+test_private_libs() {
+    wanted=$(: | rustc --crate-type staticlib --print native-static-libs -o "$work/empty.a" - 2>&1 |
+        sed -n 's/.*native-static-libs: //p')
+    [ -n "$wanted" ] || fail 'rustc did not say which libraries an archive needs'
+    given=$(sed -n 's/^LIBS_PRIVATE := //p' Makefile)
+    for lib in $wanted; do
+        case " $given -lgcc_s -lc " in
+            *" $lib "*) ;;
+            *) fail "rustc wants $lib, which LIBS_PRIVATE in the Makefile lacks" ;;
+        esac
+    done
+}
+
+test_destdir
+test_programs
+test_private_libs
+echo 'install: installed, built with pkg-config, ran and uninstalled'
