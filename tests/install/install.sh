@@ -96,6 +96,8 @@ test_programs() {
             fail "$program does not record libpool_metadata.so.0"
         expect_hello env LD_LIBRARY_PATH="$prefix/lib" "$work/user/$program"
     done
+    tests/install/readme.sh "$prefix"
+
     # The static ones must run with the installation out of reach.
     mv "$prefix" "$prefix.gone"
     expect_hello "$work/user/static"
