@@ -1,0 +1,287 @@
+//! What a pool's store knows of one thin device, and what a device may be called.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// Longest device name in bytes. LMDB's default key limit (`MDB_MAXKEYSIZE`, 511) sets it.
+pub const MAX_NAME_LEN: usize = 511;
+
+/// Longest error text of a device in bytes (1 MiB). A longer one is refused, never cut.
+pub const MAX_ERROR_LEN: usize = 1 << 20;
+
+/// Largest device id that can be given out. Device-mapper's thin targets take 24-bit ids; containerd
+/// refuses the last of them (`maxDeviceID`), and so does this store.
+pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
+
+/// Where a thin device stands in its life, with containerd's names and numbers.
+///
+/// A step that ends in *-ing* is written before the device-mapper call, the finished one after it, so that
+/// a crash in between can be told from either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DeviceState {
+    /// Not known; the state of a device that has not been created yet.
+    #[default]
+    Unknown = 0,
+    /// The device is being created in the pool.
+    Creating = 1,
+    /// The device exists in the pool and is not active.
+    Created = 2,
+    /// The device is being activated.
+    Activating = 3,
+    /// The device is active: it has a block device under `/dev/mapper`.
+    Activated = 4,
+    /// The device is being suspended.
+    Suspending = 5,
+    /// The device is suspended: its I/O waits.
+    Suspended = 6,
+    /// The device is being resumed.
+    Resuming = 7,
+    /// The device is active again after a suspension.
+    Resumed = 8,
+    /// The device is being deactivated.
+    Deactivating = 9,
+    /// The device is not active any more and still exists in the pool.
+    Deactivated = 10,
+    /// The device is being removed from the pool.
+    Removing = 11,
+    /// The device is gone from the pool.
+    Removed = 12,
+    /// Something failed half way; the device and its id are not to be trusted.
+    Faulty = 13,
+}
+
+impl DeviceState {
+    /// Every state, in the order of its number.
+    pub const ALL: [DeviceState; 14] = [
+        DeviceState::Unknown,
+        DeviceState::Creating,
+        DeviceState::Created,
+        DeviceState::Activating,
+        DeviceState::Activated,
+        DeviceState::Suspending,
+        DeviceState::Suspended,
+        DeviceState::Resuming,
+        DeviceState::Resumed,
+        DeviceState::Deactivating,
+        DeviceState::Deactivated,
+        DeviceState::Removing,
+        DeviceState::Removed,
+        DeviceState::Faulty,
+    ];
+
+    /// The state with this number, if there is one.
+    pub fn from_number(number: i64) -> Option<DeviceState> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|n| DeviceState::ALL.get(n).copied())
+    }
+
+    /// The state's name as containerd prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceState::Unknown => "Unknown",
+            DeviceState::Creating => "Creating",
+            DeviceState::Created => "Created",
+            DeviceState::Activating => "Activating",
+            DeviceState::Activated => "Activated",
+            DeviceState::Suspending => "Suspending",
+            DeviceState::Suspended => "Suspended",
+            DeviceState::Resuming => "Resuming",
+            DeviceState::Resumed => "Resumed",
+            DeviceState::Deactivating => "Deactivating",
+            DeviceState::Deactivated => "Deactivated",
+            DeviceState::Removing => "Removing",
+            DeviceState::Removed => "Removed",
+            DeviceState::Faulty => "Faulty",
+        }
+    }
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thin device's record, owned.
+///
+/// Names and texts are bytes: containerd's are UTF-8, the store does not ask for it.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct DeviceInfo {
+    /// Name of the device, unique in the pool: 1 to [`MAX_NAME_LEN`] bytes without NUL.
+    pub name: Vec<u8>,
+    /// Device id in the pool, 1 to [`MAX_DEVICE_ID`]. The store assigns it when the device is added.
+    pub device_id: u32,
+    /// Virtual size of the device in bytes.
+    pub size: u64,
+    /// Name of the device that this one is a snapshot of; empty for none. At most [`MAX_NAME_LEN`]
+    /// bytes without NUL. Whether such a device exists is not checked: its parent may be gone.
+    pub parent_name: Vec<u8>,
+    /// Where the device stands.
+    pub state: DeviceState,
+    /// What went wrong last; empty for nothing. At most [`MAX_ERROR_LEN`] bytes.
+    pub error: Vec<u8>,
+    /// Number of the commit that last wrote this record. The store sets it; what a caller puts here is ignored.
+    pub generation: u64,
+}
+
+impl DeviceInfo {
+    /// A device with this name and all else empty.
+    pub fn new(name: impl Into<Vec<u8>>) -> DeviceInfo {
+        DeviceInfo {
+            name: name.into(),
+            ..DeviceInfo::default()
+        }
+    }
+
+    /// The same record, borrowed.
+    pub fn as_ref(&self) -> DeviceRef<'_> {
+        DeviceRef {
+            name: &self.name,
+            device_id: self.device_id,
+            size: self.size,
+            parent_name: &self.parent_name,
+            state: self.state,
+            error: &self.error,
+            generation: self.generation,
+        }
+    }
+}
+
+impl fmt::Debug for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// One thin device's record, borrowed from the store's memory map for as long as a read lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DeviceRef<'a> {
+    /// See [`DeviceInfo::name`].
+    pub name: &'a [u8],
+    /// See [`DeviceInfo::device_id`].
+    pub device_id: u32,
+    /// See [`DeviceInfo::size`].
+    pub size: u64,
+    /// See [`DeviceInfo::parent_name`].
+    pub parent_name: &'a [u8],
+    /// See [`DeviceInfo::state`].
+    pub state: DeviceState,
+    /// See [`DeviceInfo::error`].
+    pub error: &'a [u8],
+    /// See [`DeviceInfo::generation`].
+    pub generation: u64,
+}
+
+impl DeviceRef<'_> {
+    /// Copies the record.
+    pub fn to_owned(&self) -> DeviceInfo {
+        DeviceInfo {
+            name: self.name.to_vec(),
+            device_id: self.device_id,
+            size: self.size,
+            parent_name: self.parent_name.to_vec(),
+            state: self.state,
+            error: self.error.to_vec(),
+            generation: self.generation,
+        }
+    }
+
+    /// Whether the store can hold this record: lengths and bytes, not whether it is there already.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_name(self.name)?;
+        check_parent_name(self.parent_name)?;
+        check_error_text(self.name, self.error)
+    }
+}
+
+impl fmt::Debug for DeviceRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceInfo")
+            .field("name", &format_args!("\"{}\"", self.name.escape_ascii()))
+            .field("device_id", &self.device_id)
+            .field("size", &self.size)
+            .field(
+                "parent_name",
+                &format_args!("\"{}\"", self.parent_name.escape_ascii()),
+            )
+            .field("state", &self.state)
+            .field("error", &format_args!("\"{}\"", self.error.escape_ascii()))
+            .field("generation", &self.generation)
+            .finish()
+    }
+}
+
+/// Refuses a name that no device can have.
+pub(crate) fn check_name(name: &[u8]) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid_name("device name", name, "it is empty"));
+    }
+    check_name_bytes("device name", name)
+}
+
+fn check_parent_name(parent: &[u8]) -> Result<()> {
+    check_name_bytes("parent name", parent)
+}
+
+fn check_name_bytes(what: &'static str, name: &[u8]) -> Result<()> {
+    if name.len() > MAX_NAME_LEN {
+        return Err(Error::invalid_name(
+            what,
+            name,
+            "it is longer than 511 bytes",
+        ));
+    }
+    if name.contains(&0) {
+        return Err(Error::invalid_name(what, name, "it holds a NUL byte"));
+    }
+    Ok(())
+}
+
+/// Refuses an error text that is longer than the store keeps. `name` is the device it is for.
+pub(crate) fn check_error_text(name: &[u8], text: &[u8]) -> Result<()> {
+    if text.len() > MAX_ERROR_LEN {
+        return Err(Error::TooLong {
+            name: name.into(),
+            len: text.len(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_count_up_from_zero_and_end_there() {
+        for (number, state) in DeviceState::ALL.iter().enumerate() {
+            assert_eq!(*state as usize, number);
+            assert_eq!(DeviceState::from_number(number as i64), Some(*state));
+        }
+        for number in [-1, 14, i64::MAX, i64::MIN] {
+            assert_eq!(DeviceState::from_number(number), None);
+        }
+    }
+
+    #[test]
+    fn names_at_the_limit_pass_and_past_it_do_not() {
+        assert!(check_name(&[b'n'; MAX_NAME_LEN]).is_ok());
+        assert!(check_name(b"\xff\xfe").is_ok());
+        for bad in [&[b'n'; MAX_NAME_LEN + 1][..], b"", b"a\0b"] {
+            assert!(matches!(check_name(bad), Err(Error::InvalidName { .. })));
+        }
+        assert!(check_parent_name(b"").is_ok());
+    }
+
+    #[test]
+    fn error_text_of_one_mib_passes_and_one_byte_more_does_not() {
+        let text = vec![b'e'; MAX_ERROR_LEN + 1];
+        assert!(check_error_text(b"d", &text[1..]).is_ok());
+        assert!(matches!(
+            check_error_text(b"d", &text),
+            Err(Error::TooLong { .. })
+        ));
+    }
+}

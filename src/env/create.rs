@@ -1,0 +1,135 @@
+//! Creating a store so that a crash at any moment leaves none or a whole one.
+//!
+//! It is made under another name, `<path>.new`, and renamed once it is on disk. A creator that died leaves
+//! that file behind; the next one takes it over.
+
+use super::error::from_lmdb;
+use super::filelock::FileLock;
+use super::headroom::write_zeros;
+use super::open::{refuse_irregular, with_suffix, DEVICES, IDS};
+use super::{Deadline, MIN_MAP_SIZE};
+use crate::error::{Error, Result};
+use crate::header::{self, Header};
+use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Length of a new file in bytes: its pages, and room for the first commits.
+const FIRST_LEN: u64 = 256 << 10;
+
+/// Creates the store at `path` unless something is there already.
+pub(super) fn ensure(path: &Path, deadline: &Deadline) -> Result<()> {
+    let draft = with_suffix(path, ".new");
+    deadline.poll("another process that creates the store", || {
+        if exists(path)? {
+            return Ok(Some(()));
+        }
+        try_create(path, &draft, deadline)
+    })
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists()
+        .map_err(|e| Error::io("looking for the store", path, e))
+}
+
+/// One try; `None` if the draft was another creator's, which has finished meanwhile.
+fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<()>> {
+    let fail = |e| Error::io("creating the store", path, e);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(draft)
+        .map_err(fail)?;
+    let opened = file.metadata().map_err(fail)?;
+    refuse_irregular(draft, &opened)?;
+    let lock = FileLock::new(file.try_clone().map_err(fail)?);
+    let _drafting = lock.lock_writer(draft, deadline)?;
+    // Whoever held the lock before may have renamed this very file.
+    let current = match std::fs::metadata(draft) {
+        Ok(current) => current,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(fail(e)),
+    };
+    if (current.dev(), current.ino()) != (opened.dev(), opened.ino()) || exists(path)? {
+        return Ok(None);
+    }
+    let made = write_draft(draft, &file).and_then(|()| put_in_place(draft, path).map_err(fail));
+    if made.is_err() {
+        let _ = std::fs::remove_file(draft);
+    }
+    made?;
+    sync_directory(path).map_err(fail)?;
+    Ok(Some(()))
+}
+
+/// Fills the draft with an empty store and flushes it.
+fn write_draft(draft: &Path, file: &File) -> Result<()> {
+    let fail = |e| Error::io("creating the store", draft, e);
+    file.set_len(0).map_err(fail)?;
+    fill(draft).map_err(|e| from_lmdb("creating the store", draft, e))?;
+    let len = file.metadata().map_err(fail)?.len();
+    write_zeros(file, len, FIRST_LEN).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
+fn fill(draft: &Path) -> lmdb::Result<()> {
+    let header = Header::default()
+        .encode()
+        .map_err(|_| lmdb::Error::Invalid)?;
+    let lmdb = Environment::new()
+        .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
+        .set_max_dbs(2)
+        .set_map_size(MIN_MAP_SIZE as usize)
+        .open_with_permissions(draft, 0o600)?;
+    let main = lmdb.open_db(None)?;
+    for name in [DEVICES, IDS] {
+        lmdb.create_db(Some(name), DatabaseFlags::empty())?;
+    }
+    let mut txn = lmdb.begin_rw_txn()?;
+    txn.put(main, &header::KEY, &header, WriteFlags::empty())?;
+    txn.commit()
+}
+
+/// Renames the draft unless something came to be at `path` meanwhile.
+fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
+    let from = CString::new(draft.as_os_str().as_bytes())?;
+    let to = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: both strings end in NUL and outlive the call.
+    let renamed = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    if renamed == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // A file system without that flag: a link refuses an existing name as well.
+        Some(libc::EINVAL | libc::ENOSYS) => {
+            std::fs::hard_link(draft, path)?;
+            std::fs::remove_file(draft)
+        }
+        _ => Err(error),
+    }
+}
+
+/// Makes the new name durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory)?.sync_all()
+}

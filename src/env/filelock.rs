@@ -1,0 +1,178 @@
+//! Locks between processes, on the data file itself, by open file description (`F_OFD_SETLK`, Linux 3.15).
+//!
+//! LMDB's own writer lock can only be waited for without end, so writers take this one first, with a limit.
+//! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through different
+//! `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite pages that the other
+//! still reads. Each process therefore holds a shared lock on a byte that stands for its `-lock` file, and
+//! refuses the store when anybody holds another such byte.
+//!
+//! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
+#![allow(unsafe_code)]
+
+use super::wait::Deadline;
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Held while writing.
+const WRITER: i64 = 1 << 62;
+/// Held by the one that waits for [`WRITER`] next, so that a busy process cannot keep it for itself.
+const TURN: i64 = WRITER + 1;
+/// The bytes that stand for `-lock` files, by inode number.
+const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
+
+/// A descriptor of the data file that carries this process's locks on it.
+pub(super) struct FileLock {
+    file: File,
+}
+
+/// The writer lock, held until dropped.
+pub(super) struct WriterLock<'a>(&'a FileLock);
+
+impl FileLock {
+    pub fn new(file: File) -> FileLock {
+        FileLock { file }
+    }
+
+    /// Says which `-lock` file this process uses; false if another process uses another one.
+    pub fn claim_identity(&self, lock_file_inode: u64) -> io::Result<bool> {
+        let span = (IDENTITY.end - IDENTITY.start) as u64;
+        let own = IDENTITY.start + (lock_file_inode % span) as i64;
+        self.set(libc::F_RDLCK, own, 1)?;
+        Ok(!self.held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
+            && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+    }
+
+    /// Takes the writer lock, waiting until `deadline` for a writer of another process.
+    pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
+        let mut my_turn = false;
+        let got = deadline.poll("a writer of another process", || {
+            let attempt = self.try_writer(&mut my_turn);
+            attempt.map_err(|e| Error::io("locking the store for writing", path, e))
+        });
+        if my_turn {
+            // Closing the descriptor gives it up as well; there is nothing to do about a failure.
+            let _ = self.set(libc::F_UNLCK, TURN, 1);
+        }
+        got
+    }
+
+    fn try_writer(&self, my_turn: &mut bool) -> io::Result<Option<WriterLock<'_>>> {
+        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && self.try_lock(WRITER)? {
+            return Ok(Some(WriterLock(self)));
+        }
+        if !*my_turn {
+            *my_turn = self.try_lock(TURN)?;
+        }
+        Ok(None)
+    }
+
+    fn try_lock(&self, byte: i64) -> io::Result<bool> {
+        match self.set(libc::F_WRLCK, byte, 1) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<()> {
+        self.fcntl(libc::F_OFD_SETLK, kind, start, len).map(drop)
+    }
+
+    /// Whether another open file description holds any lock in the range.
+    fn held_elsewhere(&self, start: i64, len: i64) -> io::Result<bool> {
+        if len == 0 {
+            return Ok(false); // to fcntl, a length of zero is "to the end of the file"
+        }
+        let found = self.fcntl(libc::F_OFD_GETLK, libc::F_WRLCK, start, len)?;
+        Ok(libc::c_int::from(found.l_type) != libc::F_UNLCK)
+    }
+
+    fn fcntl(
+        &self,
+        command: libc::c_int,
+        kind: libc::c_int,
+        start: i64,
+        len: i64,
+    ) -> io::Result<libc::flock> {
+        // SAFETY: all zeros is a valid `flock`; the kernel asks for a zero pid with these commands.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = kind as libc::c_short;
+        lock.l_whence = libc::SEEK_SET as libc::c_short;
+        lock.l_start = start;
+        lock.l_len = len;
+        loop {
+            // SAFETY: the descriptor is open for as long as `self` lives; `lock` outlives the call.
+            if unsafe { libc::fcntl(self.file.as_raw_fd(), command, &mut lock) } == 0 {
+                return Ok(lock);
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl Drop for WriterLock<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.set(libc::F_UNLCK, WRITER, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn open(path: &Path) -> FileLock {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        FileLock::new(file)
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_the_wait_has_an_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        let soon = || Deadline::after(Duration::from_millis(20));
+        let held = a.lock_writer(file.path(), &soon()).unwrap();
+        assert!(matches!(
+            b.lock_writer(file.path(), &soon()),
+            Err(Error::Timeout { .. })
+        ));
+        drop(held);
+        drop(b.lock_writer(file.path(), &soon()).unwrap());
+        drop(a.lock_writer(file.path(), &soon()).unwrap());
+    }
+
+    #[test]
+    fn who_waits_comes_before_who_just_wrote() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        assert!(b.try_lock(TURN).unwrap());
+        let mut my_turn = false;
+        assert!(
+            a.try_writer(&mut my_turn).unwrap().is_none(),
+            "b waits already"
+        );
+        assert!(!my_turn);
+        let mut bs_turn = true;
+        assert!(b.try_writer(&mut bs_turn).unwrap().is_some());
+    }
+
+    #[test]
+    fn two_identities_do_not_go_together() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+        for inode in [0, 7, u64::MAX] {
+            assert!(a.claim_identity(inode).unwrap());
+            assert!(b.claim_identity(inode).unwrap());
+            assert!(!c.claim_identity(inode.wrapping_add(5)).unwrap());
+            for lock in [&a, &b, &c] {
+                lock.set(libc::F_UNLCK, 0, 0).unwrap();
+            }
+        }
+    }
+}

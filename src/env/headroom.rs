@@ -1,0 +1,78 @@
+//! Room ahead of the last page, written with zeros before it is needed.
+//!
+//! LMDB makes the file longer page by page. With room ahead, a commit overwrites blocks that the file system
+//! has given out already, so its flush need not write the file's size and extents as well; a full disk shows
+//! before the commit has written anything; and the file always covers its last page, so that a file cut short
+//! can be told from a whole one.
+
+use super::Env;
+use crate::error::{Error, Result};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+
+/// Pages that a commit may need beyond those of its rows: the unnamed database and the free list.
+const SPARE_PAGES: u64 = 24;
+/// Least and most that the file is made longer by.
+const MIN_STEP: u64 = 256 << 10;
+const MAX_STEP: u64 = 8 << 20;
+
+impl Env {
+    /// Makes sure that a commit finds room for `rows` bytes and a few pages. The caller holds LMDB's writer lock.
+    pub(super) fn make_headroom(&self, rows: u64) -> Result<()> {
+        let spare = rows + SPARE_PAGES * self.page_size;
+        self.extend_to(self.used()?.saturating_add(spare))
+    }
+
+    /// Makes sure that the file reaches to the end of its last page, whatever the commit needed.
+    pub(super) fn cover_last_page(&self) -> Result<()> {
+        self.extend_to(self.used()?)
+    }
+
+    /// Bytes up to the end of the last page that the newest commit uses.
+    fn used(&self) -> Result<u64> {
+        let info = self
+            .lmdb
+            .info()
+            .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+        Ok((info.last_pgno() as u64 + 1) * self.page_size)
+    }
+
+    fn extend_to(&self, wanted: u64) -> Result<()> {
+        if wanted <= self.known_len.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let fail = |e| Error::io("making room in the file", &self.path, e);
+        let len = self.file.metadata().map_err(fail)?.len();
+        let mut end = len;
+        if wanted > len {
+            let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP);
+            // A disk with no room for what may come later can still have room for what is needed now.
+            end = self
+                .add_zeros(len, wanted.saturating_add(ahead))
+                .or_else(|_| self.add_zeros(len, wanted))
+                .map_err(fail)?;
+        }
+        self.known_len.store(end, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the file `end` bytes long, or leaves it at `len`.
+    fn add_zeros(&self, len: u64, end: u64) -> std::io::Result<u64> {
+        write_zeros(&self.file, len, end).inspect_err(|_| {
+            let _ = self.file.set_len(len);
+        })?;
+        Ok(end)
+    }
+}
+
+/// Writes zeros from `start` to `end`.
+pub(super) fn write_zeros(file: &std::fs::File, start: u64, end: u64) -> std::io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = start;
+    while at < end {
+        let step = (end - at).min(ZEROS.len() as u64) as usize;
+        file.write_all_at(&ZEROS[..step], at)?;
+        at += step as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The only code that knows LMDB: one environment, its transactions, its map, and the locks around them.
+//!
+//! Above this module there are tables, keys, values and snapshots; below it are raw pointers. A pointer into
+//! the memory map never leaves a closure or a borrow that ends before the map can move.
+#![allow(unsafe_code)]
+
+mod create;
+mod error;
+mod filelock;
+mod growth;
+mod headroom;
+mod open;
+mod process;
+mod reader;
+mod registry;
+mod slots;
+mod snapshot;
+mod wait;
+mod write;
+
+pub(crate) use open::{Config, DEVICES, IDS};
+pub(crate) use slots::Slot;
+pub(crate) use snapshot::{Move, Snapshot};
+pub(crate) use wait::Deadline;
+pub(crate) use write::{Step, WriteTxn};
+
+use crate::digest::Table;
+use crate::error::{Error, Result};
+use lmdb::{Database, Environment};
+use std::cell::UnsafeCell;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Size of a page whose size is not known yet: what LMDB takes from the system on this architecture.
+pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
+
+/// One open LMDB environment.
+pub(crate) struct Env {
+    lmdb: ManuallyDrop<Environment>,
+    tables: Tables,
+    path: PathBuf,
+    config: Config,
+    /// Reader `i` belongs to whoever holds slot `i`.
+    readers: Box<[UnsafeCell<reader::Reader>]>,
+    writer: write::WriterGate,
+    snapshots: snapshot::Count,
+    process_lock: filelock::FileLock,
+    /// The data file again, for what LMDB does not do itself.
+    file: File,
+    /// Bytes that the file is known to have at least.
+    known_len: AtomicU64,
+    page_size: u64,
+    /// The process that opened it.
+    stamp: u64,
+    closed: AtomicBool,
+    /// A flush failed, or LMDB gave up: no more writes.
+    writes_stopped: AtomicBool,
+    _registered: registry::Registered,
+}
+
+/// The databases inside the file.
+#[derive(Clone, Copy)]
+struct Tables {
+    main: Database,
+    devices: Database,
+    ids: Database,
+}
+
+impl Tables {
+    fn get(&self, table: Table) -> Database {
+        match table {
+            Table::Devices => self.devices,
+            Table::Ids => self.ids,
+        }
+    }
+}
+
+// SAFETY: LMDB's environment handle may be used from any thread (lmdb.h, "Caveats"); transactions are kept
+// apart by `slots`, `writer` and `Snapshot`, which says for each which thread may use it.
+unsafe impl Send for Env {}
+// SAFETY: as above; `readers[i]` is only touched by the holder of slot `i`, or by the holder of all slots.
+unsafe impl Sync for Env {}
+
+impl Env {
+    /// The store's path, with symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long operations may wait.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.config.lock_wait)
+    }
+
+    /// Refuses a store that is closed, or that a forked child has inherited.
+    #[inline]
+    pub fn check_usable(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        if process::stamp() != self.stamp {
+            return Err(Error::Forked);
+        }
+        Ok(())
+    }
+
+    /// Refuses writes to a store that cannot take them.
+    pub fn check_writable(&self) -> Result<()> {
+        self.check_usable()?;
+        if self.config.read_only {
+            return Err(Error::ReadOnly {
+                path: self.path.as_path().into(),
+            });
+        }
+        if self.writes_stopped.load(Ordering::Relaxed) {
+            return Err(self.stopped());
+        }
+        Ok(())
+    }
+
+    fn stopped(&self) -> Error {
+        Error::WritesStopped {
+            path: self.path.as_path().into(),
+        }
+    }
+
+    /// Closes the environment once nothing uses it, waiting for that within the lock wait.
+    pub fn close(&self) -> Result<()> {
+        self.check_usable()?;
+        let deadline = self.deadline();
+        let busy = |what| move |_| Error::Busy { what };
+        let _writer = self
+            .writer
+            .acquire(&deadline)
+            .map_err(busy("another thread is writing to it"))?;
+        let slots = slots::AllSlots::acquire(&deadline)
+            .map_err(busy("another thread is reading from it"))?;
+        let _quiet = self
+            .snapshots
+            .block(&deadline)
+            .map_err(busy("a walk over it is open; end the walk first"))?;
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        // SAFETY: all slots are held, no snapshot is open, no write runs, and `closed` keeps it that way;
+        // `closed` was false, so nobody has shut the environment down before.
+        unsafe { self.shut_down() };
+        drop(slots);
+        Ok(())
+    }
+
+    /// Gives back all that LMDB holds.
+    ///
+    /// # Safety
+    /// Called once, when no transaction is in use and none can begin.
+    unsafe fn shut_down(&self) {
+        for reader in &self.readers {
+            // SAFETY: nobody else uses a reader now, says the caller.
+            unsafe { (*reader.get()).free() };
+        }
+        // SAFETY: `lmdb` is not used again: `closed` is set, or the environment is being dropped.
+        unsafe { drop(std::ptr::read(&*self.lmdb)) };
+    }
+
+    /// Facts about the environment for statistics.
+    pub fn info(&self) -> Result<Info> {
+        let slot = Slot::acquire(&self.deadline())?;
+        self.check_usable()?;
+        let info = self
+            .lmdb
+            .info()
+            .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+        drop(slot);
+        let file_size = self
+            .file
+            .metadata()
+            .map_err(|e| Error::io("reading the file's size", &self.path, e))?
+            .len();
+        Ok(Info {
+            map_size: info.map_size() as u64,
+            used: (info.last_pgno() as u64 + 1) * self.page_size,
+            file_size,
+            page_size: self.page_size as u32,
+            max_readers: info.max_readers(),
+            readers_in_use: info.num_readers(),
+        })
+    }
+
+    /// Flushes everything to disk, the last commit's meta page included.
+    pub fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        let _writer = self.writer.acquire(&self.deadline())?;
+        self.check_writable()?;
+        self.lmdb.sync(true).map_err(|e| {
+            self.writes_stopped.store(true, Ordering::Relaxed);
+            self.lmdb_error("flushing the store", e)
+        })
+    }
+
+    fn lmdb_error(&self, doing: &'static str, error: lmdb::Error) -> Error {
+        error::from_lmdb(doing, &self.path, error)
+    }
+
+    fn raw(&self) -> *mut lmdb_sys::MDB_env {
+        self.lmdb.env()
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        // In a forked child LMDB's handle is the parent's affair: closing its descriptors here could drop
+        // locks of a store that the child has opened itself.
+        if !*self.closed.get_mut() && process::stamp() == self.stamp {
+            // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed before.
+            unsafe { self.shut_down() };
+        }
+    }
+}
+
+/// See [`crate::Stats`] for the meaning of each.
+pub(crate) struct Info {
+    pub map_size: u64,
+    pub used: u64,
+    pub file_size: u64,
+    pub page_size: u32,
+    pub max_readers: u32,
+    pub readers_in_use: u32,
+}

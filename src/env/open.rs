@@ -1,0 +1,259 @@
+//! Opening an environment: which file is meant, whether it is a store, and then LMDB.
+
+use super::filelock::FileLock;
+use super::registry::Registered;
+use super::{create, error, growth, process, reader, snapshot, write};
+use super::{Deadline, Env, Tables, MIN_MAP_SIZE};
+use crate::error::{Error, Result};
+use crate::verify::head::{self, Head};
+use lmdb::{Environment, EnvironmentFlags};
+use std::cell::UnsafeCell;
+use std::fs::{File, Metadata};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+/// What an environment is opened with; see [`crate::OpenOptions`] for the meaning.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub read_only: bool,
+    pub map_size: u64,
+    pub max_readers: u32,
+    pub lock_wait: Duration,
+    pub relaxed: bool,
+}
+
+impl Env {
+    /// Opens the store at `path`, creating it if it is absent and `config` allows writing.
+    pub fn open(path: &Path, config: Config) -> Result<Env> {
+        let deadline = Deadline::after(config.lock_wait);
+        let path = resolve(path)?;
+        if !config.read_only {
+            create::ensure(&path, &deadline)?;
+        }
+        let (file, metadata) = open_file(&path, config.read_only)?;
+        let registered = Registered::enter(&path, metadata.dev(), metadata.ino(), &deadline)?;
+        let head = head::identify(&file, &path)?;
+        let lmdb = open_lmdb(&path, &config, &head)?;
+        let process_lock = FileLock::new(
+            file.try_clone()
+                .map_err(|e| Error::io("opening", &path, e))?,
+        );
+        let env = Env {
+            tables: open_tables(&lmdb, &path)?,
+            readers: (0..process::SLOTS)
+                .map(|_| UnsafeCell::new(reader::Reader::new()))
+                .collect(),
+            lmdb: ManuallyDrop::new(lmdb),
+            path,
+            config,
+            writer: write::WriterGate::default(),
+            snapshots: snapshot::Count::default(),
+            process_lock,
+            file,
+            known_len: AtomicU64::new(metadata.len()),
+            page_size: head.page_size,
+            stamp: process::stamp(),
+            closed: AtomicBool::new(false),
+            writes_stopped: AtomicBool::new(false),
+            _registered: registered,
+        };
+        env.settle(&metadata)?;
+        Ok(env)
+    }
+
+    /// What is left to do once LMDB has the file open.
+    fn settle(&self, opened: &Metadata) -> Result<()> {
+        let fail = |e| Error::io("opening", &self.path, e);
+        let now = std::fs::metadata(&self.path).map_err(fail)?;
+        if (now.dev(), now.ino()) != (opened.dev(), opened.ino()) {
+            return Err(fail(io::Error::other(
+                "the file was replaced by another while it was being opened; retry",
+            )));
+        }
+        self.close_on_exec().map_err(fail)?;
+        let lock_file = std::fs::metadata(lock_path(&self.path)).map_err(fail)?;
+        if !self
+            .process_lock
+            .claim_identity(lock_file.ino())
+            .map_err(fail)?
+        {
+            return Err(Error::AlreadyOpen {
+                path: self.path.as_path().into(),
+                why: "another process has this file open with another -lock file: by a hard link, or the -lock file was deleted meanwhile; close it there first, and use one path",
+            });
+        }
+        let mut dead = 0;
+        // SAFETY: the environment is open; `dead` outlives the call.
+        let code = unsafe { lmdb_sys::mdb_reader_check(self.raw(), &mut dead) };
+        match code {
+            lmdb_sys::MDB_SUCCESS => Ok(()),
+            code => Err(error::from_code("clearing dead readers", &self.path, code)),
+        }
+    }
+
+    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.
+    fn close_on_exec(&self) -> io::Result<()> {
+        let mut fd = -1;
+        // SAFETY: the environment is open; `fd` outlives the call.
+        let code = unsafe { lmdb_sys::mdb_env_get_fd(self.raw(), &mut fd) };
+        // SAFETY: sets a flag of a descriptor that LMDB keeps open.
+        if code != lmdb_sys::MDB_SUCCESS
+            || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1
+        {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+/// Where LMDB keeps its reader table and locks.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
+    with_suffix(path, "-lock")
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The one path that stands for the file, so that every process finds the same `-lock` file.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    let invalid = |why| Error::InvalidPath {
+        path: path.into(),
+        why,
+    };
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() {
+        return Err(invalid("it is empty"));
+    }
+    if bytes.contains(&0) {
+        return Err(invalid("it holds a NUL byte"));
+    }
+    let resolved = match path.canonicalize() {
+        Ok(resolved) => resolved,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
+        Err(e) => return Err(Error::io("finding the file", path, e)),
+    };
+    if lock_path(&resolved).as_os_str().len() >= libc::PATH_MAX as usize {
+        return Err(invalid("it is longer than the system allows"));
+    }
+    Ok(resolved)
+}
+
+fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {
+    if path.symlink_metadata().is_ok() {
+        return Err(invalid(
+            "it is a symbolic link to a file that does not exist",
+        ));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(invalid("it does not end in a file name"));
+    };
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(invalid("it ends in a slash"));
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match directory.canonicalize() {
+        Ok(directory) => Ok(directory.join(name)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile {
+            path: path.into(),
+            why: "its directory does not exist; create the directory first",
+        }),
+        Err(e) => Err(Error::io("finding the directory", path, e)),
+    }
+}
+
+/// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.
+fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
+    let fail = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => Error::NoSuchFile {
+            path: path.into(),
+            why: "there is no such file, and a store opened read-only is not created",
+        },
+        _ => Error::io("opening the file", path, e),
+    };
+    // Looked at before it is opened: opening a device or a pipe could have effects.
+    refuse_irregular(path, &std::fs::metadata(path).map_err(fail)?)?;
+    let file = File::options()
+        .read(true)
+        .write(!read_only)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    refuse_irregular(path, &metadata)?;
+    Ok((file, metadata))
+}
+
+pub(super) fn refuse_irregular(path: &Path, metadata: &Metadata) -> Result<()> {
+    let kind = metadata.file_type();
+    let kind = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "directory",
+        () if kind.is_socket() => "socket",
+        () if kind.is_fifo() => "named pipe",
+        () => "device",
+    };
+    Err(Error::NotRegularFile {
+        path: path.into(),
+        kind,
+    })
+}
+
+fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
+    let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
+    flags.set(EnvironmentFlags::READ_ONLY, config.read_only);
+    flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
+    let used = (head.last_page + 1) * head.page_size;
+    let mut builder = Environment::new();
+    builder
+        .set_flags(flags)
+        .set_max_readers(config.max_readers)
+        .set_max_dbs(2)
+        .set_map_size(fitting_map_size(config.map_size, used, head.page_size)?);
+    builder
+        .open_with_permissions(path, 0o600)
+        .map_err(|e| error::from_lmdb("opening the store", path, e))
+}
+
+/// The map size asked for, or as much of it as the address space has room for, in whole pages.
+fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
+    let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
+    let mut size = wanted.max(least).next_multiple_of(page_size);
+    loop {
+        match usize::try_from(size) {
+            Ok(fits) if growth::address_space_for(fits) => return Ok(fits),
+            _ if size == least => {
+                return Err(Error::NoMemory {
+                    what: "mapping the store; raise the limit of the address space",
+                })
+            }
+            _ => size = (size / 2).max(least).next_multiple_of(page_size),
+        }
+    }
+}
+
+fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
+    let open = |name| {
+        lmdb.open_db(name)
+            .map_err(|e| error::from_lmdb("opening the store's databases", path, e))
+    };
+    Ok(Tables {
+        main: open(None)?,
+        devices: open(Some(DEVICES))?,
+        ids: open(Some(IDS))?,
+    })
+}
+
+/// Name of the database of device records.
+pub(crate) const DEVICES: &str = "devices";
+/// Name of the database of device ids.
+pub(crate) const IDS: &str = "ids";

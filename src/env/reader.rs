@@ -1,0 +1,182 @@
+//! Short reads: a pooled read transaction, renewed for one look-up and reset after it.
+
+use super::error::from_code;
+use super::{Deadline, Env, Slot};
+use crate::digest::Table;
+use crate::error::{Error, Result};
+use lmdb_sys as ffi;
+use std::path::Path;
+use std::ptr;
+
+/// What a try to begin a read met.
+pub(super) enum Begin {
+    Ok,
+    /// Another process has made the map larger: adopt its size and try again.
+    Resized,
+    /// LMDB's reader table is full: clear dead processes' slots, wait, and try again.
+    SlotsFull,
+    Failed(Error),
+}
+
+/// Sorts the code that `mdb_txn_begin` or `mdb_txn_renew` gave for a read.
+pub(super) fn sort_begin(path: &Path, code: libc::c_int) -> Begin {
+    match code {
+        ffi::MDB_SUCCESS => Begin::Ok,
+        ffi::MDB_MAP_RESIZED => Begin::Resized,
+        ffi::MDB_READERS_FULL => Begin::SlotsFull,
+        code => Begin::Failed(from_code("beginning a read", path, code)),
+    }
+}
+
+/// A read transaction that keeps its place in LMDB's reader table between reads.
+pub(super) struct Reader {
+    txn: *mut ffi::MDB_txn,
+}
+
+impl Reader {
+    pub fn new() -> Reader {
+        Reader {
+            txn: ptr::null_mut(),
+        }
+    }
+
+    /// Begins a read at the newest commit.
+    ///
+    /// # Safety
+    /// The caller has this reader to itself, and `env` is the open environment that it belongs to.
+    unsafe fn begin(&mut self, env: &Env) -> Begin {
+        let code = if self.txn.is_null() {
+            // SAFETY: the environment is open; `self.txn` is where the transaction goes.
+            unsafe {
+                ffi::mdb_txn_begin(env.raw(), ptr::null_mut(), ffi::MDB_RDONLY, &mut self.txn)
+            }
+        } else {
+            // SAFETY: the transaction was reset after its last use.
+            unsafe { ffi::mdb_txn_renew(self.txn) }
+        };
+        if code != ffi::MDB_SUCCESS && code != ffi::MDB_MAP_RESIZED {
+            // What a failed renewal leaves behind is not worth keeping.
+            // SAFETY: the transaction, if any, is not in use; the caller has the reader to itself.
+            unsafe { self.free() };
+        }
+        sort_begin(env.path(), code)
+    }
+
+    /// Gives the transaction and its place in the reader table back.
+    ///
+    /// # Safety
+    /// The caller has this reader to itself, and the environment is still open.
+    pub unsafe fn free(&mut self) {
+        if !self.txn.is_null() {
+            // SAFETY: the transaction belongs to the open environment and is not used again.
+            unsafe { ffi::mdb_txn_abort(self.txn) };
+            self.txn = ptr::null_mut();
+        }
+    }
+}
+
+/// Resets the reader when the read is over, also when it ends in a panic.
+struct Running(*mut ffi::MDB_txn);
+
+impl Drop for Running {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: made from a transaction that had just begun, and dropped before its slot is given back.
+        unsafe { ffi::mdb_txn_reset(self.0) };
+    }
+}
+
+impl Env {
+    /// Looks one row up at the newest commit and shows it to `look` while the read lasts.
+    ///
+    /// `slot` is the caller's proof that it may use the reader; it is given up only to wait.
+    #[inline]
+    pub fn read_row<R>(
+        &self,
+        slot: &mut Option<Slot>,
+        table: Table,
+        key: &[u8],
+        look: impl FnOnce(Option<&[u8]>) -> Result<R>,
+    ) -> Result<R> {
+        let deadline = self.deadline();
+        loop {
+            let Some(held) = slot.as_ref() else {
+                *slot = Some(Slot::acquire(&deadline)?);
+                continue;
+            };
+            self.check_usable()?;
+            let reader = self.readers[held.index()].get();
+            // SAFETY: `held` is the slot of this reader, and the environment is open while a slot is held.
+            let begun = unsafe { (*reader).begin(self) };
+            match begun {
+                Begin::Ok => {
+                    // SAFETY: as above; the transaction has begun.
+                    let txn = unsafe { (*reader).txn };
+                    let _running = Running(txn);
+                    // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
+                    return look(unsafe { self.get_row(txn, table, key)? });
+                }
+                Begin::Failed(error) => return Err(error),
+                Begin::Resized => {
+                    *slot = None;
+                    self.adopt_map_size(&deadline)?;
+                }
+                Begin::SlotsFull => {
+                    *slot = None;
+                    self.wait_for_lmdb_reader(&deadline)?;
+                }
+            }
+        }
+    }
+
+    /// The row under `key`, as it stands in the memory map.
+    ///
+    /// # Safety
+    /// `txn` is a running transaction of this environment, and the slice is not used after its end.
+    #[inline]
+    unsafe fn get_row<'t>(
+        &self,
+        txn: *mut ffi::MDB_txn,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<&'t [u8]>> {
+        let mut wanted = ffi::MDB_val {
+            mv_size: key.len(),
+            mv_data: key.as_ptr() as *mut libc::c_void,
+        };
+        let mut found = ffi::MDB_val {
+            mv_size: 0,
+            mv_data: ptr::null_mut(),
+        };
+        let dbi = self.tables.get(table).dbi();
+        // SAFETY: the transaction runs, says the caller; LMDB only reads the key.
+        match unsafe { ffi::mdb_get(txn, dbi, &mut wanted, &mut found) } {
+            // SAFETY: LMDB's value stays where it is until the transaction ends, and the caller stops there.
+            ffi::MDB_SUCCESS => Ok(Some(unsafe {
+                std::slice::from_raw_parts(found.mv_data.cast::<u8>(), found.mv_size)
+            })),
+            ffi::MDB_NOTFOUND => Ok(None),
+            code => Err(from_code("looking a row up", &self.path, code)),
+        }
+    }
+
+    /// LMDB's reader table is full: clears the places of processes that died, or else waits a little for one
+    /// to be given back.
+    pub(super) fn wait_for_lmdb_reader(&self, deadline: &Deadline) -> Result<()> {
+        let slot = Slot::acquire(deadline)?;
+        self.check_usable()?;
+        let mut dead = 0;
+        // SAFETY: the environment is open while a slot is held; `dead` outlives the call.
+        let code = unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) };
+        drop(slot);
+        if code != ffi::MDB_SUCCESS {
+            return Err(from_code("clearing dead readers", &self.path, code));
+        }
+        if dead > 0 || deadline.pause() {
+            return Ok(());
+        }
+        Err(Error::ReadersFull {
+            slots: self.info()?.max_readers,
+        })
+    }
+}

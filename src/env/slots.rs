@@ -1,0 +1,109 @@
+//! Reader slots: who holds slot `i` has reader `i` of every store of the process to itself.
+//!
+//! Taking a slot is one compare-and-swap, giving it back one store, and that store is the last thing a
+//! short read touches. Whoever holds *all* slots therefore knows that no short read runs in the process,
+//! which is what closing a store and growing its map need, and what makes it safe to free a store that a
+//! late caller in another thread still has a handle of.
+
+use super::process::{area, SLOTS};
+use super::wait::Deadline;
+use crate::error::Result;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+
+/// One slot, held until dropped.
+pub(crate) struct Slot {
+    index: usize,
+}
+
+impl Slot {
+    /// Takes a slot, waiting until `deadline` while all are held.
+    #[inline]
+    pub fn acquire(deadline: &Deadline) -> Result<Slot> {
+        let first = home();
+        if take(first) {
+            return Ok(Slot { index: first });
+        }
+        Slot::acquire_any(first, deadline)
+    }
+
+    #[cold]
+    fn acquire_any(first: usize, deadline: &Deadline) -> Result<Slot> {
+        deadline.poll("a reader slot of this process", || {
+            Ok((1..=SLOTS)
+                .map(|step| (first + step) % SLOTS)
+                .find(|&index| take(index))
+                .map(|index| Slot { index }))
+        })
+    }
+
+    /// Which slot this is, below [`SLOTS`].
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl Drop for Slot {
+    #[inline]
+    fn drop(&mut self) {
+        area().slots[self.index]
+            .state
+            .store(FREE, Ordering::Release);
+    }
+}
+
+/// Every slot, held until dropped: no short read runs in this process.
+pub(crate) struct AllSlots(#[allow(dead_code)] Vec<Slot>);
+
+impl AllSlots {
+    /// Takes every slot in turn, waiting until `deadline` for those that are held.
+    pub fn acquire(deadline: &Deadline) -> Result<AllSlots> {
+        // Two that gather at once could each hold what the other waits for.
+        static GATHERING: AtomicU32 = AtomicU32::new(FREE);
+        struct Gathering;
+        impl Drop for Gathering {
+            fn drop(&mut self) {
+                GATHERING.store(FREE, Ordering::Release);
+            }
+        }
+        let _turn = deadline.poll("another thread that gathers reader slots", || {
+            Ok(try_take(&GATHERING).then_some(Gathering))
+        })?;
+        let mut all = Vec::with_capacity(SLOTS);
+        for index in 0..SLOTS {
+            all.push(deadline.poll("reads that are in flight", || {
+                Ok(take(index).then_some(Slot { index }))
+            })?);
+        }
+        Ok(AllSlots(all))
+    }
+}
+
+fn take(index: usize) -> bool {
+    try_take(&area().slots[index].state)
+}
+
+fn try_take(lock: &AtomicU32) -> bool {
+    lock.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// The slot that this thread tries first: threads are spread over the slots in the order in which they come.
+fn home() -> usize {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static HOME: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    HOME.try_with(|home| {
+        let mut index = home.get();
+        if index == usize::MAX {
+            index = NEXT.fetch_add(1, Ordering::Relaxed) as usize % SLOTS;
+            home.set(index);
+        }
+        index
+    })
+    .unwrap_or(0)
+}

@@ -1,0 +1,259 @@
+//! Long reads: a read transaction of its own with a cursor, for walks that outlive one call.
+
+use super::error::from_code;
+use super::reader::{sort_begin, Begin};
+use super::{Deadline, Env};
+use crate::digest::Table;
+use crate::error::{Error, Result};
+use lmdb_sys as ffi;
+use std::ptr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// How many snapshots of one environment are open, and whether more may be opened.
+#[derive(Default)]
+pub(super) struct Count {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: usize,
+    blocked: bool,
+}
+
+/// No snapshot is open and none can be opened, until this is dropped.
+pub(super) struct Blocked<'a>(&'a Count);
+
+impl Count {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn enter(&self, deadline: &Deadline) -> Result<()> {
+        let mut state =
+            self.wait_while(self.lock(), deadline, "a change of the map's size", |s| {
+                s.blocked
+            })?;
+        state.open += 1;
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.lock().open -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until no snapshot is open, and keeps it that way.
+    pub fn block(&self, deadline: &Deadline) -> Result<Blocked<'_>> {
+        let mut state = self.wait_while(self.lock(), deadline, "walks that are open", |s| {
+            s.open > 0 || s.blocked
+        })?;
+        state.blocked = true;
+        Ok(Blocked(self))
+    }
+
+    fn wait_while<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: &Deadline,
+        what: &str,
+        condition: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'a, State>> {
+        while condition(&state) {
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(deadline.expired(what));
+            }
+            state = match self.changed.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        Ok(state)
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.lock().blocked = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// A consistent view of the store at one commit, with a cursor over one table.
+///
+/// It may move between threads (`MDB_NOTLS`) and is used by one at a time.
+pub(crate) struct Snapshot {
+    env: Arc<Env>,
+    txn: *mut ffi::MDB_txn,
+    cursor: *mut ffi::MDB_cursor,
+}
+
+// SAFETY: a read transaction under MDB_NOTLS belongs to no thread; `&mut self` keeps its uses apart.
+unsafe impl Send for Snapshot {}
+
+/// A row's key and value.
+pub(crate) type Row<'a> = (&'a [u8], &'a [u8]);
+
+/// Where a cursor is to go.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Move {
+    First = ffi::MDB_FIRST,
+    Next = ffi::MDB_NEXT,
+    Stay = ffi::MDB_GET_CURRENT,
+}
+
+impl Snapshot {
+    /// Opens a snapshot of the newest commit with a cursor over `table`.
+    pub fn open(env: &Arc<Env>, table: Table) -> Result<Snapshot> {
+        let deadline = env.deadline();
+        loop {
+            env.check_usable()?;
+            env.snapshots.enter(&deadline)?;
+            // From here on, dropping the snapshot undoes what was done.
+            let mut snapshot = Snapshot {
+                env: Arc::clone(env),
+                txn: ptr::null_mut(),
+                cursor: ptr::null_mut(),
+            };
+            env.check_usable()?;
+            // SAFETY: the environment stays open while the snapshot is counted.
+            let code = unsafe {
+                ffi::mdb_txn_begin(
+                    env.raw(),
+                    ptr::null_mut(),
+                    ffi::MDB_RDONLY,
+                    &mut snapshot.txn,
+                )
+            };
+            match sort_begin(env.path(), code) {
+                Begin::Ok => {
+                    snapshot.reopen(table)?;
+                    return Ok(snapshot);
+                }
+                Begin::Failed(error) => return Err(error),
+                Begin::Resized => {
+                    drop(snapshot);
+                    env.adopt_map_size(&deadline)?;
+                }
+                Begin::SlotsFull => {
+                    drop(snapshot);
+                    env.wait_for_lmdb_reader(&deadline)?;
+                }
+            }
+        }
+    }
+
+    /// The environment that this is a view of.
+    pub fn env(&self) -> &Arc<Env> {
+        &self.env
+    }
+
+    /// Puts the cursor over `table`, before its first row, in the same view.
+    pub fn reopen(&mut self, table: Table) -> Result<()> {
+        self.close_cursor();
+        let dbi = self.env.tables.get(table).dbi();
+        // SAFETY: the transaction runs; the cursor is closed before it ends.
+        let code = unsafe { ffi::mdb_cursor_open(self.txn, dbi, &mut self.cursor) };
+        if code != ffi::MDB_SUCCESS {
+            self.cursor = ptr::null_mut();
+            return Err(from_code("opening a cursor", self.env.path(), code));
+        }
+        Ok(())
+    }
+
+    /// Moves the cursor and shows the key and value it is on then, `None` past the last, and the environment.
+    #[inline]
+    pub fn row(&mut self, to: Move) -> Result<(Option<Row<'_>>, &Env)> {
+        if !self.env.is_own_process() {
+            return Err(Error::Forked);
+        }
+        let mut key = ffi::MDB_val {
+            mv_size: 0,
+            mv_data: ptr::null_mut(),
+        };
+        let mut value = key;
+        // SAFETY: the cursor belongs to the running transaction.
+        match unsafe { ffi::mdb_cursor_get(self.cursor, &mut key, &mut value, to as libc::c_uint) }
+        {
+            // SAFETY: both lie in the map until the transaction ends, which needs `&mut self`.
+            ffi::MDB_SUCCESS => Ok((Some(unsafe { (bytes(&key), bytes(&value)) }), &self.env)),
+            ffi::MDB_NOTFOUND => Ok((None, &self.env)),
+            code => Err(from_code("walking over rows", self.env.path(), code)),
+        }
+    }
+
+    /// The header row in this view.
+    pub fn header_row(&self) -> Result<Option<&[u8]>> {
+        let name = crate::header::KEY;
+        let mut key = ffi::MDB_val {
+            mv_size: name.len(),
+            mv_data: name.as_ptr() as *mut libc::c_void,
+        };
+        let mut value = ffi::MDB_val {
+            mv_size: 0,
+            mv_data: ptr::null_mut(),
+        };
+        // SAFETY: the transaction runs; LMDB only reads the key.
+        match unsafe { ffi::mdb_get(self.txn, self.env.tables.main.dbi(), &mut key, &mut value) } {
+            // SAFETY: the value lies in the map until the transaction ends, which needs `&mut self`.
+            ffi::MDB_SUCCESS => Ok(Some(unsafe { bytes(&value) })),
+            ffi::MDB_NOTFOUND => Ok(None),
+            code => Err(from_code("reading the header row", self.env.path(), code)),
+        }
+    }
+
+    /// How many rows LMDB counts in `table` in this view.
+    pub fn entries(&self, table: Table) -> Result<u64> {
+        let mut stat = std::mem::MaybeUninit::<ffi::MDB_stat>::zeroed();
+        let dbi = self.env.tables.get(table).dbi();
+        // SAFETY: the transaction runs; `stat` outlives the call.
+        match unsafe { ffi::mdb_stat(self.txn, dbi, stat.as_mut_ptr()) } {
+            // SAFETY: LMDB has filled it, and zeros were valid before.
+            ffi::MDB_SUCCESS => Ok(unsafe { stat.assume_init() }.ms_entries as u64),
+            code => Err(from_code("counting rows", self.env.path(), code)),
+        }
+    }
+
+    fn close_cursor(&mut self) {
+        if !self.cursor.is_null() {
+            // SAFETY: the cursor is open and its transaction still runs.
+            unsafe { ffi::mdb_cursor_close(self.cursor) };
+            self.cursor = ptr::null_mut();
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !self.env.is_own_process() {
+            return; // a forked child leaves the parent's transaction alone
+        }
+        self.close_cursor();
+        if !self.txn.is_null() {
+            // SAFETY: the transaction runs and is not used again.
+            unsafe { ffi::mdb_txn_abort(self.txn) };
+        }
+        self.env.snapshots.leave();
+    }
+}
+
+/// # Safety
+/// `value` describes memory that lives, unchanged, for as long as the borrow that the caller gives it.
+unsafe fn bytes<'a>(value: &ffi::MDB_val) -> &'a [u8] {
+    if value.mv_size == 0 {
+        return &[];
+    }
+    // SAFETY: says the caller.
+    unsafe { std::slice::from_raw_parts(value.mv_data.cast::<u8>(), value.mv_size) }
+}
+
+impl Env {
+    pub(super) fn is_own_process(&self) -> bool {
+        super::process::stamp() == self.stamp
+    }
+}

@@ -1,0 +1,209 @@
+//! Write transactions: one at a time in the process, then one at a time between processes, both with a limit.
+
+use super::{growth, Deadline, Env};
+use crate::digest::Table;
+use crate::error::{Error, Result};
+use crate::header;
+use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
+use lmdb_sys as ffi;
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// Lets one writer of this process through at a time.
+#[derive(Default)]
+pub(super) struct WriterGate {
+    busy: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// This thread is the process's writer until this is dropped.
+pub(super) struct Writer<'a>(&'a WriterGate);
+
+impl WriterGate {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.busy
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_>> {
+        let mut busy = self.lock();
+        while *busy {
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(deadline.expired("another writer of this process"));
+            }
+            busy = match self.freed.wait_timeout(busy, left) {
+                Ok((busy, _)) => busy,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        *busy = true;
+        Ok(Writer(self))
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = false;
+        self.0.freed.notify_one();
+    }
+}
+
+/// Why a write transaction came to nothing.
+pub(crate) enum Fault {
+    /// The map is full: it can grow and the whole be tried again.
+    MapFull,
+    /// Another process has made the map larger.
+    Resized,
+    /// An error to hand on.
+    Error(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Error(error)
+    }
+}
+
+/// A running write transaction: rows in and out.
+pub(crate) struct WriteTxn<'e> {
+    env: &'e Env,
+    txn: RwTransaction<'e>,
+    /// Bytes that its commit may add to the file, estimated from above.
+    grows_by: u64,
+}
+
+/// The result of a step inside a write transaction.
+pub(crate) type Step<T> = std::result::Result<T, Fault>;
+
+impl<'e> WriteTxn<'e> {
+    /// The row under `key`.
+    pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
+        match self.txn.get(self.env.tables.get(table), &key) {
+            Ok(value) => Ok(Some(value)),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(e) => Err(self.fault("reading a row", e)),
+        }
+    }
+
+    /// The first row whose key is `from` or greater.
+    pub fn first_from(&self, table: Table, from: &[u8]) -> Step<Option<(&[u8], &[u8])>> {
+        let cursor = self
+            .txn
+            .open_ro_cursor(self.env.tables.get(table))
+            .map_err(|e| self.fault("opening a cursor", e))?;
+        match cursor.get(Some(from), None, ffi::MDB_SET_RANGE) {
+            Ok((Some(key), value)) => Ok(Some((key, value))),
+            Ok((None, _)) | Err(lmdb::Error::NotFound) => Ok(None),
+            Err(e) => Err(self.fault("seeking a row", e)),
+        }
+    }
+
+    /// Writes a row, over the one that is there.
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        // The row, and the path to it with a split at every level.
+        self.grows_by += value.len() as u64 + 10 * self.env.page_size;
+        let db = self.env.tables.get(table);
+        self.txn
+            .put(db, &key, &value, WriteFlags::empty())
+            .map_err(|e| self.fault("writing a row", e))
+    }
+
+    /// Removes a row that is there.
+    pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
+        self.txn
+            .del(self.env.tables.get(table), &key, None)
+            .map_err(|e| self.fault("removing a row", e))
+    }
+
+    /// The header row.
+    pub fn header(&self) -> Step<&[u8]> {
+        match self.txn.get(self.env.tables.main, &header::KEY) {
+            Ok(value) => Ok(value),
+            Err(lmdb::Error::NotFound) => Err(Error::corrupt("its header row is gone").into()),
+            Err(e) => Err(self.fault("reading the header row", e)),
+        }
+    }
+
+    /// Writes the header row.
+    pub fn put_header(&mut self, value: &[u8]) -> Step<()> {
+        self.txn
+            .put(
+                self.env.tables.main,
+                &header::KEY,
+                &value,
+                WriteFlags::empty(),
+            )
+            .map_err(|e| self.fault("writing the header row", e))
+    }
+
+    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+        self.env.fault(doing, error)
+    }
+}
+
+impl Env {
+    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
+    ///
+    /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep
+    /// anything from a run that failed.
+    pub fn write<R>(
+        &self,
+        deadline: &Deadline,
+        mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
+    ) -> Result<R> {
+        self.check_writable()?;
+        let writer = self.writer.acquire(deadline)?;
+        // The store may have been closed, or a flush have failed, while this thread waited.
+        self.check_writable()?;
+        let _process = self.process_lock.lock_writer(&self.path, deadline)?;
+        loop {
+            match self.try_write(&mut work) {
+                Ok(done) => return Ok(done),
+                Err(Fault::Error(error)) => return Err(error.at(&self.path)),
+                Err(Fault::MapFull) => self.grow(&writer, growth::To::Larger, deadline)?,
+                Err(Fault::Resized) => self.grow(&writer, growth::To::File, deadline)?,
+            }
+        }
+    }
+
+    fn try_write<R>(&self, work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Step<R> {
+        let txn = self
+            .lmdb
+            .begin_rw_txn()
+            .map_err(|e| self.fault("beginning a write", e))?;
+        let mut txn = WriteTxn {
+            env: self,
+            txn,
+            grows_by: 0,
+        };
+        let done = work(&mut txn)?;
+        // LMDB has kept all changed pages in memory so far: the file is still as it was.
+        self.make_headroom(txn.grows_by)?;
+        txn.txn.commit().map_err(|e| self.commit_fault(e))?;
+        self.cover_last_page()?;
+        Ok(done)
+    }
+
+    /// A commit that failed has left the old content in force, but after a failed flush nobody knows what of
+    /// it the disk really has. Lack of space is no such failure: it is met while pages are written.
+    fn commit_fault(&self, error: lmdb::Error) -> Fault {
+        let fault = self.fault("committing", error);
+        if matches!(
+            fault,
+            Fault::Error(Error::Io { .. } | Error::WritesStopped { .. })
+        ) {
+            self.writes_stopped.store(true, Ordering::Relaxed);
+        }
+        fault
+    }
+
+    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+        match error {
+            lmdb::Error::MapFull => Fault::MapFull,
+            lmdb::Error::MapResized => Fault::Resized,
+            error => Fault::Error(self.lmdb_error(doing, error)),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The id allocator: which device ids are free and which are faulty.
+//!
+//! An id that has been given out (1 to the header's `last_id`) and has no row here is taken: the record that
+//! has it is the only place that says so. Free and faulty ids have a row whose key begins with the state, so
+//! that the lowest free id is the first row, whatever the size.
+
+use crate::device::MAX_DEVICE_ID;
+use crate::digest::Table;
+use crate::env::Step;
+use crate::error::{Error, Result};
+use crate::pool::Batch;
+use crate::record;
+
+/// State of an id that is not simply taken. The numbers are part of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum IdState {
+    /// Given back by a removed device.
+    Free = 0,
+    /// Not to be given out again: what the pool holds under it is not known.
+    Faulty = 2,
+}
+
+const KEY_LEN: usize = 5;
+
+/// State, then the id big-endian: rows are in order of state and number.
+fn key(state: IdState, id: u32) -> [u8; KEY_LEN] {
+    let [a, b, c, d] = id.to_be_bytes();
+    [state as u8, a, b, c, d]
+}
+
+/// Reads a row: its value is the key's checksum.
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(IdState, u32)> {
+    let damaged = || Error::corrupt(format!("id row \"{}\" does not decode", key.escape_ascii()));
+    let [state, id @ ..] = key else {
+        return Err(damaged());
+    };
+    let state = match state {
+        0 => IdState::Free,
+        2 => IdState::Faulty,
+        _ => return Err(damaged()),
+    };
+    let id = id.try_into().map_err(|_| damaged())?;
+    match record::checked(key, value) {
+        Some([]) => Ok((state, u32::from_be_bytes(id))),
+        _ => Err(damaged()),
+    }
+}
+
+/// Gives out an id: the lowest free one, or else one that was never given out.
+pub(crate) fn allocate(batch: &mut Batch<'_, '_>) -> Step<u32> {
+    if batch.header.free_ids > 0 {
+        let id = lowest_free(batch)?;
+        clear(batch, IdState::Free, id)?;
+        batch.header.free_ids -= 1;
+        return Ok(id);
+    }
+    if batch.header.last_id >= MAX_DEVICE_ID {
+        return Err(Error::IdsExhausted.into());
+    }
+    batch.header.last_id += 1;
+    Ok(batch.header.last_id)
+}
+
+/// Takes note that no device has `id` any more.
+pub(crate) fn release(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
+    check_given_out(batch, id)?;
+    if is_faulty(batch, id)? {
+        clear(batch, IdState::Faulty, id)?;
+        batch.header.faulty_ids -= 1;
+    }
+    set(batch, IdState::Free, id)?;
+    batch.header.free_ids += 1;
+    Ok(())
+}
+
+/// Takes note that `id` is not to be trusted.
+pub(crate) fn mark_faulty(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
+    check_given_out(batch, id)?;
+    if !is_faulty(batch, id)? {
+        set(batch, IdState::Faulty, id)?;
+        batch.header.faulty_ids += 1;
+    }
+    Ok(())
+}
+
+fn lowest_free(batch: &Batch<'_, '_>) -> Step<u32> {
+    let row = batch.txn.first_from(Table::Ids, &key(IdState::Free, 0))?;
+    let decoded = row.map(|(key, value)| decode(key, value)).transpose()?;
+    match decoded {
+        Some((IdState::Free, id)) if (1..=batch.header.last_id).contains(&id) => Ok(id),
+        _ => Err(Error::corrupt("its header counts free ids and none is there").into()),
+    }
+}
+
+fn is_faulty(batch: &Batch<'_, '_>, id: u32) -> Step<bool> {
+    if batch.header.faulty_ids == 0 {
+        return Ok(false);
+    }
+    Ok(batch
+        .txn
+        .get(Table::Ids, &key(IdState::Faulty, id))?
+        .is_some())
+}
+
+fn check_given_out(batch: &Batch<'_, '_>, id: u32) -> Step<()> {
+    if id == 0 || id > batch.header.last_id {
+        return Err(
+            Error::corrupt(format!("a device has id {id}, which was never given out")).into(),
+        );
+    }
+    Ok(())
+}
+
+fn set(batch: &mut Batch<'_, '_>, state: IdState, id: u32) -> Step<()> {
+    let key = key(state, id);
+    let value = record::checksum(&key, b"");
+    batch.insert(Table::Ids, &key, &value)
+}
+
+fn clear(batch: &mut Batch<'_, '_>, state: IdState, id: u32) -> Step<()> {
+    let key = key(state, id);
+    let value = record::checksum(&key, b"");
+    batch.remove(Table::Ids, &key, &value)
+}

@@ -1,0 +1,46 @@
+//! The metadata store of a device-mapper thin-pool: which thin devices it holds, and which device ids are
+//! free, taken or faulty.
+//!
+//! It keeps what containerd's devmapper snapshotter keeps in its `PoolMetadata`, in one LMDB file, for
+//! programs in Rust (this crate), C and anything that can call C (`pool_metadata.h`) and Go (a cgo package).
+//!
+//! ```
+//! use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
+//!
+//! # fn main() -> Result<(), Error> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("pool.db");
+//! let store = PoolMetadata::open(&path)?;
+//!
+//! let mut device = DeviceInfo::new("base");
+//! device.size = 10 << 30;
+//! store.add_device(&mut device)?;
+//! assert_eq!(device.device_id, 1);
+//!
+//! store.update_device("base", |device| {
+//!     device.state = DeviceState::Activated;
+//!     Ok::<(), Error>(())
+//! })?;
+//! assert_eq!(store.get_device("base")?.state, DeviceState::Activated);
+//! store.close()
+//! # }
+//! ```
+//!
+//! `docs/design.md` in the repository describes the file format, the invariants and the concurrency model.
+
+mod device;
+mod digest;
+mod env;
+mod error;
+mod header;
+mod ids;
+mod pool;
+mod record;
+mod verify;
+
+#[allow(unsafe_code)]
+mod capi_stub {}
+
+pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use error::{Error, Result};
+pub use pool::{Durability, OpenOptions, PoolMetadata, Stats, Update, Verify, Walk};

@@ -1,0 +1,61 @@
+//! One commit in the making: the rows, and the header row that has to agree with them.
+
+use crate::digest::{self, Table};
+use crate::env::{Step, WriteTxn};
+use crate::error::Error;
+use crate::header::{Header, Parsed};
+
+/// A write transaction and the header that it will leave behind.
+pub(crate) struct Batch<'t, 'e> {
+    pub txn: &'t mut WriteTxn<'e>,
+    pub header: Header,
+}
+
+impl<'t, 'e> Batch<'t, 'e> {
+    /// Begins the commit after the one that the header row tells of.
+    pub fn begin(txn: &'t mut WriteTxn<'e>) -> Step<Batch<'t, 'e>> {
+        let mut header = match Header::parse(txn.header()?) {
+            Parsed::Known(header) => header,
+            _ => return Err(Error::corrupt("its header row is damaged").into()),
+        };
+        header.commit += 1;
+        Ok(Batch { txn, header })
+    }
+
+    /// Writes the header row. What comes before it is in the commit, or nothing is.
+    pub fn finish(self) -> Step<()> {
+        let row = self.header.encode()?;
+        self.txn.put_header(&row)
+    }
+
+    /// Writes a row that is not there.
+    pub fn insert(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.txn.put(table, key, value)?;
+        self.add(digest::row(table, key, value));
+        Ok(())
+    }
+
+    /// Writes a row over the one there, whose share in the digest is `old`.
+    pub fn replace(&mut self, table: Table, key: &[u8], old: u128, value: &[u8]) -> Step<()> {
+        self.insert(table, key, value)?;
+        self.add(old.wrapping_neg());
+        Ok(())
+    }
+
+    /// Removes the row there, which is `value`.
+    pub fn remove(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        let share = digest::row(table, key, value);
+        self.remove_row(table, key, share)
+    }
+
+    /// Removes the row there, whose share in the digest is `old`.
+    pub fn remove_row(&mut self, table: Table, key: &[u8], old: u128) -> Step<()> {
+        self.txn.del(table, key)?;
+        self.add(old.wrapping_neg());
+        Ok(())
+    }
+
+    fn add(&mut self, share: u128) {
+        self.header.digest = self.header.digest.wrapping_add(share);
+    }
+}

@@ -1,0 +1,61 @@
+//! One writer per device: a lock by name, in this process, for as long as an update's callback runs.
+
+use crate::env::Deadline;
+use crate::error::{Quoted, Result};
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// The devices that are locked.
+#[derive(Clone, Default)]
+pub(crate) struct DeviceLocks(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    held: Mutex<HashSet<Box<[u8]>>>,
+    freed: Condvar,
+}
+
+/// One device's lock, held until dropped; from any thread.
+pub(crate) struct DeviceLock {
+    locks: DeviceLocks,
+    name: Box<[u8]>,
+}
+
+impl DeviceLocks {
+    fn held(&self) -> MutexGuard<'_, HashSet<Box<[u8]>>> {
+        self.0
+            .held
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Locks the device, waiting until `deadline` while it is locked.
+    pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
+        let mut held = self.held();
+        while held.contains(name) {
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(deadline.expired(format!(
+                    "device {}, which another update of this process has locked",
+                    Quoted(name)
+                )));
+            }
+            held = match self.0.freed.wait_timeout(held, left) {
+                Ok((held, _)) => held,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        held.insert(name.into());
+        Ok(DeviceLock {
+            locks: self.clone(),
+            name: name.into(),
+        })
+    }
+}
+
+impl Drop for DeviceLock {
+    fn drop(&mut self) {
+        self.locks.held().remove(&self.name);
+        self.locks.0.freed.notify_all();
+    }
+}

@@ -1,0 +1,277 @@
+//! The store: its operations, and how they keep out of each other's way.
+
+mod batch;
+mod commit;
+mod locks;
+mod nested;
+mod options;
+mod stats;
+mod update;
+mod walk;
+
+pub(crate) use batch::Batch;
+pub use options::{Durability, OpenOptions, Verify};
+pub use stats::Stats;
+pub use update::Update;
+pub use walk::Walk;
+
+use crate::device::{DeviceInfo, DeviceRef, DeviceState};
+use crate::digest::Table;
+use crate::env::{Env, Slot, Snapshot};
+use crate::error::{Error, Result};
+use crate::{record, verify};
+use commit::Op;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A store, shared by its handle and by the walks and updates that it has given out.
+pub(crate) struct Pool {
+    env: Arc<Env>,
+    locks: locks::DeviceLocks,
+}
+
+/// The metadata of one thin-pool: its devices and its device ids, in one file.
+///
+/// All methods take `&self` and may be called from any number of threads at once. Readers never wait for
+/// writers. A write returns once it is on disk, and when it returns an error, nothing has changed.
+///
+/// # Waiting
+/// Nothing waits longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was waited for.
+///
+/// # Forks
+/// After a `fork`, every call in the child fails with [`Error::Forked`].
+pub struct PoolMetadata {
+    pool: Arc<Pool>,
+}
+
+impl PoolMetadata {
+    /// Opens the store at `path` with the default options, creating it (mode 0600) if it is absent.
+    ///
+    /// See [`OpenOptions::open`] for what else may be found there.
+    pub fn open(path: impl AsRef<Path>) -> Result<PoolMetadata> {
+        OpenOptions::new().open(path)
+    }
+
+    /// Adds a device and gives it a device id: the lowest that is free, or one that was never used.
+    ///
+    /// The id in `device` is ignored. On success the id and the generation are written back to it; on an
+    /// error it is left as it was. A faulty device of the same name is replaced: it gets another id, and the
+    /// one it had stays out of use as faulty.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::TooLong`], [`Error::IdsExhausted`], and
+    /// those of every write: [`Error::ReadOnly`], [`Error::NestedWrite`], [`Error::Timeout`],
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::WritesStopped`], [`Error::MapFull`],
+    /// [`Error::Corrupt`], [`Error::Closed`], [`Error::Forked`].
+    pub fn add_device(&self, device: &mut DeviceInfo) -> Result<()> {
+        let written = self.pool.commit(&Op::Add(device.as_ref()))?;
+        device.device_id = written.device_id;
+        device.generation = written.generation;
+        Ok(())
+    }
+
+    /// The device of that name, copied.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] (for names that no device can have as well), [`Error::Corrupt`],
+    /// [`Error::Closed`], [`Error::Forked`], [`Error::Timeout`], [`Error::ReadersFull`].
+    pub fn get_device(&self, name: impl AsRef<[u8]>) -> Result<DeviceInfo> {
+        self.read_device(name, |device| device.to_owned())
+    }
+
+    /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
+    ///
+    /// `look` runs inside a read and should be short; it must not write to the store or close it.
+    ///
+    /// # Errors
+    /// As [`get_device`](Self::get_device).
+    pub fn read_device<R>(
+        &self,
+        name: impl AsRef<[u8]>,
+        look: impl FnOnce(DeviceRef<'_>) -> R,
+    ) -> Result<R> {
+        self.pool
+            .read(&mut None, name.as_ref(), |device| Ok(look(device)))
+    }
+
+    /// Changes a device: `change` gets a copy of its record, once, on this thread, and what it leaves there is
+    /// written. Nothing is written if it returns an error, which comes back as it is.
+    ///
+    /// While `change` runs, other devices can be written, and this one waits. `change` itself may read the
+    /// store; its writes fail with [`Error::NestedWrite`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::IdentityChanged`] if `change` has changed the name or the device id;
+    /// [`Error::Conflict`] if another process has changed the device meanwhile; and those of every write.
+    pub fn update_device<E: From<Error>>(
+        &self,
+        name: impl AsRef<[u8]>,
+        change: impl FnOnce(&mut DeviceInfo) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut update = self.begin_update(name)?;
+        {
+            let _inside = update.enter_callback();
+            change(update.device_mut())?;
+        }
+        Ok(update.commit()?)
+    }
+
+    /// The first phase of an update: locks the device, against writers of this process, and reads it.
+    ///
+    /// [`Update::commit`] or dropping the [`Update`] ends it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Timeout`] if another update of the device does not end, and those of
+    /// every write.
+    pub fn begin_update(&self, name: impl AsRef<[u8]>) -> Result<Update> {
+        Update::begin(&self.pool, name.as_ref())
+    }
+
+    /// Sets a device's state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of every write.
+    pub fn change_device_state(&self, name: impl AsRef<[u8]>, state: DeviceState) -> Result<()> {
+        let name = name.as_ref();
+        self.pool.commit(&Op::ChangeState { name, state }).map(drop)
+    }
+
+    /// Marks a device and its id as faulty. The device can then be added again, with another id; this id
+    /// stays out of use until the device is removed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of every write. Marking a faulty device again is no error.
+    pub fn mark_faulty(&self, name: impl AsRef<[u8]>) -> Result<()> {
+        let name = name.as_ref();
+        self.pool.commit(&Op::MarkFaulty { name }).map(drop)
+    }
+
+    /// Removes a device and frees its id, even if it was faulty.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of every write.
+    pub fn remove_device(&self, name: impl AsRef<[u8]>) -> Result<()> {
+        let name = name.as_ref();
+        self.pool.commit(&Op::Remove { name }).map(drop)
+    }
+
+    /// Shows every device to `visit`, by name in byte order, as of one moment. An error from `visit` ends the
+    /// walk and comes back as it is. `visit` may read and write the store.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn walk_devices<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(DeviceRef<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut walk = self.walk()?;
+        while let Some(device) = walk.next_ref()? {
+            visit(device)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a walk over every device, by name in byte order, as of this moment.
+    ///
+    /// A walk that stays open keeps the store from being closed and its map from growing, and the space of
+    /// rows that are changed meanwhile from being used again.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn walk(&self) -> Result<Walk> {
+        Walk::open(&self.pool.env)
+    }
+
+    /// The names of all devices, in byte order, as of one moment.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn get_device_names(&self) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        self.walk_devices(|device| {
+            names.push(device.name.to_vec());
+            Ok::<(), Error>(())
+        })?;
+        Ok(names)
+    }
+
+    /// Counts and sizes, as of this moment.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn stats(&self) -> Result<Stats> {
+        stats::collect(&self.pool.env)
+    }
+
+    /// Reads the whole store and checks that every row is sound and that they add up; see
+    /// `docs/design.md`, "Invariants".
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] says what is wrong; else those of [`get_device`](Self::get_device).
+    pub fn verify(&self) -> Result<()> {
+        let mut snapshot = Snapshot::open(&self.pool.env, Table::Devices)?;
+        verify::rows::verify_all(&mut snapshot)
+    }
+
+    /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to flush.
+    ///
+    /// # Errors
+    /// Those of every write.
+    pub fn sync(&self) -> Result<()> {
+        self.pool.check_not_in_update()?;
+        self.pool.env.sync()
+    }
+
+    /// Closes the store. Calls in flight in other threads finish first; calls after it fail with
+    /// [`Error::Closed`], a second `close` as well. Dropping the store closes it too.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the store is then
+    /// as it was, and can be closed later. [`Error::NestedWrite`] from inside an update's callback.
+    pub fn close(&self) -> Result<()> {
+        self.pool.check_not_in_update()?;
+        self.pool.env.close()
+    }
+
+    /// The store's path, with symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        self.pool.env.path()
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl std::fmt::Debug for PoolMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolMetadata")
+            .field("path", &self.path())
+            .finish()
+    }
+}
+
+impl Pool {
+    /// Looks one device up and shows it to `look` while the read lasts.
+    #[inline]
+    pub fn read<R>(
+        &self,
+        slot: &mut Option<Slot>,
+        name: &[u8],
+        look: impl FnOnce(DeviceRef<'_>) -> Result<R>,
+    ) -> Result<R> {
+        // LMDB takes neither an empty nor an over-long key; no device has such a name.
+        if name.is_empty() || name.len() > crate::MAX_NAME_LEN {
+            self.env.check_usable()?;
+            return Err(Error::not_found(name));
+        }
+        self.env
+            .read_row(slot, Table::Devices, name, |row| match row {
+                Some(value) => {
+                    let device = record::decode(name, value).map_err(|e| e.at(self.env.path()))?;
+                    look(device)
+                }
+                None => Err(Error::not_found(name)),
+            })
+    }
+}

@@ -1,0 +1,166 @@
+//! How a store is opened.
+
+use super::{locks::DeviceLocks, Pool, PoolMetadata};
+use crate::digest::Table;
+use crate::env::{Config, Env, Snapshot};
+use crate::error::{Error, Result};
+use crate::verify::rows;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much of a store is checked when it is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Only what kind of file it is, and that it is not cut short.
+    None,
+    /// Also that the numbers of rows are those of the header: a few reads, however large the store.
+    Quick,
+    /// Also every row, and that all of them add up. Takes time in proportion to the store's size.
+    #[default]
+    Full,
+}
+
+/// What a write's return means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The write survives a power cut. Two flushes a write.
+    #[default]
+    Full,
+    /// A power cut can undo the last write, as a whole; what was written before it stays, and the file stays
+    /// sound (LMDB's `MDB_NOMETASYNC`). One flush a write.
+    Relaxed,
+}
+
+/// Options for opening a store.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    read_only: bool,
+    map_size: u64,
+    max_readers: u32,
+    lock_wait: Duration,
+    verify: Verify,
+    durability: Durability,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions {
+            read_only: false,
+            map_size: Self::DEFAULT_MAP_SIZE,
+            max_readers: Self::DEFAULT_MAX_READERS,
+            lock_wait: Self::DEFAULT_LOCK_WAIT,
+            verify: Verify::default(),
+            durability: Durability::default(),
+        }
+    }
+}
+
+impl OpenOptions {
+    /// 16 GiB of address space.
+    pub const DEFAULT_MAP_SIZE: u64 = 16 << 30;
+    /// 1024 readers.
+    pub const DEFAULT_MAX_READERS: u32 = 1024;
+    /// 10 seconds.
+    pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
+
+    /// The largest map size that can be asked for: 64 TiB, half of a process's address space.
+    pub const MAX_MAP_SIZE: u64 = 1 << 46;
+    /// The fewest readers: those that are pooled, and as many walks.
+    pub const MIN_MAX_READERS: u32 = 128;
+    /// The most readers that can be asked for.
+    pub const MAX_MAX_READERS: u32 = 1 << 20;
+
+    /// The default options.
+    pub fn new() -> OpenOptions {
+        OpenOptions::default()
+    }
+
+    /// Open for reading only: the store must exist, and every write fails with [`Error::ReadOnly`].
+    ///
+    /// The directory, or an existing `-lock` file, must still be writable, unless the file system is
+    /// read-only: readers tell writers there what they read.
+    pub fn read_only(&mut self, read_only: bool) -> &mut OpenOptions {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Size of the memory map in bytes: address space, not memory or disk; rounded up to what the file needs.
+    /// A full map grows by itself. Where the address space is limited, less is taken.
+    pub fn map_size(&mut self, bytes: u64) -> &mut OpenOptions {
+        self.map_size = bytes;
+        self
+    }
+
+    /// Places in LMDB's reader table, shared by all processes; the first to open the store decides. Fewer
+    /// than [`MIN_MAX_READERS`](Self::MIN_MAX_READERS) are raised to that.
+    pub fn max_readers(&mut self, readers: u32) -> &mut OpenOptions {
+        self.max_readers = readers;
+        self
+    }
+
+    /// How long an operation may wait, all in all, for other threads and processes before it fails with
+    /// [`Error::Timeout`]. Zero: not at all.
+    pub fn lock_wait(&mut self, wait: Duration) -> &mut OpenOptions {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// How much is checked before the store is used.
+    pub fn verify(&mut self, level: Verify) -> &mut OpenOptions {
+        self.verify = level;
+        self
+    }
+
+    /// What a write's return means.
+    pub fn durability(&mut self, durability: Durability) -> &mut OpenOptions {
+        self.durability = durability;
+        self
+    }
+
+    /// Opens the store at `path`; a symbolic link is followed.
+    ///
+    /// If there is nothing at `path`, a store is created (mode 0600, less the umask), such that a crash at any
+    /// moment leaves none or a whole one. LMDB's lock file, `<path>-lock`, is made beside it. Both must be on
+    /// a local file system. Never delete the `-lock` file while any process has the store open.
+    ///
+    /// # Errors
+    /// What is at `path` is left untouched by all of these.
+    /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory), [`Error::Permission`]
+    /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`], [`Error::ForeignLmdb`],
+    ///   [`Error::NewerFormat`], [`Error::Corrupt`]
+    /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard link, or
+    ///   another process has it open with another `-lock` file
+    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::DiskFull`], [`Error::NoMemory`], [`Error::Io`]
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
+        let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
+        match self.verify {
+            Verify::None => {}
+            Verify::Quick => rows::verify_counts(&Snapshot::open(&env, Table::Devices)?)?,
+            Verify::Full => rows::verify_all(&mut Snapshot::open(&env, Table::Devices)?)?,
+        }
+        Ok(PoolMetadata {
+            pool: Arc::new(Pool {
+                env,
+                locks: DeviceLocks::default(),
+            }),
+        })
+    }
+
+    fn config(&self) -> Result<Config> {
+        let refuse = |option, why| Err(Error::InvalidOption { option, why });
+        if self.map_size > Self::MAX_MAP_SIZE {
+            return refuse("map_size", "at most 2^46 bytes (64 TiB)");
+        }
+        if self.max_readers > Self::MAX_MAX_READERS {
+            return refuse("max_readers", "at most 2^20 (1048576)");
+        }
+        Ok(Config {
+            read_only: self.read_only,
+            map_size: self.map_size,
+            max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
+            lock_wait: self.lock_wait,
+            relaxed: self.durability == Durability::Relaxed,
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Bytes to and from a device's record: version byte, bincode of a serde struct, checksum.
+//!
+//! The checksum covers the key as well, so that a record found under another device's name is an error.
+
+use crate::device::{DeviceRef, DeviceState};
+use crate::error::{Error, Quoted, Result};
+use bincode::config;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Version byte of the records that this release writes.
+const VERSION: u8 = 1;
+const CHECKSUM_LEN: usize = 4;
+
+/// The fields behind the version byte, in this order. The device's name is the key.
+#[derive(Serialize, Deserialize)]
+struct RecordV1<'a> {
+    device_id: u32,
+    size: u64,
+    generation: u64,
+    state: u8,
+    #[serde(borrow)]
+    parent_name: Bytes<'a>,
+    #[serde(borrow)]
+    error: Bytes<'a>,
+}
+
+/// Bytes that serde writes and borrows as one piece instead of one by one.
+#[derive(Deserialize)]
+struct Bytes<'a>(#[serde(borrow)] &'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// CRC32C over key and value, as the end of every row holds it, little-endian.
+pub(crate) fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
+    crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes()
+}
+
+/// Splits a row's value into its body and checks the checksum behind it.
+pub(crate) fn checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (body, sum) = value.split_last_chunk::<CHECKSUM_LEN>()?;
+    (checksum(key, body) == *sum).then_some(body)
+}
+
+/// Encodes `device` into `out`, which is emptied first. The key is `device.name`.
+pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) -> Result<()> {
+    out.clear();
+    out.push(VERSION);
+    let record = RecordV1 {
+        device_id: device.device_id,
+        size: device.size,
+        generation: device.generation,
+        state: device.state as u8,
+        parent_name: Bytes(device.parent_name),
+        error: Bytes(device.error),
+    };
+    bincode::serde::encode_into_std_write(&record, out, config::standard()).map_err(|e| {
+        Error::corrupt(format!(
+            "record of device {} cannot be encoded: {e}",
+            Quoted(device.name)
+        ))
+    })?;
+    let sum = checksum(device.name, out);
+    out.extend_from_slice(&sum);
+    Ok(())
+}
+
+/// Decodes the record found under `name`.
+pub(crate) fn decode<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
+    let body = checked(name, value).ok_or_else(|| damaged(name, "its checksum does not hold"))?;
+    let [VERSION, fields @ ..] = body else {
+        return Err(damaged(name, "its version is not known"));
+    };
+    let (record, used): (RecordV1<'a>, usize) =
+        bincode::serde::borrow_decode_from_slice(fields, config::standard())
+            .map_err(|_| damaged(name, "its fields do not decode"))?;
+    if used != fields.len() {
+        return Err(damaged(name, "it is longer than its fields"));
+    }
+    let state = DeviceState::from_number(record.state.into())
+        .ok_or_else(|| damaged(name, "its state is out of range"))?;
+    Ok(DeviceRef {
+        name,
+        device_id: record.device_id,
+        size: record.size,
+        parent_name: record.parent_name.0,
+        state,
+        error: record.error.0,
+        generation: record.generation,
+    })
+}
+
+#[cold]
+fn damaged(name: &[u8], why: &str) -> Error {
+    Error::corrupt(format!("record of device {}: {why}", Quoted(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceInfo;
+
+    fn sample() -> DeviceInfo {
+        DeviceInfo {
+            name: b"snap-\xff".to_vec(),
+            device_id: 70_000,
+            size: 10 << 30,
+            parent_name: b"base".to_vec(),
+            state: DeviceState::Suspended,
+            error: b"oops".to_vec(),
+            generation: 300,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_went_in() {
+        let device = sample();
+        let mut bytes = Vec::new();
+        encode(&device.as_ref(), &mut bytes).unwrap();
+        assert_eq!(decode(&device.name, &bytes).unwrap().to_owned(), device);
+    }
+
+    /// The layout of docs/design.md, byte by byte.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let mut bytes = Vec::new();
+        encode(&sample().as_ref(), &mut bytes).unwrap();
+        let mut expected = vec![1]; // version
+        expected.extend([252, 0x70, 0x11, 0x01, 0x00]); // device id 70000
+        expected.extend([253, 0, 0, 0, 0x80, 2, 0, 0, 0]); // size 10 GiB
+        expected.extend([251, 0x2c, 0x01]); // generation 300
+        expected.push(6); // Suspended
+        expected.extend(b"\x04base\x04oops");
+        let sum = crc32c::crc32c(&[&b"snap-\xff"[..], &expected].concat());
+        expected.extend(sum.to_le_bytes());
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_other_name_is_an_error() {
+        let device = sample();
+        let mut bytes = Vec::new();
+        encode(&device.as_ref(), &mut bytes).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&device.name, &bad).is_err(), "bit {bit}");
+        }
+        assert!(decode(b"other", &bytes).is_err());
+        for len in 0..bytes.len() {
+            assert!(decode(&device.name, &bytes[..len]).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_sound_checksum_over_nonsense_is_still_an_error() {
+        for body in [
+            &b""[..],
+            &[2, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0, 14, 0, 0],
+            &[1, 0, 0, 0, 1, 0, 0, 9],
+        ] {
+            let mut bytes = body.to_vec();
+            bytes.extend(checksum(b"n", body));
+            assert!(
+                matches!(decode(b"n", &bytes), Err(Error::Corrupt { .. })),
+                "{body:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and without a
+//! trace on disk: LMDB itself checks a magic number and a version and trusts all the rest.
+
+use crate::env::{DEVICES, IDS};
+use crate::error::{Error, Result};
+use crate::header::{self, Header, Parsed, FORMAT};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// `MDB_MAGIC` and `MDB_DATA_VERSION` (mdb.c).
+const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
+const LMDB_DATA_VERSION: u32 = 1;
+/// bbolt's magic number (its db.go), at the same offset in its meta pages.
+const BBOLT_MAGIC: u32 = 0xED0C_DAED;
+
+/// Offsets and lengths of LMDB's 64-bit page layout (mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`, `MDB_node`).
+const PAGE_HEADER: usize = 16;
+const META_LEN: usize = PAGE_HEADER + 136;
+const NODE_HEADER: usize = 8;
+const P_LEAF: u16 = 0x02;
+const P_META: u16 = 0x08;
+const F_BIGDATA: u16 = 0x01;
+/// `P_INVALID`: the root of an empty tree.
+const NO_PAGE: u64 = u64::MAX;
+
+/// The sizes that a page can have; LMDB takes the system's, at most 64 KiB.
+const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=65536;
+/// Bytes of a page where the second meta page begins on almost every system.
+const USUAL_PAGE: u64 = 4096;
+
+/// How often the file is looked at again when a writer changes it under the look.
+const LOOKS: usize = 100;
+
+/// What the file says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub page_size: u64,
+    pub last_page: u64,
+}
+
+/// One of the two meta pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Meta {
+    page_size: u64,
+    main_depth: u16,
+    main_root: u64,
+    last_page: u64,
+    txnid: u64,
+}
+
+/// Says what the file is, or refuses it with the error for what it is instead.
+pub(crate) fn identify(file: &File, path: &Path) -> Result<Head> {
+    let looker = Looker { file, path };
+    for _ in 0..LOOKS {
+        let before = looker.newest_meta();
+        let header = before.as_ref().ok().map(|meta| looker.header_row(meta));
+        let after = looker.newest_meta();
+        // A writer may change the pages while they are read. What is seen counts if nothing moved meanwhile.
+        match (before, header, after) {
+            (Ok(meta), Some(header), Ok(same)) if meta == same => {
+                return looker.conclude(meta, header?)
+            }
+            (Err(error), _, Err(_)) => return Err(error),
+            _ => {}
+        }
+    }
+    Err(Error::Timeout {
+        what: "a moment without a commit, to read the file's first pages".to_owned(),
+        waited: std::time::Duration::ZERO,
+    })
+}
+
+struct Looker<'a> {
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl Looker<'_> {
+    fn corrupt(&self, what: impl Into<String>) -> Error {
+        Error::corrupt(what).at(self.path)
+    }
+
+    fn not_a_store(&self, why: impl Into<String>) -> Error {
+        Error::NotAStore {
+            path: self.path.into(),
+            why: why.into(),
+        }
+    }
+
+    fn len(&self) -> Result<u64> {
+        match self.file.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(e) => Err(Error::io("reading the file's size", self.path, e)),
+        }
+    }
+
+    /// Reads up to `len` bytes; fewer where the file ends.
+    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let mut got = 0;
+        while got < len {
+            match self.file.read_at(&mut bytes[got..], offset + got as u64) {
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("reading the file", self.path, e)),
+            }
+        }
+        bytes.truncate(got);
+        Ok(bytes)
+    }
+
+    fn newest_meta(&self) -> Result<Meta> {
+        let first = self.read(0, META_LEN)?;
+        if first.is_empty() {
+            return Err(self.corrupt(
+                "the file is empty (0 bytes); if it never held a store, delete it and open again",
+            ));
+        }
+        if magic(&first) != Some(LMDB_MAGIC) {
+            return Err(self.other_kind(&first)?);
+        }
+        let first = self.meta(&first, "first")?;
+        let second = self.meta(&self.read(first.page_size, META_LEN)?, "second")?;
+        if second.page_size != first.page_size {
+            return Err(self.corrupt("its two meta pages tell different page sizes"));
+        }
+        Ok(if second.txnid > first.txnid {
+            second
+        } else {
+            first
+        })
+    }
+
+    /// The error for a file that does not begin as LMDB's do.
+    fn other_kind(&self, first: &[u8]) -> Result<Error> {
+        let second = self.read(USUAL_PAGE, META_LEN)?;
+        let magics = [magic(first), magic(&second)];
+        Ok(if magics.contains(&Some(BBOLT_MAGIC)) {
+            Error::BboltFile {
+                path: self.path.into(),
+            }
+        } else if magics.contains(&Some(LMDB_MAGIC)) {
+            self.corrupt("its first meta page is overwritten")
+        } else if first.iter().all(|byte| *byte == 0) {
+            self.not_a_store("it begins with zeros")
+        } else {
+            self.not_a_store(format!(
+                "it begins with \"{}\"",
+                first[..first.len().min(8)].escape_ascii()
+            ))
+        })
+    }
+
+    fn meta(&self, page: &[u8], which: &str) -> Result<Meta> {
+        let damaged = |what: &str| self.corrupt(format!("its {which} meta page {what}"));
+        if page.len() < META_LEN {
+            return Err(damaged("is cut short"));
+        }
+        if magic(page) != Some(LMDB_MAGIC) || u16_at(page, 10) & P_META == 0 {
+            return Err(damaged("is overwritten"));
+        }
+        if u32_at(page, 20) != LMDB_DATA_VERSION {
+            return Err(Error::ForeignLmdb {
+                path: self.path.into(),
+            });
+        }
+        let main = &page[PAGE_HEADER + 72..];
+        let meta = Meta {
+            page_size: u32_at(page, PAGE_HEADER + 24).into(),
+            main_depth: u16_at(main, 6),
+            main_root: u64_at(main, 40),
+            last_page: u64_at(page, PAGE_HEADER + 120),
+            txnid: u64_at(page, PAGE_HEADER + 128),
+        };
+        if !meta.page_size.is_power_of_two() || !PAGE_SIZES.contains(&meta.page_size) {
+            return Err(damaged("tells an impossible page size"));
+        }
+        let roots = [u64_at(page, PAGE_HEADER + 24 + 40), meta.main_root];
+        let out_of_range = |root: &u64| *root != NO_PAGE && !(2..=meta.last_page).contains(root);
+        if meta.last_page < 1 || meta.last_page > u64::MAX >> 17 || roots.iter().any(out_of_range) {
+            return Err(damaged("points outside the file"));
+        }
+        Ok(meta)
+    }
+
+    /// What the header row of the commit that `meta` stands for says.
+    fn header_row(&self, meta: &Meta) -> Result<Parsed> {
+        // A store's unnamed database is one leaf page: the header row and the two named databases.
+        if meta.main_depth != 1 {
+            return Ok(Parsed::Foreign);
+        }
+        let page = self.read(meta.main_root * meta.page_size, meta.page_size as usize)?;
+        let rows = leaf_rows(&page).ok_or_else(|| {
+            self.corrupt(format!(
+                "page {}, its root, is not a sound leaf page",
+                meta.main_root
+            ))
+        })?;
+        let find = |name: &[u8]| rows.iter().find(|(key, _)| *key == name);
+        match find(header::KEY) {
+            Some((_, value)) => Ok(Header::parse(value)),
+            None if find(DEVICES.as_bytes()).is_some() && find(IDS.as_bytes()).is_some() => {
+                Ok(Parsed::Damaged)
+            }
+            None => Ok(Parsed::Foreign),
+        }
+    }
+
+    fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
+        match header {
+            Parsed::Known(_) => {}
+            Parsed::Damaged => return Err(self.corrupt("its header row is damaged")),
+            Parsed::Foreign => {
+                return Err(Error::ForeignLmdb {
+                    path: self.path.into(),
+                })
+            }
+            Parsed::Newer(found) => {
+                return Err(Error::NewerFormat {
+                    path: self.path.into(),
+                    found,
+                    known: FORMAT,
+                })
+            }
+        }
+        let file_len = self.len()?;
+        let needed = (meta.last_page + 1) * meta.page_size;
+        if file_len < needed {
+            return Err(self.corrupt(format!(
+                "the file is cut short: it has {file_len} bytes of {needed}"
+            )));
+        }
+        Ok(Head {
+            page_size: meta.page_size,
+            last_page: meta.last_page,
+        })
+    }
+}
+
+/// Keys and values of a leaf page without overflow values; `None` where the page is not one.
+fn leaf_rows(page: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    if page.len() < PAGE_HEADER || u16_at(page, 10) != P_LEAF {
+        return None;
+    }
+    let lower = usize::from(u16_at(page, 12));
+    let offsets = page.get(PAGE_HEADER..lower)?;
+    let mut rows = Vec::new();
+    for offset in offsets.chunks_exact(2) {
+        let node = page.get(usize::from(u16_at(offset, 0))..)?;
+        let header = node.get(..NODE_HEADER)?;
+        if u16_at(header, 4) & F_BIGDATA != 0 {
+            return None;
+        }
+        let key_len = usize::from(u16_at(header, 6));
+        let value_len = usize::from(u16_at(header, 0)) | usize::from(u16_at(header, 2)) << 16;
+        let rest = node.get(NODE_HEADER..)?;
+        let key = rest.get(..key_len)?;
+        rows.push((key, rest.get(key_len..key_len.checked_add(value_len)?)?));
+    }
+    Some(rows)
+}
+
+fn magic(page: &[u8]) -> Option<u32> {
+    page.get(PAGE_HEADER..PAGE_HEADER + 4)
+        .map(|bytes| u32_at(bytes, 0))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
