@@ -219,8 +219,14 @@ def page(name, synopsis, doc, sections, others):
     return "\n".join(out) + "\n"
 
 
+def field_name(declaration):
+    return re.search(r"(\w+)(?:\[\w*\])?$", declaration).group(1)
+
+
 def tagged(term, doc):
-    return [".TP", f"\\fB{roff(term)}\\fR", *(body(doc) or ["\\&"])]
+    # .IP and not .PP between paragraphs: it keeps the indentation.
+    text = [".IP" if line == ".PP" else line for line in body(doc)]
+    return [".TP", f"\\fB{roff(term)}\\fR", *(text or ["\\&"])]
 
 
 def struct_page(match, doc, constants, others):
@@ -229,7 +235,7 @@ def struct_page(match, doc, constants, others):
               if item.text and not item.text.startswith("#")]
     synopsis = ["\\fBtypedef struct " + name + " {", *["    " + field.text + ";" for field in fields],
                 "} " + name + ";\\fR"]
-    sections = [("FIELDS", [line for field in fields for line in tagged(field.text.split()[-1].lstrip("*"), field.doc)])]
+    sections = [("FIELDS", [line for field in fields for line in tagged(field_name(field.text), field.doc)])]
     for owner, title, pattern in CONSTANTS:
         rows = [(c, v, d) for c, v, d in constants if re.match(pattern, c)]
         if owner == name and rows:

@@ -57,9 +57,9 @@ install_missing() {
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 setup_build() {
-    have cargo && have rustc || die "cargo is not on the PATH. Install Rust with
+    if ! have cargo || ! have rustc; then die "cargo is not on the PATH. Install Rust with
            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
-       then open a new shell, or run: . \"\$HOME/.cargo/env\""
+       then open a new shell, or run: . \"\$HOME/.cargo/env\""; fi
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     found=$(rustc --version | cut -d ' ' -f 2)
     at_least "$wanted" "${found%%-*}" || die "rustc $found is too old: Cargo.toml asks for $wanted or newer.
@@ -87,45 +87,51 @@ sanitizes() {
     return "$result"
 }
 
-# The sanitizers' libraries come apart from clang, in a package named after clang's version.
-setup_sanitizers() {
-    sanitizes clang && return 0
-    major=$(clang -dumpversion | cut -d . -f 1)
-    package=libclang-rt-$major-dev
-    if have apt-cache && ! apt-cache show "$package" >/dev/null 2>&1; then
-        as_root apt-get update -qq >/dev/null 2>&1 || true
-        apt-cache show "$package" >/dev/null 2>&1 || package=libclang-common-$major-dev
+# The package of the sanitizers' libraries, which is named after clang's version and comes apart from it.
+sanitizer_package() {
+    if have clang; then
+        major=$(clang -dumpversion | cut -d . -f 1)
+    else
+        major=$(apt-cache depends clang 2>/dev/null | sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p')
     fi
-    missing="$missing $package"
-    install_missing
-    sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
-           echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
+    [ -n "$major" ] || return 0
+    if apt-cache show "libclang-rt-$major-dev" >/dev/null 2>&1; then
+        echo "libclang-rt-$major-dev"
+    else
+        echo "libclang-common-$major-dev"
+    fi
 }
 
 compiles_cxx() { printf '#include <cstddef>\n' | "$1" -x c++ -std=c++17 -fsyntax-only - >/dev/null 2>&1; }
 
-setup_compilers() {
+need_compilers() {
     need gcc gcc
     need clang clang
     compiles_cxx g++ || missing="$missing g++"
     need pkg-config pkg-config
-    install_missing
-    # clang has no C++ library of its own here: it uses that of g++, which has just been seen to.
+}
+
+# clang has no C++ library of its own here: it uses that of the newest gcc on the machine.
+check_compilers() {
     compiles_cxx clang++ || die "clang++ cannot compile '#include <cstddef>': it takes the C++ library of the newest gcc
        installed, and that one has none. Run
            sudo apt-get install -y libstdc++-$(clang++ -v 2>&1 | sed -n 's/^Selected GCC.*\/\([0-9]*\)$/\1/p')-dev"
 }
 
+# Everything that is missing is gathered first, so that where it may not be installed there is one command to run.
 setup_test() {
     setup_build
-    need valgrind valgrind
+    if have apt-get && [ -z "$(apt-cache show clang 2>/dev/null)" ]; then as_root apt-get update -qq || true; fi
+    # valgrind cannot start a program where the dynamic loader's symbols are missing: those of libc6-dbg.
+    valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
-    # valgrind cannot start a program where the dynamic loader's symbols are missing.
-    if have valgrind && ! valgrind -q /bin/true >/dev/null 2>&1; then missing="$missing libc6-dbg"; fi
-    setup_compilers
-    valgrind -q /bin/true >/dev/null 2>&1 || { missing="$missing libc6-dbg"; install_missing; }
-    valgrind -q /bin/true >/dev/null 2>&1 || die "valgrind cannot start a program; see: valgrind /bin/true"
-    setup_sanitizers
+    need_compilers
+    sanitizes clang || missing="$missing $(sanitizer_package)"
+    install_missing
+    check_compilers
+    valgrind -q /bin/true >/dev/null 2>&1 || die 'valgrind cannot start a program; see: valgrind /bin/true'
+    sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
+           echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
 }
 
 # component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
@@ -143,7 +149,9 @@ setup_lint() {
     component rustfmt fmt
     component clippy clippy
     need mandoc mandoc
-    setup_compilers
+    need_compilers
+    install_missing
+    check_compilers
     if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qxF "cargo-deny $CARGO_DENY_VERSION"; then
         printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
         # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features

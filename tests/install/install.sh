@@ -79,6 +79,8 @@ test_programs() {
     cp examples/c-install/hello_pool.c "$work/user/hello_pool.cc"
     flags=$(pkg-config --cflags --libs pool-metadata)
     static_flags=$(pkg-config --static --cflags --libs pool-metadata)
+    # One library from its archive, the rest shared: how a program is shipped to hosts without this library.
+    mixed_flags=$(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
     cc=${CC:-cc}
 
     # shellcheck disable=SC2086  # the flags are words
@@ -86,10 +88,9 @@ test_programs() {
         build dynamic "$cc" hello_pool.c $flags
         build dynamic_cxx g++ -std=c++17 hello_pool.cc $flags
         build static "$cc" -static hello_pool.c $static_flags
-        # One library from its archive, the rest shared: how a program is shipped to hosts without this library.
-        build mixed "$cc" hello_pool.c $(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
+        build mixed "$cc" hello_pool.c $mixed_flags
         build own "$cc" -static own_lmdb.c $static_flags
-        build own_mixed "$cc" own_lmdb.c $(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
+        build own_mixed "$cc" own_lmdb.c $mixed_flags
     }
     for program in dynamic dynamic_cxx; do
         readelf -d "$work/user/$program" | grep -q 'NEEDED.*\[libpool_metadata\.so\.0\]' ||

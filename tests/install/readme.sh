@@ -17,7 +17,7 @@ block() { awk -v start="\`\`\`$1" '$0 == start { on = 1; next } /^```$/ && on { 
 
 block c >"$work/base.c"
 block python >"$work/client.py"
-[ -s "$work/base.c" ] && [ -s "$work/client.py" ] || fail 'README.md has lost a code block'
+if ! [ -s "$work/base.c" ] || ! [ -s "$work/client.py" ]; then fail 'README.md has lost a code block'; fi
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
 # The commands under the C block, as they stand.
 sed -n 's/^    \(cc .*base\.c [^#]*\).*/\1/p' README.md >"$work/commands"
