@@ -39,7 +39,7 @@ mod record;
 mod verify;
 
 #[allow(unsafe_code)]
-mod capi_stub {}
+pub mod capi;
 
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};

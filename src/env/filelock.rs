@@ -45,6 +45,12 @@ impl FileLock {
             && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
     }
 
+    /// Gives up all that this descriptor has locked.
+    pub fn release(&self) {
+        // Closing the descriptor does it as well; there is nothing to do about a failure.
+        let _ = self.set(libc::F_UNLCK, 0, 0);
+    }
+
     /// Takes the writer lock, waiting until `deadline` for a writer of another process.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;

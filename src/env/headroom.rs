@@ -67,7 +67,7 @@ impl Env {
 
 /// Writes zeros from `start` to `end`.
 pub(super) fn write_zeros(file: &std::fs::File, start: u64, end: u64) -> std::io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = start;
     while at < end {
         let step = (end - at).min(ZEROS.len() as u64) as usize;

@@ -19,7 +19,8 @@ mod wait;
 mod write;
 
 pub(crate) use open::{Config, DEVICES, IDS};
-pub(crate) use slots::Slot;
+pub(crate) use reader::Try;
+pub(crate) use slots::{AllSlots, Slot};
 pub(crate) use snapshot::{Move, Snapshot};
 pub(crate) use wait::Deadline;
 pub(crate) use write::{Step, WriteTxn};
@@ -32,6 +33,7 @@ use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Size of a page whose size is not known yet: what LMDB takes from the system on this architecture.
 pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
@@ -57,7 +59,8 @@ pub(crate) struct Env {
     closed: AtomicBool,
     /// A flush failed, or LMDB gave up: no more writes.
     writes_stopped: AtomicBool,
-    _registered: registry::Registered,
+    /// Taken out when the store is closed: then the file can be opened again, though this handle is still there.
+    registered: Mutex<Option<registry::Registered>>,
 }
 
 /// The databases inside the file.
@@ -148,6 +151,9 @@ impl Env {
         // `closed` was false, so nobody has shut the environment down before.
         unsafe { self.shut_down() };
         drop(slots);
+        self.process_lock.release();
+        let registered = self.registered.lock();
+        drop(registered.unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 
@@ -227,4 +233,13 @@ pub(crate) struct Info {
     pub page_size: u32,
     pub max_readers: u32,
     pub readers_in_use: u32,
+}
+
+/// LMDB's own name and version.
+pub(crate) fn lmdb_version() -> &'static std::ffi::CStr {
+    // SAFETY: LMDB returns a static string; it takes NULL for the numbers that are not wanted.
+    unsafe {
+        let none = std::ptr::null_mut();
+        std::ffi::CStr::from_ptr(lmdb_sys::mdb_version(none, none, none))
+    }
 }

@@ -14,6 +14,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What an environment is opened with; see [`crate::OpenOptions`] for the meaning.
@@ -59,7 +60,7 @@ impl Env {
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
-            _registered: registered,
+            registered: Mutex::new(Some(registered)),
         };
         env.settle(&metadata)?;
         Ok(env)
@@ -100,13 +101,14 @@ impl Env {
         let mut fd = -1;
         // SAFETY: the environment is open; `fd` outlives the call.
         let code = unsafe { lmdb_sys::mdb_env_get_fd(self.raw(), &mut fd) };
-        // SAFETY: sets a flag of a descriptor that LMDB keeps open.
-        if code != lmdb_sys::MDB_SUCCESS
-            || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1
-        {
-            return Err(io::Error::last_os_error());
+        if code != lmdb_sys::MDB_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code));
         }
-        Ok(())
+        // SAFETY: sets a flag of a descriptor that LMDB keeps open.
+        match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     }
 }
 

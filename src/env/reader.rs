@@ -86,47 +86,67 @@ impl Drop for Running {
     }
 }
 
+/// What a try to read met.
+pub(crate) enum Try<R> {
+    /// The row was there to be looked at, or its absence; this is what was made of it.
+    Done(R),
+    /// Something has to be waited for without a slot: [`Env::read_row`] does.
+    Later(Wait),
+}
+
+/// What has to be done before a read can begin.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    /// Adopt the map size that another process has set.
+    Resized,
+    /// Get a place in LMDB's reader table.
+    ReaderTable,
+}
+
 impl Env {
-    /// Looks one row up at the newest commit and shows it to `look` while the read lasts.
-    ///
-    /// `slot` is the caller's proof that it may use the reader; it is given up only to wait.
-    #[inline]
+    /// Looks one row up at the newest commit and shows it to `look`, once, while the read lasts.
     pub fn read_row<R>(
         &self,
-        slot: &mut Option<Slot>,
         table: Table,
         key: &[u8],
-        look: impl FnOnce(Option<&[u8]>) -> Result<R>,
+        mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<R> {
         let deadline = self.deadline();
         loop {
-            let Some(held) = slot.as_ref() else {
-                *slot = Some(Slot::acquire(&deadline)?);
-                continue;
-            };
-            self.check_usable()?;
-            let reader = self.readers[held.index()].get();
-            // SAFETY: `held` is the slot of this reader, and the environment is open while a slot is held.
-            let begun = unsafe { (*reader).begin(self) };
-            match begun {
-                Begin::Ok => {
-                    // SAFETY: as above; the transaction has begun.
-                    let txn = unsafe { (*reader).txn };
-                    let _running = Running(txn);
-                    // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
-                    return look(unsafe { self.get_row(txn, table, key)? });
-                }
-                Begin::Failed(error) => return Err(error),
-                Begin::Resized => {
-                    *slot = None;
-                    self.adopt_map_size(&deadline)?;
-                }
-                Begin::SlotsFull => {
-                    *slot = None;
-                    self.wait_for_lmdb_reader(&deadline)?;
-                }
+            let slot = Slot::acquire(&deadline)?;
+            let tried = self.try_read_row(&slot, table, key, &mut look)?;
+            drop(slot);
+            match tried {
+                Try::Done(done) => return Ok(done),
+                Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
+                Try::Later(Wait::ReaderTable) => self.wait_for_lmdb_reader(&deadline)?,
             }
         }
+    }
+
+    /// The same, at once or not at all.
+    #[inline]
+    pub fn try_read_row<R>(
+        &self,
+        slot: &Slot,
+        table: Table,
+        key: &[u8],
+        mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
+    ) -> Result<Try<R>> {
+        self.check_usable()?;
+        let reader = self.readers[slot.index()].get();
+        // SAFETY: `slot` is the slot of this reader, and the environment is open while a slot is held.
+        match unsafe { (*reader).begin(self) } {
+            Begin::Ok => {}
+            Begin::Failed(error) => return Err(error),
+            Begin::Resized => return Ok(Try::Later(Wait::Resized)),
+            Begin::SlotsFull => return Ok(Try::Later(Wait::ReaderTable)),
+        }
+        // SAFETY: as above; the transaction has begun.
+        let txn = unsafe { (*reader).txn };
+        let _running = Running(txn);
+        // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
+        look(unsafe { self.get_row(txn, table, key)? }).map(Try::Done)
     }
 
     /// The row under `key`, as it stands in the memory map.

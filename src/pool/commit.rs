@@ -62,6 +62,8 @@ impl Pool {
     pub fn commit(&self, op: &Op<'_>) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
+        // Before anything is waited for: a closed store's, or a forked child's, locks may never be given back.
+        self.env.check_writable()?;
         let deadline = self.env.deadline();
         let _lock = self.locks.lock(op.name(), &deadline)?;
         self.commit_locked(op, &deadline)

@@ -17,7 +17,7 @@ pub use walk::Walk;
 
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::digest::Table;
-use crate::env::{Env, Slot, Snapshot};
+use crate::env::{Env, Slot, Snapshot, Try};
 use crate::error::{Error, Result};
 use crate::{record, verify};
 use commit::Op;
@@ -64,10 +64,16 @@ impl PoolMetadata {
     /// [`Error::DiskFull`], [`Error::Io`], [`Error::WritesStopped`], [`Error::MapFull`],
     /// [`Error::Corrupt`], [`Error::Closed`], [`Error::Forked`].
     pub fn add_device(&self, device: &mut DeviceInfo) -> Result<()> {
-        let written = self.pool.commit(&Op::Add(device.as_ref()))?;
-        device.device_id = written.device_id;
-        device.generation = written.generation;
+        let (device_id, generation) = self.add_device_ref(device.as_ref())?;
+        device.device_id = device_id;
+        device.generation = generation;
         Ok(())
+    }
+
+    /// The same for a borrowed record: the id and the generation that it got.
+    pub(crate) fn add_device_ref(&self, device: DeviceRef<'_>) -> Result<(u32, u64)> {
+        let written = self.pool.commit(&Op::Add(device))?;
+        Ok((written.device_id, written.generation))
     }
 
     /// The device of that name, copied.
@@ -81,17 +87,17 @@ impl PoolMetadata {
 
     /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
     ///
-    /// `look` runs inside a read and should be short; it must not write to the store or close it.
+    /// `look` is called at most once, inside a read: it should be short, and must not write to the store or
+    /// close it.
     ///
     /// # Errors
     /// As [`get_device`](Self::get_device).
     pub fn read_device<R>(
         &self,
         name: impl AsRef<[u8]>,
-        look: impl FnOnce(DeviceRef<'_>) -> R,
+        mut look: impl FnMut(DeviceRef<'_>) -> R,
     ) -> Result<R> {
-        self.pool
-            .read(&mut None, name.as_ref(), |device| Ok(look(device)))
+        self.pool.read(name.as_ref(), |device| Ok(look(device)))
     }
 
     /// Changes a device: `change` gets a copy of its record, once, on this thread, and what it leaves there is
@@ -241,6 +247,10 @@ impl PoolMetadata {
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
+
+    pub(crate) fn from_pool(pool: Arc<Pool>) -> PoolMetadata {
+        PoolMetadata { pool }
+    }
 }
 
 impl std::fmt::Debug for PoolMetadata {
@@ -252,26 +262,45 @@ impl std::fmt::Debug for PoolMetadata {
 }
 
 impl Pool {
-    /// Looks one device up and shows it to `look` while the read lasts.
-    #[inline]
+    /// Looks one device up and shows it to `look`, once, while the read lasts.
     pub fn read<R>(
         &self,
-        slot: &mut Option<Slot>,
         name: &[u8],
-        look: impl FnOnce(DeviceRef<'_>) -> Result<R>,
+        mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
     ) -> Result<R> {
-        // LMDB takes neither an empty nor an over-long key; no device has such a name.
+        self.check_lookup(name)?;
+        self.env
+            .read_row(Table::Devices, name, |row| look(self.decode(name, row)?))
+    }
+
+    /// The same, at once or not at all, for a caller that holds a slot.
+    #[inline]
+    pub fn try_read<R>(
+        &self,
+        slot: &Slot,
+        name: &[u8],
+        mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
+    ) -> Result<Try<R>> {
+        self.check_lookup(name)?;
+        self.env.try_read_row(slot, Table::Devices, name, |row| {
+            look(self.decode(name, row)?)
+        })
+    }
+
+    /// LMDB takes neither an empty nor an over-long key; no device has such a name.
+    fn check_lookup(&self, name: &[u8]) -> Result<()> {
         if name.is_empty() || name.len() > crate::MAX_NAME_LEN {
             self.env.check_usable()?;
             return Err(Error::not_found(name));
         }
-        self.env
-            .read_row(slot, Table::Devices, name, |row| match row {
-                Some(value) => {
-                    let device = record::decode(name, value).map_err(|e| e.at(self.env.path()))?;
-                    look(device)
-                }
-                None => Err(Error::not_found(name)),
-            })
+        Ok(())
+    }
+
+    #[inline]
+    fn decode<'a>(&self, name: &'a [u8], row: Option<&'a [u8]>) -> Result<DeviceRef<'a>> {
+        match row {
+            Some(value) => record::decode(name, value).map_err(|e| e.at(self.env.path())),
+            None => Err(Error::not_found(name)),
+        }
     }
 }

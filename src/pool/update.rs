@@ -27,7 +27,7 @@ impl Update {
         pool.check_not_in_update()?;
         pool.env.check_writable()?;
         let lock = pool.locks.lock(name, &pool.env.deadline())?;
-        let device = pool.read(&mut None, name, |device| Ok(device.to_owned()))?;
+        let device = pool.read(name, |device| Ok(device.to_owned()))?;
         Ok(Update {
             pool: Arc::clone(pool),
             name: name.into(),

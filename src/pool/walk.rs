@@ -43,6 +43,11 @@ impl Walk {
         Ok(Some(device))
     }
 
+    /// Begins again, over the same snapshot.
+    pub(crate) fn rewind(&mut self) {
+        self.next = Some(Move::First);
+    }
+
     /// Makes the device that was shown last the next one again.
     pub(crate) fn step_back(&mut self) {
         self.next = Some(Move::Stay);

@@ -1,0 +1,199 @@
+//! Memory that the library hands to the caller: one block from the C allocator for each result, so that one
+//! function frees them all, whatever is in them.
+
+use super::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
+use super::types::{pm_device, pm_name, pm_names, pm_record};
+use crate::device::DeviceRef;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+/// Frees what pm_get_device or pm_get_device_names returned. NULL is allowed and does nothing.
+///
+/// Never fails; may be called from any thread, also after the store was closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_free(block: *mut c_void) {
+    // SAFETY: every block comes from `malloc` below, says the caller.
+    unsafe { libc::free(block) }
+}
+
+/// A block of uninitialised memory, aligned for any of the structs here.
+fn allocate(len: usize) -> Outcome<*mut u8> {
+    // SAFETY: asks for memory, and looks at whether there was any.
+    let block = unsafe { libc::malloc(len) };
+    if block.is_null() {
+        return Err(Failure::Edge(
+            PM_ERR_NO_MEMORY,
+            format!("out of memory for a result of {len} bytes"),
+        ));
+    }
+    Ok(block.cast())
+}
+
+/// Copies texts one behind the other, each with a NUL.
+struct Texts(*mut u8);
+
+impl Texts {
+    /// # Safety
+    /// There is room for the text and a NUL.
+    #[inline]
+    unsafe fn put(&mut self, text: &[u8]) -> *const c_char {
+        let at = self.0;
+        // SAFETY: says the caller.
+        unsafe {
+            ptr::copy_nonoverlapping(text.as_ptr(), at, text.len());
+            at.add(text.len()).write(0);
+            self.0 = at.add(text.len() + 1);
+        }
+        at.cast()
+    }
+}
+
+/// Bytes that a device's texts take with their NULs.
+#[inline]
+pub(super) fn texts_len(device: &DeviceRef<'_>) -> usize {
+    device.name.len() + device.parent_name.len() + device.error.len() + 3
+}
+
+/// The device as a C struct whose texts are copied to `texts`.
+///
+/// # Safety
+/// `texts` has room for [`texts_len`] bytes, and outlives the struct.
+#[inline]
+pub(super) unsafe fn fill_device(
+    device: &DeviceRef<'_>,
+    texts: *mut u8,
+    owner: *mut c_void,
+) -> pm_device {
+    let mut texts = Texts(texts);
+    // SAFETY: says the caller.
+    unsafe {
+        pm_device {
+            struct_size: size_of::<pm_device>(),
+            size: device.size,
+            generation: device.generation,
+            device_id: device.device_id,
+            state: device.state as i32,
+            name: texts.put(device.name),
+            name_len: device.name.len(),
+            parent_name: texts.put(device.parent_name),
+            parent_name_len: device.parent_name.len(),
+            error: texts.put(device.error),
+            error_len: device.error.len(),
+            owner,
+        }
+    }
+}
+
+/// A block with the device and its texts.
+pub(super) fn new_device(device: &DeviceRef<'_>) -> Outcome<*mut pm_device> {
+    let block = allocate(size_of::<pm_device>() + texts_len(device))?;
+    let out = block.cast::<pm_device>();
+    // SAFETY: the block has room for the struct and, behind it, for the texts.
+    unsafe {
+        out.write(fill_device(
+            device,
+            block.add(size_of::<pm_device>()),
+            ptr::null_mut(),
+        ))
+    };
+    Ok(out)
+}
+
+/// Bytes that the device takes as a [`pm_record`].
+#[inline]
+pub(super) fn record_size(device: &DeviceRef<'_>) -> usize {
+    (size_of::<pm_record>() + texts_len(device)).next_multiple_of(align_of::<pm_record>())
+}
+
+/// Writes the device as a [`pm_record`].
+///
+/// # Safety
+/// `at` is aligned for it and has room for `size` bytes, which is what [`record_size`] said.
+#[inline]
+pub(super) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usize) {
+    let record = pm_record {
+        record_size: size as u32,
+        device_id: device.device_id,
+        size: device.size,
+        generation: device.generation,
+        state: device.state as i32,
+        name_len: device.name.len() as u32,
+        parent_name_len: device.parent_name.len() as u32,
+        error_len: device.error.len() as u32,
+    };
+    // SAFETY: says the caller; the last eight bytes are zeroed first, for what the texts leave of them.
+    unsafe {
+        at.add(size - 8).cast::<u64>().write(0);
+        at.cast::<pm_record>().write(record);
+        let mut texts = Texts(at.add(size_of::<pm_record>()));
+        texts.put(device.name);
+        texts.put(device.parent_name);
+        texts.put(device.error);
+    }
+}
+
+/// A block for a list of names, filled one by one.
+pub(super) struct NamesBlock {
+    out: *mut pm_names,
+    next: *mut pm_name,
+    texts: Texts,
+    left: usize,
+    text_left: usize,
+}
+
+impl NamesBlock {
+    /// A block for `count` names that have `text_len` bytes together, NULs included.
+    pub fn new(count: usize, text_len: usize) -> Outcome<NamesBlock> {
+        let names = size_of::<pm_names>();
+        let texts = names + count * size_of::<pm_name>();
+        let block = allocate(texts + text_len)?;
+        // SAFETY: the block has room for the head, the list and the texts, in this order.
+        unsafe {
+            let list = block.add(names).cast::<pm_name>();
+            block
+                .cast::<pm_names>()
+                .write(pm_names { count, names: list });
+            Ok(NamesBlock {
+                out: block.cast(),
+                next: list,
+                texts: Texts(block.add(texts)),
+                left: count,
+                text_left: text_len,
+            })
+        }
+    }
+
+    /// Adds a name; false if the block was made for fewer or shorter ones.
+    pub fn push(&mut self, name: &[u8]) -> bool {
+        if self.left == 0 || self.text_left < name.len() + 1 {
+            return false;
+        }
+        self.left -= 1;
+        self.text_left -= name.len() + 1;
+        // SAFETY: there is room for one more, as was just checked.
+        unsafe {
+            let text = self.texts.put(name);
+            self.next.write(pm_name {
+                name: text,
+                name_len: name.len(),
+            });
+            self.next = self.next.add(1);
+        }
+        true
+    }
+
+    /// The block, for the caller to free, if it was filled.
+    pub fn finish(mut self) -> Option<*mut pm_names> {
+        if self.left > 0 {
+            return None;
+        }
+        Some(std::mem::replace(&mut self.out, ptr::null_mut()))
+    }
+}
+
+impl Drop for NamesBlock {
+    fn drop(&mut self) {
+        // SAFETY: the block is from `allocate`, or NULL once it was handed out.
+        unsafe { libc::free(self.out.cast()) };
+    }
+}

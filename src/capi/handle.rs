@@ -1,0 +1,103 @@
+//! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes too late finds
+//! a closed store and not freed memory.
+
+use crate::env::{AllSlots, Deadline, Slot, Try};
+use crate::error::{Error, Result};
+use crate::pool::{Pool, PoolMetadata};
+use crate::DeviceRef;
+use std::cell::UnsafeCell;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::status::{Failure, Outcome};
+
+/// An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
+///
+/// A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
+/// instead of touching freed memory.
+pub struct pm_store {
+    /// Read by who holds a reader slot, set by who holds all.
+    pool: UnsafeCell<Option<Arc<Pool>>>,
+    lock_wait: Duration,
+    /// The handle that was made before this one: all are reachable, for leak checkers.
+    older: *const pm_store,
+}
+
+static NEWEST: AtomicPtr<pm_store> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes the handle for an open store.
+pub(super) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
+    let handle = Box::into_raw(Box::new(pm_store {
+        pool: UnsafeCell::new(Some(Arc::clone(store.pool()))),
+        lock_wait,
+        older: ptr::null(),
+    }));
+    let mut newest = NEWEST.load(Ordering::Acquire);
+    loop {
+        // SAFETY: the handle was just made and nobody else has it yet.
+        unsafe { (*handle).older = newest };
+        match NEWEST.compare_exchange_weak(newest, handle, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return handle,
+            Err(now) => newest = now,
+        }
+    }
+}
+
+/// The handle behind a caller's pointer.
+///
+/// # Safety
+/// `store` is NULL or was made by `pm_open`.
+pub(super) unsafe fn borrow<'a>(store: *const pm_store) -> Outcome<&'a pm_store> {
+    // SAFETY: handles are never freed.
+    unsafe { store.as_ref() }.ok_or_else(|| Failure::null("store"))
+}
+
+impl pm_store {
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.lock_wait)
+    }
+
+    /// The store as the slot's holder sees it.
+    #[inline]
+    fn seen<'a>(&'a self, _slot: &'a Slot) -> Result<&'a Arc<Pool>> {
+        // SAFETY: it is only set by who holds all slots, and the caller holds one for as long as the borrow.
+        unsafe { (*self.pool.get()).as_ref() }.ok_or(Error::Closed)
+    }
+
+    /// The store, kept in being by the caller.
+    pub(super) fn store(&self) -> Result<PoolMetadata> {
+        let slot = Slot::acquire(&self.deadline())?;
+        Ok(PoolMetadata::from_pool(Arc::clone(self.seen(&slot)?)))
+    }
+
+    /// Shows one device to `look`, once, while the read lasts.
+    #[inline]
+    pub(super) fn read<R>(
+        &self,
+        name: &[u8],
+        mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let pool = {
+            let slot = Slot::acquire(&self.deadline())?;
+            let pool = self.seen(&slot)?;
+            match pool.try_read(&slot, name, &mut look)? {
+                Try::Done(done) => return Ok(done),
+                Try::Later(_) => Arc::clone(pool),
+            }
+        };
+        pool.read(name, look)
+    }
+
+    /// Lets go of a store that has been closed.
+    pub(super) fn clear(&self) {
+        // Where the slots cannot be had, the closed store keeps its memory; nothing else depends on it.
+        if let Ok(slots) = AllSlots::acquire(&self.deadline()) {
+            // SAFETY: with all slots held, nobody looks at it.
+            let pool = unsafe { (*self.pool.get()).take() };
+            drop(slots);
+            drop(pool);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The C ABI: `include/pool_metadata.h` is generated from this module.
+//!
+//! Nothing here knows how the store works. Each function checks what came from outside, calls the safe core,
+//! and turns its answer into a status and, where the caller wants it, an error text. A panic ends at
+//! [`guard`].
+//!
+//! The documentation of each exported function is its contract with C callers: what it says of its parameters
+//! is what the function relies on.
+#![allow(non_camel_case_types)]
+#![allow(clippy::missing_safety_doc)]
+
+mod block;
+mod device;
+mod guard;
+mod handle;
+mod status;
+mod store;
+mod types;
+mod update;
+mod version;
+mod walk;
+
+pub use block::pm_free;
+pub use device::*;
+pub use handle::pm_store;
+pub use status::*;
+pub use store::*;
+pub use types::*;
+pub use update::*;
+pub use version::*;
+pub use walk::*;

@@ -1,0 +1,293 @@
+//! The structs that cross the edge, and how they are read and filled.
+
+use super::guard::LARGEST_STRUCT;
+use super::status::{Failure, Outcome, PM_ERR_INVALID_STATE, PM_ERR_STRUCT_SIZE};
+use crate::device::{DeviceRef, DeviceState};
+use std::ffi::{c_char, c_void};
+
+/// Bytes of pm_error.message, the terminating NUL included.
+pub const PM_ERROR_MESSAGE_SIZE: usize = 1024;
+/// Longest name of a device or of its parent in bytes, without the NUL.
+pub const PM_MAX_NAME_LEN: usize = 511;
+/// Longest error text of a device in bytes: 1 MiB. A longer one is refused, never cut.
+pub const PM_MAX_ERROR_LEN: usize = 1_048_576;
+/// Largest device id that is given out.
+pub const PM_MAX_DEVICE_ID: u32 = 16_777_214;
+
+/// Not known; the state of a device that has not been created yet.
+pub const PM_STATE_UNKNOWN: i32 = 0;
+/// The device is being created in the pool.
+pub const PM_STATE_CREATING: i32 = 1;
+/// The device exists in the pool and is not active.
+pub const PM_STATE_CREATED: i32 = 2;
+/// The device is being activated.
+pub const PM_STATE_ACTIVATING: i32 = 3;
+/// The device is active: it has a block device.
+pub const PM_STATE_ACTIVATED: i32 = 4;
+/// The device is being suspended.
+pub const PM_STATE_SUSPENDING: i32 = 5;
+/// The device is suspended: its I/O waits.
+pub const PM_STATE_SUSPENDED: i32 = 6;
+/// The device is being resumed.
+pub const PM_STATE_RESUMING: i32 = 7;
+/// The device is active again after a suspension.
+pub const PM_STATE_RESUMED: i32 = 8;
+/// The device is being deactivated.
+pub const PM_STATE_DEACTIVATING: i32 = 9;
+/// The device is not active any more and still exists in the pool.
+pub const PM_STATE_DEACTIVATED: i32 = 10;
+/// The device is being removed from the pool.
+pub const PM_STATE_REMOVING: i32 = 11;
+/// The device is gone from the pool.
+pub const PM_STATE_REMOVED: i32 = 12;
+/// Something failed half way; the device and its id are not to be trusted.
+pub const PM_STATE_FAULTY: i32 = 13;
+
+/// What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its address
+/// as the last argument, or NULL if the status is enough. A call writes it only when it fails.
+#[repr(C)]
+pub struct pm_error {
+    /// sizeof(pm_error), set by the caller.
+    pub struct_size: usize,
+    /// The status that the call returned, one of PM_ERR_*.
+    pub code: i32,
+    /// With PM_ERR_CALLBACK: what the callback returned; otherwise 0.
+    pub callback_code: i32,
+    /// The system's error number (errno) behind the failure; 0 if there is none.
+    pub os_error: i32,
+    /// What is wrong, with which name or path, and what to do. ASCII or UTF-8, ends in NUL.
+    pub message: [c_char; PM_ERROR_MESSAGE_SIZE],
+}
+
+/// One thin device. Texts are bytes with a length; those that the library hands out also end in a NUL that
+/// is not counted. Texts that the caller passes need none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_device {
+    /// sizeof(pm_device), set by who made the struct; PM_DEVICE_INIT does.
+    pub struct_size: usize,
+    /// Virtual size of the device in bytes, 0 to 2^64-1.
+    pub size: u64,
+    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in.
+    pub generation: u64,
+    /// Device id in the pool, 1 to PM_MAX_DEVICE_ID. The store assigns it.
+    pub device_id: u32,
+    /// Where the device stands, PM_STATE_*.
+    pub state: i32,
+    /// Name of the device, 1 to PM_MAX_NAME_LEN bytes, none of them NUL; unique in the store.
+    pub name: *const c_char,
+    /// Length of name in bytes.
+    pub name_len: usize,
+    /// Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them NUL.
+    pub parent_name: *const c_char,
+    /// Length of parent_name in bytes; 0 for no parent.
+    pub parent_name_len: usize,
+    /// What went wrong with the device last, 0 to PM_MAX_ERROR_LEN bytes.
+    pub error: *const c_char,
+    /// Length of error in bytes; 0 for no error.
+    pub error_len: usize,
+    /// The library's own; NULL in a struct that the caller made.
+    pub owner: *mut c_void,
+}
+
+/// Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_options {
+    /// sizeof(pm_options), set by the caller; PM_OPTIONS_INIT does.
+    pub struct_size: usize,
+    /// PM_OPEN_* flags, or 0.
+    pub flags: u32,
+    /// Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are raised to 128.
+    /// 0: 1024.
+    pub max_readers: u32,
+    /// Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows by itself.
+    /// 0: 16 GiB.
+    pub map_size: u64,
+    /// How long one call may wait for other threads and processes, in milliseconds. 0: 10000.
+    pub lock_wait_ms: u64,
+    /// How much is checked before the store is used, PM_VERIFY_*.
+    pub verify: i32,
+    /// What a write's return means, PM_DURABILITY_*.
+    pub durability: i32,
+}
+
+/// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.
+pub const PM_OPEN_READ_ONLY: u32 = 1;
+
+/// The default: PM_VERIFY_FULL.
+pub const PM_VERIFY_DEFAULT: i32 = 0;
+/// Check only what kind of file it is, and that it is not cut short.
+pub const PM_VERIFY_NONE: i32 = 1;
+/// Check also that the numbers of rows are those of the header: a few reads, however large the store.
+pub const PM_VERIFY_QUICK: i32 = 2;
+/// Check also every row, and that all of them add up.
+pub const PM_VERIFY_FULL: i32 = 3;
+
+/// A write that has returned survives a power cut.
+pub const PM_DURABILITY_FULL: i32 = 0;
+/// A power cut can undo the last write, as a whole; the file stays sound. See pm_sync.
+pub const PM_DURABILITY_RELAXED: i32 = 1;
+
+/// Counts and sizes of a store at one moment. PM_STATS_INIT sets the size.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_stats {
+    /// sizeof(pm_stats), set by the caller; PM_STATS_INIT does.
+    pub struct_size: usize,
+    /// Devices in the store.
+    pub devices: u64,
+    /// Device ids that devices have and that are not faulty.
+    pub taken_ids: u64,
+    /// Device ids that were given back and wait to be given out again.
+    pub free_ids: u64,
+    /// Device ids that are faulty, whether a device has them or not.
+    pub faulty_ids: u64,
+    /// The highest device id that was ever given out; 0 for none.
+    pub last_id: u64,
+    /// Commits since the store was created.
+    pub commits: u64,
+    /// Size of the memory map in bytes: address space, not memory.
+    pub map_size: u64,
+    /// Bytes of the map in use, up to the end of the last page; pages freed in between count.
+    pub map_used: u64,
+    /// Length of the file in bytes.
+    pub file_size: u64,
+    /// Size of a page in bytes.
+    pub page_size: u64,
+    /// Places in the reader table.
+    pub max_readers: u64,
+    /// Places in use or kept for reuse, by all processes, at their highest so far.
+    pub readers_in_use: u64,
+}
+
+/// One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
+/// the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no
+/// pointers, so the buffer may be moved. pm_record_name() and its siblings find the texts.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_record {
+    /// Bytes from the start of this record to the start of the next, a multiple of 8.
+    pub record_size: u32,
+    /// See pm_device.device_id.
+    pub device_id: u32,
+    /// See pm_device.size.
+    pub size: u64,
+    /// See pm_device.generation.
+    pub generation: u64,
+    /// See pm_device.state.
+    pub state: i32,
+    /// Length of the name in bytes, without its NUL.
+    pub name_len: u32,
+    /// Length of the parent's name in bytes, without its NUL.
+    pub parent_name_len: u32,
+    /// Length of the error text in bytes, without its NUL.
+    pub error_len: u32,
+}
+
+/// One name of a list.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_name {
+    /// The name; ends in a NUL that is not counted.
+    pub name: *const c_char,
+    /// Its length in bytes.
+    pub name_len: usize,
+}
+
+/// The names of all devices, from pm_get_device_names. One block of memory, to be given to pm_free.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_names {
+    /// How many.
+    pub count: usize,
+    /// That many names, in byte order.
+    pub names: *const pm_name,
+}
+
+/// Reads a struct that begins with its size, as the caller's version of the header has it.
+///
+/// # Safety
+/// `from` points to as many readable bytes as its first field says.
+pub(super) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome<T> {
+    // SAFETY: every struct passed here begins with its size.
+    let size = unsafe { from.cast::<usize>().read() };
+    let known = size_of::<T>();
+    if size < known || size > LARGEST_STRUCT {
+        return Err(bad_size(name, size, known));
+    }
+    // SAFETY: the caller's struct has `size` bytes, and those past the known ones are only compared.
+    let newer = unsafe { std::slice::from_raw_parts(from.cast::<u8>().add(known), size - known) };
+    if newer.iter().any(|byte| *byte != 0) {
+        return Err(bad_size(name, size, known));
+    }
+    // SAFETY: as above; the struct is plain data.
+    Ok(unsafe { from.read() })
+}
+
+/// How many bytes of an output struct the caller has room for, at most the known ones.
+pub(super) fn output_size<T>(size: usize, least: usize, name: &str) -> Outcome<usize> {
+    if size < least || size > LARGEST_STRUCT {
+        return Err(bad_size(name, size, size_of::<T>()));
+    }
+    Ok(size.min(size_of::<T>()))
+}
+
+fn bad_size(name: &str, size: usize, known: usize) -> Failure {
+    Failure::Edge(
+        PM_ERR_STRUCT_SIZE,
+        format!("{name}.struct_size is {size}; this library knows {known} bytes: initialise the struct with its _INIT macro, or use a newer library"),
+    )
+}
+
+/// The caller's text.
+///
+/// # Safety
+/// `text` points to `len` bytes that nobody changes while `'a` lasts, or `len` is 0.
+#[inline]
+pub(super) unsafe fn text<'a>(text: *const c_char, len: usize, name: &str) -> Outcome<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if text.is_null() {
+        return Err(Failure::null(name));
+    }
+    if len > isize::MAX as usize {
+        return Err(Failure::argument(format!(
+            "{name} has the impossible length {len}"
+        )));
+    }
+    // SAFETY: says the caller.
+    Ok(unsafe { std::slice::from_raw_parts(text.cast(), len) })
+}
+
+/// The state with this number.
+pub(super) fn state(number: i32) -> Outcome<DeviceState> {
+    DeviceState::from_number(number.into()).ok_or_else(|| {
+        Failure::Edge(
+            PM_ERR_INVALID_STATE,
+            format!(
+                "{number} is no device state; PM_STATE_UNKNOWN (0) to PM_STATE_FAULTY (13) are"
+            ),
+        )
+    })
+}
+
+/// A caller's device, borrowed.
+///
+/// # Safety
+/// Each text points to as many bytes as its length says, unchanged while `'a` lasts.
+pub(super) unsafe fn device<'a>(from: &pm_device) -> Outcome<DeviceRef<'a>> {
+    Ok(DeviceRef {
+        // SAFETY: says the caller.
+        name: unsafe { text(from.name, from.name_len, "device.name")? },
+        device_id: from.device_id,
+        size: from.size,
+        // SAFETY: says the caller.
+        parent_name: unsafe { text(from.parent_name, from.parent_name_len, "device.parent_name")? },
+        state: state(from.state)?,
+        // SAFETY: says the caller.
+        error: unsafe { text(from.error, from.error_len, "device.error")? },
+        generation: from.generation,
+    })
+}

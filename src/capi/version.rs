@@ -1,0 +1,36 @@
+//! Which library this is.
+
+use std::ffi::{c_char, CStr};
+
+/// Version of the C ABI that the header describes. It changes when a program built with an older header
+/// could not run with the library.
+pub const PM_ABI_VERSION: u32 = 0;
+
+/// Returns the version of the C ABI that the library has: compare it with PM_ABI_VERSION after dlopen.
+///
+/// Never fails; may be called from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn pm_abi_version() -> u32 {
+    PM_ABI_VERSION
+}
+
+/// Returns the library's version, such as "0.1.0". The string is static.
+///
+/// Never fails; may be called from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn pm_version() -> *const c_char {
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"",
+        };
+    VERSION.as_ptr()
+}
+
+/// Returns the version of the LMDB that is in use, such as "LMDB 0.9.24: (July 24, 2019)". The string is static.
+///
+/// Never fails; may be called from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn pm_lmdb_version() -> *const c_char {
+    crate::env::lmdb_version().as_ptr()
+}
