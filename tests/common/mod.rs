@@ -1,0 +1,94 @@
+//! What the integration tests share.
+#![allow(dead_code)] // every test program uses a part of it
+
+pub mod child;
+pub mod raw;
+pub mod sys;
+
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A directory that goes away with the test, in memory where the machine offers that: most tests ask what the
+/// store means, not how fast the disk flushes.
+pub fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+/// A directory and the path of a store in it.
+pub fn place() -> (TempDir, PathBuf) {
+    let directory = directory();
+    let path = directory.path().join("pool.db");
+    (directory, path)
+}
+
+/// Options with a lock wait that a test can afford to run into.
+pub fn options(lock_wait_ms: u64) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.lock_wait(Duration::from_millis(lock_wait_ms));
+    options
+}
+
+/// A small device of that name.
+pub fn device(name: impl Into<Vec<u8>>) -> DeviceInfo {
+    DeviceInfo {
+        size: 4096,
+        state: DeviceState::Created,
+        ..DeviceInfo::new(name)
+    }
+}
+
+/// Adds a small device of that name and returns it as the store has it.
+pub fn add(store: &PoolMetadata, name: impl Into<Vec<u8>>) -> DeviceInfo {
+    let mut device = device(name);
+    store.add_device(&mut device).unwrap();
+    device
+}
+
+/// The invariants that hold after every write: the store's own check, and what its counters must add up to.
+pub fn check(store: &PoolMetadata) {
+    store.verify().unwrap();
+    let stats = store.stats().unwrap();
+    let names = store.get_device_names().unwrap();
+    assert!(names.is_sorted() && names.len() as u64 == stats.devices);
+    assert_eq!(
+        stats.taken_ids + stats.free_ids + stats.faulty_ids,
+        stats.last_id
+    );
+}
+
+/// Every device, in the order of a walk.
+pub fn devices(store: &PoolMetadata) -> Vec<DeviceInfo> {
+    store.walk().unwrap().map(Result::unwrap).collect()
+}
+
+/// The error of something that has to fail.
+pub fn error_of<T>(result: Result<T, Error>) -> Error {
+    match result {
+        Ok(_) => panic!("it should have failed"),
+        Err(error) => error,
+    }
+}
+
+/// Fails unless the expression is an error of that pattern; the message shows what it was instead.
+#[macro_export]
+macro_rules! assert_error {
+    ($result:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $result {
+            Err($pattern) $(if $guard)? => {}
+            Err(other) => panic!("another error than {}: {other:?}", stringify!($pattern)),
+            Ok(_) => panic!("no error, where {} was due", stringify!($pattern)),
+        }
+    };
+}
+
+/// Waits until `done` says so.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(30), "waiting: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,175 @@
+//! Operations to try on a store, drawn from small alphabets so that they meet.
+
+use pool_metadata::{DeviceInfo, DeviceState, Verify, MAX_ERROR_LEN, MAX_NAME_LEN};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// One thing that is done to the store and to the model.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Add(DeviceInfo),
+    ChangeState(Vec<u8>, DeviceState),
+    MarkFaulty(Vec<u8>),
+    Remove(Vec<u8>),
+    Get(Vec<u8>),
+    Update(Vec<u8>, Edit),
+    /// Begin an update and keep it while other operations run.
+    Begin(Vec<u8>),
+    /// Commit one of those that were begun.
+    Commit(prop::sample::Index, Edit),
+    /// Give one of those that were begun up.
+    Abort(prop::sample::Index),
+    /// Walk until so many devices were shown; the callback does this when it sees the first.
+    Walk(usize, Option<Box<Op>>),
+    Reopen {
+        verify: Verify,
+        /// Look at it read-only in between.
+        look: bool,
+    },
+}
+
+/// What an update does to the record.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    Set(DeviceInfo),
+    State(DeviceState),
+    /// Change it and fail then.
+    Fail(u32),
+    Rename(Vec<u8>),
+    ChangeId(u32),
+    /// Try to write to the store, which has to be refused, and go on.
+    WriteInside(Vec<u8>, DeviceState),
+}
+
+impl Edit {
+    /// Changes the record; an error is the callback's own.
+    pub fn apply(&self, device: &mut DeviceInfo) -> Result<(), u32> {
+        match self {
+            Edit::Set(new) => {
+                device.size = new.size;
+                device.parent_name.clone_from(&new.parent_name);
+                device.state = new.state;
+                device.error.clone_from(&new.error);
+                device.generation = new.generation; // must not matter
+            }
+            Edit::State(state) | Edit::WriteInside(_, state) => device.state = *state,
+            Edit::Fail(code) => {
+                device.size = 0;
+                device.name.push(b'x');
+                return Err(*code);
+            }
+            Edit::Rename(name) => device.name.clone_from(name),
+            Edit::ChangeId(by) => device.device_id = device.device_id.wrapping_add(*by),
+        }
+        Ok(())
+    }
+}
+
+/// A device's name: few, so that they collide; among them the longest and bytes that are no text. Now and then
+/// one that no device can have.
+pub fn name() -> BoxedStrategy<Vec<u8>> {
+    let long = |last| {
+        let mut name = vec![b'n'; MAX_NAME_LEN];
+        name[MAX_NAME_LEN - 1] = last;
+        name
+    };
+    let good = vec![
+        b"a".to_vec(),
+        b"b".to_vec(),
+        b"base".to_vec(),
+        b"snap/1".to_vec(),
+        b"\xff\xfe\x80".to_vec(),
+        b"\x01".to_vec(),
+        long(b'x'),
+        long(0xff),
+    ];
+    let bad = vec![
+        b"".to_vec(),
+        b"a\0b".to_vec(),
+        b"\0".to_vec(),
+        vec![b'n'; MAX_NAME_LEN + 1],
+        vec![b'n'; 70_000],
+    ];
+    prop_oneof![30 => select(good), 1 => select(bad)].boxed()
+}
+
+pub fn state() -> BoxedStrategy<DeviceState> {
+    // Faulty is where the rules are.
+    prop_oneof![3 => select(&DeviceState::ALL[..]), 1 => Just(DeviceState::Faulty)].boxed()
+}
+
+/// An error text: mostly short, at times beyond a page, rarely at the limit or past it.
+fn text() -> BoxedStrategy<Vec<u8>> {
+    let lengths = prop_oneof![
+        300 => Just(0),
+        200 => 1..60_usize,
+        50 => 1_500..9_000_usize,
+        5 => 60_000..90_000_usize,
+        1 => Just(MAX_ERROR_LEN),
+        1 => Just(MAX_ERROR_LEN + 1),
+    ];
+    (lengths, any::<u8>())
+        .prop_map(|(len, byte)| vec![byte; len])
+        .boxed()
+}
+
+pub fn device() -> BoxedStrategy<DeviceInfo> {
+    let size = prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 1..1000_u64];
+    let parent = prop_oneof![Just(Vec::new()), name()];
+    // The store must not look at the id and the generation that it is given.
+    let ignored = (any::<u32>(), any::<u64>());
+    (name(), size, parent, state(), text(), ignored)
+        .prop_map(
+            |(name, size, parent_name, state, error, (device_id, generation))| DeviceInfo {
+                name,
+                device_id,
+                size,
+                parent_name,
+                state,
+                error,
+                generation,
+            },
+        )
+        .boxed()
+}
+
+fn edit() -> BoxedStrategy<Edit> {
+    prop_oneof![
+        8 => device().prop_map(Edit::Set),
+        4 => state().prop_map(Edit::State),
+        3 => any::<u32>().prop_map(Edit::Fail),
+        1 => name().prop_map(Edit::Rename),
+        1 => any::<u32>().prop_map(Edit::ChangeId),
+        2 => (name(), state()).prop_map(|(name, state)| Edit::WriteInside(name, state)),
+    ]
+    .boxed()
+}
+
+/// A write that is over when it returns.
+fn write() -> BoxedStrategy<Op> {
+    prop_oneof![
+        10 => device().prop_map(Op::Add),
+        4 => (name(), state()).prop_map(|(name, state)| Op::ChangeState(name, state)),
+        5 => name().prop_map(Op::MarkFaulty),
+        6 => name().prop_map(Op::Remove),
+        6 => (name(), edit()).prop_map(|(name, edit)| Op::Update(name, edit)),
+    ]
+    .boxed()
+}
+
+pub fn op() -> BoxedStrategy<Op> {
+    let pick = any::<prop::sample::Index>;
+    let walk = (0..12_usize, prop::option::of(write()))
+        .prop_map(|(shown, inside)| Op::Walk(shown, inside.map(Box::new)));
+    let verify = select(vec![Verify::None, Verify::Quick, Verify::Full]);
+    prop_oneof![
+        30 => write(),
+        3 => name().prop_map(Op::Get),
+        4 => name().prop_map(Op::Begin),
+        4 => (pick(), edit()).prop_map(|(which, edit)| Op::Commit(which, edit)),
+        1 => pick().prop_map(Op::Abort),
+        3 => walk,
+        2 => (verify, any::<bool>()).prop_map(|(verify, look)| Op::Reopen { verify, look }),
+    ]
+    .boxed()
+}

@@ -1,0 +1,115 @@
+//! A store's file behind the store's back: rows through LMDB, and files that are not stores.
+
+use lmdb::{
+    Cursor, Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags,
+};
+use std::path::Path;
+
+/// The databases of a store's file.
+pub struct Tables {
+    pub main: Database,
+    pub devices: Database,
+    pub ids: Database,
+}
+
+/// An LMDB environment in one file, as another program would have it.
+pub fn environment(path: &Path) -> Environment {
+    Environment::new()
+        .set_flags(EnvironmentFlags::NO_SUB_DIR)
+        .set_max_dbs(8)
+        .set_map_size(64 << 20)
+        .open(path)
+        .unwrap()
+}
+
+/// Makes an LMDB file of somebody else.
+pub fn foreign(path: &Path, fill: impl FnOnce(&Environment)) {
+    let environment = environment(path);
+    fill(&environment);
+    drop(environment);
+    std::fs::remove_file(lock_path(path)).unwrap();
+}
+
+/// Puts rows into the unnamed database.
+pub fn put_rows(environment: &Environment, rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+    let main = environment.open_db(None).unwrap();
+    let mut txn = environment.begin_rw_txn().unwrap();
+    for (key, value) in rows {
+        txn.put(main, &key, &value, WriteFlags::empty()).unwrap();
+    }
+    txn.commit().unwrap();
+}
+
+/// Changes the rows of a store that nobody has open.
+pub fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, &Tables)) {
+    let environment = environment(path);
+    let open = |name| environment.open_db(name).unwrap();
+    let tables = Tables {
+        main: open(None),
+        devices: open(Some("devices")),
+        ids: open(Some("ids")),
+    };
+    let mut txn = environment.begin_rw_txn().unwrap();
+    change(&mut txn, &tables);
+    txn.commit().unwrap();
+}
+
+/// Replaces one row's value.
+pub fn rewrite(
+    txn: &mut RwTransaction<'_>,
+    table: Database,
+    key: &[u8],
+    change: impl FnOnce(&mut Vec<u8>),
+) {
+    let mut value = txn.get(table, &key).unwrap().to_vec();
+    change(&mut value);
+    txn.put(table, &key, &value, WriteFlags::empty()).unwrap();
+}
+
+/// Makes the checksum at the value's end hold again.
+pub fn seal(key: &[u8], value: &mut [u8]) {
+    let end = value.len() - 4;
+    let sum = crc32c::crc32c_append(crc32c::crc32c(key), &value[..end]);
+    value[end..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// All keys of a table.
+pub fn keys(txn: &RwTransaction<'_>, table: Database) -> Vec<Vec<u8>> {
+    let mut cursor = txn.open_ro_cursor(table).unwrap();
+    let rows = cursor.iter_start();
+    rows.map(|row| row.unwrap().0.to_vec()).collect()
+}
+
+pub fn lock_path(path: &Path) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    name.into()
+}
+
+/// A bbolt file as its library lays it out: two meta pages, an empty free list, an empty bucket.
+pub fn bbolt_file() -> Vec<u8> {
+    const PAGE: usize = 4096;
+    let mut file = vec![0; 4 * PAGE];
+    let page_header = |file: &mut [u8], page: usize, flags: u16| {
+        file[page * PAGE..][..8].copy_from_slice(&(page as u64).to_le_bytes());
+        file[page * PAGE + 8..][..2].copy_from_slice(&flags.to_le_bytes());
+    };
+    for page in 0..2 {
+        page_header(&mut file, page, 0x04);
+        let mut meta = Vec::new();
+        for word in [0xED0C_DAED, 2, PAGE as u32, 0] {
+            meta.extend(word.to_le_bytes());
+        }
+        for word in [3, 0, 2, 4, page as u64] {
+            meta.extend(word.to_le_bytes());
+        }
+        let sum = meta.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        meta.extend(sum.to_le_bytes());
+        file[page * PAGE + 16..][..meta.len()].copy_from_slice(&meta);
+    }
+    page_header(&mut file, 2, 0x10);
+    page_header(&mut file, 3, 0x02);
+    file
+}

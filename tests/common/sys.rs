@@ -1,0 +1,198 @@
+//! System calls that the standard library does not offer.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+pub fn kill(pid: u32, signal: i32) {
+    // SAFETY: touches no memory; the process is a child that has not been waited for.
+    checked(unsafe { libc::kill(pid as libc::pid_t, signal) }).unwrap();
+}
+
+/// Ends this process by SIGALRM after that time.
+pub fn die_after(seconds: u32) {
+    // SAFETY: touches no memory.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Does not flush, unwind, or run exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Runs `work` in a forked child and returns whether it returned true there. The caller's process should have
+/// no other thread at work: what another holds at this moment is held in the child for ever.
+pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child runs `work` and ends; it never returns into the caller.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        die_after(60);
+        let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        exit_now(i32::from(!matches!(good, Ok(true))));
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above; `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    status == 0
+}
+
+/// Gives root's rights up, if the process has them, for those of an ordinary user.
+pub fn become_nobody() {
+    const NOBODY: libc::uid_t = 65534;
+    // SAFETY: touches no memory but the process's credentials.
+    unsafe {
+        if libc::geteuid() != 0 {
+            return;
+        }
+        checked(libc::setgroups(0, std::ptr::null())).unwrap();
+        checked(libc::setresgid(NOBODY, NOBODY, NOBODY)).unwrap();
+        checked(libc::setresuid(NOBODY, NOBODY, NOBODY)).unwrap();
+    }
+}
+
+pub fn make_fifo(path: &Path) {
+    let path = c_path(path);
+    // SAFETY: the string ends in NUL and outlives the call.
+    checked(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).unwrap();
+}
+
+/// Sets the process's soft limit of `resource`.
+pub fn limit(resource: libc::__rlimit_resource_t, soft: u64) {
+    let mut limits = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limits` outlives both calls.
+    unsafe {
+        checked(libc::getrlimit(resource, &mut limits)).unwrap();
+        limits.rlim_cur = soft.min(limits.rlim_max);
+        checked(libc::setrlimit(resource, &limits)).unwrap();
+    }
+}
+
+/// Makes writes beyond a file-size limit fail instead of ending the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: sets a signal to be ignored; no handler is installed.
+    let old = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    assert_ne!(old, libc::SIG_ERR);
+}
+
+/// Sets when the file was last changed.
+pub fn set_modified(path: &Path, time: SystemTime) {
+    let file = std::fs::File::open(path).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+/// Makes every `call` of this thread, from now to its end, fail with `errno`. No privilege is needed: the
+/// kernel's system call filters (seccomp) are there for everybody, for good, and by thread.
+pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let allow = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+    let refuse = statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ERRNO | errno as u32,
+    );
+    // The call's number is the first word that a filter can look at.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for call in calls {
+        let mut test = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32);
+        test.jf = 1;
+        program.extend([test, refuse]);
+    }
+    program.push(allow);
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program; it outlives the call.
+    unsafe {
+        checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).unwrap();
+        checked(libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &filter,
+        ))
+        .unwrap();
+    }
+}
+
+/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and mounts an
+/// empty file system of `bytes` at `target`. Root or, where the system allows it, anybody may.
+///
+/// Calls only what is allowed between `fork` and `exec`: all its strings are made by the caller.
+pub fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()> {
+    // SAFETY: all strings end in NUL and outlive the calls.
+    unsafe {
+        if checked(libc::unshare(libc::CLONE_NEWNS)).is_err() {
+            checked(libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS))?;
+            write_file(c"/proc/self/setgroups", b"deny")?;
+            write_file(c"/proc/self/uid_map", ids.user.as_bytes())?;
+            write_file(c"/proc/self/gid_map", ids.group.as_bytes())?;
+        }
+        let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+        checked(libc::mount(none, c"/".as_ptr(), none, private, none.cast()))?;
+        checked(libc::mount(
+            c"tmpfs".as_ptr(),
+            target.as_ptr(),
+            c"tmpfs".as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        ))
+    }
+}
+
+/// Who this process is outside, as lines for `uid_map` and `gid_map`.
+pub struct Ids {
+    user: String,
+    group: String,
+}
+
+impl Ids {
+    pub fn own() -> Ids {
+        // SAFETY: these cannot fail and touch no memory.
+        let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+        Ids {
+            user: format!("0 {user} 1"),
+            group: format!("0 {group} 1"),
+        }
+    }
+}
+
+/// Writes a file without allocating.
+fn write_file(path: &std::ffi::CStr, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: the path ends in NUL; the descriptor is closed once.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let written = libc::write(fd, bytes.as_ptr().cast(), bytes.len());
+        let result = match written {
+            n if n == bytes.len() as isize => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        libc::close(fd);
+        result
+    }
+}
