@@ -2,6 +2,7 @@
 //!
 //! The checksum covers the key as well, so that a record found under another device's name is an error.
 
+use crate::crc;
 use crate::device::{DeviceRef, DeviceState};
 use crate::error::{Error, Quoted, Result};
 use bincode::config;
@@ -36,7 +37,7 @@ impl Serialize for Bytes<'_> {
 
 /// CRC32C over key and value, as the end of every row holds it, little-endian.
 pub(crate) fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
-    crc32c::crc32c_append(crc32c::crc32c(key), value).to_le_bytes()
+    crc::of_both(key, value).to_le_bytes()
 }
 
 /// Splits a row's value into its body and checks the checksum behind it.
