@@ -18,6 +18,7 @@
 #ifndef POOL_METADATA_H
 #define POOL_METADATA_H
 
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -1062,8 +1063,6 @@ int32_t pm_get_device_names(struct pm_store *store,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* POOL_METADATA_H */
-
 /* First values of the structs that begin with their size. */
 #define PM_ERROR_INIT { sizeof(pm_error), 0, 0, 0, { 0 } }
 #define PM_DEVICE_INIT \
@@ -1094,3 +1093,5 @@ static inline const pm_record *pm_record_next(const pm_record *record)
 {
     return (const pm_record *)(const void *)((const char *)record + record->record_size);
 }
+
+#endif /* POOL_METADATA_H */
