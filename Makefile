@@ -36,15 +36,15 @@ MAN     := $(wildcard man/*.3 man/*.7)
 .PHONY: all run test lint bench header man install uninstall clean distclean help \
         setup-build setup-test setup-lint test-rust test-symbols test-c test-install test-man test-go lint-go
 
-all: setup-build $(SO) $(A)  ## build the shared library and the static archive (the default)
-
-$(SO): $(SOURCES)
-	$(CARGO) build --release --lib
+# Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
+all: setup-build  ## build the shared library and the static archive (the default)
+	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib
 	ln -sf $(NAME).so $(RELEASE)/$(NAME).so.$(SOVERSION)
-	@touch $@
+	scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $(A)
 
-$(A): $(SO) scripts/archive.sh scripts/symbols.txt
-	scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $@
+# What `sudo make install` looks at: cargo is run only if something has changed since.
+$(A): $(SOURCES) scripts/archive.sh scripts/symbols.txt
+	@$(MAKE) --no-print-directory all
 
 run: all  ## take a pool through a day's work with a C program, and print the table
 	@CC='$(CC)' scripts/run.sh $(RELEASE)
@@ -77,7 +77,7 @@ test-man:
 STAGE := $(abspath $(TARGET))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
-$(STAGE)/lib/pkgconfig/pool-metadata.pc: $(SO) $(A) pool-metadata.pc.in
+$(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
 	$(MAKE) --no-print-directory install PREFIX=$(STAGE) DESTDIR=
 
 ifneq ($(wildcard go-binding/go.mod),)
@@ -111,7 +111,7 @@ man:  ## write the manual pages anew, from the header's comments
 # In the .pc file what lies under the prefix is written in terms of it.
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
-install: $(SO) $(A)  ## install into $(DESTDIR)$(PREFIX)
+install: $(A)  ## install into $(DESTDIR)$(PREFIX)
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
 	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'

@@ -20,7 +20,11 @@ trap 'rm -rf "$work"' EXIT
 
 roots=$(sed -n 's/^pm_/-u pm_/p' "$symbols")
 # shellcheck disable=SC2086  # one option a function, split on purpose
-"${LD:-ld}" -r --force-group-allocation $roots -o "$work/whole.o" "$from"
+"${LD:-ld}" -r --force-group-allocation $roots -o "$work/whole.o" "$from" || {
+    echo "archive: ld cannot read $from. If plain \`cargo build\` wrote it, it holds LLVM bitcode that the system's" >&2
+    echo "archive: linker plugin may be too old for; \`make\` builds it without." >&2
+    exit 1
+}
 "${OBJCOPY:-objcopy}" --wildcard --keep-global-symbol='pm_*' "$work/whole.o" "$work/pool_metadata.o"
 # D: no times or user ids in the archive, so that the same input gives the same bytes.
 "${AR:-ar}" rcsD "$work/lib.a" "$work/pool_metadata.o"

@@ -4,8 +4,10 @@
     scripts/man.py          writes the pages
     scripts/man.py --check  fails, naming the command, where a page is not what would be written
 
-A page for every documented function and struct. Constants go to the page of the struct they are used in. In a comment,
-blank lines part paragraphs, "- " starts a list's item, "# " a section, and `backticks` mark code.
+A page for every documented function and struct. Constants go to the page of the struct they are used in, callbacks to
+that of the function that takes them, inline functions to that of the struct that they take. In a comment, blank lines
+part paragraphs, "- " starts a list's item, "@param" and "@return" say what they do in doxygen, "Thread safety:" and
+"# Title" start a section, and `backticks` mark code.
 """
 
 import re
@@ -38,18 +40,18 @@ TOKEN = re.compile(
 
 
 class Item:
-    """One declaration: its text and its comment's lines."""
+    """One declaration: its text and its comment's lines. An inline function's comment may be an ordinary one."""
 
-    def __init__(self, text, doc):
+    def __init__(self, text, doc, note=()):
         self.text = " ".join(text.split())
-        self.doc = doc
+        self.doc = doc or (list(note) if self.text.startswith("static") else [])
 
 
 def clean(comment):
     """The lines of a comment without its decoration."""
     if comment.lstrip().startswith("///"):
         return [re.sub(r"^\s*/// ?", "", line).rstrip() for line in comment.splitlines()]
-    lines = comment.strip()[3:-2].splitlines()
+    lines = comment.strip().lstrip("/").lstrip("*")[:-2].splitlines()
     lines = [re.sub(r"^\s*\* ?", "", line).rstrip() for line in lines]
     while lines and not lines[0].strip():
         lines.pop(0)
@@ -62,7 +64,7 @@ def clean(comment):
 
 def declarations(text, separator=";"):
     """Splits at top-level separators into items, each with the comment before it; directives are items as well."""
-    doc, code, depth = [], "", 0
+    doc, note, code, depth = [], [], "", 0
     for token in TOKEN.finditer(text):
         kind, piece = token.lastgroup, token.group()
         if depth == 0 and kind == "doc" and not code.strip():
@@ -72,14 +74,15 @@ def declarations(text, separator=";"):
                 yield Item(piece.replace("\\\n", " "), doc)
                 doc, code = [], ""
         elif kind == "comment":
-            continue
+            if depth == 0 and piece.startswith("/*"):
+                note = clean(piece)
         else:
             depth += {"{": 1, "}": -1}.get(piece, 0)
             code += piece
             inline_body = piece == "}" and depth == 0 and code.lstrip().startswith("static")
             if depth == 0 and (piece == separator or inline_body):
-                yield Item(code.strip().rstrip(separator), doc)
-                doc, code = [], ""
+                yield Item(code.strip().rstrip(separator), doc, note)
+                doc, note, code = [], [], ""
             elif code.strip() in ('extern "C" {', "}"):
                 doc, code, depth = [], "", 0
     if code.strip():
@@ -87,11 +90,14 @@ def declarations(text, separator=";"):
 
 
 def roff(text):
-    """Escapes a text, and makes `code` bold."""
-    text = text.replace("\\", "\\e")
+    """Escapes a text, and makes `code` and the library's own names bold."""
+    text = text.replace("\\", "\\e").replace("^", "\\(ha").replace("~", "\\(ti")
     parts = text.split("`")
-    for i in range(1, len(parts), 2):
-        parts[i] = "\\fB" + parts[i].replace("-", "\\-").replace("'", "\\(aq").replace('"', "\\(dq") + "\\fR"
+    for i, part in enumerate(parts):
+        if i % 2 == 1:
+            parts[i] = "\\fB" + part.replace("-", "\\-").replace("'", "\\(aq") + "\\fR"
+        else:
+            parts[i] = re.sub(r"\b(?:pm_|PM_)[\w.]*\w(?:\(\))?|\bPM_\w*_\*?", r"\\fB\g<0>\\fR", part)
     return "".join(parts)
 
 
@@ -179,7 +185,7 @@ def prototype(match):
     return ["\\fB" + text + "\\fR" for text in lines + [line]]
 
 
-FUNCTION = re.compile(r"(?P<type>[\w \*]+?)\s*\b(?P<name>pm_\w+)\((?P<parameters>.*)\)(?:\s*\{.*)?$", re.S)
+FUNCTION = re.compile(r"(?:static inline )?(?P<type>[\w \*]+?)\s*\b(?P<name>pm_\w+)\((?P<parameters>.*)\)(?:\s*\{.*)?$", re.S)
 STRUCT = re.compile(r"typedef struct (?:pm_\w+ )?\{(?P<fields>.*)\} ?(?P<name>pm_\w+)$|"
                     r"struct (?P<tag>pm_\w+) ?\{(?P<tagged>.*)\}$", re.S)
 CONSTANT = re.compile(r"#\s*define (?P<name>PM_\w+) +(?P<value>\S.*)$")
@@ -195,7 +201,38 @@ def name_line(name, doc):
     return f"{name} \\- {summary}"
 
 
+def sections_of(doc):
+    """Parts a function's comment: the description, then (title, roff) for what it is to be called with and so on."""
+    description, rest, target = [], {}, None
+    for line in doc:
+        tag = re.match(r"@(param|return)s? +(?:(?<=m )(\w+) +)?(.*)", line)
+        heading = re.match(r"#+ (.*)", line)
+        safety = re.match(r"Thread safety: (.*)", line)
+        if tag:
+            title = "PARAMETERS" if tag.group(1) == "param" else "RETURN VALUE"
+            target = (title, tag.group(2))
+            rest[target] = [tag.group(3)]
+        elif safety:
+            target = ("THREAD SAFETY", None)
+            rest[target] = [safety.group(1)[0].upper() + safety.group(1)[1:]]
+        elif heading:
+            # What Rust's documentation calls safety, a C program has to see to.
+            target = ("CAVEATS" if heading.group(1) == "Safety" else heading.group(1).upper(), None)
+            rest[target] = []
+        elif target is None:
+            description.append(line)
+        elif line.strip() or not target[0] in ("PARAMETERS", "RETURN VALUE"):
+            rest[target].append(line.strip())
+        else:
+            target = None
+    out = {}
+    for (title, name), lines in rest.items():
+        out.setdefault(title, []).extend(tagged(name, lines, "I") if name else body(lines))
+    return description, list(out.items())
+
+
 def page(name, synopsis, doc, sections, others):
+    description, own = sections_of(doc)
     out = [
         f'.\\" Written by scripts/man.py from include/pool_metadata.h: change that one, then run `{COMMAND}`.',
         f".TH {name.upper()} 3 {DATE} pool-metadata",
@@ -204,13 +241,13 @@ def page(name, synopsis, doc, sections, others):
         ".SH SYNOPSIS",
         ".nf",
         "\\fB#include <pool_metadata.h>\\fR",
-        "",
+        ".PP",
         *synopsis,
         ".fi",
         ".SH DESCRIPTION",
-        *body(doc),
+        *body(description),
     ]
-    for title, lines in sections:
+    for title, lines in own + sections:
         out += [f".SH {title}", *lines]
     # Only what the page speaks of: the whole list is in the overview.
     text = " ".join(doc + synopsis)
@@ -223,19 +260,23 @@ def field_name(declaration):
     return re.search(r"(\w+)(?:\[\w*\])?$", declaration).group(1)
 
 
-def tagged(term, doc):
+def tagged(term, doc, font="B"):
     # .IP and not .PP between paragraphs: it keeps the indentation.
     text = [".IP" if line == ".PP" else line for line in body(doc)]
-    return [".TP", f"\\fB{roff(term)}\\fR", *(text or ["\\&"])]
+    return [".TP", f"\\f{font}{term}\\fR", *(text or ["\\&"])]
 
 
-def struct_page(match, doc, constants, others):
+def struct_page(match, doc, constants, inline, others):
     name = match.group("name") or match.group("tag")
     fields = [item for item in declarations(match.group("fields") or match.group("tagged"))
               if item.text and not item.text.startswith("#")]
     synopsis = ["\\fBtypedef struct " + name + " {", *["    " + field.text + ";" for field in fields],
                 "} " + name + ";\\fR"]
+    for function, _ in inline:
+        synopsis += [".PP", *prototype(function)]
     sections = [("FIELDS", [line for field in fields for line in tagged(field_name(field.text), field.doc)])]
+    if inline:
+        sections.append(("FUNCTIONS", [line for f, text in inline for line in tagged(f.group("name") + "()", text)]))
     for owner, title, pattern in CONSTANTS:
         rows = [(c, v, d) for c, v, d in constants if re.match(pattern, c)]
         if owner == name and rows:
@@ -243,25 +284,37 @@ def struct_page(match, doc, constants, others):
     return page(name, synopsis, doc, sections, others)
 
 
+def function_page(match, doc, callbacks, others):
+    synopsis, sections = prototype(match), []
+    for name, (callback, text) in callbacks.items():
+        if re.search(rf"\b{name}\b", match.group("parameters")):
+            synopsis = ["\\fB" + callback + ";\\fR", ".PP", *synopsis]
+            sections.append(("CALLBACK", body(text)))
+    return page(match.group("name"), synopsis, doc, sections, others)
+
+
 def pages():
-    items = list(declarations(HEADER.read_text()))
-    constants, found = [], []
-    for item in items:
+    constants, callbacks, inline, found = [], {}, [], {}
+    for item in declarations(HEADER.read_text()):
         constant = CONSTANT.match(item.text)
-        enum = re.match(r"(?:typedef )?enum\b.*?\{(.*)\}", item.text, re.S)
+        callback = re.match(r"typedef [^{]*\(\*(pm_\w+)\)", item.text)
+        match = STRUCT.search(item.text) or FUNCTION.match(item.text)
         if constant:
             constants.append((constant.group("name"), constant.group("value").strip("() "), item.doc))
-        elif enum is None and item.doc and not re.match(r"typedef .*\(\*", item.text):
-            match = STRUCT.search(item.text) or FUNCTION.match(item.text)
-            if match:
-                found.append((match, item.doc))
-    names = [match.group("name") or match.group("tag") for match, _ in found]
+        elif callback:
+            callbacks[callback.group(1)] = (item.text, item.doc)
+        elif match and item.doc and item.text.startswith("static"):
+            inline.append((match, item.doc))
+        elif match and item.doc and not item.text.startswith("enum"):
+            found[match.groupdict().get("tag") or match.group("name")] = (match, item.doc)
     out = {}
-    for name, (match, doc) in zip(names, found):
+    for name, (match, doc) in found.items():
         if match.re is STRUCT:
-            out[name] = struct_page(match, doc, constants, names)
+            own = [(f, text) for f, text in inline if re.match(rf"(const )?(struct )?{name} \*", f.group("parameters"))]
+            out[name] = struct_page(match, doc, constants, own, found)
+            out.update({f.group("name"): f".so man3/{name}.3\n" for f, _ in own})
         else:
-            out[name] = page(name, prototype(match), doc, [], names)
+            out[name] = function_page(match, doc, callbacks, found)
     return out
 
 

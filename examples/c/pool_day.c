@@ -243,7 +243,7 @@ int main(int argc, char **argv) {
     }
     check(access(argv[1], F_OK) != 0, "FILE must not exist yet; it");
     store = open_store(argv[1], PM_VERIFY_DEFAULT);
-    step("opened %s (pool-metadata %s, LMDB %s)", argv[1], pm_version(), pm_lmdb_version());
+    step("opened %s (pool-metadata %s, %s)", argv[1], pm_version(), pm_lmdb_version());
     morning(store);
     failing_callback(store);
     faulty_device(store);

@@ -20,7 +20,7 @@ block python >"$work/client.py"
 if ! [ -s "$work/base.c" ] || ! [ -s "$work/client.py" ]; then fail 'README.md has lost a code block'; fi
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
 # The commands under the C block, as they stand.
-sed -n 's/^    \(cc .*base\.c [^#]*\).*/\1/p' README.md >"$work/commands"
+sed -n 's/^\(cc .*base\.c [^#]*\).*/\1/p' README.md >"$work/commands"
 [ "$(wc -l <"$work/commands")" = 2 ] || fail 'README.md has lost the commands that build its C'
 while read -r command; do
     rm -f "$work"/base.db* "$work/base"
