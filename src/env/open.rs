@@ -123,6 +123,9 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
+const NAME_MAX: usize = 255;
+
 /// The one path that stands for the file, so that every process finds the same `-lock` file.
 fn resolve(path: &Path) -> Result<PathBuf> {
     let invalid = |why| Error::InvalidPath {
@@ -136,19 +139,30 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     if bytes.contains(&0) {
         return Err(invalid("it holds a NUL byte"));
     }
+    let too_long = "it is longer than the system allows";
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err(invalid(too_long));
+    }
     let resolved = match path.canonicalize() {
         Ok(resolved) => resolved,
         Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
         Err(e) => return Err(Error::io("finding the file", path, e)),
     };
-    if lock_path(&resolved).as_os_str().len() >= libc::PATH_MAX as usize {
-        return Err(invalid("it is longer than the system allows"));
+    // The `-lock` file's name is the longest that is used; found too late, a store would be left without one.
+    let longest = lock_path(&resolved);
+    let name_len = longest.file_name().map_or(0, |name| name.len());
+    if longest.as_os_str().len() >= libc::PATH_MAX as usize || name_len > NAME_MAX {
+        return Err(invalid(too_long));
     }
     Ok(resolved)
 }
 
 fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {
-    if path.symlink_metadata().is_ok() {
+    // What is there by now and is no link was created by somebody else at this moment.
+    if path
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_symlink())
+    {
         return Err(invalid(
             "it is a symbolic link to a file that does not exist",
         ));

@@ -50,6 +50,13 @@ struct Meta {
     txnid: u64,
 }
 
+impl Meta {
+    /// Bytes up to the end of the last page.
+    fn needed(&self) -> u64 {
+        (self.last_page + 1) * self.page_size
+    }
+}
+
 /// Says what the file is, or refuses it with the error for what it is instead.
 pub(crate) fn identify(file: &File, path: &Path) -> Result<Head> {
     let looker = Looker { file, path };
@@ -186,6 +193,13 @@ impl Looker<'_> {
         Ok(meta)
     }
 
+    fn cut_short(&self, meta: &Meta) -> Result<Error> {
+        let (len, needed) = (self.len()?, meta.needed());
+        Ok(self.corrupt(format!(
+            "the file is cut short: it has {len} bytes of {needed}"
+        )))
+    }
+
     /// What the header row of the commit that `meta` stands for says.
     fn header_row(&self, meta: &Meta) -> Result<Parsed> {
         // A store's unnamed database is one leaf page: the header row and the two named databases.
@@ -193,6 +207,9 @@ impl Looker<'_> {
             return Ok(Parsed::Foreign);
         }
         let page = self.read(meta.main_root * meta.page_size, meta.page_size as usize)?;
+        if page.len() as u64 != meta.page_size {
+            return Err(self.cut_short(meta)?);
+        }
         let rows = leaf_rows(&page).ok_or_else(|| {
             self.corrupt(format!(
                 "page {}, its root, is not a sound leaf page",
@@ -226,12 +243,8 @@ impl Looker<'_> {
                 })
             }
         }
-        let file_len = self.len()?;
-        let needed = (meta.last_page + 1) * meta.page_size;
-        if file_len < needed {
-            return Err(self.corrupt(format!(
-                "the file is cut short: it has {file_len} bytes of {needed}"
-            )));
+        if self.len()? < meta.needed() {
+            return Err(self.cut_short(&meta)?);
         }
         Ok(Head {
             page_size: meta.page_size,
@@ -240,7 +253,8 @@ impl Looker<'_> {
     }
 }
 
-/// Keys and values of a leaf page without overflow values; `None` where the page is not one.
+/// Keys and values of a leaf page; `None` where the page is not one. Values that are on pages of their own, which
+/// a store's root has none of, come as empty.
 fn leaf_rows(page: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     if page.len() < PAGE_HEADER || u16_at(page, 10) != P_LEAF {
         return None;
@@ -251,11 +265,11 @@ fn leaf_rows(page: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     for offset in offsets.chunks_exact(2) {
         let node = page.get(usize::from(u16_at(offset, 0))..)?;
         let header = node.get(..NODE_HEADER)?;
-        if u16_at(header, 4) & F_BIGDATA != 0 {
-            return None;
-        }
         let key_len = usize::from(u16_at(header, 6));
-        let value_len = usize::from(u16_at(header, 0)) | usize::from(u16_at(header, 2)) << 16;
+        let value_len = match u16_at(header, 4) & F_BIGDATA {
+            0 => usize::from(u16_at(header, 0)) | usize::from(u16_at(header, 2)) << 16,
+            _ => 0,
+        };
         let rest = node.get(NODE_HEADER..)?;
         let key = rest.get(..key_len)?;
         rows.push((key, rest.get(key_len..key_len.checked_add(value_len)?)?));

@@ -69,8 +69,18 @@ pub fn rewrite(
 /// Makes the checksum at the value's end hold again.
 pub fn seal(key: &[u8], value: &mut [u8]) {
     let end = value.len() - 4;
-    let sum = crc32c::crc32c_append(crc32c::crc32c(key), &value[..end]);
+    let sum = crc32c(key.iter().chain(&value[..end]));
     value[end..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// CRC-32C (Castagnoli), bit by bit.
+fn crc32c<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
+    !bytes.fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| match sum & 1 {
+            1 => sum >> 1 ^ 0x82f6_3b78,
+            _ => sum >> 1,
+        })
+    })
 }
 
 /// All keys of a table.
