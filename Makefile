@@ -49,9 +49,8 @@ $(A): $(SOURCES) scripts/archive.sh scripts/symbols.txt
 run: all  ## take a pool through a day's work with a C program, and print the table
 	@CC='$(CC)' scripts/run.sh $(RELEASE)
 
-bench:  ## compare with raw LMDB in the same run: a table of ratios
-	scripts/setup.sh build
-	scripts/bench.sh
+bench: setup-build  ## compare with raw LMDB in the same run: a table of ratios (BENCH_ARGS=--quick: without 1M devices)
+	$(CARGO) bench --bench ratios -- $(BENCH_ARGS)
 
 test: setup-test test-rust all test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
 	@echo 'make test: all passed'
@@ -146,4 +145,4 @@ setup-build setup-test setup-lint: setup-%:
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	    printf '  make %-10s %s\n' "$$name" "$$what"; done
-	@echo '  variables: CC CARGO DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  variables: CC CARGO BENCH_ARGS DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
