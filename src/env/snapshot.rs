@@ -83,7 +83,7 @@ impl Drop for Blocked<'_> {
     }
 }
 
-/// A consistent view of the store at one commit, with a cursor over one table.
+/// A consistent view of the store at one commit, with a cursor over its devices.
 ///
 /// It may move between threads (`MDB_NOTLS`) and is used by one at a time.
 pub(crate) struct Snapshot {
@@ -108,8 +108,8 @@ pub(crate) enum Move {
 }
 
 impl Snapshot {
-    /// Opens a snapshot of the newest commit with a cursor over `table`.
-    pub fn open(env: &Arc<Env>, table: Table) -> Result<Snapshot> {
+    /// Opens a snapshot of the newest commit.
+    pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
         let deadline = env.deadline();
         loop {
             env.check_usable()?;
@@ -132,7 +132,7 @@ impl Snapshot {
             };
             match sort_begin(env.path(), code) {
                 Begin::Ok => {
-                    snapshot.reopen(table)?;
+                    snapshot.cursor = snapshot.new_cursor(Table::Devices)?;
                     return Ok(snapshot);
                 }
                 Begin::Failed(error) => return Err(error),
@@ -153,22 +153,56 @@ impl Snapshot {
         &self.env
     }
 
-    /// Puts the cursor over `table`, before its first row, in the same view.
-    pub fn reopen(&mut self, table: Table) -> Result<()> {
-        self.close_cursor();
+    fn new_cursor(&self, table: Table) -> Result<*mut ffi::MDB_cursor> {
+        let mut cursor = ptr::null_mut();
         let dbi = self.env.tables.get(table).dbi();
-        // SAFETY: the transaction runs; the cursor is closed before it ends.
-        let code = unsafe { ffi::mdb_cursor_open(self.txn, dbi, &mut self.cursor) };
-        if code != ffi::MDB_SUCCESS {
-            self.cursor = ptr::null_mut();
-            return Err(from_code("opening a cursor", self.env.path(), code));
+        // SAFETY: the transaction runs; whoever asked for the cursor closes it before that ends.
+        match unsafe { ffi::mdb_cursor_open(self.txn, dbi, &mut cursor) } {
+            ffi::MDB_SUCCESS => Ok(cursor),
+            code => Err(from_code("opening a cursor", self.env.path(), code)),
+        }
+    }
+
+    /// Moves the cursor and shows the device's row that it is on then, `None` past the last, and the
+    /// environment.
+    #[inline]
+    pub fn device_row(&mut self, to: Move) -> Result<(Option<Row<'_>>, &Env)> {
+        // SAFETY: the cursor is open, and what it shows is only used until it is moved, which needs
+        // `&mut self`.
+        Ok((unsafe { self.move_cursor(self.cursor, to)? }, &self.env))
+    }
+
+    /// Shows every row of a table to `visit`, in the order of keys, beside the walk over devices.
+    pub fn each_row(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        struct Closing(*mut ffi::MDB_cursor);
+        impl Drop for Closing {
+            fn drop(&mut self) {
+                // SAFETY: opened below, and its transaction still runs.
+                unsafe { ffi::mdb_cursor_close(self.0) };
+            }
+        }
+        let cursor = Closing(self.new_cursor(table)?);
+        let mut to = Move::First;
+        // SAFETY: the cursor is open, and each row is only used before the next.
+        while let Some((key, value)) = unsafe { self.move_cursor(cursor.0, to)? } {
+            visit(key, value)?;
+            to = Move::Next;
         }
         Ok(())
     }
 
-    /// Moves the cursor and shows the key and value it is on then, `None` past the last, and the environment.
+    /// # Safety
+    /// The cursor is an open one of this snapshot's. The row is not used after the snapshot's end.
     #[inline]
-    pub fn row(&mut self, to: Move) -> Result<(Option<Row<'_>>, &Env)> {
+    unsafe fn move_cursor<'r>(
+        &self,
+        cursor: *mut ffi::MDB_cursor,
+        to: Move,
+    ) -> Result<Option<Row<'r>>> {
         if !self.env.is_own_process() {
             return Err(Error::Forked);
         }
@@ -177,12 +211,11 @@ impl Snapshot {
             mv_data: ptr::null_mut(),
         };
         let mut value = key;
-        // SAFETY: the cursor belongs to the running transaction.
-        match unsafe { ffi::mdb_cursor_get(self.cursor, &mut key, &mut value, to as libc::c_uint) }
-        {
-            // SAFETY: both lie in the map until the transaction ends, which needs `&mut self`.
-            ffi::MDB_SUCCESS => Ok((Some(unsafe { (bytes(&key), bytes(&value)) }), &self.env)),
-            ffi::MDB_NOTFOUND => Ok((None, &self.env)),
+        // SAFETY: the cursor belongs to the running transaction, says the caller.
+        match unsafe { ffi::mdb_cursor_get(cursor, &mut key, &mut value, to as libc::c_uint) } {
+            // SAFETY: both lie in the map until the transaction ends.
+            ffi::MDB_SUCCESS => Ok(Some(unsafe { (bytes(&key), bytes(&value)) })),
+            ffi::MDB_NOTFOUND => Ok(None),
             code => Err(from_code("walking over rows", self.env.path(), code)),
         }
     }
@@ -218,14 +251,6 @@ impl Snapshot {
             code => Err(from_code("counting rows", self.env.path(), code)),
         }
     }
-
-    fn close_cursor(&mut self) {
-        if !self.cursor.is_null() {
-            // SAFETY: the cursor is open and its transaction still runs.
-            unsafe { ffi::mdb_cursor_close(self.cursor) };
-            self.cursor = ptr::null_mut();
-        }
-    }
 }
 
 impl Drop for Snapshot {
@@ -233,7 +258,10 @@ impl Drop for Snapshot {
         if !self.env.is_own_process() {
             return; // a forked child leaves the parent's transaction alone
         }
-        self.close_cursor();
+        if !self.cursor.is_null() {
+            // SAFETY: the cursor is open and its transaction still runs.
+            unsafe { ffi::mdb_cursor_close(self.cursor) };
+        }
         if !self.txn.is_null() {
             // SAFETY: the transaction runs and is not used again.
             unsafe { ffi::mdb_txn_abort(self.txn) };

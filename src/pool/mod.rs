@@ -215,8 +215,7 @@ impl PoolMetadata {
     /// # Errors
     /// [`Error::Corrupt`] says what is wrong; else those of [`get_device`](Self::get_device).
     pub fn verify(&self) -> Result<()> {
-        let mut snapshot = Snapshot::open(&self.pool.env, Table::Devices)?;
-        verify::rows::verify_all(&mut snapshot)
+        verify::rows::verify_all(&Snapshot::open(&self.pool.env)?)
     }
 
     /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to flush.

@@ -1,7 +1,6 @@
 //! How a store is opened.
 
 use super::{locks::DeviceLocks, Pool, PoolMetadata};
-use crate::digest::Table;
 use crate::env::{Config, Env, Snapshot};
 use crate::error::{Error, Result};
 use crate::verify::rows;
@@ -136,8 +135,8 @@ impl OpenOptions {
         let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
         match self.verify {
             Verify::None => {}
-            Verify::Quick => rows::verify_counts(&Snapshot::open(&env, Table::Devices)?)?,
-            Verify::Full => rows::verify_all(&mut Snapshot::open(&env, Table::Devices)?)?,
+            Verify::Quick => rows::verify_counts(&Snapshot::open(&env)?)?,
+            Verify::Full => rows::verify_all(&Snapshot::open(&env)?)?,
         }
         Ok(PoolMetadata {
             pool: Arc::new(Pool {

@@ -1,6 +1,5 @@
 //! What an operator would ask of a store.
 
-use crate::digest::Table;
 use crate::env::{Env, Snapshot};
 use crate::error::Result;
 use crate::verify::rows;
@@ -37,7 +36,7 @@ pub struct Stats {
 }
 
 pub(super) fn collect(env: &Arc<Env>) -> Result<Stats> {
-    let snapshot = Snapshot::open(env, Table::Devices)?;
+    let snapshot = Snapshot::open(env)?;
     let header = rows::header(&snapshot)?;
     let info = env.info()?;
     Ok(Stats {

@@ -1,7 +1,6 @@
 //! A walk over all devices at one commit.
 
 use crate::device::{DeviceInfo, DeviceRef};
-use crate::digest::Table;
 use crate::env::{Env, Move, Snapshot};
 use crate::error::Result;
 use crate::record;
@@ -19,7 +18,7 @@ pub struct Walk {
 impl Walk {
     pub(crate) fn open(env: &Arc<Env>) -> Result<Walk> {
         Ok(Walk {
-            snapshot: Snapshot::open(env, Table::Devices)?,
+            snapshot: Snapshot::open(env)?,
             next: Some(Move::First),
         })
     }
@@ -34,7 +33,7 @@ impl Walk {
         let Some(to) = self.next.take() else {
             return Ok(None);
         };
-        let (row, env) = self.snapshot.row(to)?;
+        let (row, env) = self.snapshot.device_row(to)?;
         let Some((name, value)) = row else {
             return Ok(None);
         };

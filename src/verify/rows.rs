@@ -2,7 +2,7 @@
 
 use crate::device::MAX_DEVICE_ID;
 use crate::digest::{self, Table};
-use crate::env::{Move, Snapshot};
+use crate::env::Snapshot;
 use crate::error::{Error, Quoted, Result};
 use crate::header::{Header, Parsed};
 use crate::ids::{self, IdState};
@@ -65,8 +65,7 @@ pub(crate) fn verify_counts(snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Reads every row and checks every invariant.
-pub(crate) fn verify_all(snapshot: &mut Snapshot) -> Result<()> {
-    let path = snapshot.env().path().to_path_buf();
+pub(crate) fn verify_all(snapshot: &Snapshot) -> Result<()> {
     let header = header(snapshot)?;
     let mut sums = Sums {
         owned: IdSet::up_to(header.last_id),
@@ -79,26 +78,11 @@ pub(crate) fn verify_all(snapshot: &mut Snapshot) -> Result<()> {
         },
         header,
     };
-    each_row(snapshot, Table::Devices, |key, value| {
-        sums.device(key, value)
-    })
-    .and_then(|()| each_row(snapshot, Table::Ids, |key, value| sums.id(key, value)))
-    .and_then(|()| sums.conclude())
-    .map_err(|e| e.at(&path))
-}
-
-fn each_row(
-    snapshot: &mut Snapshot,
-    table: Table,
-    mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
-    snapshot.reopen(table)?;
-    let mut to = Move::First;
-    while let (Some((key, value)), _) = snapshot.row(to)? {
-        visit(key, value)?;
-        to = Move::Next;
-    }
-    Ok(())
+    snapshot
+        .each_row(Table::Devices, |key, value| sums.device(key, value))
+        .and_then(|()| snapshot.each_row(Table::Ids, |key, value| sums.id(key, value)))
+        .and_then(|()| sums.conclude())
+        .map_err(|e| e.at(snapshot.env().path()))
 }
 
 impl Sums {
