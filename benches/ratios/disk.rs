@@ -1,0 +1,75 @@
+//! A lone durable write on a disk, against the flushes that it cannot do without.
+
+use crate::measure::compare;
+use crate::subjects::c::Store;
+use crate::subjects::data::{Pool, Scratch};
+use crate::subjects::raw::Writer;
+use crate::subjects::time::wall_time;
+use crate::subjects::write::Writes;
+use crate::subjects::Run;
+use crate::table::Table;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+
+const BLOCK: u64 = 4096;
+
+/// Two times `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written before.
+fn two_flushes(path: &Path) -> Run {
+    const BLOCKS: u64 = 1024;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .unwrap();
+    let block = [0xa5; BLOCK as usize];
+    (0..BLOCKS).for_each(|n| file.write_all_at(&block, n * BLOCK).unwrap());
+    file.sync_all().unwrap();
+    let mut n = 0;
+    Box::new(move |times| {
+        wall_time(|| {
+            for _ in 0..2 * times {
+                file.write_all_at(&block, n % BLOCKS * BLOCK).unwrap();
+                file.sync_data().unwrap();
+                n += 1;
+            }
+        })
+    })
+}
+
+/// Adds to one store, which grows meanwhile as it would in use.
+fn adds<W: Writes + 'static>(pool: &Pool, path: &Path) -> Run {
+    std::fs::copy(&pool.file, path).unwrap();
+    File::open(path).unwrap().sync_all().unwrap();
+    let writer = W::open(path, pool);
+    let mut names = pool.new_names();
+    Box::new(move |times| wall_time(|| (0..times).for_each(|_| writer.add(names.next()))))
+}
+
+pub fn measure(pool: &Pool, scratch: &Scratch, pairs: usize, table: &mut Table) {
+    assert!(
+        pairs < pool.names().len(),
+        "the pool has names for fewer adds"
+    );
+    let mut peer = two_flushes(&scratch.file("flushes"));
+    let subjects: [(&str, Option<f64>, Run); 2] = [
+        (
+            "pm_add_device",
+            Some(1.4),
+            adds::<Rc<Store>>(pool, &scratch.file("store.db")),
+        ),
+        (
+            "raw LMDB add",
+            None,
+            adds::<Writer>(pool, &scratch.file("raw.db")),
+        ),
+    ];
+    for (who, target, mut run) in subjects {
+        let figures = compare(&mut run, &mut peer, 1, pairs);
+        let what = format!("durable {who} on disk / 2 (pwrite + fdatasync)");
+        table.ratio(what, figures, target);
+    }
+}

@@ -1,0 +1,24 @@
+//! What is measured: the library's operations and the raw LMDB calls beside them, over the same rows.
+//!
+//! A subject is a closure that does its operation so many times and tells how long that took. What is not
+//! part of the operation (fresh copies of the file, the next device's name) stays outside that time.
+#![allow(dead_code)] // the table and the criterion benchmarks each use a part of this
+
+pub mod c;
+pub mod data;
+pub mod raw;
+pub mod read;
+pub mod time;
+pub mod write;
+
+use pool_metadata::{OpenOptions, PoolMetadata, Verify};
+use std::path::Path;
+use std::time::Duration;
+
+/// Does an operation that many times and returns how long it took.
+pub type Run = Box<dyn FnMut(u64) -> Duration>;
+
+/// Opens a store without verification, which has benchmarks of its own.
+pub fn open_store(path: &Path) -> PoolMetadata {
+    OpenOptions::new().verify(Verify::None).open(path).unwrap()
+}
