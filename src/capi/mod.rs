@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows how the store works. Each function checks what came from outside, calls the safe core,
 //! and turns its answer into a status and, where the caller wants it, an error text. A panic ends at
-//! [`guard`].
+//! `guard`.
 //!
 //! The documentation of each exported function is its contract with C callers: what it says of its parameters
 //! is what the function relies on.
@@ -13,6 +13,7 @@ mod block;
 mod device;
 mod guard;
 mod handle;
+mod import;
 mod status;
 mod store;
 mod types;
@@ -23,6 +24,7 @@ mod walk;
 pub use block::pm_free;
 pub use device::*;
 pub use handle::pm_store;
+pub use import::*;
 pub use status::*;
 pub use store::*;
 pub use types::*;
