@@ -217,6 +217,11 @@
 #define PM_ERR_INTERNAL 35
 
 /**
+ * Only an empty store can be filled by pm_import.
+ */
+#define PM_ERR_NOT_EMPTY 36
+
+/**
  * Bytes of pm_error.message, the terminating NUL included.
  */
 #define PM_ERROR_MESSAGE_SIZE 1024
@@ -578,6 +583,37 @@ typedef struct pm_names {
 } pm_names;
 
 /**
+ * The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are taken: each
+ * belongs to one device. From pm_walk_get_ids it is one block of memory, to be given to pm_free.
+ */
+typedef struct pm_ids {
+  /**
+   * sizeof(pm_ids), set by who made the struct; PM_IDS_INIT does.
+   */
+  size_t struct_size;
+  /**
+   * The highest id that was ever given out; 0 for none.
+   */
+  uint32_t last_id;
+  /**
+   * Ids that wait to be given out again, in ascending order.
+   */
+  const uint32_t *free_ids;
+  /**
+   * How many those are.
+   */
+  size_t free_count;
+  /**
+   * Ids that are not to be given out, in ascending order. A device may have one.
+   */
+  const uint32_t *faulty_ids;
+  /**
+   * How many those are.
+   */
+  size_t faulty_count;
+} pm_ids;
+
+/**
  * One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
  * the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no
  * pointers, so the buffer may be moved. pm_record_name() and its siblings find the texts.
@@ -657,7 +693,7 @@ const char *pm_status_name(int32_t status);
 const char *pm_state_name(int32_t state);
 
 /**
- * Frees what pm_get_device or pm_get_device_names returned. NULL is allowed and does nothing.
+ * Frees what pm_get_device, pm_get_device_names or pm_walk_get_ids returned. NULL is allowed and does nothing.
  *
  * Never fails; may be called from any thread, also after the store was closed.
  */
@@ -1059,6 +1095,45 @@ int32_t pm_get_device_names(struct pm_store *store,
                             struct pm_names **names,
                             struct pm_error *error);
 
+/**
+ * Fills an empty store with a whole pool's records, ids included, in one commit.
+ *
+ * Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one may belong
+ * to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
+ *
+ * @param store     A store in which no id was ever given out.
+ * @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their names;
+ *   each keeps its device_id, and its generation is ignored.
+ * @param size      Bytes of all records together.
+ * @param ids       The ids' states.
+ * @param error     NULL, or where to report a failure: its message says what does not go together.
+ * @return PM_OK, PM_ERR_NOT_EMPTY, PM_ERR_INVALID_NAME, PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG,
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see pm_add_device). On
+ *   PM_OK all is on disk; otherwise the store is as empty as it was.
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_import(struct pm_store *store,
+                  const void *records,
+                  size_t size,
+                  const struct pm_ids *ids,
+                  struct pm_error *error);
+
+/**
+ * Returns the state of all device ids, as of the moment when the walk began. The walk stays where it is.
+ *
+ * @param walk      The walk.
+ * @param ids       Where the lists go, on success only: one block of memory, to be given to pm_free.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_BUSY (another thread is using the walk),
+ *   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread, one at a time for one walk.
+ */
+int32_t pm_walk_get_ids(struct pm_walk *walk,
+                        struct pm_ids **ids,
+                        struct pm_error *error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1068,6 +1143,7 @@ int32_t pm_get_device_names(struct pm_store *store,
 #define PM_DEVICE_INIT \
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
 #define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0 }
+#define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
 #define PM_STATS_INIT { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* The name in a record; ends in a NUL. */

@@ -53,6 +53,16 @@ pub enum Error {
     },
     /// Every device id is taken or faulty.
     IdsExhausted,
+    /// Only an empty store can be filled by an import.
+    NotEmpty {
+        /// The store's path.
+        path: Box<Path>,
+    },
+    /// What was to be imported is not a sound pool.
+    InvalidImport {
+        /// What does not go together.
+        what: String,
+    },
     /// An option of [`OpenOptions`](crate::OpenOptions) that cannot be.
     InvalidOption {
         /// Which option.
@@ -322,6 +332,7 @@ impl fmt::Display for Error {
                 "no device id is left: 1 to 16777214 are all taken or faulty; remove devices to free theirs"
             ),
             Error::InvalidOption { option, why } => write!(f, "option {option}: {why}"),
+            Error::InvalidImport { what } => write!(f, "nothing was imported: {what}"),
             Error::NestedWrite => write!(
                 f,
                 "the store cannot be written or closed from inside an update's callback; do it after the update has returned"
@@ -364,6 +375,11 @@ impl Error {
             Error::ReadOnly { path } => {
                 write!(f, "{}: the store was opened read-only", path.display())
             }
+            Error::NotEmpty { path } => write!(
+                f,
+                "{}: the store is not empty; import into one that was just created",
+                path.display()
+            ),
             Error::AlreadyOpen { path, why } => write!(f, "{}: {why}", path.display()),
             Error::InvalidPath { path, why } => {
                 write!(f, "{}: not a usable path: {why}", Quoted(path.as_os_str().as_encoded_bytes()))

@@ -84,6 +84,19 @@ pub(crate) fn mark_faulty(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
     Ok(())
 }
 
+/// Writes the rows of an empty table: ids in ascending order, of which nothing is recorded yet.
+pub(crate) fn fill(batch: &mut Batch<'_, '_>, free: &[u32], faulty: &[u32]) -> Step<()> {
+    for (state, ids) in [(IdState::Free, free), (IdState::Faulty, faulty)] {
+        for &id in ids {
+            let key = key(state, id);
+            batch.append(Table::Ids, &key, &record::checksum(&key, b""))?;
+        }
+    }
+    batch.header.free_ids = free.len() as u32;
+    batch.header.faulty_ids = faulty.len() as u32;
+    Ok(())
+}
+
 fn lowest_free(batch: &Batch<'_, '_>) -> Step<u32> {
     let row = batch.txn.first_from(Table::Ids, &key(IdState::Free, 0))?;
     let decoded = row.map(|(key, value)| decode(key, value)).transpose()?;

@@ -2,12 +2,13 @@
 //! function frees them all, whatever is in them.
 
 use super::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
-use super::types::{pm_device, pm_name, pm_names, pm_record};
+use super::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
 use crate::device::DeviceRef;
+use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-/// Frees what pm_get_device or pm_get_device_names returned. NULL is allowed and does nothing.
+/// Frees what pm_get_device, pm_get_device_names or pm_walk_get_ids returned. NULL is allowed and does nothing.
 ///
 /// Never fails; may be called from any thread, also after the store was closed.
 #[unsafe(no_mangle)]
@@ -130,6 +131,28 @@ pub(super) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usi
         texts.put(device.parent_name);
         texts.put(device.error);
     }
+}
+
+/// A block with the ids' states.
+pub(super) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
+    let (free, faulty) = (&ids.free, &ids.faulty);
+    let block = allocate(size_of::<pm_ids>() + (free.len() + faulty.len()) * size_of::<u32>())?;
+    // SAFETY: the block has room for the head and the two lists, in this order.
+    unsafe {
+        let free_ids = block.add(size_of::<pm_ids>()).cast::<u32>();
+        let faulty_ids = free_ids.add(free.len());
+        ptr::copy_nonoverlapping(free.as_ptr(), free_ids, free.len());
+        ptr::copy_nonoverlapping(faulty.as_ptr(), faulty_ids, faulty.len());
+        block.cast::<pm_ids>().write(pm_ids {
+            struct_size: size_of::<pm_ids>(),
+            last_id: ids.last_id,
+            free_ids,
+            free_count: free.len(),
+            faulty_ids,
+            faulty_count: faulty.len(),
+        });
+    }
+    Ok(block.cast())
 }
 
 /// A block for a list of names, filled one by one.

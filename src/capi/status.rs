@@ -77,6 +77,8 @@ pub const PM_ERR_WRITES_STOPPED: i32 = 33;
 pub const PM_ERR_NO_MEMORY: i32 = 34;
 /// Something that should not happen: a defect of the library, or an error of LMDB that it does not expect.
 pub const PM_ERR_INTERNAL: i32 = 35;
+/// Only an empty store can be filled by pm_import.
+pub const PM_ERR_NOT_EMPTY: i32 = 36;
 
 /// Pairs of a code and its name.
 macro_rules! names {
@@ -125,6 +127,7 @@ const NAMES: &[(i32, &CStr)] = names! {
     PM_ERR_WRITES_STOPPED
     PM_ERR_NO_MEMORY
     PM_ERR_INTERNAL
+    PM_ERR_NOT_EMPTY
 };
 
 /// Why a call failed, on its way to the caller's `pm_error`.
@@ -181,7 +184,8 @@ fn code_of(error: &Error) -> i32 {
     match error {
         Error::NotFound { .. } => PM_ERR_NOT_FOUND,
         Error::AlreadyExists { .. } => PM_ERR_ALREADY_EXISTS,
-        Error::InvalidOption { .. } => PM_ERR_INVALID_ARGUMENT,
+        Error::InvalidOption { .. } | Error::InvalidImport { .. } => PM_ERR_INVALID_ARGUMENT,
+        Error::NotEmpty { .. } => PM_ERR_NOT_EMPTY,
         Error::InvalidName { .. } => PM_ERR_INVALID_NAME,
         Error::TooLong { .. } => PM_ERR_TOO_LONG,
         Error::IdentityChanged { .. } => PM_ERR_IDENTITY_CHANGED,

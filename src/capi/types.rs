@@ -205,6 +205,25 @@ pub struct pm_names {
     pub names: *const pm_name,
 }
 
+/// The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are taken: each
+/// belongs to one device. From pm_walk_get_ids it is one block of memory, to be given to pm_free.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_ids {
+    /// sizeof(pm_ids), set by who made the struct; PM_IDS_INIT does.
+    pub struct_size: usize,
+    /// The highest id that was ever given out; 0 for none.
+    pub last_id: u32,
+    /// Ids that wait to be given out again, in ascending order.
+    pub free_ids: *const u32,
+    /// How many those are.
+    pub free_count: usize,
+    /// Ids that are not to be given out, in ascending order. A device may have one.
+    pub faulty_ids: *const u32,
+    /// How many those are.
+    pub faulty_count: usize,
+}
+
 /// Reads a struct that begins with its size, as the caller's version of the header has it.
 ///
 /// # Safety

@@ -172,7 +172,7 @@ pub unsafe extern "C" fn pm_walk_next(
 
 /// # Safety
 /// `walk` is NULL or an open walk.
-unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, Walk>> {
+pub(super) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, Walk>> {
     // SAFETY: says the caller.
     let walk = unsafe { walk.as_ref() }.ok_or_else(|| Failure::null("walk"))?;
     match walk.walk.try_lock() {

@@ -6,16 +6,17 @@
 use super::error::from_lmdb;
 use super::filelock::FileLock;
 use super::headroom::write_zeros;
-use super::open::{refuse_irregular, with_suffix, DEVICES, IDS};
+use super::open::{lock_path, refuse_irregular, with_suffix, DEVICES, IDS};
 use super::{Deadline, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::header::{self, Header};
+use crate::verify::head;
 use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Length of a new file in bytes: its pages, and room for the first commits.
@@ -62,6 +63,7 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
     if (current.dev(), current.ino()) != (opened.dev(), opened.ino()) || exists(path)? {
         return Ok(None);
     }
+    refuse_store(draft, &file)?;
     let made = write_draft(draft, &file).and_then(|()| put_in_place(draft, path).map_err(fail));
     if made.is_err() {
         let _ = std::fs::remove_file(draft);
@@ -71,10 +73,26 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
     Ok(Some(()))
 }
 
+/// Refuses to take over a store that happens to be called like a draft: one that somebody has opened, which drafts
+/// never are, or that holds something.
+fn refuse_store(draft: &Path, file: &File) -> Result<()> {
+    let written = head::identify(file, draft).is_ok_and(|head| head.commits > 0);
+    if written || lock_path(draft).exists() {
+        return Err(Error::InvalidPath {
+            path: draft.into(),
+            why: "a store is there, under the name that a new one is drafted under; move it, or give another path",
+        });
+    }
+    Ok(())
+}
+
 /// Fills the draft with an empty store and flushes it.
 fn write_draft(draft: &Path, file: &File) -> Result<()> {
     let fail = |e| Error::io("creating the store", draft, e);
     file.set_len(0).map_err(fail)?;
+    // One that was taken over may have been made in another way.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(fail)?;
     fill(draft).map_err(|e| from_lmdb("creating the store", draft, e))?;
     let len = file.metadata().map_err(fail)?.len();
     write_zeros(file, len, FIRST_LEN).map_err(fail)?;

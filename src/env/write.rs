@@ -104,9 +104,20 @@ impl<'e> WriteTxn<'e> {
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
         // The row, and the path to it with a split at every level.
         self.grows_by += value.len() as u64 + 10 * self.env.page_size;
+        self.put_with(table, key, value, WriteFlags::empty())
+    }
+
+    /// Writes a row whose key is greater than all others of the table: pages are filled to the end.
+    pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        // Twice the row, for what a page keeps of itself and for values that fill most of one.
+        self.grows_by += 2 * (key.len() + value.len() + 32) as u64;
+        self.put_with(table, key, value, WriteFlags::APPEND)
+    }
+
+    fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
         let db = self.env.tables.get(table);
         self.txn
-            .put(db, &key, &value, WriteFlags::empty())
+            .put(db, &key, &value, flags)
             .map_err(|e| self.fault("writing a row", e))
     }
 

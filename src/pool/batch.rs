@@ -35,6 +35,13 @@ impl<'t, 'e> Batch<'t, 'e> {
         Ok(())
     }
 
+    /// Writes a row behind all others of the table.
+    pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.txn.append(table, key, value)?;
+        self.add(digest::row(table, key, value));
+        Ok(())
+    }
+
     /// Writes a row over the one there, whose share in the digest is `old`.
     pub fn replace(&mut self, table: Table, key: &[u8], old: u128, value: &[u8]) -> Step<()> {
         self.insert(table, key, value)?;

@@ -2,6 +2,7 @@
 
 mod batch;
 mod commit;
+mod import;
 mod locks;
 mod nested;
 mod options;
@@ -10,6 +11,7 @@ mod update;
 mod walk;
 
 pub(crate) use batch::Batch;
+pub use import::Ids;
 pub use options::{Durability, OpenOptions, Verify};
 pub use stats::Stats;
 pub use update::Update;
@@ -199,6 +201,18 @@ impl PoolMetadata {
             Ok::<(), Error>(())
         })?;
         Ok(names)
+    }
+
+    /// Fills an empty store with a whole pool's records, ids included, in one commit: to take another store over.
+    ///
+    /// `devices` are in the order of their names. Every id from 1 to `ids.last_id` must belong to a device, or
+    /// be free, or be faulty; a faulty one may belong to a device as well. [`Walk`] and [`Walk::ids`] tell the same of a store.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] if an id was ever given out, [`Error::InvalidImport`] says what does not go
+    /// together, [`Error::InvalidName`], [`Error::TooLong`], and those of every write.
+    pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+        self.pool.import(devices, ids)
     }
 
     /// Counts and sizes, as of this moment.

@@ -42,6 +42,10 @@ impl Walk {
         Ok(Some(device))
     }
 
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Begins again, over the same snapshot.
     pub(crate) fn rewind(&mut self) {
         self.next = Some(Move::First);

@@ -38,6 +38,8 @@ const LOOKS: usize = 100;
 pub(crate) struct Head {
     pub page_size: u64,
     pub last_page: u64,
+    /// Commits since the store was created.
+    pub commits: u64,
 }
 
 /// One of the two meta pages.
@@ -227,8 +229,8 @@ impl Looker<'_> {
     }
 
     fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
-        match header {
-            Parsed::Known(_) => {}
+        let commits = match header {
+            Parsed::Known(header) => header.commit,
             Parsed::Damaged => return Err(self.corrupt("its header row is damaged")),
             Parsed::Foreign => {
                 return Err(Error::ForeignLmdb {
@@ -242,13 +244,14 @@ impl Looker<'_> {
                     known: FORMAT,
                 })
             }
-        }
+        };
         if self.len()? < meta.needed() {
             return Err(self.cut_short(&meta)?);
         }
         Ok(Head {
             page_size: meta.page_size,
             last_page: meta.last_page,
+            commits,
         })
     }
 }

@@ -1,0 +1,175 @@
+//! Taking a whole pool over from another store, and telling all that one needs to take this one over.
+
+use super::batch::Batch;
+use super::{Pool, Walk};
+use crate::device::{DeviceRef, MAX_DEVICE_ID};
+use crate::digest::Table;
+use crate::env::Step;
+use crate::error::{Error, Quoted, Result};
+use crate::ids::{self, IdState};
+use crate::record;
+
+/// The state of all device ids of a store at one moment.
+///
+/// Ids from 1 to `last_id` that are in neither list are taken: each belongs to one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The highest id that was ever given out; 0 for none.
+    pub last_id: u32,
+    /// Ids that wait to be given out again, in ascending order.
+    pub free: Vec<u32>,
+    /// Ids that are not to be given out, in ascending order. A device may have one.
+    pub faulty: Vec<u32>,
+}
+
+impl Walk {
+    /// The state of all device ids, as of the moment when the walk began.
+    ///
+    /// # Errors
+    /// Those of [`Walk::next_ref`].
+    pub fn ids(&self) -> Result<Ids> {
+        let snapshot = self.snapshot();
+        let mut all = Ids {
+            last_id: crate::verify::rows::header(snapshot)?.last_id,
+            ..Ids::default()
+        };
+        snapshot
+            .each_row(Table::Ids, |key, value| {
+                match ids::decode(key, value)? {
+                    (IdState::Free, id) => all.free.push(id),
+                    (IdState::Faulty, id) => all.faulty.push(id),
+                }
+                Ok(())
+            })
+            .map_err(|e| e.at(snapshot.env().path()))?;
+        Ok(all)
+    }
+}
+
+impl Pool {
+    /// Fills an empty store in one commit; see [`PoolMetadata::import`](super::PoolMetadata::import).
+    pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+        self.check_not_in_update()?;
+        check(devices, ids)?;
+        let mut value = Vec::new();
+        self.env.write(&self.env.deadline(), |txn| {
+            let mut batch = Batch::begin(txn)?;
+            if batch.header.last_id != 0 || batch.header.devices != 0 {
+                return Err(Error::NotEmpty {
+                    path: self.env.path().into(),
+                }
+                .into());
+            }
+            fill(&mut batch, devices, ids, &mut value)?;
+            batch.finish()
+        })
+    }
+}
+
+fn fill(
+    batch: &mut Batch<'_, '_>,
+    devices: &[DeviceRef<'_>],
+    ids: &Ids,
+    value: &mut Vec<u8>,
+) -> Step<()> {
+    let generation = batch.header.commit;
+    for device in devices {
+        record::encode(
+            &DeviceRef {
+                generation,
+                ..*device
+            },
+            value,
+        )?;
+        batch.append(Table::Devices, device.name, value)?;
+    }
+    ids::fill(batch, &ids.free, &ids.faulty)?;
+    batch.header.last_id = ids.last_id;
+    batch.header.devices = devices.len() as u32;
+    Ok(())
+}
+
+/// Refuses what would not be a sound store.
+fn check(devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+    if ids.last_id > MAX_DEVICE_ID {
+        return invalid(format!(
+            "last id {} is larger than {MAX_DEVICE_ID}",
+            ids.last_id
+        ));
+    }
+    let mut state = vec![State::Unclaimed; ids.last_id as usize + 1];
+    for (list, claim) in [(&ids.free, State::Free), (&ids.faulty, State::Faulty)] {
+        if !list.is_sorted_by(|a, b| a < b) {
+            return invalid(format!("the {claim:?} ids are not in ascending order"));
+        }
+        for &id in list {
+            match state.get_mut(id as usize) {
+                Some(state @ State::Unclaimed) if id != 0 => *state = claim,
+                Some(_) if id != 0 => return invalid(format!("id {id} is both free and faulty")),
+                _ => return invalid(format!("id {id} is not from 1 to {}", ids.last_id)),
+            }
+        }
+    }
+    check_devices(devices, &mut state)?;
+    match state
+        .iter()
+        .skip(1)
+        .position(|state| *state == State::Unclaimed)
+    {
+        Some(at) => invalid(format!(
+            "id {} is neither free nor faulty, and no device has it",
+            at + 1
+        )),
+        None => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Unclaimed,
+    Free,
+    Faulty,
+    Owned,
+}
+
+fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
+    let mut previous: &[u8] = b"";
+    for device in devices {
+        device.check()?;
+        let name = Quoted(device.name);
+        if device.name <= previous {
+            return invalid(format!(
+                "device {name} comes twice, or not in the order of names"
+            ));
+        }
+        previous = device.name;
+        match state.get_mut(device.device_id as usize) {
+            Some(state @ (State::Unclaimed | State::Faulty)) if device.device_id != 0 => {
+                *state = State::Owned
+            }
+            Some(State::Free) => {
+                return invalid(format!(
+                    "device {name} has the free id {}",
+                    device.device_id
+                ))
+            }
+            Some(State::Owned) => {
+                return invalid(format!(
+                    "device {name} has id {} as another device does",
+                    device.device_id
+                ))
+            }
+            _ => {
+                return invalid(format!(
+                    "device {name} has id {}, beyond the last",
+                    device.device_id
+                ))
+            }
+        }
+    }
+    Ok(())
+}
+
+fn invalid(what: String) -> Result<()> {
+    Err(Error::InvalidImport { what })
+}
