@@ -6,20 +6,25 @@ use common::{add, check, place, raw, sys};
 use pool_metadata::{Error, OpenOptions, PoolMetadata, Verify};
 use std::ffi::OsString;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What there is to see of a path from outside, and of the directory that it is in.
 #[derive(Debug, PartialEq)]
 struct Trace {
-    seen: Option<(u32, i64, i64, Option<Vec<u8>>)>,
+    seen: Option<(u32, i64, i64, Option<u64>)>,
     beside: Vec<OsString>,
 }
 
 impl Trace {
     fn of(path: &Path) -> Trace {
         let seen = fs::symlink_metadata(path).ok().map(|metadata| {
-            let content = metadata.is_file().then(|| fs::read(path).unwrap());
+            let content = metadata.is_file().then(|| {
+                let mut hash = DefaultHasher::new();
+                fs::read(path).unwrap().hash(&mut hash);
+                hash.finish()
+            });
             let changed = (metadata.mtime(), metadata.mtime_nsec());
             (metadata.mode(), changed.0, changed.1, content)
         });

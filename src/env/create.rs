@@ -60,7 +60,14 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(fail(e)),
     };
-    if (current.dev(), current.ino()) != (opened.dev(), opened.ino()) || exists(path)? {
+    if (current.dev(), current.ino()) != (opened.dev(), opened.ino()) {
+        return Ok(None);
+    }
+    if exists(path)? {
+        // Another creator finished before this one made the draft anew.
+        if current.len() == 0 {
+            let _ = std::fs::remove_file(draft);
+        }
         return Ok(None);
     }
     refuse_store(draft, &file)?;
