@@ -1,0 +1,305 @@
+//! One file, opened more than once: in this process an error at once, in another process fine as long as both
+//! use the same `-lock` file.
+
+mod common;
+
+use common::child::{self, Peer};
+use common::{add, check, device, devices, directory, options, place, raw, sys};
+use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata};
+use std::fs;
+use std::os::unix::fs::{symlink, MetadataExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "open" => open_and_wait(argument.as_ref()),
+        "refused" => refused_in_child(argument.as_ref()),
+        "fork" => fork(argument.as_ref()),
+        "slots" => take_reader_slots(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// Opens the store, adds a device, and holds the store until the parent has no more to say.
+fn open_and_wait(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    add(&store, "child");
+    child::say("open");
+    while child::listen().is_some() {}
+    check(&store);
+    store.close().unwrap();
+}
+
+fn refused_in_child(path: &Path) {
+    for read_only in [false, true] {
+        let mut options = options(2000);
+        let result = options.read_only(read_only).open(path);
+        let error = common::error_of(result);
+        assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+        assert!(error.to_string().contains("another process"), "{error}");
+    }
+}
+
+#[test]
+fn twice_in_this_process_whatever_the_path() {
+    let (directory, path) = place();
+    let at = |name: &str| directory.path().join(name);
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    symlink(&path, at("link")).unwrap();
+    symlink("pool.db", at("relative-link")).unwrap();
+    fs::hard_link(&path, at("hard-link")).unwrap();
+    symlink(directory.path(), at("directory")).unwrap();
+    let paths = [
+        path.clone(),
+        at("./pool.db"),
+        at("link"),
+        at("relative-link"),
+        at("hard-link"),
+        at("directory/pool.db"),
+    ];
+    for path in &paths {
+        for read_only in [false, true] {
+            let start = Instant::now();
+            let mut options = options(60_000);
+            let error = common::error_of(options.read_only(read_only).open(path));
+            assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+            assert!(error.to_string().contains("this process"), "{error}");
+            assert!(start.elapsed() < Duration::from_secs(5), "at once");
+        }
+    }
+    // The first handle has not noticed: it reads, writes, and other processes are still kept in order.
+    add(&store, "b");
+    check(&store);
+    Peer::start("open", &path).finish();
+    assert_eq!(store.get_device("child").unwrap().device_id, 3);
+    assert!(!at("hard-link-lock").exists() && !at("link-lock").exists());
+    drop(store);
+    check(&PoolMetadata::open(&paths[3]).unwrap());
+}
+
+#[test]
+fn a_link_is_followed_to_the_one_lock_file() {
+    let (directory, path) = place();
+    PoolMetadata::open(&path).unwrap().close().unwrap();
+    let elsewhere = common::directory();
+    let link = elsewhere.path().join("link.db");
+    symlink(&path, &link).unwrap();
+    let store = PoolMetadata::open(&link).unwrap();
+    assert_eq!(store.path(), path.canonicalize().unwrap());
+    add(&store, "a");
+    check(&store);
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    Peer::start("open", &path).finish();
+    check(&store);
+}
+
+#[test]
+fn a_closed_store_can_be_opened_again_at_once() {
+    let (_directory, path) = place();
+    let first = PoolMetadata::open(&path).unwrap();
+    add(&first, "a");
+    let update = first.begin_update("a").unwrap();
+    first.close().unwrap();
+    // Its handle, and an update begun on it, are still there; and its lock file may go now.
+    fs::remove_file(raw::lock_path(&path)).unwrap();
+    let second = PoolMetadata::open(&path).unwrap();
+    assert_error!(update.commit(), Error::Closed);
+    assert_error!(first.get_device("a"), Error::Closed);
+    add(&second, "b");
+    Peer::start("open", &path).finish();
+    drop(first);
+    assert_error!(PoolMetadata::open(&path), Error::AlreadyOpen { .. });
+    check(&second);
+}
+
+#[test]
+fn many_stores_are_open_at_once() {
+    let directory = directory();
+    let open = |n: usize| PoolMetadata::open(directory.path().join(format!("{n}.db"))).unwrap();
+    let stores: Vec<_> = (0..20).map(open).collect();
+    for (number, store) in stores.iter().enumerate() {
+        add(store, number.to_string());
+    }
+    for (number, store) in stores.iter().enumerate() {
+        assert_eq!(
+            store.get_device_names().unwrap(),
+            [number.to_string().into_bytes()]
+        );
+        check(store);
+    }
+}
+
+#[test]
+fn a_hard_link_in_another_process() {
+    let (directory, path) = place();
+    let link = directory.path().join("hard-link.db");
+    let store = PoolMetadata::open(&path).unwrap();
+    fs::hard_link(&path, &link).unwrap();
+    Peer::start("refused", &link).finish();
+    add(&store, "a");
+    check(&store);
+    store.close().unwrap();
+    // Nobody has it open by another path any more.
+    Peer::start("open", &link).finish();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn a_lock_file_deleted_while_in_use() {
+    let (_directory, path) = place();
+    let mut peer = Peer::start("open", &path);
+    peer.expect("open");
+    fs::remove_file(raw::lock_path(&path)).unwrap();
+    let error = common::error_of(PoolMetadata::open(&path));
+    assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+    Peer::start("refused", &path).finish();
+    peer.finish();
+    let store = PoolMetadata::open(&path).unwrap();
+    assert_eq!(devices(&store).len(), 1);
+    check(&store);
+}
+
+#[test]
+fn a_reader_that_looks_on_while_another_process_writes() {
+    let (_directory, path) = place();
+    let mut peer = Peer::start("open", &path);
+    peer.expect("open");
+    let mut look = OpenOptions::new();
+    let store = look.read_only(true).open(&path).unwrap();
+    assert_eq!(store.get_device("child").unwrap().device_id, 1);
+    check(&store);
+    peer.finish();
+    check(&store);
+}
+
+#[test]
+fn a_read_only_store_takes_no_writes() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    let a = add(&store, "a");
+    store.close().unwrap();
+    let before = fs::metadata(&path).unwrap();
+    let mut look = OpenOptions::new();
+    let store = look.read_only(true).open(&path).unwrap();
+    let mut new = device("b");
+    let refused = [
+        store.add_device(&mut new),
+        store.update_device("a", |_| panic!("the callback of a write that cannot be")),
+        store.begin_update("a").map(drop),
+        store.change_device_state("a", DeviceState::Removed),
+        store.mark_faulty("a"),
+        store.remove_device("a"),
+        store.sync(),
+    ];
+    for result in refused {
+        let error = common::error_of(result);
+        assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
+        assert!(error.to_string().contains(path.to_str().unwrap()));
+    }
+    assert_eq!(new, device("b"), "nothing is written back");
+    assert_eq!(devices(&store), [a]);
+    check(&store);
+    store.close().unwrap();
+    let after = fs::metadata(&path).unwrap();
+    assert_eq!(
+        (before.mtime_nsec(), before.len()),
+        (after.mtime_nsec(), after.len())
+    );
+}
+
+/// A process of its own, since a fork should find no other thread at work.
+fn fork(path: &Path) {
+    let store = options(500).open(path).unwrap();
+    add(&store, "a");
+    add(&store, "b");
+    let update = store.begin_update("a").unwrap();
+    let mut walk = store.walk().unwrap();
+    assert!(walk.next().unwrap().is_ok());
+    let forked = |error: Error| matches!(error, Error::Forked);
+    let good = sys::in_forked_child(|| {
+        let start = Instant::now();
+        let refused = [
+            store.get_device("a").map(drop),
+            store.get_device("").map(drop),
+            store.walk().map(drop),
+            store.get_device_names().map(drop),
+            store.stats().map(drop),
+            store.verify(),
+            store.sync(),
+            store.add_device(&mut device("c")),
+            store.begin_update("b").map(drop),
+            store.change_device_state("a", DeviceState::Removed),
+            store.remove_device("a"),
+            store.mark_faulty("b"),
+            store.close(),
+            walk.next().unwrap().map(drop),
+            update.commit(),
+        ];
+        assert_eq!(refused.len(), 15);
+        assert!(refused
+            .into_iter()
+            .all(|result| forked(result.unwrap_err())));
+        assert!(
+            start.elapsed() < Duration::from_millis(400),
+            "nothing waits"
+        );
+        drop(walk);
+        // The child's own store, with the parent's handle still there; then without it.
+        let own = PoolMetadata::open(path).unwrap();
+        add(&own, "c");
+        drop(store);
+        assert_error!(PoolMetadata::open(path), Error::AlreadyOpen { .. });
+        add(&own, "d");
+        check(&own);
+        own.close().is_ok()
+    });
+    assert!(good, "in the child");
+    // The parent has lost nothing by it.
+    let store = PoolMetadata::open(path).unwrap();
+    assert_eq!(devices(&store).len(), 4);
+    check(&store);
+}
+
+#[test]
+fn a_forked_child_has_no_use_of_its_parents_handle() {
+    let (_directory, path) = place();
+    Peer::start("fork", &path).finish();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+/// Takes most of the places in LMDB's reader table, and keeps them.
+fn take_reader_slots(path: &Path) {
+    let store = options(2000).max_readers(0).open(path).unwrap();
+    let walks: Vec<_> = (0..100).map(|_| store.walk().unwrap()).collect();
+    child::say("taken");
+    while child::listen().is_some() {}
+    drop(walks);
+}
+
+#[test]
+fn places_of_dead_readers_are_given_to_others() {
+    let (_directory, path) = place();
+    let mut few = options(300);
+    let store = few.max_readers(0).open(&path).unwrap();
+    add(&store, "a");
+    for _ in 0..3 {
+        let mut peer = Peer::start("slots", &path);
+        peer.expect("taken");
+        // While that process lives, the rest does not suffice for as many here.
+        let crowd: Result<Vec<_>, Error> = (0..100).map(|_| store.walk()).collect();
+        let error = common::error_of(crowd);
+        assert!(
+            matches!(error, Error::ReadersFull { slots: 128 }),
+            "{error:?}"
+        );
+        peer.kill();
+        let crowd: Result<Vec<_>, Error> = (0..100).map(|_| store.walk()).collect();
+        assert_eq!(crowd.unwrap().len(), 100);
+    }
+    assert_eq!(store.get_device("a").unwrap().device_id, 1);
+    check(&store);
+}
