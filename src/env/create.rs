@@ -72,10 +72,11 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
     }
     refuse_store(draft, &file)?;
     let made = write_draft(draft, &file).and_then(|()| put_in_place(draft, path).map_err(fail));
-    if made.is_err() {
+    if let Err(error) = made {
         let _ = std::fs::remove_file(draft);
+        // Somebody else's file came to be at the path meanwhile: that is what is there to be opened.
+        return if exists(path)? { Ok(None) } else { Err(error) };
     }
-    made?;
     sync_directory(path).map_err(fail)?;
     Ok(Some(()))
 }

@@ -76,17 +76,7 @@ impl Env {
             )));
         }
         self.close_on_exec().map_err(fail)?;
-        let lock_file = std::fs::metadata(lock_path(&self.path)).map_err(fail)?;
-        if !self
-            .process_lock
-            .claim_identity(lock_file.ino())
-            .map_err(fail)?
-        {
-            return Err(Error::AlreadyOpen {
-                path: self.path.as_path().into(),
-                why: "another process has this file open with another -lock file: by a hard link, or the -lock file was deleted meanwhile; close it there first, and use one path",
-            });
-        }
+        self.claim_lock_file(fail)?;
         let mut dead = 0;
         // SAFETY: the environment is open; `dead` outlives the call.
         let code = unsafe { lmdb_sys::mdb_reader_check(self.raw(), &mut dead) };
@@ -94,6 +84,27 @@ impl Env {
             lmdb_sys::MDB_SUCCESS => Ok(()),
             code => Err(error::from_code("clearing dead readers", &self.path, code)),
         }
+    }
+
+    /// Makes sure that every process that has the file open uses the same `-lock` file.
+    fn claim_lock_file(&self, fail: impl Fn(io::Error) -> Error) -> Result<()> {
+        let lock_file = match std::fs::metadata(lock_path(&self.path)) {
+            Ok(lock_file) => lock_file,
+            // LMDB does without on a read-only file system, where nobody can write.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.config.read_only => return Ok(()),
+            Err(e) => return Err(fail(e)),
+        };
+        if self
+            .process_lock
+            .claim_identity(lock_file.ino())
+            .map_err(&fail)?
+        {
+            return Ok(());
+        }
+        Err(Error::AlreadyOpen {
+            path: self.path.as_path().into(),
+            why: "another process has this file open with another -lock file: by a hard link, or the -lock file was deleted meanwhile; close it there first, and use one path",
+        })
     }
 
     /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.
