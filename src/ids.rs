@@ -4,11 +4,11 @@
 //! has it is the only place that says so. Free and faulty ids have a row whose key begins with the state, so
 //! that the lowest free id is the first row, whatever the size.
 
+use crate::batch::Batch;
 use crate::device::MAX_DEVICE_ID;
 use crate::digest::Table;
 use crate::env::Step;
 use crate::error::{Error, Result};
-use crate::pool::Batch;
 use crate::record;
 
 /// State of an id that is not simply taken. The numbers are part of the file format.

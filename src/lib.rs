@@ -28,6 +28,7 @@
 //!
 //! `docs/design.md` in the repository describes the file format, the invariants and the concurrency model.
 
+mod batch;
 mod crc;
 mod device;
 mod digest;

@@ -1,14 +1,11 @@
 //! The edge that every call crosses: panics become codes, failures become `pm_error`s.
 
 use super::status::{Failure, Outcome, PM_ERR_INTERNAL, PM_ERR_STRUCT_SIZE, PM_OK};
-use super::types::{pm_error, PM_ERROR_MESSAGE_SIZE};
+use super::types::{pm_error, LARGEST_STRUCT, PM_ERROR_MESSAGE_SIZE};
 use std::ffi::c_char;
 use std::fmt::{self, Write};
 use std::mem::offset_of;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-
-/// Largest struct size that is taken for one; more is taken for memory that was never set.
-pub(super) const LARGEST_STRUCT: usize = 1 << 16;
 
 /// Runs a call's body and reports how it ended.
 ///

@@ -1,6 +1,5 @@
 //! The structs that cross the edge, and how they are read and filled.
 
-use super::guard::LARGEST_STRUCT;
 use super::status::{Failure, Outcome, PM_ERR_INVALID_STATE, PM_ERR_STRUCT_SIZE};
 use crate::device::{DeviceRef, DeviceState};
 use std::ffi::{c_char, c_void};
@@ -223,6 +222,9 @@ pub struct pm_ids {
     /// How many those are.
     pub faulty_count: usize,
 }
+
+/// Largest struct size that is taken for one; more is taken for memory that was never set.
+pub(super) const LARGEST_STRUCT: usize = 1 << 16;
 
 /// Reads a struct that begins with its size, as the caller's version of the header has it.
 ///

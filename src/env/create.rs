@@ -6,8 +6,8 @@
 use super::error::from_lmdb;
 use super::filelock::FileLock;
 use super::headroom::write_zeros;
-use super::open::{lock_path, refuse_irregular, with_suffix, DEVICES, IDS};
-use super::{Deadline, MIN_MAP_SIZE};
+use super::path::{lock_path, refuse_irregular, with_suffix};
+use super::{Deadline, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::header::{self, Header};
 use crate::verify::head;

@@ -3,8 +3,8 @@
 //! The map may only be replaced while no transaction of this process is in use (lmdb.h, `mdb_env_set_mapsize`),
 //! so growth gathers all reader slots and waits for open snapshots, within the lock wait.
 
+use super::gate::Writer;
 use super::slots::AllSlots;
-use super::write::Writer;
 use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use std::ptr;

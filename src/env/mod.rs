@@ -7,9 +7,11 @@
 mod create;
 mod error;
 mod filelock;
+mod gate;
 mod growth;
 mod headroom;
 mod open;
+mod path;
 mod process;
 mod reader;
 mod registry;
@@ -18,7 +20,7 @@ mod snapshot;
 mod wait;
 mod write;
 
-pub(crate) use open::{Config, DEVICES, IDS};
+pub(crate) use open::Config;
 pub(crate) use reader::Try;
 pub(crate) use slots::{AllSlots, Slot};
 pub(crate) use snapshot::{Move, Snapshot};
@@ -46,7 +48,7 @@ pub(crate) struct Env {
     config: Config,
     /// Reader `i` belongs to whoever holds slot `i`.
     readers: Box<[UnsafeCell<reader::Reader>]>,
-    writer: write::WriterGate,
+    writer: gate::WriterGate,
     snapshots: snapshot::Count,
     process_lock: filelock::FileLock,
     /// The data file again, for what LMDB does not do itself.
@@ -62,6 +64,11 @@ pub(crate) struct Env {
     /// Taken out when the store is closed: then the file can be opened again, though this handle is still there.
     registered: Mutex<Option<registry::Registered>>,
 }
+
+/// Name of the database of device records.
+pub(crate) const DEVICES: &str = "devices";
+/// Name of the database of device ids.
+pub(crate) const IDS: &str = "ids";
 
 /// The databases inside the file.
 #[derive(Clone, Copy)]

@@ -1,9 +1,10 @@
 //! Opening an environment: which file is meant, whether it is a store, and then LMDB.
 
 use super::filelock::FileLock;
+use super::path::{lock_path, refuse_irregular, resolve};
 use super::registry::Registered;
-use super::{create, error, growth, process, reader, snapshot, write};
-use super::{Deadline, Env, Tables, MIN_MAP_SIZE};
+use super::{create, error, gate, growth, process, reader, snapshot};
+use super::{Deadline, Env, Tables, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::verify::head::{self, Head};
 use lmdb::{Environment, EnvironmentFlags};
@@ -11,8 +12,8 @@ use std::cell::UnsafeCell;
 use std::fs::{File, Metadata};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Env {
             lmdb: ManuallyDrop::new(lmdb),
             path,
             config,
-            writer: write::WriterGate::default(),
+            writer: gate::WriterGate::default(),
             snapshots: snapshot::Count::default(),
             process_lock,
             file,
@@ -123,81 +124,6 @@ impl Env {
     }
 }
 
-/// Where LMDB keeps its reader table and locks.
-pub(super) fn lock_path(path: &Path) -> PathBuf {
-    with_suffix(path, "-lock")
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
-const NAME_MAX: usize = 255;
-
-/// The one path that stands for the file, so that every process finds the same `-lock` file.
-fn resolve(path: &Path) -> Result<PathBuf> {
-    let invalid = |why| Error::InvalidPath {
-        path: path.into(),
-        why,
-    };
-    let bytes = path.as_os_str().as_encoded_bytes();
-    if bytes.is_empty() {
-        return Err(invalid("it is empty"));
-    }
-    if bytes.contains(&0) {
-        return Err(invalid("it holds a NUL byte"));
-    }
-    let too_long = "it is longer than the system allows";
-    if bytes.len() >= libc::PATH_MAX as usize {
-        return Err(invalid(too_long));
-    }
-    let resolved = match path.canonicalize() {
-        Ok(resolved) => resolved,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
-        Err(e) => return Err(Error::io("finding the file", path, e)),
-    };
-    // The `-lock` file's name is the longest that is used; found too late, a store would be left without one.
-    let longest = lock_path(&resolved);
-    let name_len = longest.file_name().map_or(0, |name| name.len());
-    if longest.as_os_str().len() >= libc::PATH_MAX as usize || name_len > NAME_MAX {
-        return Err(invalid(too_long));
-    }
-    Ok(resolved)
-}
-
-fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {
-    // What is there by now and is no link was created by somebody else at this moment.
-    if path
-        .symlink_metadata()
-        .is_ok_and(|found| found.is_symlink())
-    {
-        return Err(invalid(
-            "it is a symbolic link to a file that does not exist",
-        ));
-    }
-    let Some(name) = path.file_name() else {
-        return Err(invalid("it does not end in a file name"));
-    };
-    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return Err(invalid("it ends in a slash"));
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match directory.canonicalize() {
-        Ok(directory) => Ok(directory.join(name)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile {
-            path: path.into(),
-            why: "its directory does not exist; create the directory first",
-        }),
-        Err(e) => Err(Error::io("finding the directory", path, e)),
-    }
-}
-
 /// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.
 fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
     let fail = |e: io::Error| match e.kind() {
@@ -218,21 +144,6 @@ fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
     let metadata = file.metadata().map_err(fail)?;
     refuse_irregular(path, &metadata)?;
     Ok((file, metadata))
-}
-
-pub(super) fn refuse_irregular(path: &Path, metadata: &Metadata) -> Result<()> {
-    let kind = metadata.file_type();
-    let kind = match () {
-        () if kind.is_file() => return Ok(()),
-        () if kind.is_dir() => "directory",
-        () if kind.is_socket() => "socket",
-        () if kind.is_fifo() => "named pipe",
-        () => "device",
-    };
-    Err(Error::NotRegularFile {
-        path: path.into(),
-        kind,
-    })
 }
 
 fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
@@ -279,8 +190,3 @@ fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
         ids: open(Some(IDS))?,
     })
 }
-
-/// Name of the database of device records.
-pub(crate) const DEVICES: &str = "devices";
-/// Name of the database of device ids.
-pub(crate) const IDS: &str = "ids";

@@ -1,7 +1,7 @@
 //! The write operations, and the one function through which every write of the store goes.
 
-use super::batch::Batch;
 use super::Pool;
+use crate::batch::Batch;
 use crate::device::{check_name, DeviceInfo, DeviceRef, DeviceState};
 use crate::digest::{self, Table};
 use crate::env::{Deadline, Step};

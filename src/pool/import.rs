@@ -1,7 +1,7 @@
 //! Taking a whole pool over from another store, and telling all that one needs to take this one over.
 
-use super::batch::Batch;
 use super::{Pool, Walk};
+use crate::batch::Batch;
 use crate::device::{DeviceRef, MAX_DEVICE_ID};
 use crate::digest::Table;
 use crate::env::Step;

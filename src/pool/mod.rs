@@ -1,6 +1,5 @@
 //! The store: its operations, and how they keep out of each other's way.
 
-mod batch;
 mod commit;
 mod import;
 mod locks;
@@ -10,7 +9,6 @@ mod stats;
 mod update;
 mod walk;
 
-pub(crate) use batch::Batch;
 pub use import::Ids;
 pub use options::{Durability, OpenOptions, Verify};
 pub use stats::Stats;
