@@ -117,11 +117,8 @@ fn every_flipped_bit_of_every_row() {
         }
     });
     assert_eq!(rows.len(), 7);
-    for (number, (in_devices, key, len)) in rows.iter().enumerate() {
+    for (in_devices, key, len) in &rows {
         for bit in 0..len * 8 {
-            if (bit + number) % 3 != 0 {
-                continue; // a third of them takes long enough
-            }
             std::fs::write(&path, &whole).unwrap();
             raw::edit(&path, |txn, tables| {
                 let table = if *in_devices {
