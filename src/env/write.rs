@@ -151,7 +151,8 @@ impl Env {
         // LMDB has kept all changed pages in memory so far: the file is still as it was.
         self.make_headroom(txn.grows_by)?;
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
-        self.cover_last_page()?;
+        // What was committed stays committed, whatever becomes of the room behind it.
+        let _ = self.cover_last_page();
         Ok(done)
     }
 
