@@ -8,13 +8,14 @@ pub(crate) use display::Quoted;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation was refused or failed. Nothing was written when one is returned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// No device of that name is in the store.
@@ -193,7 +194,7 @@ pub enum Error {
         /// To which file.
         path: Box<Path>,
         /// The system's error.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A flush failed earlier; the store takes no writes until it is opened again.
     WritesStopped {
@@ -262,7 +263,7 @@ impl Error {
             _ => Error::Io {
                 doing,
                 path,
-                source,
+                source: Arc::new(source),
             },
         }
     }
@@ -294,7 +295,7 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } => Some(source),
+            Error::Io { source, .. } => Some(&**source),
             _ => None,
         }
     }

@@ -38,6 +38,7 @@ mod header;
 mod ids;
 mod pool;
 mod record;
+mod sync;
 mod verify;
 
 #[allow(unsafe_code)]

@@ -25,7 +25,7 @@ pub(crate) use reader::Try;
 pub(crate) use slots::{AllSlots, Slot};
 pub(crate) use snapshot::{Move, Snapshot};
 pub(crate) use wait::Deadline;
-pub(crate) use write::{Step, WriteTxn};
+pub(crate) use write::{Fault, Step, WriteTxn, Writing};
 
 use crate::digest::Table;
 use crate::error::{Error, Result};

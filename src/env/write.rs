@@ -1,5 +1,7 @@
 //! Write transactions: one at a time in the process, then one at a time between processes, both with a limit.
 
+use super::filelock::WriterLock;
+use super::gate::Writer;
 use super::{growth, Deadline, Env};
 use crate::digest::Table;
 use crate::error::{Error, Result};
@@ -30,12 +32,19 @@ pub(crate) struct WriteTxn<'e> {
     txn: RwTransaction<'e>,
     /// Bytes that its commit may add to the file, estimated from above.
     grows_by: u64,
+    /// Rows written and removed.
+    writes: u64,
 }
 
 /// The result of a step inside a write transaction.
 pub(crate) type Step<T> = std::result::Result<T, Fault>;
 
 impl<'e> WriteTxn<'e> {
+    /// How many rows it has written and removed, the header row not counted.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
         match self.txn.get(self.env.tables.get(table), &key) {
@@ -73,6 +82,7 @@ impl<'e> WriteTxn<'e> {
     }
 
     fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
+        self.writes += 1;
         let db = self.env.tables.get(table);
         self.txn
             .put(db, &key, &value, flags)
@@ -81,6 +91,7 @@ impl<'e> WriteTxn<'e> {
 
     /// Removes a row that is there.
     pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
+        self.writes += 1;
         self.txn
             .del(self.env.tables.get(table), &key, None)
             .map_err(|e| self.fault("removing a row", e))
@@ -112,31 +123,51 @@ impl<'e> WriteTxn<'e> {
     }
 }
 
+/// This thread is the only writer of the store, among threads and processes, until this is dropped.
+pub(crate) struct Writing<'e> {
+    env: &'e Env,
+    deadline: &'e Deadline,
+    // Given up before the gate: in this process nobody has to wait for what it waits for.
+    _process: WriterLock<'e>,
+    writer: Writer<'e>,
+}
+
 impl Env {
-    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
-    ///
-    /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep
-    /// anything from a run that failed.
-    pub fn write<R>(
-        &self,
-        deadline: &Deadline,
-        mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
-    ) -> Result<R> {
+    /// Waits until this thread may write.
+    pub fn begin_writing<'e>(&'e self, deadline: &'e Deadline) -> Result<Writing<'e>> {
         self.check_writable()?;
         let writer = self.writer.acquire(deadline)?;
         // The store may have been closed, or a flush have failed, while this thread waited.
         self.check_writable()?;
-        let _process = self.process_lock.lock_writer(&self.path, deadline)?;
+        Ok(Writing {
+            env: self,
+            deadline,
+            _process: self.process_lock.lock_writer(&self.path, deadline)?,
+            writer,
+        })
+    }
+}
+
+impl Writing<'_> {
+    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
+    ///
+    /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep
+    /// anything from a run that failed.
+    pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
+        let to = |to| self.env.grow(&self.writer, to, self.deadline);
+        self.env.check_writable()?;
         loop {
-            match self.try_write(&mut work) {
+            match self.env.try_write(&mut work) {
                 Ok(done) => return Ok(done),
-                Err(Fault::Error(error)) => return Err(error.at(&self.path)),
-                Err(Fault::MapFull) => self.grow(&writer, growth::To::Larger, deadline)?,
-                Err(Fault::Resized) => self.grow(&writer, growth::To::File, deadline)?,
+                Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
+                Err(Fault::MapFull) => to(growth::To::Larger)?,
+                Err(Fault::Resized) => to(growth::To::File)?,
             }
         }
     }
+}
 
+impl Env {
     fn try_write<R>(&self, work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Step<R> {
         let txn = self
             .lmdb
@@ -146,8 +177,12 @@ impl Env {
             env: self,
             txn,
             grows_by: 0,
+            writes: 0,
         };
         let done = work(&mut txn)?;
+        if txn.writes == 0 {
+            return Ok(done); // nothing to commit
+        }
         // LMDB has kept all changed pages in memory so far: the file is still as it was.
         self.make_headroom(txn.grows_by)?;
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;

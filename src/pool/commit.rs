@@ -1,14 +1,17 @@
 //! The write operations, and the one function through which every write of the store goes.
 
+use super::queue::{Entered, Lead, Queue};
 use super::Pool;
 use crate::batch::Batch;
 use crate::device::{check_name, DeviceInfo, DeviceRef, DeviceState};
 use crate::digest::{self, Table};
-use crate::env::{Deadline, Step};
+use crate::env::{Deadline, Fault, Step, WriteTxn, Writing};
 use crate::error::{Error, Result};
 use crate::{ids, record};
+use std::time::Duration;
 
 /// A write, as its caller hands it in.
+#[derive(Clone, Copy)]
 pub(crate) enum Op<'a> {
     /// Add a device; the id in it is ignored.
     Add(DeviceRef<'a>),
@@ -38,7 +41,60 @@ struct Existing {
     share: u128,
 }
 
+/// A write that another thread may do.
+pub(crate) enum OwnedOp {
+    Add(DeviceInfo),
+    Update { device: DeviceInfo, generation: u64 },
+    ChangeState { name: Box<[u8]>, state: DeviceState },
+    MarkFaulty { name: Box<[u8]> },
+    Remove { name: Box<[u8]> },
+}
+
+impl OwnedOp {
+    fn as_op(&self) -> Op<'_> {
+        match self {
+            OwnedOp::Add(device) => Op::Add(device.as_ref()),
+            OwnedOp::Update { device, generation } => Op::Update {
+                device: device.as_ref(),
+                generation: *generation,
+            },
+            OwnedOp::ChangeState { name, state } => Op::ChangeState {
+                name,
+                state: *state,
+            },
+            OwnedOp::MarkFaulty { name } => Op::MarkFaulty { name },
+            OwnedOp::Remove { name } => Op::Remove { name },
+        }
+    }
+}
+
 impl<'a> Op<'a> {
+    fn into_owned(self) -> OwnedOp {
+        match self {
+            Op::Add(device) => OwnedOp::Add(device.to_owned()),
+            Op::Update { device, generation } => OwnedOp::Update {
+                device: device.to_owned(),
+                generation,
+            },
+            Op::ChangeState { name, state } => OwnedOp::ChangeState {
+                name: name.into(),
+                state,
+            },
+            Op::MarkFaulty { name } => OwnedOp::MarkFaulty { name: name.into() },
+            Op::Remove { name } => OwnedOp::Remove { name: name.into() },
+        }
+    }
+
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Add(device) | Op::Update { device, .. } => {
+                device.name.len() + device.parent_name.len() + device.error.len()
+            }
+            _ => self.name().len(),
+        }
+    }
+
     pub fn name(&self) -> &'a [u8] {
         match self {
             Op::Add(device) | Op::Update { device, .. } => device.name,
@@ -73,13 +129,112 @@ impl Pool {
     pub fn commit_locked(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
-        let mut record = Vec::new();
-        self.env.write(deadline, |txn| {
-            let mut batch = Batch::begin(txn)?;
-            let written = apply(&mut batch, op, &mut record)?;
-            batch.finish()?;
-            Ok(written)
+        match self.queue.enter(deadline, || op.into_owned()) {
+            Entered::Leader(lead) => self.lead(lead, op, deadline),
+            Entered::Done(result) => result,
+            Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
+        }
+    }
+
+    /// Commits the leader's own operation, and with it those that have come meanwhile.
+    fn lead(&self, mut lead: CommitLead<'_>, own: &Op<'_>, deadline: &Deadline) -> Result<Written> {
+        let writing = self.env.begin_writing(deadline)?;
+        lead.gather(GATHER);
+        let (mut count, mut bytes) = (1, own.bytes());
+        let followers = lead.take(|op| {
+            count += 1;
+            bytes += op.as_op().bytes();
+            count <= BATCH_OPS && bytes <= BATCH_BYTES
+        });
+        let mut ops = vec![*own];
+        ops.extend(followers.iter().map(|request| request.work.as_op()));
+        let mut results = write_batch(&writing, &ops);
+        drop(ops);
+        drop(writing);
+        let own = results.remove(0);
+        lead.finish(results);
+        own
+    }
+}
+
+/// Most operations, and most bytes of texts, that share a commit: what comes after them waits for the next.
+const BATCH_OPS: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Longest that a leader waits for those whom the last commit has released.
+const GATHER: Duration = Duration::from_micros(500);
+
+/// Operations on their way to a commit.
+pub(crate) type CommitQueue = Queue<OwnedOp, Result<Written>>;
+type CommitLead<'q> = Lead<'q, OwnedOp, Result<Written>>;
+
+pub(crate) fn new_queue() -> CommitQueue {
+    Queue::new(|| {
+        Err(Error::Lmdb {
+            doing: "committing for other threads",
+            code: 0,
+            message: "the thread that did it ended in a panic".to_owned(),
         })
+    })
+}
+
+/// Writes operations in one commit, and says for each how it ended.
+fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Written>> {
+    match writing.run(|txn| apply_all(txn, ops)) {
+        Ok(results) => results,
+        Err(error) if ops.len() == 1 || ends_all(&error) => {
+            ops.iter().map(|_| Err(error.clone())).collect()
+        }
+        // Something went wrong with one of them: none of the others shall suffer for it.
+        Err(_) => ops.iter().map(|op| alone(writing, op)).collect(),
+    }
+}
+
+fn alone(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
+    match write_batch(writing, std::slice::from_ref(op)).pop() {
+        Some(result) => result,
+        None => Err(Error::Closed),
+    }
+}
+
+/// Whether the failure is the store's, and not one that an operation could have brought about.
+fn ends_all(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Io { .. } | Error::WritesStopped { .. } | Error::Closed | Error::Timeout { .. }
+    )
+}
+
+/// Applies each operation, in the order of names, so that those on one page come together.
+fn apply_all(txn: &mut WriteTxn<'_>, ops: &[Op<'_>]) -> Step<Vec<Result<Written>>> {
+    let mut results: Vec<Option<Result<Written>>> = ops.iter().map(|_| None).collect();
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    order.sort_unstable_by_key(|&at| ops[at].name());
+    let mut batch = Batch::begin(txn)?;
+    let mut record = Vec::new();
+    for at in order {
+        results[at] = Some(apply_one(&mut batch, &ops[at], &mut record)?);
+    }
+    if batch.txn.writes() > 0 {
+        batch.finish()?;
+    }
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// Applies one operation; a refusal leaves the batch as it was.
+fn apply_one(
+    batch: &mut Batch<'_, '_>,
+    op: &Op<'_>,
+    record: &mut Vec<u8>,
+) -> Step<Result<Written>> {
+    let (writes, header) = (batch.txn.writes(), batch.header.clone());
+    match apply(batch, op, record) {
+        Ok(written) => Ok(Ok(written)),
+        Err(Fault::Error(refusal)) if batch.txn.writes() == writes => {
+            batch.header = header;
+            Ok(Err(refusal))
+        }
+        Err(fault) => Err(fault),
     }
 }
 

@@ -52,7 +52,9 @@ impl Pool {
         self.check_not_in_update()?;
         check(devices, ids)?;
         let mut value = Vec::new();
-        self.env.write(&self.env.deadline(), |txn| {
+        let deadline = self.env.deadline();
+        let writing = self.env.begin_writing(&deadline)?;
+        writing.run(|txn| {
             let mut batch = Batch::begin(txn)?;
             if batch.header.last_id != 0 || batch.header.devices != 0 {
                 return Err(Error::NotEmpty {

@@ -5,6 +5,7 @@ mod import;
 mod locks;
 mod nested;
 mod options;
+mod queue;
 mod stats;
 mod update;
 mod walk;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 pub(crate) struct Pool {
     env: Arc<Env>,
     locks: locks::DeviceLocks,
+    queue: commit::CommitQueue,
 }
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.

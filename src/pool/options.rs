@@ -1,6 +1,6 @@
 //! How a store is opened.
 
-use super::{locks::DeviceLocks, Pool, PoolMetadata};
+use super::{commit, locks::DeviceLocks, Pool, PoolMetadata};
 use crate::env::{Config, Env, Snapshot};
 use crate::error::{Error, Result};
 use crate::verify::rows;
@@ -142,6 +142,7 @@ impl OpenOptions {
             pool: Arc::new(Pool {
                 env,
                 locks: DeviceLocks::default(),
+                queue: commit::new_queue(),
             }),
         })
     }
