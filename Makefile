@@ -99,7 +99,7 @@ lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
 	scripts/lint-c.sh
 	$(MAKE) -C c-tests lint
 	mandoc -Tlint -Wwarning $(wildcard man/*.7) $(shell grep -L '^\.so ' man/*.3)
-	$(TARGET)/tools/bin/cargo-deny --workspace check licenses bans sources
+	target/tools/bin/cargo-deny --workspace check licenses bans sources
 	@echo 'make lint: all passed'
 
 header:  ## write include/pool_metadata.h, scripts/symbols.txt and the manual pages anew, from the source
