@@ -7,7 +7,7 @@
 #include "test.h"
 
 #include <errno.h>
-#include <stdarg.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -20,6 +20,7 @@ static struct {
     unsigned failing;
     unsigned failed;
     int error;
+    int signal_number;
 } faults[3];
 
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error) {
@@ -27,6 +28,12 @@ void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error
     faults[kind].failing = count;
     faults[kind].failed = 0;
     faults[kind].error = error;
+    faults[kind].signal_number = 0;
+}
+
+void fault_signal(enum fault_kind kind, unsigned calls, int signal_number) {
+    fault_after(kind, calls, 1, 0);
+    faults[kind].signal_number = signal_number;
 }
 
 unsigned fault_end(enum fault_kind kind) {
@@ -45,6 +52,10 @@ static int fails_now(enum fault_kind kind) {
     }
     faults[kind].failing--;
     faults[kind].failed++;
+    if (faults[kind].signal_number != 0) {
+        raise(faults[kind].signal_number);
+        return 0;
+    }
     errno = faults[kind].error;
     return 1;
 }

@@ -14,6 +14,8 @@ enum fault_kind {
 
 /* Lets `calls` calls of this kind go well and then `count` of them fail with `error`. */
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error);
+/* Lets `calls` calls go well; the next one sends this signal to the process before it is done. */
+void fault_signal(enum fault_kind kind, unsigned calls, int signal_number);
 /* Nothing fails any more; how many calls of this kind have failed since fault_after. */
 unsigned fault_end(enum fault_kind kind);
 

@@ -17,6 +17,8 @@
 
 static const char *program = "";
 static const char *current = "";
+/* Where the codes that were provoked are written down; open from the start, for tests that give up their rights. */
+static FILE *code_list;
 
 /* Calls nest where a callback makes some: each has an error struct of its own. */
 static __thread struct {
@@ -34,12 +36,22 @@ static unsigned longest_run(void) {
     return getenv("PM_TEST_SLOW") != NULL ? 400 : 100;
 }
 
+static void close_code_list(void) {
+    if (code_list != NULL) {
+        fclose(code_list);
+    }
+}
+
 int run_tests(int argc, char **argv, const struct test *tests, size_t count, const struct role *roles,
               size_t role_count) {
     size_t i;
     program = base_name(argv[0]);
     alarm(longest_run());
     signal(SIGPIPE, SIG_IGN);
+    if (getenv("PM_TEST_CODES") != NULL) {
+        code_list = fopen(getenv("PM_TEST_CODES"), "ae");
+        CHECK(code_list != NULL);
+    }
     if (argc == 4 && strcmp(argv[1], "--role") == 0) {
         for (i = 0; i < role_count; i++) {
             if (strcmp(roles[i].name, argv[2]) == 0) {
@@ -50,6 +62,7 @@ int run_tests(int argc, char **argv, const struct test *tests, size_t count, con
         fail(__FILE__, __LINE__, "no role %s", argv[2]);
     }
     remember_program(argv[0]);
+    atexit(close_code_list);
     printf("plan %s %u\n", program, (unsigned)count);
     for (i = 0; i < count; i++) {
         if (argc > 1 && strcmp(argv[1], tests[i].name) != 0) {
@@ -124,16 +137,12 @@ void check_ok(int depth, int32_t status, const char *call, const char *file, int
     }
 }
 
+/* Each line at once: other threads and children write to the same file. */
 static void write_down(int32_t code) {
-    const char *path = getenv("PM_TEST_CODES");
-    FILE *list;
-    if (path == NULL) {
-        return;
+    if (code_list != NULL) {
+        fprintf(code_list, "%s %s %s\n", pm_status_name(code), program, current);
+        fflush(code_list);
     }
-    list = fopen(path, "a");
-    CHECK(list != NULL);
-    fprintf(list, "%s %s %s\n", pm_status_name(code), program, current);
-    fclose(list);
 }
 
 void check_fails(int32_t wanted, int depth, int32_t status, const char *call, const char *file, int line) {
