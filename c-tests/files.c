@@ -13,6 +13,9 @@
 #include "harness.h"
 
 static char directory[4096];
+/* What place() has handed out; each stays valid until the test ends. */
+static char *paths[64];
+static size_t path_count;
 /* The process that made the directory: a forked child's failure must not take it away. */
 static pid_t owner;
 
@@ -39,6 +42,9 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
 }
 
 void remove_place(void) {
+    while (path_count > 0) {
+        free(paths[--path_count]);
+    }
     if (directory[0] != '\0' && owner == getpid()) {
         nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         directory[0] = '\0';
@@ -46,10 +52,19 @@ void remove_place(void) {
 }
 
 const char *place(const char *file_name) {
-    static char paths[8][8192];
-    static unsigned next;
-    char *path = paths[next++ % COUNT(paths)];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, file_name);
+    size_t len = strlen(directory);
+    size_t i;
+    char *path;
+    for (i = 0; i < path_count; i++) {
+        if (strcmp(paths[i] + len + 1, file_name) == 0) {
+            return paths[i];
+        }
+    }
+    CHECK(path_count < COUNT(paths));
+    path = malloc(len + strlen(file_name) + 2);
+    CHECK(path != NULL);
+    sprintf(path, "%s/%s", directory, file_name);
+    paths[path_count++] = path;
     return path;
 }
 

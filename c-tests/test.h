@@ -95,7 +95,10 @@ unsigned scaled(unsigned count);
 double seconds(void);
 void sleep_ms(unsigned milliseconds);
 
-/* A path in the test's own directory, which is empty when the test begins and goes away when it ends. */
+/*
+ * A path in the test's own directory, which is empty when the test begins and goes away, with all paths, when it ends.
+ * For the main thread.
+ */
 const char *place(const char *file_name);
 /* The whole file; to be given to free(). */
 unsigned char *read_file(const char *path, size_t *len);
