@@ -27,9 +27,11 @@ type PoolMetadata struct {
 	closed  bool       // guarded by closing
 }
 
-// NewPoolMetadata opens the store at the given path with the default options, and creates it if there is nothing.
+// NewPoolMetadata opens the store at the given path with the default options, and creates it if there is nothing. If
+// what is there is the bbolt file of containerd's own store, a store with the same contents takes its place first: see
+// [Migrate].
 func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
-	return Open(dbfile)
+	return openOrMigrate(dbfile)
 }
 
 // Open opens the store at path. If there is nothing, it is created with mode 0600, such that a crash at any moment
