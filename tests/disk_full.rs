@@ -38,6 +38,15 @@ impl Filler<'_> {
         assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{error}");
         Filler(path)
     }
+
+    /// The same, with room for some pages.
+    fn fill_but(path: &Path, pages: u64) -> Filler<'_> {
+        let filler = Filler::fill(path);
+        let file = fs::File::options().write(true).open(path).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len - pages * 4096).unwrap();
+        filler
+    }
 }
 
 impl Drop for Filler<'_> {
@@ -146,6 +155,19 @@ fn small_disk(directory: &Path) {
         assert!(
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
+        );
+        assert_eq!(
+            fs::read_dir(directory).unwrap().count(),
+            1,
+            "the filler alone"
+        );
+    }
+    for pages in [1, 2, 3, 4, 8, 32, 63] {
+        let _nearly_full = Filler::fill_but(&filler, pages);
+        let error = error_of(PoolMetadata::open(&path));
+        assert!(
+            matches!(error, Error::DiskFull { .. }),
+            "{pages} pages: {error:?}"
         );
         assert_eq!(
             fs::read_dir(directory).unwrap().count(),
