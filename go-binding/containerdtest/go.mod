@@ -5,9 +5,9 @@ go 1.26.6
 require (
 	github.com/containerd/containerd v1.7.35
 	github.com/containerd/containerd/v2 v2.4.2
+	github.com/containerd/errdefs v1.0.0
 	github.com/pool-metadata/pool-metadata/go-binding v0.0.0
 	go.etcd.io/bbolt v1.5.0
-	golang.org/x/mod v0.42.0
 )
 
 require (
@@ -17,7 +17,6 @@ require (
 	github.com/containerd/cgroups/v3 v3.1.3 // indirect
 	github.com/containerd/containerd/api v1.12.0 // indirect
 	github.com/containerd/continuity v0.5.0 // indirect
-	github.com/containerd/errdefs v1.0.0 // indirect
 	github.com/containerd/log v0.2.0 // indirect
 	github.com/containerd/typeurl/v2 v2.3.0 // indirect
 	github.com/docker/go-units v0.5.0 // indirect

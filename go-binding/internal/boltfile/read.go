@@ -12,7 +12,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,7 +69,7 @@ func (f *File) open(path string, wait time.Duration) error {
 	if err != nil && again != nil {
 		again.Close() // where bbolt has done it already, it does no harm; where bbolt panicked, the lock ends
 	}
-	if errors.Is(err, bolterrors.ErrTimeout) {
+	if errors.Is(err, bolt.ErrTimeout) {
 		return ErrLocked
 	}
 	return err
