@@ -124,12 +124,12 @@ static const pm_error *take_back(int depth) {
 }
 
 void check_ok(int depth, int32_t status, const char *call, const char *file, int line) {
-    static pm_error pristine;
     const pm_error *error = take_back(depth);
     if (status != PM_OK) {
         fail(file, line, "%s: %s: %s", call, pm_status_name(status), error != NULL ? error->message : "");
     }
     if (error != NULL) {
+        pm_error pristine;
         memset(&pristine, 0x7a, sizeof pristine);
         pristine.struct_size = sizeof pristine;
         check_that(memcmp(error, &pristine, sizeof pristine) == 0, "a call that succeeds leaves its error alone", file,
