@@ -207,7 +207,8 @@ fn the_map_grows_under_readers_and_writers() {
 #[test]
 fn a_map_that_cannot_grow_because_of_a_walk_is_a_timeout() {
     let (_directory, path) = place();
-    let store = options(60).map_size(1 << 20).open(path).unwrap();
+    // Long enough for the reads of the tests beside this one, which growth waits for as well.
+    let store = options(500).map_size(1 << 20).open(path).unwrap();
     add(&store, "a");
     let mut large = device("large");
     large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
@@ -217,7 +218,7 @@ fn a_map_that_cannot_grow_because_of_a_walk_is_a_timeout() {
         let error = error_of(store.add_device(&mut large));
         assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
         assert!(error.to_string().contains("walk"), "{error}");
-        assert!((60..5000).contains(&start.elapsed().as_millis()));
+        assert!((500..15_000).contains(&start.elapsed().as_millis()));
         // The store is as it was, and takes what fits.
         assert_error!(store.get_device("large"), Error::NotFound { .. });
         store
@@ -270,7 +271,7 @@ fn closing_waits_for_what_is_in_flight() {
 #[test]
 fn a_store_that_is_busy_stays_as_it_was() {
     let (_directory, path) = place();
-    let store = options(50).open(path).unwrap();
+    let store = options(500).open(path).unwrap();
     add(&store, "a");
     let walk = store.walk().unwrap();
     let error = error_of(store.close());

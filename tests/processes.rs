@@ -331,7 +331,7 @@ fn a_writer_that_is_stopped_holds_others_up_only_so_long() {
             Err(Error::Timeout { what, waited }) => {
                 assert!(what.contains("another process"), "{what}");
                 assert_eq!(waited, Duration::from_millis(100));
-                assert!((waited..waited * 20).contains(&elapsed), "{elapsed:?}");
+                assert!((waited..waited * 100).contains(&elapsed), "{elapsed:?}");
                 held_up = true;
                 break;
             }
