@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -22,11 +23,11 @@ import (
 
 // A process that a test has started with this variable set opens the store at that path, and is gone before TestMain.
 const (
-	openVariable = "PM_TEST_OPEN"  // the path
-	stopVariable = "PM_TEST_STOP"  // the number of the step of a migration in which the process is killed
-	addVariable  = "PM_TEST_ADD"   // a device to add then
-	tmpfsOption  = "PM_TEST_TMPFS" // options of a tmpfs to mount where the store is, where it copies the fixture to
-	fromVariable = "PM_TEST_FROM"  // the fixture
+	openVariable  = "PM_TEST_OPEN"  // the path
+	stopVariable  = "PM_TEST_STOP"  // the number of the step of a migration in which the process is killed
+	addVariable   = "PM_TEST_ADD"   // a device to add then
+	tmpfsVariable = "PM_TEST_TMPFS" // size of a disk to make where the store is to be
+	fromVariable  = "PM_TEST_FROM"  // what to copy there then
 )
 
 func init() {
@@ -49,8 +50,8 @@ func openInChild(path string) error {
 			select {}
 		}
 	}
-	if options := os.Getenv(tmpfsOption); options != "" {
-		return openOnFullDisk(path, options)
+	if size := os.Getenv(tmpfsVariable); size != "" {
+		return openOnFullDisk(path, size)
 	}
 	store, err := NewPoolMetadata(path)
 	if err != nil {
@@ -296,41 +297,72 @@ func TestDiskFullWhileMigrating(t *testing.T) {
 	ok(t, err)
 	for _, room := range []int64{16 << 10, 300 << 10, 500 << 10} {
 		path := newPath(t)
-		cmd := opener(path, fmt.Sprintf("%s=size=%d", tmpfsOption, info.Size()+room), fromVariable+"="+from)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		variables := []string{fromVariable + "=" + from, fmt.Sprint(tmpfsVariable, "=", info.Size()+room)}
+		cmd := opener(path, variables...)
+		cmd.SysProcAttr = ownMounts()
+		err := cmd.Start()
+		if err != nil {
+			// Some containers forbid it.
+			cmd = opener(path, variables...)
+			ok(t, cmd.Start())
 		}
-		if err := cmd.Run(); err != nil {
+		if err := cmd.Wait(); err != nil {
 			t.Errorf("with %d bytes left: %v\n%s", room, err, cmd.Stderr)
 		}
 	}
 }
 
-// openOnFullDisk does what TestDiskFullWhileMigrating is about, in a process with mounts of its own.
-func openOnFullDisk(path, options string) error {
-	dir := filepath.Dir(path)
-	err := errors.Join(
-		syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""),
-		syscall.Mount("tmpfs", dir, "tmpfs", 0, options),
-	)
-	if err != nil {
+// ownMounts are the attributes of a process that may mount what nobody else sees.
+func ownMounts() *syscall.SysProcAttr {
+	if os.Geteuid() == 0 {
+		return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// limitDisk sees to it that there is no more room than that in the directory of path, and returns the error that a
+// migration must end with.
+func limitDisk(path, size string) error {
+	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	if err == nil {
+		err = syscall.Mount("tmpfs", filepath.Dir(path), "tmpfs", 0, "size="+size)
+	}
+	if err == nil {
+		return ErrDiskFull
+	}
+	// Where nothing can be mounted, no file may get as large as a new store is.
+	signal.Ignore(syscall.SIGXFSZ)
+	limit := syscall.Rlimit{Cur: 200 << 10, Max: 200 << 10}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
+	return syscall.EFBIG
+}
+
+// openOnFullDisk does what TestDiskFullWhileMigrating is about, in a process of its own.
+func openOnFullDisk(path, size string) error {
 	file, err := os.ReadFile(os.Getenv(fromVariable))
 	if err != nil {
 		return err
+	}
+	want := limitDisk(path, size)
+	if want == syscall.EFBIG {
+		if file, err = os.ReadFile(filepath.Join("testdata", "pool.bolt")); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		return err
 	}
 	for range 2 {
-		if _, err := NewPoolMetadata(path); !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), path) {
-			return fmt.Errorf("the error was %v", err)
+		if _, err := NewPoolMetadata(path); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+			return fmt.Errorf("the error was %v, not %v", err, want)
 		}
-		entries, err := os.ReadDir(dir)
+		entries, err := os.ReadDir(filepath.Dir(path))
 		if err != nil {
 			return err
 		}
