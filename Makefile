@@ -34,7 +34,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: all run test lint bench header man install uninstall clean distclean help \
-        setup-build setup-test setup-lint test-rust test-symbols test-c test-install test-man test-go lint-go
+        setup-build setup-test setup-lint test-rust test-run test-symbols test-c test-install test-man test-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
 all: setup-build  ## build the shared library and the static archive (the default)
@@ -49,14 +49,17 @@ $(A): $(SOURCES) scripts/archive.sh scripts/symbols.txt
 run: all  ## take a pool through a day's work with a C program, and print the table
 	@CC='$(CC)' scripts/run.sh $(RELEASE)
 
-bench: setup-build  ## compare with raw LMDB in the same run: a table of ratios (BENCH_ARGS=--quick: without 1M devices)
-	$(CARGO) bench --bench ratios -- $(BENCH_ARGS)
+bench: setup-build  ## compare with raw LMDB in the same run: a table of ratios (QUICK=1: without 1M devices)
+	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
-test: setup-test test-rust all test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
+test: setup-test test-rust all test-run test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
 	@echo 'make test: all passed'
 
 test-rust:
 	$(CARGO) test --workspace
+
+test-run: all
+	CC='$(CC)' scripts/run.sh $(RELEASE)
 
 test-symbols: all
 	tests/install/symbols.sh $(SO) $(A) scripts/symbols.txt $(HEADER)
@@ -72,7 +75,8 @@ test-install: all
 test-man:
 	python3 scripts/man.py --check
 
-# The Go package takes the library from an installation of its own, as a user's build would.
+# The Go package takes the archive from this checkout, and in one of its runs the library from an installation of its
+# own, as a user's build would.
 STAGE := $(abspath $(TARGET))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
@@ -81,7 +85,7 @@ $(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
 
 ifneq ($(wildcard go-binding/go.mod),)
 test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
-	cd go-binding && $(GO_ENV) go test ./...
+	$(GO_ENV) scripts/test-go.sh
 
 lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 	$(GO_ENV) scripts/lint-go.sh
@@ -96,7 +100,7 @@ lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
 	scripts/lint-c.sh
 	$(MAKE) -C c-tests lint
 	mandoc -Tlint -Wwarning $(wildcard man/*.7) $(shell grep -L '^\.so ' man/*.3)
-	$(TARGET)/tools/bin/cargo-deny --workspace check licenses bans sources
+	target/tools/bin/cargo-deny --workspace check licenses bans sources
 	@echo 'make lint: all passed'
 
 header:  ## write include/pool_metadata.h, scripts/symbols.txt and the manual pages anew, from the source
@@ -145,4 +149,4 @@ setup-build setup-test setup-lint: setup-%:
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	    printf '  make %-10s %s\n' "$$name" "$$what"; done
-	@echo '  variables: CC CARGO BENCH_ARGS DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  variables: CC CARGO QUICK DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'

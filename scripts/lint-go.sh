@@ -1,11 +1,19 @@
 #!/bin/sh
-# Formatting, vet and staticcheck of the Go package. The Makefile sets where the installed library is found.
+# Formatting and vet of the Go package, and staticcheck: scripts/lint-go.sh [quick]
+#
+# With quick, staticcheck, which scripts/setup.sh has to build first, is left out.
 set -eu
-cd "$(dirname "$0")/../go-binding"
-unformatted=$(gofmt -l .)
+cd "$(dirname "$0")/.."
+go=$(scripts/go.sh)
+PATH=$(dirname "$go"):$PATH
+export PATH
+tools=$PWD/target/tools/bin
+cd go-binding
+unformatted=$("$(go env GOROOT)/bin/gofmt" -l .)
 if [ -n "$unformatted" ]; then
     printf 'gofmt would change these; run: gofmt -w go-binding\n%s\n' "$unformatted" >&2
     exit 1
 fi
 go vet ./...
-../target/tools/bin/staticcheck ./...
+go vet -tags pm_pkgconfig .
+[ "${1:-}" = quick ] || "$tools/staticcheck" ./...

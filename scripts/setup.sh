@@ -126,12 +126,24 @@ setup_test() {
     valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
     need_compilers
+    need_go
     sanitizes clang || missing="$missing $(sanitizer_package)"
     install_missing
     check_compilers
+    check_go
     valgrind -q /bin/true >/dev/null 2>&1 || die 'valgrind cannot start a program; see: valgrind /bin/true'
     sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
            echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
+}
+
+# The Go package, where it is part of the checkout: scripts/go.sh fetches the tool chain, with pip, where there is none.
+need_go() {
+    [ -f go-binding/go.mod ] || return 0
+    scripts/go.sh --present >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+}
+
+check_go() {
+    [ ! -f go-binding/go.mod ] || scripts/go.sh >/dev/null
 }
 
 # component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
@@ -150,8 +162,10 @@ setup_lint() {
     component clippy clippy
     need mandoc mandoc
     need_compilers
+    need_go
     install_missing
     check_compilers
+    check_go
     if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qxF "cargo-deny $CARGO_DENY_VERSION"; then
         printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
         # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features
@@ -161,11 +175,9 @@ setup_lint() {
         rm -rf "$tools/build"
     fi
     [ -f go-binding/go.mod ] || return 0
-    have go || die "go-binding/ needs Go to be checked. Install the version that go-binding/go.mod names, or newer, from
-           https://go.dev/dl/"
     if ! "$tools/bin/staticcheck" -version 2>/dev/null | grep -qF "(${STATICCHECK_VERSION#v})"; then
         printf 'setup: building staticcheck %s into target/tools, once\n' "$STATICCHECK_VERSION"
-        GOBIN="$tools/bin" go install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
+        GOBIN="$tools/bin" "$(scripts/go.sh)" install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
     fi
 }
 

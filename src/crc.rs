@@ -13,6 +13,12 @@ pub(crate) fn of_both(first: &[u8], second: &[u8]) -> u32 {
         // SAFETY: the processor has what the function is compiled for.
         return unsafe { short(first, second) };
     }
+    any(first, second)
+}
+
+/// Of any length, on any processor. Kept apart so that what is inlined of the above is short.
+#[inline(never)]
+fn any(first: &[u8], second: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(first), second)
 }
 
@@ -32,10 +38,11 @@ fn short(first: &[u8], second: &[u8]) -> u32 {
 #[target_feature(enable = "sse4.2")]
 fn advance(register: u32, bytes: &[u8]) -> u32 {
     use std::arch::x86_64::{_mm_crc32_u16, _mm_crc32_u32, _mm_crc32_u64, _mm_crc32_u8};
-    let (words, mut rest) = bytes.as_chunks();
+    let mut rest = bytes;
     let mut wide = u64::from(register);
-    for word in words {
+    while let Some((word, after)) = rest.split_first_chunk() {
         wide = _mm_crc32_u64(wide, u64::from_le_bytes(*word));
+        rest = after;
     }
     let mut register = wide as u32;
     if let Some((four, after)) = rest.split_first_chunk() {

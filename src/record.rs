@@ -36,11 +36,13 @@ impl Serialize for Bytes<'_> {
 }
 
 /// CRC32C over key and value, as the end of every row holds it, little-endian.
+#[inline]
 pub(crate) fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
     crc::of_both(key, value).to_le_bytes()
 }
 
 /// Splits a row's value into its body and checks the checksum behind it.
+#[inline]
 pub(crate) fn checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (body, sum) = value.split_last_chunk::<CHECKSUM_LEN>()?;
     (checksum(key, body) == *sum).then_some(body)

@@ -246,6 +246,23 @@ impl Pair {
         self.store = open(&self.path, self.map_size, verify, false);
     }
 
+    /// Another store that takes over what this one tells is the same but for the generations.
+    fn hand_over(&mut self) {
+        let path = self.path.with_extension("copy");
+        let told = devices(&self.store);
+        let ids = self.store.walk().unwrap().ids().unwrap();
+        let copy = open(&path, self.map_size, Verify::Full, false);
+        let refs: Vec<_> = told.iter().map(DeviceInfo::as_ref).collect();
+        copy.import(&refs, &ids).unwrap();
+        self.store = copy;
+        self.spec.reopen();
+        self.spec.commits = 1;
+        for device in self.spec.devices.values_mut() {
+            device.generation = 1;
+        }
+        self.path = path;
+    }
+
     fn compare(&self) {
         let (store, spec) = (&self.store, &self.spec);
         store.verify().unwrap();
@@ -273,6 +290,10 @@ impl Pair {
             spec.commits,
         ];
         assert_eq!(found, expected);
+        let ids = store.walk().unwrap().ids().unwrap();
+        assert_eq!(ids.last_id, spec.last_id);
+        assert!(ids.free.iter().eq(&spec.free));
+        assert!(ids.faulty.iter().eq(&spec.faulty));
         // The model's own: together the ids are 1 to the last.
         assert_eq!(found[1] + found[2] + found[3], found[4]);
     }
@@ -283,7 +304,7 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => default.cases,
-            None => 48,
+            None => 96,
         },
         failure_persistence: None,
         ..default
@@ -307,5 +328,10 @@ proptest! {
         pair.begun.clear();
         pair.reopen(Verify::Full, true);
         pair.compare();
+        pair.hand_over();
+        pair.compare();
+        for op in &steps {
+            pair.step(op);
+        }
     }
 }

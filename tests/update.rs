@@ -9,10 +9,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A store with devices a and b, whose waits are short.
+/// A store with devices a and b.
 fn store() -> (tempfile::TempDir, PoolMetadata) {
+    store_that_waits(20_000)
+}
+
+/// The same, and its waits are so long.
+fn store_that_waits(lock_wait_ms: u64) -> (tempfile::TempDir, PoolMetadata) {
     let (directory, path) = place();
-    let store = options(50).map_size(1 << 20).open(path).unwrap();
+    let mut options = options(lock_wait_ms);
+    let store = options.map_size(1 << 20).open(path).unwrap();
     add(&store, "a");
     add(&store, "b");
     (directory, store)
@@ -37,7 +43,7 @@ impl From<Error> for Own {
 
 #[test]
 fn others_are_written_while_a_callback_runs_and_the_same_one_waits() {
-    let (_directory, store) = store();
+    let (_directory, store) = store_that_waits(50);
     let (store, busy) = (&store, Duration::from_millis(50));
     store
         .update_device("a", |device| {
@@ -274,7 +280,7 @@ fn what_an_update_may_not_leave_behind() {
 
 #[test]
 fn an_update_in_two_calls_may_end_in_another_thread() {
-    let (_directory, store) = store();
+    let (_directory, store) = store_that_waits(50);
     let mut update = store.begin_update("a").unwrap();
     assert_eq!(update.device(), &store.get_device("a").unwrap());
     update.device_mut().state = DeviceState::Suspended;

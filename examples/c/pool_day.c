@@ -122,6 +122,7 @@ static void failing_callback(pm_store *store) {
     int32_t status = pm_update_device(store, PM_LIT("layer-1"), fail_with_eio, NULL, &err);
     expect(PM_ERR_CALLBACK, status, &err, "update with a callback that fails");
     check(err.callback_code == EIO, "the callback's own code");
+    check(strstr(err.message, "layer-1") != NULL, "the device's name in the message");
     expect(PM_OK, pm_get_device(store, PM_LIT("layer-1"), &device, &err), &err, "get");
     check(device->state == PM_STATE_ACTIVATED && device->size == 10 * GIB, "a record whose update was refused");
     pm_free(device);

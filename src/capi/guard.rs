@@ -57,7 +57,7 @@ unsafe fn report(error: *mut pm_error, room: usize, failure: &Failure) -> i32 {
         return code;
     }
     let (callback_code, os_error) = match failure {
-        Failure::Callback(answer) => (*answer, 0),
+        Failure::Callback(answer, _) => (*answer, 0),
         Failure::Core(core) => (0, core.os_error().unwrap_or(0)),
         Failure::Edge(..) => (0, 0),
     };

@@ -134,8 +134,8 @@ const NAMES: &[(i32, &CStr)] = names! {
 pub(super) enum Failure {
     /// The core refused or failed.
     Core(Error),
-    /// A callback answered with this number.
-    Callback(i32),
+    /// A callback answered with this number, in what the text says.
+    Callback(i32, String),
     /// The edge refused: this code, for this reason.
     Edge(i32, String),
 }
@@ -163,7 +163,7 @@ impl Failure {
     pub fn code(&self) -> i32 {
         match self {
             Failure::Core(error) => code_of(error),
-            Failure::Callback(_) => PM_ERR_CALLBACK,
+            Failure::Callback(..) => PM_ERR_CALLBACK,
             Failure::Edge(code, _) => *code,
         }
     }
@@ -173,7 +173,9 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Core(error) => error.fmt(f),
-            Failure::Callback(answer) => write!(f, "the callback returned {answer}"),
+            Failure::Callback(answer, during) => {
+                write!(f, "{during}: the callback returned {answer}")
+            }
             Failure::Edge(_, message) => f.write_str(message),
         }
     }

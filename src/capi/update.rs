@@ -10,7 +10,7 @@ use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome, PM_OK};
 use super::types::*;
 use crate::device::DeviceRef;
-use crate::error::Result;
+use crate::error::{Quoted, Result};
 use crate::pool::Update;
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -109,7 +109,10 @@ pub unsafe extern "C-unwind" fn pm_update_device(
     unsafe {
         guard(error, || match answer {
             PM_OK => update.commit(),
-            answer => Err(Failure::Callback(answer)),
+            answer => {
+                let name = Quoted(&update.update.device().name);
+                Err(Failure::Callback(answer, format!("update of {name}")))
+            }
         })
     }
 }

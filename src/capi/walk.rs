@@ -6,6 +6,7 @@ use super::guard::guard;
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome, PM_ERR_BUSY, PM_ERR_INTERNAL, PM_OK};
 use super::types::*;
+use crate::error::Quoted;
 use crate::pool::Walk;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -70,8 +71,13 @@ pub unsafe extern "C-unwind" fn pm_walk_devices(
         // SAFETY: the caller's function, called as its type says.
         let answer = unsafe { callback(&device, user_data) };
         if answer != PM_OK {
-            // SAFETY: as above.
-            return unsafe { guard(error, || Err(Failure::Callback(answer))) };
+            // SAFETY: as above; the name is in `texts` still.
+            return unsafe {
+                guard(error, || {
+                    let name = Quoted(text(device.name, device.name_len, "name")?);
+                    Err(Failure::Callback(answer, format!("walk, at {name}")))
+                })
+            };
         }
     }
 }

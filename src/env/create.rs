@@ -101,6 +101,9 @@ fn write_draft(draft: &Path, file: &File) -> Result<()> {
     // One that was taken over may have been made in another way.
     file.set_permissions(Permissions::from_mode(0o600))
         .map_err(fail)?;
+    // LMDB takes a write that a full disk cuts short for any error of a disk: that there is room is seen first.
+    write_zeros(file, 0, FIRST_LEN).map_err(fail)?;
+    file.set_len(0).map_err(fail)?;
     fill(draft).map_err(|e| from_lmdb("creating the store", draft, e))?;
     let len = file.metadata().map_err(fail)?.len();
     write_zeros(file, len, FIRST_LEN).map_err(fail)?;

@@ -40,11 +40,12 @@ impl Reader {
         }
     }
 
-    /// Begins a read at the newest commit.
+    /// Begins a read at the newest commit. Returns LMDB's code.
     ///
     /// # Safety
     /// The caller has this reader to itself, and `env` is the open environment that it belongs to.
-    unsafe fn begin(&mut self, env: &Env) -> Begin {
+    #[inline]
+    unsafe fn begin(&mut self, env: &Env) -> libc::c_int {
         let code = if self.txn.is_null() {
             // SAFETY: the environment is open; `self.txn` is where the transaction goes.
             unsafe {
@@ -59,7 +60,7 @@ impl Reader {
             // SAFETY: the transaction, if any, is not in use; the caller has the reader to itself.
             unsafe { self.free() };
         }
-        sort_begin(env.path(), code)
+        code
     }
 
     /// Gives the transaction and its place in the reader table back.
@@ -136,17 +137,25 @@ impl Env {
         self.check_usable()?;
         let reader = self.readers[slot.index()].get();
         // SAFETY: `slot` is the slot of this reader, and the environment is open while a slot is held.
-        match unsafe { (*reader).begin(self) } {
-            Begin::Ok => {}
-            Begin::Failed(error) => return Err(error),
-            Begin::Resized => return Ok(Try::Later(Wait::Resized)),
-            Begin::SlotsFull => return Ok(Try::Later(Wait::ReaderTable)),
+        let code = unsafe { (*reader).begin(self) };
+        if code != ffi::MDB_SUCCESS {
+            return self.not_begun(code).map(Try::Later);
         }
         // SAFETY: as above; the transaction has begun.
         let txn = unsafe { (*reader).txn };
         let _running = Running(txn);
         // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
         look(unsafe { self.get_row(txn, table, key)? }).map(Try::Done)
+    }
+
+    /// What to wait for before a read that could not begin is tried again.
+    #[cold]
+    fn not_begun(&self, code: libc::c_int) -> Result<Wait> {
+        match sort_begin(&self.path, code) {
+            Begin::Resized => Ok(Wait::Resized),
+            Begin::Ok | Begin::SlotsFull => Ok(Wait::ReaderTable),
+            Begin::Failed(error) => Err(error),
+        }
     }
 
     /// The row under `key`, as it stands in the memory map.

@@ -60,6 +60,9 @@ pub(crate) struct AllSlots(#[allow(dead_code)] Vec<Slot>);
 
 impl AllSlots {
     /// Takes every slot in turn, waiting until `deadline` for those that are held.
+    ///
+    /// A guard must come to be only once its lock is taken: one made before and thrown away (`then_some`) would
+    /// give back what another thread holds.
     pub fn acquire(deadline: &Deadline) -> Result<AllSlots> {
         // Two that gather at once could each hold what the other waits for.
         static GATHERING: AtomicU32 = AtomicU32::new(FREE);
@@ -70,12 +73,12 @@ impl AllSlots {
             }
         }
         let _turn = deadline.poll("another thread that gathers reader slots", || {
-            Ok(try_take(&GATHERING).then_some(Gathering))
+            Ok(try_take(&GATHERING).then(|| Gathering))
         })?;
         let mut all = Vec::with_capacity(SLOTS);
         for index in 0..SLOTS {
             all.push(deadline.poll("reads that are in flight", || {
-                Ok(take(index).then_some(Slot { index }))
+                Ok(take(index).then(|| Slot { index }))
             })?);
         }
         Ok(AllSlots(all))

@@ -37,11 +37,12 @@ impl Drop for Inside {
 }
 
 impl Pool {
-    /// Refuses a write from inside a callback of this store on this thread.
+    /// Refuses a write from inside a callback of this store on this thread. That the store is closed, or a forked
+    /// child's, comes first: after the update has returned it would still be.
     pub fn check_not_in_update(&self) -> Result<()> {
         let this = std::ptr::from_ref(self) as usize;
         match INSIDE.try_with(|stores| stores.borrow().contains(&this)) {
-            Ok(true) => Err(Error::NestedWrite),
+            Ok(true) => self.env.check_usable().and(Err(Error::NestedWrite)),
             _ => Ok(()),
         }
     }

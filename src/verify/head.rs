@@ -22,6 +22,7 @@ const NODE_HEADER: usize = 8;
 const P_LEAF: u16 = 0x02;
 const P_META: u16 = 0x08;
 const F_BIGDATA: u16 = 0x01;
+const F_SUBDATA: u16 = 0x02;
 /// `P_INVALID`: the root of an empty tree.
 const NO_PAGE: u64 = u64::MAX;
 
@@ -218,13 +219,19 @@ impl Looker<'_> {
                 meta.main_root
             ))
         })?;
-        let find = |name: &[u8]| rows.iter().find(|(key, _)| *key == name);
-        match find(header::KEY) {
-            Some((_, value)) => Ok(Header::parse(value)),
-            None if find(DEVICES.as_bytes()).is_some() && find(IDS.as_bytes()).is_some() => {
-                Ok(Parsed::Damaged)
-            }
-            None => Ok(Parsed::Foreign),
+        let find = |name: &[u8]| rows.iter().find(|row| row.key == name);
+        let is_table = |name: &&str| find(name.as_bytes()).is_some_and(|row| row.is_table);
+        let parsed = match find(header::KEY) {
+            Some(row) => Header::parse(row.value),
+            None if [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
+            None => Parsed::Foreign,
+        };
+        match parsed {
+            Parsed::Known(_) => match [DEVICES, IDS].iter().find(|name| !is_table(name)) {
+                Some(name) => Err(self.corrupt(format!("its table \"{name}\" is missing"))),
+                None => Ok(parsed),
+            },
+            parsed => Ok(parsed),
         }
     }
 
@@ -256,9 +263,17 @@ impl Looker<'_> {
     }
 }
 
-/// Keys and values of a leaf page; `None` where the page is not one. Values that are on pages of their own, which
-/// a store's root has none of, come as empty.
-fn leaf_rows(page: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+/// A row as a leaf page holds it.
+struct LeafRow<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    /// Whether it is a named database's.
+    is_table: bool,
+}
+
+/// The rows of a leaf page; `None` where the page is not one. Values that are on pages of their own, which a
+/// store's root has none of, come as empty.
+fn leaf_rows(page: &[u8]) -> Option<Vec<LeafRow<'_>>> {
     if page.len() < PAGE_HEADER || u16_at(page, 10) != P_LEAF {
         return None;
     }
@@ -269,13 +284,17 @@ fn leaf_rows(page: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         let node = page.get(usize::from(u16_at(offset, 0))..)?;
         let header = node.get(..NODE_HEADER)?;
         let key_len = usize::from(u16_at(header, 6));
-        let value_len = match u16_at(header, 4) & F_BIGDATA {
+        let flags = u16_at(header, 4);
+        let value_len = match flags & F_BIGDATA {
             0 => usize::from(u16_at(header, 0)) | usize::from(u16_at(header, 2)) << 16,
             _ => 0,
         };
         let rest = node.get(NODE_HEADER..)?;
-        let key = rest.get(..key_len)?;
-        rows.push((key, rest.get(key_len..key_len.checked_add(value_len)?)?));
+        rows.push(LeafRow {
+            key: rest.get(..key_len)?,
+            value: rest.get(key_len..key_len.checked_add(value_len)?)?,
+            is_table: flags & F_SUBDATA != 0,
+        });
     }
     Some(rows)
 }

@@ -4,8 +4,9 @@
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::process::Command;
 
 fn checked(result: libc::c_int) -> io::Result<()> {
     match result {
@@ -93,55 +94,75 @@ pub fn ignore_file_size_signal() {
     assert_ne!(old, libc::SIG_ERR);
 }
 
-/// Sets when the file was last changed.
-pub fn set_modified(path: &Path, time: SystemTime) {
-    let file = std::fs::File::open(path).unwrap();
-    file.set_modified(time).unwrap();
-}
+/// Calls that write to a file.
+pub const WRITES: &[libc::c_long] = &[
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+];
+/// Calls that write a file to its disk.
+pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
 
-/// Makes every `call` of this thread, from now to its end, fail with `errno`. No privilege is needed: the
-/// kernel's system call filters (seccomp) are there for everybody, for good, and by thread.
-pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter {
+/// Makes calls of this thread fail with `errno` from now to its end, those on standard streams excepted. With
+/// `below`, only those calls whose fourth argument, the offset of `pwrite`, is less.
+///
+/// No privilege is needed: the kernel's filters of system calls (seccomp) are there for everybody, for good, and
+/// each thread has its own.
+pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let step = |code: u32, k: u32, jt: usize, jf: usize| libc::sock_filter {
         code: code as u16,
-        jt: 0,
-        jf: 0,
+        jt: jt as u8,
+        jf: jf as u8,
         k,
     };
-    let allow = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
-    let refuse = statement(
-        libc::BPF_RET | libc::BPF_K,
-        libc::SECCOMP_RET_ERRNO | errno as u32,
-    );
-    // The call's number is the first word that a filter can look at.
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for call in calls {
-        let mut test = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32);
-        test.jf = 1;
-        program.extend([test, refuse]);
+    let jump = |test: u32| libc::BPF_JMP | test | libc::BPF_K;
+    let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
+    // Of what a filter sees, the call's number comes first, and the arguments from byte 16 on.
+    let argument = |number: u32| step(LOAD, 16 + 8 * number, 0, 0);
+    let mut program = vec![step(LOAD, 0, 0, 0)];
+    for (index, call) in calls.iter().enumerate() {
+        let to_match = calls.len() - index;
+        program.push(step(jump(libc::BPF_JEQ), *call as u32, to_match, 0));
     }
-    program.push(allow);
+    program.extend([
+        allow,
+        argument(0),
+        step(jump(libc::BPF_JGT), 2, 1, 0),
+        allow,
+    ]);
+    if let Some(below) = below {
+        program.extend([argument(3), step(jump(libc::BPF_JGE), below, 0, 1), allow]);
+    }
+    program.push(step(RETURN, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0));
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: the kernel copies the program; it outlives the call.
+    // SAFETY: the kernel copies the program; it outlives the calls.
     unsafe {
         checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).unwrap();
-        checked(libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &filter,
-        ))
-        .unwrap();
+        let mode = libc::SECCOMP_MODE_FILTER;
+        checked(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter)).unwrap();
     }
 }
 
-/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and mounts an
-/// empty file system of `bytes` at `target`. Root or, where the system allows it, anybody may.
-///
-/// Calls only what is allowed between `fork` and `exec`: all its strings are made by the caller.
-pub fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()> {
+/// Gives the command's process a file system in memory of its own at `target`, of that many bytes, gone with it.
+/// Root may do that and, on most systems, anybody; else starting the command fails.
+pub fn with_small_disk(command: &mut Command, target: &Path, bytes: u64) {
+    let target = c_path(target);
+    let options = CString::new(format!("size={bytes},mode=0700")).unwrap();
+    let ids = Ids::own();
+    let mount = move || mount_memory(&target, &options, &ids);
+    // SAFETY: what runs between `fork` and `exec` makes system calls and nothing else.
+    unsafe { command.pre_exec(mount) };
+}
+
+/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and mounts.
+/// Allocates nothing: all its strings are made by the caller.
+fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()> {
     // SAFETY: all strings end in NUL and outlive the calls.
     unsafe {
         if checked(libc::unshare(libc::CLONE_NEWNS)).is_err() {
@@ -163,13 +184,13 @@ pub fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Resul
 }
 
 /// Who this process is outside, as lines for `uid_map` and `gid_map`.
-pub struct Ids {
+struct Ids {
     user: String,
     group: String,
 }
 
 impl Ids {
-    pub fn own() -> Ids {
+    fn own() -> Ids {
         // SAFETY: these cannot fail and touch no memory.
         let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
         Ids {

@@ -3,6 +3,8 @@
 set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD
+# What `make test` itself was given must not reach the installations made here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR
 make=${MAKE:-make}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,0 +1,112 @@
+/*
+ * System calls that fail on demand: a full disk and a broken one, without either.
+ *
+ * A program's own definition of a function of the C library comes before the C library's, for the shared library
+ * as for the archive, so the library's calls arrive here. Nothing fails unless a test asks for it.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "faults.h"
+
+static struct {
+    unsigned well;
+    unsigned failing;
+    unsigned failed;
+    int error;
+    int signal_number;
+} faults[3];
+
+void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error) {
+    faults[kind].well = calls;
+    faults[kind].failing = count;
+    faults[kind].failed = 0;
+    faults[kind].error = error;
+    faults[kind].signal_number = 0;
+}
+
+void fault_signal(enum fault_kind kind, unsigned calls, int signal_number) {
+    fault_after(kind, calls, 1, 0);
+    faults[kind].signal_number = signal_number;
+}
+
+unsigned fault_end(enum fault_kind kind) {
+    faults[kind].failing = 0;
+    return faults[kind].failed;
+}
+
+/* Only programs of one thread let calls fail, so counting needs no lock; the others only read a zero. */
+static int fails_now(enum fault_kind kind) {
+    if (faults[kind].failing == 0) {
+        return 0;
+    }
+    if (faults[kind].well > 0) {
+        faults[kind].well--;
+        return 0;
+    }
+    faults[kind].failing--;
+    faults[kind].failed++;
+    if (faults[kind].signal_number != 0) {
+        raise(faults[kind].signal_number);
+        return 0;
+    }
+    errno = faults[kind].error;
+    return 1;
+}
+
+static ssize_t write_at(int fd, const void *bytes, size_t len, int64_t offset) {
+    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, offset);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset) {
+    return write_at(fd, bytes, len, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t offset) {
+    return write_at(fd, bytes, len, offset);
+}
+
+static ssize_t write_vector_at(int fd, const struct iovec *parts, int count, int64_t offset) {
+    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_pwritev, fd, parts, (long)count, offset, 0L);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+    return write_vector_at(fd, parts, count, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) {
+    return write_vector_at(fd, parts, count, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_writev, fd, parts, (long)count);
+}
+
+int fdatasync(int fd) {
+    return fails_now(FAULT_SYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd) {
+    return fails_now(FAULT_SYNC) ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+static void *map(void *at, size_t len, int protection, int flags, int fd, int64_t offset) {
+    if (protection == PROT_NONE && (flags & MAP_NORESERVE) != 0 && fails_now(FAULT_SPACE)) {
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, (long)protection, (long)flags, (long)fd, offset);
+}
+
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
+    return map(at, len, protection, flags, fd, offset);
+}
+
+void *mmap64(void *at, size_t len, int protection, int flags, int fd, off64_t offset) {
+    return map(at, len, protection, flags, fd, offset);
+}

@@ -1,0 +1,25 @@
+/* System calls that fail on demand; see faults.c. */
+#ifndef PM_TEST_FAULTS_H
+#define PM_TEST_FAULTS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum fault_kind {
+    FAULT_WRITE, /* pwrite, pwritev and writev to a file */
+    FAULT_SYNC,  /* fsync and fdatasync */
+    FAULT_SPACE  /* mmap that asks for address space only */
+};
+
+/* Lets `calls` calls of this kind go well and then `count` of them fail with `error`. */
+void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error);
+/* Lets `calls` calls go well; the next one sends this signal to the process before it is done. */
+void fault_signal(enum fault_kind kind, unsigned calls, int signal_number);
+/* Nothing fails any more; how many calls of this kind have failed since fault_after. */
+unsigned fault_end(enum fault_kind kind);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,149 @@
+#!/bin/sh
+# Builds and runs the C tests: run.sh test|valgrind|sanitize. The Makefile sets what is used here.
+#
+# Every program prints "plan NAME COUNT", then "ok ..." for each test that passed. A test that was planned and did not
+# pass has failed, so a program that dies or ends early cannot be taken for one that passed.
+set -eu
+cd "$(dirname "$0")"
+mode=$1
+passed=0
+failed=0
+mkdir -p "$OUT"
+printf '%s\n' "$PROGRAMS" >/dev/null
+export PM_TEST_CRAFT="$CRAFT"
+
+# The harness defines functions of the C library (faults.c): a thread sanitizer has its own and cannot go with it.
+# compile VARIANT COMPILER C++-COMPILER LIBRARY FLAGS...
+compile() {
+    variant=$1 cc=$2 cxx=$3 library=$4
+    shift 4
+    dir=$OUT/$variant
+    mkdir -p "$dir"
+    if [ "$library" = so ]; then
+        link="$SO -Wl,-rpath,$(dirname "$SO")"
+    else
+        link="$A $LIBS_OF_A"
+    fi
+    objects=
+    for source in $HARNESS; do
+        object=$dir/${source%.c}.o
+        objects="$objects $object"
+        # shellcheck disable=SC2086  # lists of options, split on purpose, here and below
+        "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" -c "$source" -o "$object"
+    done
+    for program in $ONLY; do
+        case $program in
+            test_ctypes) ;;
+            test_cpp)
+                # shellcheck disable=SC2086
+                "$cxx" -std=c++17 -g -O1 $WARNINGS $CPPFLAGS_ALL "$@" test_cpp.cpp $objects -o "$dir/test_cpp" \
+                    $link -lpthread
+                ;;
+            test_dlopen)
+                # Not linked to the library: that is its point.
+                # shellcheck disable=SC2086
+                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" test_dlopen.c -o "$dir/test_dlopen" -ldl -lpthread
+                ;;
+            *)
+                # shellcheck disable=SC2086
+                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" "$program.c" $objects -o "$dir/$program" \
+                    $link -lpthread
+                ;;
+        esac
+    done
+}
+
+# report LOG STATUS NAME: shows the lines of one program's run and counts them.
+report() {
+    grep -v '^plan ' "$1" || true
+    planned=$(sed -n 's/^plan [^ ]* //p' "$1")
+    good=$(grep -c '^ok ' "$1" || true)
+    [ -n "${TEST:-}" ] && planned=$good && [ "$good" = 0 ] && [ "$2" = 0 ] && return 0
+    # A program that did not even say what it was going to do counts as one that failed.
+    bad=$((${planned:-$((good + 1))} - good))
+    if [ "$2" != 0 ] && [ "$bad" -le 0 ]; then bad=1; fi
+    [ "$bad" = 0 ] || printf 'FAILED %s ended with status %s, %s tests not passed\n' "$3" "$2" "$bad"
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+# run VARIANT COMMAND...: runs every program of the variant under the command.
+run() {
+    variant=$1
+    shift
+    for program in $ONLY; do
+        case $program in test_ctypes) continue ;; esac
+        log=$OUT/$variant/$program.log
+        status=0
+        # shellcheck disable=SC2086
+        PM_LIBRARY=$SO "$@" "$OUT/$variant/$program" ${TEST:-} >"$log" 2>&1 || status=$?
+        sed -i "s/^ok /ok $variant: /" "$log"
+        report "$log" "$status" "$variant/$program"
+    done
+}
+
+python_client() {
+    case " $ONLY " in *' test_ctypes '*) ;; *) return 0 ;; esac
+    status=0
+    PM_LIBRARY=$SO PM_EXPECTED_HEADER=$HEADER python3 test_ctypes.py >"$OUT/test_ctypes.log" 2>&1 || status=$?
+    report "$OUT/test_ctypes.log" "$status" test_ctypes
+}
+
+# check NAME COMMAND...: one more test, which is a command.
+check() {
+    name=$1
+    shift
+    if "$@"; then
+        echo "ok $name"
+        passed=$((passed + 1))
+    else
+        echo "FAILED $name"
+        failed=$((failed + 1))
+    fi
+}
+
+run_test() {
+    export PM_TEST_CODES="$OUT/codes.seen"
+    : >"$PM_TEST_CODES"
+    for compiler in gcc clang; do
+        cxx=$(echo $compiler | sed 's/gcc/g++/; s/clang/clang++/')
+        for library in so a; do
+            compile "$compiler-$library" "$compiler" "$cxx" "$library"
+            run "$compiler-$library"
+        done
+    done
+    python_client
+    if [ -z "${TEST:-}" ] && [ "$(echo "$ONLY" | wc -w)" -gt 2 ]; then
+        check 'coverage: every function is called' ./coverage.sh functions
+        check 'coverage: every status code is provoked, or it is said why not' ./coverage.sh codes
+    fi
+}
+
+run_valgrind() {
+    export PM_TEST_SLOW=1
+    compile valgrind gcc g++ so
+    run valgrind valgrind --quiet --trace-children=yes --trace-children-skip='*/craft_store' --error-exitcode=99 \
+        --leak-check=full --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect
+}
+
+run_sanitize() {
+    export PM_TEST_SLOW=1
+    for compiler in gcc clang; do
+        cxx=$(echo $compiler | sed 's/gcc/g++/; s/clang/clang++/')
+        # shellcheck disable=SC2086
+        compile "sanitize-$compiler" "$compiler" "$cxx" so $SANITIZERS
+        # shellcheck disable=SC2086
+        "$compiler" -std=c99 -g -O0 $CPPFLAGS_ALL $SANITIZERS sanitizer_proof.c -o "$OUT/sanitize-$compiler/proof" \
+            "$SO" -Wl,-rpath,"$(dirname "$SO")"
+        for what in use-after-free overflow leak; do
+            check "sanitize-$compiler: the sanitizers catch: $what" ./sanitizer_proof.sh \
+                "$OUT/sanitize-$compiler/proof" $what
+        done
+        run "sanitize-$compiler" env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+    done
+}
+
+"run_$mode"
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

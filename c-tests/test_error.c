@@ -1,0 +1,219 @@
+/* pm_error: what a refused call reports, and structs that are not what they should be. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+static pm_store *store;
+
+static void with_store(void (*run)(void)) {
+    store = open_new("pool.db");
+    add(store, "base");
+    run();
+    close_store(store);
+}
+
+static void codes_without_a_struct(void) {
+    FAILS(PM_ERR_NOT_FOUND, pm_remove_device(store, PM_LIT("none"), NULL));
+    OK(pm_mark_faulty(store, PM_LIT("base"), NULL));
+}
+
+static void the_struct_is_optional(void) {
+    with_store(codes_without_a_struct);
+}
+
+/* A call whose error struct is not one does nothing at all. */
+static void refuse_sizes(void) {
+    static const size_t sizes[] = { 0, 1, 8, offsetof(pm_error, message), 65537, SIZE_MAX };
+    size_t i;
+    for (i = 0; i < COUNT(sizes); i++) {
+        pm_error error;
+        pm_error before;
+        pm_device device = device_named("new");
+        memset(&error, 0x33, sizeof error);
+        error.struct_size = sizes[i];
+        before = error;
+        FAILS(PM_ERR_STRUCT_SIZE, pm_add_device(store, &device, &error));
+        FAILS(PM_ERR_STRUCT_SIZE, pm_mark_faulty(store, PM_LIT("base"), &error));
+        FAILS(PM_ERR_STRUCT_SIZE, pm_close(store, &error));
+        CHECK_BYTES(&before, sizeof before, &error, sizeof error);
+        CHECK_INT(0, device.device_id);
+    }
+    CHECK_INT(1, device_count(store));
+    CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
+}
+
+static void impossible_sizes_are_refused_before_anything_is_done(void) {
+    with_store(refuse_sizes);
+}
+
+/* Every function that takes an error looks at it first. */
+static void refuse_everywhere(void) {
+    pm_error bad = PM_ERROR_INIT;
+    pm_options options = PM_OPTIONS_INIT;
+    pm_stats stats = PM_STATS_INIT;
+    pm_ids ids = PM_IDS_INIT;
+    pm_device device = device_named("new");
+    pm_device *record = UNTOUCHED;
+    pm_update *update = NULL;
+    pm_walk *walk = NULL;
+    void *out = UNTOUCHED;
+    uint64_t buffer[64];
+    size_t count = 77;
+    OK(pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
+    OK(pm_walk_open(store, &walk, why()));
+    bad.struct_size = 8;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_open(PM_CSTR(place("other.db")), &options, (pm_store **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_close(store, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_sync(store, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_verify(store, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_get_stats(store, &stats, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_add_device(store, &device, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_get_device(store, PM_LIT("base"), (pm_device **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_read_device(store, PM_LIT("base"), buffer, sizeof buffer, &count, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_change_device_state(store, PM_LIT("base"), 1, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_mark_faulty(store, PM_LIT("base"), &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_remove_device(store, PM_LIT("base"), &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_update_device(store, PM_LIT("base"), NULL, NULL, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_update_begin(store, PM_LIT("base"), (pm_update **)&out, &record, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_device_set_error(record, PM_LIT("x"), &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_device_set_parent_name(record, PM_LIT("x"), &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_walk_devices(store, NULL, NULL, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_walk_open(store, (pm_walk **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_walk_get_ids(walk, (pm_ids **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_get_device_names(store, (pm_names **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_import(store, NULL, 0, &ids, &bad));
+    /* The one call that ends a handle has not ended it: the update is still there to be committed. */
+    FAILS(PM_ERR_STRUCT_SIZE, pm_update_commit(update, &bad));
+    CHECK(out == UNTOUCHED && count == 77 && stats.devices == 0);
+    record->state = PM_STATE_SUSPENDED;
+    OK(pm_update_commit(update, why()));
+    pm_walk_close(walk);
+    CHECK_INT(PM_STATE_SUSPENDED, state_of(store, "base"));
+}
+
+static void every_function_looks_at_the_struct_first(void) {
+    with_store(refuse_everywhere);
+}
+
+/* An older and a newer program: less room for the message, and fields that this library does not know. */
+static void other_rooms(void) {
+    union {
+        pm_error error;
+        char bytes[sizeof(pm_error) + 4096];
+    } room;
+    static const size_t rooms[] = { 1, 2, 20, 1024, 1028, 2000 };
+    char whole[PM_ERROR_MESSAGE_SIZE];
+    size_t i;
+    FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, PM_LIT("none"), why()));
+    memcpy(whole, told()->message, sizeof whole);
+    CHECK(strlen(whole) > 20);
+    for (i = 0; i < COUNT(rooms); i++) {
+        size_t size = offsetof(pm_error, message) + rooms[i];
+        size_t kept = strlen(whole) < rooms[i] ? strlen(whole) : rooms[i] - 1;
+        size_t at;
+        memset(&room, 0x33, sizeof room);
+        room.error.struct_size = size;
+        FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, PM_LIT("none"), &room.error));
+        CHECK_INT(size, room.error.struct_size);
+        CHECK_INT(PM_ERR_NOT_FOUND, room.error.code);
+        CHECK(strlen(room.error.message) == kept && memcmp(whole, room.error.message, kept) == 0);
+        for (at = offsetof(pm_error, message) + kept + 1; at < sizeof room; at++) {
+            CHECK_INT(0x33, room.bytes[at]);
+        }
+    }
+}
+
+static void shorter_and_longer_structs_are_filled_as_far_as_they_go(void) {
+    with_store(other_rooms);
+}
+
+static void names_in_messages(void) {
+    char name[PM_MAX_NAME_LEN];
+    FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, PM_LIT("snap/7"), why()));
+    CHECK(strstr(told()->message, "\"snap/7\"") != NULL);
+    FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, PM_LIT("\xff\n\"\\"), why()));
+    CHECK(strstr(told()->message, "\"\\xff\\n\\\"\\\\\"") != NULL);
+    memset(name, 'n', sizeof name);
+    name[0] = 'a';
+    name[sizeof name - 1] = 'z';
+    FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, name, sizeof name, why()));
+    CHECK(strstr(told()->message, "\"annn") != NULL && strstr(told()->message, "nz\" (511 bytes)") != NULL);
+}
+
+static void messages_name_the_device_in_ascii(void) {
+    with_store(names_in_messages);
+}
+
+static void messages_name_the_path_and_the_system_error(void) {
+    pm_store *out = UNTOUCHED;
+    const char *path = place("no/such/directory/pool.db");
+    FAILS(PM_ERR_NO_SUCH_FILE, pm_open(PM_CSTR(path), NULL, &out, why()));
+    CHECK(strstr(told()->message, path) != NULL && strstr(told()->message, "create the directory") != NULL);
+    CHECK_INT(ENOENT, told()->os_error);
+    CHECK(out == UNTOUCHED);
+}
+
+/* A path so long that the message about it cannot hold it whole, with characters of several bytes at every place. */
+static void long_messages_end_in_whole_characters(void) {
+    char path[3200];
+    size_t shift;
+    for (shift = 0; shift < 3; shift++) {
+        size_t len = (size_t)snprintf(path, sizeof path, "%s/", place("x"));
+        size_t at;
+        const unsigned char *end;
+        pm_store *out = UNTOUCHED;
+        len += shift;
+        memset(path + len - shift, 'x', shift);
+        while (len + 4 < 2900) {
+            memcpy(path + len, len % 200 < 197 ? "\xe2\x82\xac" : "///", 3);
+            len += 3;
+        }
+        FAILS(PM_ERR_NO_SUCH_FILE, pm_open(path, len, NULL, &out, why()));
+        at = strlen(told()->message);
+        CHECK(at >= PM_ERROR_MESSAGE_SIZE - 4);
+        end = (const unsigned char *)told()->message + at;
+        /* The last character is ASCII or whole. */
+        CHECK(end[-1] < 0x80 || (end[-1] == 0xac && end[-2] == 0x82 && end[-3] == 0xe2));
+        CHECK(out == UNTOUCHED);
+    }
+}
+
+static int32_t fail_with(pm_device *device, void *code) {
+    (void)device;
+    return *(int32_t *)code;
+}
+
+static void the_callback_code_belongs_to_one_call(void) {
+    int32_t code = -5;
+    pm_error error = PM_ERROR_INIT;
+    store = open_new("pool.db");
+    add(store, "base");
+    FAILS(PM_ERR_CALLBACK, pm_update_device(store, PM_LIT("base"), fail_with, &code, &error));
+    CHECK_INT(PM_ERR_CALLBACK, error.code);
+    CHECK_INT(-5, error.callback_code);
+    CHECK_INT(0, error.os_error);
+    CHECK(strstr(error.message, "-5") != NULL);
+    FAILS(PM_ERR_NOT_FOUND, pm_update_device(store, PM_LIT("none"), fail_with, &code, &error));
+    CHECK_INT(PM_ERR_NOT_FOUND, error.code);
+    CHECK_INT(0, error.callback_code);
+    CHECK(strstr(error.message, "-5") == NULL);
+    /* A call that succeeds leaves what an earlier one said. */
+    OK(pm_verify(store, &error));
+    CHECK_INT(PM_ERR_NOT_FOUND, error.code);
+    close_store(store);
+}
+
+static const struct test tests[] = {
+    NAMED(the_struct_is_optional),
+    NAMED(impossible_sizes_are_refused_before_anything_is_done),
+    NAMED(every_function_looks_at_the_struct_first),
+    NAMED(shorter_and_longer_structs_are_filled_as_far_as_they_go),
+    NAMED(messages_name_the_device_in_ascii),
+    NAMED(messages_name_the_path_and_the_system_error),
+    NAMED(long_messages_end_in_whole_characters),
+    NAMED(the_callback_code_belongs_to_one_call),
+};
+TEST_MAIN(tests)

@@ -1,0 +1,178 @@
+/* NULL for every pointer parameter of every function: an error, or allowed where the header says so. */
+#include "test.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static pm_store *store;
+static pm_device *const no_device = NULL;
+
+/* Refused, with the parameter's name in the message, and without a pm_error too. */
+#define REFUSES(parameter, call_with, ...)                        \
+    do {                                                          \
+        FAILS(PM_ERR_INVALID_ARGUMENT, call_with(__VA_ARGS__, why())); \
+        CHECK(strstr(told()->message, parameter) != NULL);        \
+        FAILS(PM_ERR_INVALID_ARGUMENT, call_with(__VA_ARGS__, NULL)); \
+    } while (0)
+
+static int32_t update_nothing(pm_device *device, void *unused) {
+    CHECK(device != NULL && unused == NULL);
+    return 0;
+}
+
+static int32_t walk_nothing(const pm_device *device, void *unused) {
+    CHECK(device != NULL && unused == NULL);
+    return 0;
+}
+
+static void open_pool(void) {
+    store = open_new("pool.db");
+    add(store, "base");
+}
+
+static void no_store(void) {
+    pm_device device = device_named("d");
+    pm_stats stats = PM_STATS_INIT;
+    pm_ids ids = PM_IDS_INIT;
+    pm_device *got = UNTOUCHED;
+    pm_update *update = UNTOUCHED;
+    pm_walk *walk = UNTOUCHED;
+    pm_names *names = UNTOUCHED;
+    uint64_t buffer[8];
+    REFUSES("store", pm_close, NULL);
+    REFUSES("store", pm_sync, NULL);
+    REFUSES("store", pm_verify, NULL);
+    REFUSES("store", pm_get_stats, NULL, &stats);
+    REFUSES("store", pm_add_device, NULL, &device);
+    REFUSES("store", pm_get_device, NULL, PM_LIT("base"), &got);
+    REFUSES("store", pm_read_device, NULL, PM_LIT("base"), buffer, sizeof buffer, NULL);
+    REFUSES("store", pm_change_device_state, NULL, PM_LIT("base"), 1);
+    REFUSES("store", pm_mark_faulty, NULL, PM_LIT("base"));
+    REFUSES("store", pm_remove_device, NULL, PM_LIT("base"));
+    REFUSES("store", pm_update_device, NULL, PM_LIT("base"), update_nothing, NULL);
+    REFUSES("store", pm_update_begin, NULL, PM_LIT("base"), &update, &got);
+    REFUSES("store", pm_walk_devices, NULL, walk_nothing, NULL);
+    REFUSES("store", pm_walk_open, NULL, &walk);
+    REFUSES("store", pm_get_device_names, NULL, &names);
+    REFUSES("store", pm_import, NULL, NULL, 0, &ids);
+    CHECK(got == UNTOUCHED && update == UNTOUCHED && walk == UNTOUCHED && names == UNTOUCHED);
+    CHECK(device.device_id == 0 && stats.map_size == 0);
+}
+
+static void no_name_where_a_length_says_that_there_is_one(void) {
+    pm_device *got = UNTOUCHED;
+    pm_update *update = UNTOUCHED;
+    uint64_t buffer[8];
+    size_t len;
+    open_pool();
+    for (len = 1; len != 0; len = len == 1 ? 511 : len == 511 ? SIZE_MAX : 0) {
+        REFUSES("name", pm_get_device, store, NULL, len, &got);
+        REFUSES("name", pm_read_device, store, NULL, len, buffer, sizeof buffer, NULL);
+        REFUSES("name", pm_change_device_state, store, NULL, len, 1);
+        REFUSES("name", pm_mark_faulty, store, NULL, len);
+        REFUSES("name", pm_remove_device, store, NULL, len);
+        REFUSES("name", pm_update_device, store, NULL, len, update_nothing, NULL);
+        REFUSES("name", pm_update_begin, store, NULL, len, &update, &got);
+    }
+    CHECK(got == UNTOUCHED && update == UNTOUCHED);
+    close_store(store);
+}
+
+static void lengths_that_no_memory_has(void) {
+    pm_device *got = UNTOUCHED;
+    pm_store *opened = UNTOUCHED;
+    open_pool();
+    REFUSES("path", pm_open, "x", SIZE_MAX, NULL, &opened);
+    REFUSES("name", pm_get_device, store, "x", SIZE_MAX, &got);
+    REFUSES("name", pm_mark_faulty, store, "x", SIZE_MAX / 2 + 1);
+    CHECK(got == UNTOUCHED && opened == UNTOUCHED);
+    close_store(store);
+}
+
+static void no_output(void) {
+    pm_device *got = UNTOUCHED;
+    pm_update *update = UNTOUCHED;
+    pm_walk *walk = NULL;
+    uint64_t buffer[64];
+    size_t count = 77;
+    open_pool();
+    REFUSES("path", pm_open, NULL, 1, NULL, &store);
+    REFUSES("store", pm_open, PM_CSTR(place("new.db")), NULL, NULL);
+    REFUSES("stats", pm_get_stats, store, NULL);
+    REFUSES("device", pm_add_device, store, NULL);
+    REFUSES("device", pm_get_device, store, PM_LIT("base"), NULL);
+    REFUSES("buffer", pm_read_device, store, PM_LIT("base"), NULL, 1, NULL);
+    REFUSES("update", pm_update_begin, store, PM_LIT("base"), NULL, &got);
+    REFUSES("device", pm_update_begin, store, PM_LIT("base"), &update, NULL);
+    REFUSES("walk", pm_walk_open, store, NULL);
+    REFUSES("names", pm_get_device_names, store, NULL);
+    REFUSES("ids", pm_import, store, NULL, 0, NULL);
+    OK(pm_walk_open(store, &walk, why()));
+    REFUSES("walk", pm_walk_next, NULL, buffer, sizeof buffer, &count, NULL);
+    REFUSES("buffer", pm_walk_next, walk, NULL, sizeof buffer, &count, NULL);
+    REFUSES("count", pm_walk_next, walk, buffer, sizeof buffer, NULL, NULL);
+    REFUSES("walk", pm_walk_get_ids, NULL, (pm_ids **)&got);
+    REFUSES("ids", pm_walk_get_ids, walk, NULL);
+    CHECK(got == UNTOUCHED && update == UNTOUCHED && count == 77);
+    /* The walk has lost nothing by it. */
+    OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
+    CHECK_INT(1, count);
+    pm_walk_close(walk);
+    close_store(store);
+}
+
+static void no_callback(void) {
+    open_pool();
+    REFUSES("callback", pm_update_device, store, PM_LIT("base"), NULL, NULL);
+    REFUSES("callback", pm_walk_devices, store, NULL, NULL);
+    OK(pm_update_device(store, PM_LIT("base"), update_nothing, NULL, why()));
+    OK(pm_walk_devices(store, walk_nothing, NULL, why()));
+    close_store(store);
+}
+
+static void no_update(void) {
+    pm_update *update = NULL;
+    pm_device *device = NULL;
+    open_pool();
+    REFUSES("update", pm_update_commit, NULL);
+    pm_update_abort(NULL);
+    REFUSES("device", pm_device_set_error, no_device, PM_LIT("x"));
+    REFUSES("device", pm_device_set_parent_name, no_device, PM_LIT("x"));
+    OK(pm_update_begin(store, PM_LIT("base"), &update, &device, why()));
+    REFUSES("text", pm_device_set_error, device, NULL, 1);
+    REFUSES("text", pm_device_set_parent_name, device, NULL, 1);
+    OK(pm_device_set_error(device, NULL, 0, why()));
+    OK(pm_device_set_parent_name(device, NULL, 0, why()));
+    OK(pm_update_commit(update, why()));
+    close_store(store);
+}
+
+static void null_where_it_is_allowed(void) {
+    pm_store *opened = NULL;
+    pm_walk *walk = NULL;
+    uint64_t buffer[64];
+    size_t count = 0;
+    pm_free(NULL);
+    pm_walk_close(NULL);
+    pm_update_abort(NULL);
+    OK(pm_open(PM_CSTR(place("pool.db")), NULL, &opened, NULL));
+    add(opened, "base");
+    OK(pm_read_device(opened, PM_LIT("base"), buffer, sizeof buffer, NULL, NULL));
+    OK(pm_walk_open(opened, &walk, NULL));
+    OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, NULL));
+    pm_walk_close(walk);
+    OK(pm_sync(opened, NULL));
+    OK(pm_verify(opened, NULL));
+    OK(pm_close(opened, NULL));
+}
+
+static const struct test tests[] = {
+    NAMED(no_store),
+    NAMED(no_name_where_a_length_says_that_there_is_one),
+    NAMED(lengths_that_no_memory_has),
+    NAMED(no_output),
+    NAMED(no_callback),
+    NAMED(no_update),
+    NAMED(null_where_it_is_allowed),
+};
+TEST_MAIN(tests)

@@ -1,0 +1,170 @@
+/* Which library this is, and the names and numbers that never change. */
+#include "test.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define TEXT_OF(text) #text
+#define EXPANDED(macro) TEXT_OF(macro)
+
+static void versions(void) {
+    CHECK_INT(PM_ABI_VERSION, pm_abi_version());
+    CHECK_TEXT(EXPANDED(PM_EXPECTED_VERSION), pm_version(), strlen(pm_version()));
+    CHECK(strncmp(pm_lmdb_version(), "LMDB 0.9.", 9) == 0);
+    CHECK(pm_version() == pm_version() && pm_lmdb_version() == pm_lmdb_version());
+}
+
+static const struct {
+    int32_t code;
+    int32_t number;
+    const char *name;
+} codes[] = {
+#define CODE(name, number) { name, number, #name }
+    CODE(PM_OK, 0),
+    CODE(PM_ERR_NOT_FOUND, 1),
+    CODE(PM_ERR_ALREADY_EXISTS, 2),
+    CODE(PM_ERR_INVALID_ARGUMENT, 3),
+    CODE(PM_ERR_INVALID_NAME, 4),
+    CODE(PM_ERR_INVALID_STATE, 5),
+    CODE(PM_ERR_TOO_LONG, 6),
+    CODE(PM_ERR_IDENTITY_CHANGED, 7),
+    CODE(PM_ERR_IDS_EXHAUSTED, 8),
+    CODE(PM_ERR_CALLBACK, 9),
+    CODE(PM_ERR_NESTED_WRITE, 10),
+    CODE(PM_ERR_CONFLICT, 11),
+    CODE(PM_ERR_TIMEOUT, 12),
+    CODE(PM_ERR_CLOSED, 13),
+    CODE(PM_ERR_BUSY, 14),
+    CODE(PM_ERR_FORKED, 15),
+    CODE(PM_ERR_READ_ONLY, 16),
+    CODE(PM_ERR_ALREADY_OPEN, 17),
+    CODE(PM_ERR_BUFFER_TOO_SMALL, 18),
+    CODE(PM_ERR_STRUCT_SIZE, 19),
+    CODE(PM_ERR_INVALID_PATH, 20),
+    CODE(PM_ERR_NO_SUCH_FILE, 21),
+    CODE(PM_ERR_PERMISSION, 22),
+    CODE(PM_ERR_NOT_REGULAR_FILE, 23),
+    CODE(PM_ERR_NOT_A_STORE, 24),
+    CODE(PM_ERR_BBOLT_FILE, 25),
+    CODE(PM_ERR_FOREIGN_LMDB, 26),
+    CODE(PM_ERR_NEWER_FORMAT, 27),
+    CODE(PM_ERR_CORRUPT, 28),
+    CODE(PM_ERR_DISK_FULL, 29),
+    CODE(PM_ERR_MAP_FULL, 30),
+    CODE(PM_ERR_READERS_FULL, 31),
+    CODE(PM_ERR_IO, 32),
+    CODE(PM_ERR_WRITES_STOPPED, 33),
+    CODE(PM_ERR_NO_MEMORY, 34),
+    CODE(PM_ERR_INTERNAL, 35),
+    CODE(PM_ERR_NOT_EMPTY, 36),
+#undef CODE
+};
+
+static void codes_keep_their_numbers_and_names(void) {
+    size_t i;
+    for (i = 0; i < COUNT(codes); i++) {
+        CHECK_INT(codes[i].number, codes[i].code);
+        CHECK_INT(i, codes[i].number);
+        CHECK(strcmp(pm_status_name(codes[i].number), codes[i].name) == 0);
+    }
+}
+
+static void numbers_that_are_no_codes(void) {
+    static const int32_t none[] = { -1, COUNT(codes), 100, INT32_MAX, INT32_MIN };
+    size_t i;
+    for (i = 0; i < COUNT(none); i++) {
+        CHECK(strcmp(pm_status_name(none[i]), "PM_ERR_UNKNOWN") == 0);
+    }
+}
+
+static void states_keep_their_numbers_and_names(void) {
+    static const struct {
+        int32_t state;
+        const char *name;
+    } states[] = {
+        { PM_STATE_UNKNOWN, "Unknown" },           { PM_STATE_CREATING, "Creating" },
+        { PM_STATE_CREATED, "Created" },           { PM_STATE_ACTIVATING, "Activating" },
+        { PM_STATE_ACTIVATED, "Activated" },       { PM_STATE_SUSPENDING, "Suspending" },
+        { PM_STATE_SUSPENDED, "Suspended" },       { PM_STATE_RESUMING, "Resuming" },
+        { PM_STATE_RESUMED, "Resumed" },           { PM_STATE_DEACTIVATING, "Deactivating" },
+        { PM_STATE_DEACTIVATED, "Deactivated" },   { PM_STATE_REMOVING, "Removing" },
+        { PM_STATE_REMOVED, "Removed" },           { PM_STATE_FAULTY, "Faulty" },
+    };
+    static const int32_t none[] = { -1, 14, INT32_MAX, INT32_MIN };
+    size_t i;
+    for (i = 0; i < COUNT(states); i++) {
+        CHECK_INT(i, states[i].state);
+        CHECK(strcmp(pm_state_name(states[i].state), states[i].name) == 0);
+    }
+    for (i = 0; i < COUNT(none); i++) {
+        CHECK(pm_state_name(none[i]) == NULL);
+    }
+}
+
+static void limits_keep_their_numbers(void) {
+    CHECK_INT(511, PM_MAX_NAME_LEN);
+    CHECK_INT(1 << 20, PM_MAX_ERROR_LEN);
+    CHECK_INT(0xfffffe, PM_MAX_DEVICE_ID);
+    CHECK_INT(1024, PM_ERROR_MESSAGE_SIZE);
+    CHECK_INT(1, PM_OPEN_READ_ONLY);
+    CHECK_INT(0, PM_VERIFY_DEFAULT);
+    CHECK_INT(1, PM_VERIFY_NONE);
+    CHECK_INT(2, PM_VERIFY_QUICK);
+    CHECK_INT(3, PM_VERIFY_FULL);
+    CHECK_INT(0, PM_DURABILITY_FULL);
+    CHECK_INT(1, PM_DURABILITY_RELAXED);
+}
+
+/* What a program built with this header passes: a change here is a new ABI. */
+static void structs_keep_their_layout(void) {
+    CHECK_INT(8 + 3 * 4 + 1024 + 4, sizeof(pm_error));
+    CHECK_INT(8 + 3 * 4, offsetof(pm_error, message));
+    CHECK_INT(88, sizeof(pm_device));
+    CHECK_INT(32, offsetof(pm_device, name));
+    CHECK_INT(80, offsetof(pm_device, owner));
+    CHECK_INT(40, sizeof(pm_options));
+    CHECK_INT(32, offsetof(pm_options, verify));
+    CHECK_INT(13 * 8, sizeof(pm_stats));
+    CHECK_INT(40, sizeof(pm_record));
+    CHECK_INT(16, sizeof(pm_name));
+    CHECK_INT(16, sizeof(pm_names));
+    CHECK_INT(48, sizeof(pm_ids));
+}
+
+static void init_macros_set_the_size_and_nothing_else(void) {
+    static const pm_error error = PM_ERROR_INIT;
+    static const pm_device device = PM_DEVICE_INIT;
+    static const pm_options options = PM_OPTIONS_INIT;
+    static const pm_stats stats = PM_STATS_INIT;
+    static const pm_ids ids = PM_IDS_INIT;
+    static const struct {
+        const void *made;
+        size_t size;
+    } made[] = { { &error, sizeof error },
+                 { &device, sizeof device },
+                 { &options, sizeof options },
+                 { &stats, sizeof stats },
+                 { &ids, sizeof ids } };
+    size_t i;
+    for (i = 0; i < COUNT(made); i++) {
+        const unsigned char *bytes = made[i].made;
+        size_t size;
+        size_t at;
+        memcpy(&size, bytes, sizeof size);
+        CHECK_INT(made[i].size, size);
+        for (at = sizeof size; at < made[i].size; at++) {
+            CHECK_INT(0, bytes[at]);
+        }
+    }
+}
+
+static const struct test tests[] = {
+    NAMED(versions),
+    NAMED(codes_keep_their_numbers_and_names),
+    NAMED(numbers_that_are_no_codes),
+    NAMED(states_keep_their_numbers_and_names),
+    NAMED(limits_keep_their_numbers),
+    NAMED(structs_keep_their_layout),
+    NAMED(init_macros_set_the_size_and_nothing_else),
+};
+TEST_MAIN(tests)

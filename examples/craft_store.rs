@@ -1,0 +1,123 @@
+//! Makes files that the library itself never writes, for the C tests:
+//!
+//! ```text
+//! craft_store foreign PATH rows      an LMDB file of another program, at a path where nothing is
+//! craft_store format PATH VERSION    gives a store another format version
+//! craft_store last-id PATH ID        says that the ids 1 to ID have been given out
+//! craft_store drop-table PATH TABLE  takes a table away
+//! craft_store plain-table PATH TABLE puts a row in the place of a table
+//! ```
+//!
+//! `docs/design.md` describes the bytes. Checksums hold in what this writes; the store that it is given must not
+//! be open anywhere.
+#![allow(unsafe_code)]
+
+use bincode::config;
+use lmdb::{Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags};
+use std::error::Error;
+use std::path::Path;
+
+const KEY: &[u8] = b"header";
+/// The magic number and the format version come before the fields, the checksum after them.
+const FIELDS_START: usize = 10;
+const SUM_LEN: usize = 4;
+
+/// commit, last_id, devices, free_ids, faulty_ids, digest
+type Fields = (u64, u32, u32, u32, u32, u128);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [what, path, argument] = arguments.as_slice() else {
+        return Err("usage: craft_store WHAT PATH ARGUMENT".into());
+    };
+    let path = Path::new(path);
+    match what.as_str() {
+        "foreign" => foreign(path, argument),
+        "format" => {
+            let version: u16 = argument.parse()?;
+            edit(path, None, |txn, main, _| {
+                rewrite_header(txn, main, |value| {
+                    value[8..FIELDS_START].copy_from_slice(&version.to_le_bytes());
+                    Ok(())
+                })
+            })
+        }
+        "last-id" => {
+            let id = argument.parse()?;
+            edit(path, None, |txn, main, _| {
+                rewrite_header(txn, main, |value| set_last_id(value, id))
+            })
+        }
+        "drop-table" => edit(path, Some(argument), |txn, _, table| {
+            Ok(remove_table(txn, table)?)
+        }),
+        "plain-table" => edit(path, Some(argument), |txn, main, table| {
+            remove_table(txn, table)?;
+            Ok(txn.put(main, argument, b"a row", WriteFlags::empty())?)
+        }),
+        other => Err(format!("cannot make {other}").into()),
+    }
+}
+
+fn environment(path: &Path) -> lmdb::Result<Environment> {
+    // No lock file: nobody else has the file.
+    Environment::new()
+        .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
+        .set_max_dbs(8)
+        .set_map_size(1 << 30)
+        .open(path)
+}
+
+fn foreign(path: &Path, row: &str) -> Outcome<()> {
+    let environment = environment(path)?;
+    let main = environment.open_db(None)?;
+    let mut txn = environment.begin_rw_txn()?;
+    txn.put(main, &row, b"of somebody else", WriteFlags::empty())?;
+    Ok(txn.commit()?)
+}
+
+/// Runs `change` in a transaction, with the unnamed table and the one of that name.
+fn edit(
+    path: &Path,
+    table: Option<&str>,
+    change: impl FnOnce(&mut RwTransaction<'_>, Database, Database) -> Outcome<()>,
+) -> Outcome<()> {
+    let environment = environment(path)?;
+    let main = environment.open_db(None)?;
+    let table = environment.open_db(table)?;
+    let mut txn = environment.begin_rw_txn()?;
+    change(&mut txn, main, table)?;
+    Ok(txn.commit()?)
+}
+
+/// Changes the header row and makes its checksum hold again.
+fn rewrite_header(
+    txn: &mut RwTransaction<'_>,
+    main: Database,
+    change: impl FnOnce(&mut Vec<u8>) -> Outcome<()>,
+) -> Outcome<()> {
+    let mut value = txn.get(main, &KEY)?.to_vec();
+    value.truncate(value.len() - SUM_LEN);
+    change(&mut value)?;
+    let sum = crc32c::crc32c_append(crc32c::crc32c(KEY), &value);
+    value.extend_from_slice(&sum.to_le_bytes());
+    Ok(txn.put(main, &KEY, &value, WriteFlags::empty())?)
+}
+
+fn set_last_id(value: &mut Vec<u8>, id: u32) -> Outcome<()> {
+    let fields = &value[FIELDS_START..];
+    let (mut fields, _): (Fields, usize) =
+        bincode::serde::decode_from_slice(fields, config::standard())?;
+    fields.1 = id;
+    value.truncate(FIELDS_START);
+    value.extend(bincode::serde::encode_to_vec(fields, config::standard())?);
+    Ok(())
+}
+
+/// Takes a table away with all its rows.
+fn remove_table(txn: &mut RwTransaction<'_>, table: Database) -> lmdb::Result<()> {
+    // SAFETY: this program ends without using the table's handle again.
+    unsafe { txn.drop_db(table) }
+}

@@ -1,0 +1,217 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
+)
+
+// Migration says what was in a bbolt file.
+type Migration struct {
+	// Kept is where the bbolt file is now: its path with ".bbolt" behind it, and a number if that name was in use.
+	// It is "" if the file was only looked at.
+	Kept string `json:"kept"`
+	// Devices is how many devices there are.
+	Devices int `json:"devices"`
+	// IDs is the state of all device ids.
+	IDs DeviceIDs `json:"ids"`
+	// Notes say which ids and records did not go together, and how that was settled.
+	Notes []string `json:"notes"`
+}
+
+// MigrateOption changes how a bbolt file is read or written.
+type MigrateOption func(*migrateOptions)
+
+type migrateOptions struct {
+	wait     time.Duration
+	progress func(stage string, done, total int)
+}
+
+// MigrateLockWait sets how long to wait for a process that has the bbolt file open, such as a running containerd; the
+// default is [DefaultLockWait].
+func MigrateLockWait(wait time.Duration) MigrateOption {
+	return func(o *migrateOptions) { o.wait = wait }
+}
+
+// MigrateProgress has report called now and then with what is being done, and how many devices are through.
+func MigrateProgress(report func(stage string, done, total int)) MigrateOption {
+	return func(o *migrateOptions) { o.progress = report }
+}
+
+func migrateOptionsOf(opts []MigrateOption) migrateOptions {
+	o := migrateOptions{wait: DefaultLockWait, progress: func(string, int, int) {}}
+	for _, apply := range opts {
+		apply(&o)
+	}
+	return o
+}
+
+func (o *migrateOptions) stage(name string) boltfile.Progress {
+	return func(done, total int) { o.progress(name, done, total) }
+}
+
+// Migrate puts a store in the place of the bbolt file at path that containerd's devmapper snapshotter has written: with
+// every device, the state of every device id, and the highest id so far. NewPoolMetadata does the same by itself.
+//
+// The store is made beside the file, read back, and renamed to path, so that a crash at any moment leaves either of the
+// two in force: until the rename the file is as it was, and the next attempt starts anew; after it all is done. The file
+// is kept under another name, which is returned. While it is being read no containerd can write to it; one that has it
+// open is waited for as long as MigrateLockWait says, and then the error is an [ErrTimeout].
+//
+// A file that is damaged ([ErrCorrupt]), that is another program's ([ErrBboltFile]), or that holds what a store cannot
+// hold ([ErrInvalidName], [ErrInvalidState], [ErrTooLong]) is left as it is, and the message names all that is wrong.
+func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
+	const op, doing = "Migrate", "migrate the bbolt file "
+	// What is there already, or is something else altogether, has a better error than bbolt's.
+	store, err := Open(path, WithReadOnly(), WithVerify(VerifyNone))
+	if err == nil {
+		return nil, errors.Join(newError(CodeInvalidArgument, op, doing+path, "it is a store already"), store.Close())
+	}
+	if !errors.Is(err, ErrBboltFile) {
+		return nil, err
+	}
+	done, err := migrate(path, migrateOptionsOf(opts))
+	if errors.Is(err, takeover.ErrReplaced) {
+		return nil, newError(CodeConflict, op, doing+path, "another process has done it meanwhile")
+	}
+	return done, boltError(err, op, doing+path)
+}
+
+// openOrMigrate opens a store, and makes it of a bbolt file if that is what is there.
+func openOrMigrate(path string) (*PoolMetadata, error) {
+	for {
+		m, err := Open(path)
+		if !errors.Is(err, ErrBboltFile) {
+			return m, err
+		}
+		// Where another process is faster, what it leaves is looked at again.
+		_, err = migrate(path, migrateOptionsOf(nil))
+		if err != nil && !errors.Is(err, takeover.ErrReplaced) {
+			return nil, boltError(err, "NewPoolMetadata", "migrate the bbolt file "+path)
+		}
+	}
+}
+
+func migrate(path string, o migrateOptions) (*Migration, error) {
+	var found *Migration
+	kept, err := takeover.Run(path, o.wait, func(old *boltfile.File, draft string) error {
+		contents, err := old.Read(o.stage("reading"))
+		if err != nil {
+			return err
+		}
+		found = migrationOf(contents)
+		return build(draft, contents, o)
+	})
+	if err != nil {
+		return nil, err
+	}
+	found.Kept = kept
+	return found, nil
+}
+
+func migrationOf(c *boltfile.Contents) *Migration {
+	return &Migration{
+		Devices: len(c.Devices),
+		IDs:     DeviceIDs{LastID: c.LastID, Free: c.Free, Faulty: c.Faulty},
+		Notes:   c.Notes,
+	}
+}
+
+// build makes a store with the given contents, and reads it back from the file.
+func build(path string, contents *boltfile.Contents, o migrateOptions) error {
+	devices := make([]DeviceInfo, len(contents.Devices))
+	for i, d := range contents.Devices {
+		devices[i] = DeviceInfo{d.DeviceID, d.Size, d.Name, d.ParentName, DeviceState(d.State), d.Error}
+	}
+	o.progress("writing", 0, len(devices))
+	store, err := Open(path, WithVerify(VerifyNone))
+	if err != nil {
+		return err
+	}
+	ids := DeviceIDs{LastID: contents.LastID, Free: contents.Free, Faulty: contents.Faulty}
+	if err := errors.Join(store.Import(devices, ids), store.Close()); err != nil {
+		return err
+	}
+	o.progress("writing", len(devices), len(devices))
+	o.progress("verifying", 0, len(devices))
+	if store, err = Open(path, WithReadOnly(), WithVerify(VerifyFull)); err != nil {
+		return err
+	}
+	written, err := contentsOf(store)
+	if err := errors.Join(err, store.Close()); err != nil {
+		return err
+	}
+	if difference := boltfile.Difference(contents, written); difference != "" {
+		return newError(CodeInternal, "Migrate", "migrate", "what was written reads back as something else: "+difference)
+	}
+	o.progress("verifying", len(devices), len(devices))
+	return nil
+}
+
+func contentsOf(m *PoolMetadata) (*boltfile.Contents, error) {
+	devices, ids, err := m.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	c := &boltfile.Contents{LastID: ids.LastID, Free: ids.Free, Faulty: ids.Faulty}
+	c.Devices = make([]boltfile.Device, len(devices))
+	for i, d := range devices {
+		c.Devices[i] = boltfile.Device{
+			DeviceID: d.DeviceID, Size: d.Size, Name: d.Name, ParentName: d.ParentName, State: int(d.State), Error: d.Error,
+		}
+	}
+	return c, nil
+}
+
+// ExportBbolt writes all of the store, as of one moment, to a new bbolt file at path, which containerd's own store opens
+// and goes on with: every device, the state of every id, and the id that comes next. It is written beside that name,
+// flushed, read back and then renamed; a file that is at path already is not overwritten. The store may be in use
+// meanwhile.
+//
+// As in the files that containerd writes, names and texts that are no UTF-8 are not kept to the byte in the records,
+// which are JSON; the keys, by which devices are looked up, are.
+func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
+	const op, doing = "ExportBbolt", "export the store to the bbolt file "
+	o := migrateOptionsOf(opts)
+	contents, err := contentsOf(m)
+	if err != nil {
+		return err
+	}
+	return boltError(boltfile.Export(path, contents, o.stage("writing")), op, doing+path)
+}
+
+// InspectBbolt reads the bbolt file at path and returns what Migrate would make of it. It fails as that would, and
+// changes nothing.
+func InspectBbolt(path string, opts ...MigrateOption) (*Migration, error) {
+	contents, err := readBbolt(path, migrateOptionsOf(opts))
+	if err != nil {
+		return nil, boltError(err, "InspectBbolt", "read the bbolt file "+path)
+	}
+	return migrationOf(contents), nil
+}
+
+// CompareBbolt says in words where the store and the bbolt file at path differ, or returns "" if they do not.
+func (m *PoolMetadata) CompareBbolt(path string, opts ...MigrateOption) (string, error) {
+	theirs, err := readBbolt(path, migrateOptionsOf(opts))
+	if err != nil {
+		return "", boltError(err, "CompareBbolt", "read the bbolt file "+path)
+	}
+	ours, err := contentsOf(m)
+	if err != nil {
+		return "", err
+	}
+	return boltfile.Difference(ours, theirs), nil
+}
+
+func readBbolt(path string, o migrateOptions) (*boltfile.Contents, error) {
+	file, err := boltfile.Open(path, o.wait)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := file.Read(o.stage("reading"))
+	return contents, errors.Join(err, file.Close())
+}

@@ -1,0 +1,377 @@
+package poolmetadata
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
+)
+
+// A process that a test has started with this variable set opens the store at that path, and is gone before TestMain.
+const (
+	openVariable  = "PM_TEST_OPEN"  // the path
+	stopVariable  = "PM_TEST_STOP"  // the number of the step of a migration in which the process is killed
+	addVariable   = "PM_TEST_ADD"   // a device to add then
+	tmpfsVariable = "PM_TEST_TMPFS" // size of a disk to make where the store is to be
+	fromVariable  = "PM_TEST_FROM"  // what to copy there then
+)
+
+func init() {
+	path := os.Getenv(openVariable)
+	if path == "" {
+		return
+	}
+	if err := openInChild(path); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func openInChild(path string) error {
+	stop, _ := strconv.Atoi(os.Getenv(stopVariable))
+	takeover.Step = func(string) {
+		if stop--; stop == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	if size := os.Getenv(tmpfsVariable); size != "" {
+		return openOnFullDisk(path, size)
+	}
+	store, err := NewPoolMetadata(path)
+	if err != nil {
+		return err
+	}
+	if name := os.Getenv(addVariable); name != "" {
+		err = store.AddDevice(ctx, &DeviceInfo{Name: name})
+	}
+	return errors.Join(err, store.Close())
+}
+
+// opener returns a command that opens a store in a process of its own.
+func opener(path string, variables ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), openVariable+"="+path), variables...)
+	cmd.Stderr = new(bytes.Buffer)
+	return cmd
+}
+
+func killed(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, isStatus := exit.Sys().(syscall.WaitStatus)
+	return isStatus && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// expectInForce checks that what is at the path, a bbolt file or a store, says all that was in the bbolt file, and tells
+// whether it is a store. It changes nothing.
+func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore bool) {
+	t.Helper()
+	store, err := Open(path, WithReadOnly())
+	if err == nil {
+		got, err := contentsOf(store)
+		ok(t, errors.Join(err, store.Close()))
+		if d := boltfile.Difference(want, got); d != "" {
+			t.Errorf("the new store is in force, and has %s", d)
+		}
+		return true
+	}
+	wantError(t, err, ErrBboltFile)
+	got, err := readBbolt(path, migrateOptionsOf(nil))
+	ok(t, err)
+	if d := boltfile.Difference(want, got); d != "" {
+		t.Errorf("the old file is in force, and has %s", d)
+	}
+	return false
+}
+
+// A process is killed before each step; whoever opens the store next finds all of it, and no trace of the first.
+func TestKilledAtEveryStep(t *testing.T) {
+	var inForce []bool
+	for step := 1; ; step++ {
+		path := fixture(t, "pool")
+		before, err := os.ReadFile(path)
+		ok(t, err)
+		want, err := readBbolt(path, migrateOptionsOf(nil))
+		ok(t, err)
+		cmd := opener(path, fmt.Sprint(stopVariable, "=", step))
+		err = cmd.Run()
+		if err == nil {
+			break
+		}
+		if !killed(err) {
+			t.Fatalf("step %d: %v\n%s", step, err, cmd.Stderr)
+		}
+		isStore := expectInForce(t, path, want)
+		inForce = append(inForce, isStore)
+		// Another process, killed in the same step, does not make it worse.
+		if err := opener(path, fmt.Sprint(stopVariable, "=", step)).Run(); err != nil && !killed(err) {
+			t.Fatalf("step %d, again: %v", step, err)
+		}
+		expectInForce(t, path, want)
+		store, err := NewPoolMetadata(path)
+		ok(t, err)
+		got, err := contentsOf(store)
+		ok(t, err)
+		if d := boltfile.Difference(want, got); d != "" {
+			t.Errorf("step %d: %s", step, d)
+		}
+		checkSound(t, store)
+		ok(t, store.Close())
+		expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
+		if kept, err := os.ReadFile(path + ".bbolt"); err != nil || !bytes.Equal(kept, before) {
+			t.Errorf("step %d: the old file was not kept as it was: %v", step, err)
+		}
+	}
+	// discard, build, unlock, permissions, link, flush, rename | flush
+	if want := []bool{false, false, false, false, false, false, false, true}; !slices.Equal(inForce, want) {
+		t.Errorf("after each step the new store was in force: %v", inForce)
+	}
+}
+
+// After a kill an operator may go back to the stock containerd at once, and take the store over later.
+func TestKilledAndThenUsedByContainerd(t *testing.T) {
+	for step := 1; step <= 7; step++ {
+		path := fixture(t, "pool")
+		if err := opener(path, fmt.Sprint(stopVariable, "=", step)).Run(); !killed(err) {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		file := editBolt(t, path, "state-created", `{"device_id":3,"size":77,"name":"state-created"}`)
+		store, err := NewPoolMetadata(path)
+		ok(t, err)
+		expect(t, store, DeviceInfo{DeviceID: 3, Size: 77, Name: "state-created"})
+		ok(t, store.Close())
+		if kept, err := os.ReadFile(path + ".bbolt"); err != nil || !bytes.Equal(kept, file) {
+			t.Errorf("step %d: what is kept is not what containerd wrote last: %v", step, err)
+		}
+	}
+}
+
+// At a random moment rather than between two steps.
+func TestKilledAnyTime(t *testing.T) {
+	from := largeBolt(t, 3000)
+	want, err := readBbolt(from, migrateOptionsOf(nil))
+	ok(t, err)
+	start := time.Now()
+	ok(t, opener(copyOf(t, from)).Run())
+	took := time.Since(start)
+	stores, kills := 0, 0
+	const rounds = 25
+	for i := range rounds {
+		path := copyOf(t, from)
+		cmd := opener(path)
+		ok(t, cmd.Start())
+		time.Sleep(took * time.Duration(i) / rounds)
+		_ = cmd.Process.Kill()
+		if killed(cmd.Wait()) {
+			kills++
+		}
+		if expectInForce(t, path, want) {
+			stores++
+		}
+		store, err := NewPoolMetadata(path)
+		ok(t, err)
+		checkSound(t, store)
+		ok(t, store.Close())
+		expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
+	}
+	t.Logf("%d processes of %d were killed in time; afterwards the new store was in force %d times", kills, rounds, stores)
+	if kills == 0 {
+		t.Error("no process was killed before it was through")
+	}
+}
+
+// Several processes find the same bbolt file; one migrates it, and all of them use the store.
+func TestProcessesMigrateAtOnce(t *testing.T) {
+	for range 3 {
+		path := fixture(t, "pool")
+		want := len(containerdSays(t, "pool"))
+		const processes = 6
+		var group sync.WaitGroup
+		for i := range processes {
+			group.Go(func() {
+				cmd := opener(path, fmt.Sprint(addVariable, "=added-", i))
+				if err := cmd.Run(); err != nil {
+					t.Errorf("%v\n%s", err, cmd.Stderr)
+				}
+			})
+		}
+		group.Wait()
+		store := openStore(t, path)
+		devices, _, err := store.Snapshot()
+		ok(t, err)
+		if len(devices) != want+processes {
+			t.Errorf("%d devices, not %d and %d", len(devices), want, processes)
+		}
+		expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
+	}
+}
+
+// Within one process, one gets the store, and the others are told so.
+func TestGoroutinesMigrateAtOnce(t *testing.T) {
+	path := fixture(t, "pool")
+	var (
+		group  sync.WaitGroup
+		opened = make(chan *PoolMetadata, 8)
+	)
+	for range cap(opened) {
+		group.Go(func() {
+			store, err := NewPoolMetadata(path)
+			if err == nil {
+				opened <- store
+				return
+			}
+			wantError(t, err, ErrAlreadyOpen)
+		})
+	}
+	group.Wait()
+	close(opened)
+	if len(opened) != 1 {
+		t.Errorf("%d goroutines have the store", len(opened))
+	}
+	for store := range opened {
+		checkSound(t, store)
+		ok(t, store.Close())
+	}
+	expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
+}
+
+func TestWithoutPermission(t *testing.T) {
+	for name, forbid := range map[string]func(path string) error{
+		"the file":      func(path string) error { return os.Chmod(path, 0o400) },
+		"the directory": func(path string) error { return os.Chmod(filepath.Dir(path), 0o500) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := fixture(t, "pool")
+			before, err := os.ReadFile(path)
+			ok(t, err)
+			const nobody = 65534
+			if os.Geteuid() == 0 {
+				ok(t, errors.Join(os.Chown(path, nobody, nobody), os.Chown(filepath.Dir(path), nobody, nobody)))
+			}
+			ok(t, forbid(path))
+			asNobody(nobody, func() { _, err = NewPoolMetadata(path) })
+			wantError(t, err, ErrPermission)
+			ok(t, os.Chmod(filepath.Dir(path), 0o700))
+			expectUntouched(t, path, before)
+		})
+	}
+}
+
+// asNobody does something without the rights over files that root has; for others it changes nothing.
+func asNobody(user uintptr, do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// The thread ends with the goroutine, which does not unlock it.
+		runtime.LockOSThread()
+		if os.Geteuid() == 0 {
+			_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, user, 0, 0)
+		}
+		do()
+	}()
+	<-done
+}
+
+// On a full disk the migration fails and leaves no trace, whether there is room for a part of it or not.
+func TestDiskFullWhileMigrating(t *testing.T) {
+	from := largeBolt(t, 3000)
+	info, err := os.Stat(from)
+	ok(t, err)
+	for _, room := range []int64{16 << 10, 300 << 10, 500 << 10} {
+		path := newPath(t)
+		variables := []string{fromVariable + "=" + from, fmt.Sprint(tmpfsVariable, "=", info.Size()+room)}
+		cmd := opener(path, variables...)
+		cmd.SysProcAttr = ownMounts()
+		err := cmd.Start()
+		if err != nil {
+			// Some containers forbid it.
+			cmd = opener(path, variables...)
+			ok(t, cmd.Start())
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("with %d bytes left: %v\n%s", room, err, cmd.Stderr)
+		}
+	}
+}
+
+// ownMounts are the attributes of a process that may mount what nobody else sees.
+func ownMounts() *syscall.SysProcAttr {
+	if os.Geteuid() == 0 {
+		return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// limitDisk sees to it that there is no more room than that in the directory of path, and returns the error that a
+// migration must end with.
+func limitDisk(path, size string) error {
+	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	if err == nil {
+		err = syscall.Mount("tmpfs", filepath.Dir(path), "tmpfs", 0, "size="+size)
+	}
+	if err == nil {
+		return ErrDiskFull
+	}
+	// Where nothing can be mounted, no file may get as large as a new store is.
+	signal.Ignore(syscall.SIGXFSZ)
+	limit := syscall.Rlimit{Cur: 200 << 10, Max: 200 << 10}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	return syscall.EFBIG
+}
+
+// openOnFullDisk does what TestDiskFullWhileMigrating is about, in a process of its own.
+func openOnFullDisk(path, size string) error {
+	file, err := os.ReadFile(os.Getenv(fromVariable))
+	if err != nil {
+		return err
+	}
+	want := limitDisk(path, size)
+	if want == syscall.EFBIG {
+		if file, err = os.ReadFile(filepath.Join("testdata", "pool.bolt")); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := NewPoolMetadata(path); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+			return fmt.Errorf("the error was %v, not %v", err, want)
+		}
+		entries, err := os.ReadDir(filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		if len(entries) != 1 {
+			return fmt.Errorf("there are the files %v", entries)
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, file) {
+			return fmt.Errorf("the file was changed, or cannot be read: %v", err)
+		}
+	}
+	return nil
+}

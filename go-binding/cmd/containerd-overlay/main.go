@@ -1,0 +1,87 @@
+// The command containerd-overlay makes an overlay with which `go build` makes containerd's devmapper snapshotter use this
+// module's store. It prints the path of the overlay's JSON file; the directory to build in and the commands go to
+// standard error.
+//
+//	go run ./cmd/containerd-overlay -containerd v2.4.2 -out /tmp/overlay
+//	go run ./cmd/containerd-overlay -containerd ~/src/containerd -out /tmp/overlay
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(os.Stderr, "containerd-overlay: %v\n", err)
+		}
+		os.Exit(1)
+	}
+}
+
+func run(arguments []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("containerd-overlay", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	source := flags.String("containerd", "", "containerd's `source`: a directory, or a version such as v2.4.2, v1.7 or latest")
+	out := flags.String("out", "containerd-overlay", "the `directory` to write the overlay's files to; it has to stay until the build is done")
+	binding := flags.String("binding", "", "the `directory` or version of "+containerd.Module+" (default: the one that this command belongs to)")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("what is %q? Only flags are expected; see -help", flags.Arg(0))
+	}
+	if *binding == "" {
+		found, err := findBinding()
+		if err != nil {
+			return err
+		}
+		*binding = found
+	}
+	overlay, err := containerd.Write(containerd.Config{Source: *source, Out: *out, Binding: *binding})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, overlay.JSON)
+	explain(stderr, overlay)
+	return nil
+}
+
+// explain says how to go on.
+func explain(w io.Writer, overlay *containerd.Overlay) {
+	flags := "-overlay=" + overlay.JSON
+	if overlay.Vendored {
+		flags = "-mod=readonly " + flags
+	}
+	fmt.Fprintf(w, "%s in %s. Build it, for example, with\n", overlay.Module, overlay.Source)
+	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n", overlay.Source, flags)
+	fmt.Fprintf(w, "or give containerd's own Makefile\n    GOFLAGS='%s'\n", flags)
+	if overlay.Vendored {
+		fmt.Fprintln(w, "-mod=readonly takes the modules from the module cache or proxy: vendor does not have this one.")
+	}
+}
+
+// findBinding returns where the module that this command was built from is: its version if it has one, otherwise the
+// checkout that the go command finds from here.
+func findBinding() (string, error) {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Path == containerd.Module &&
+		strings.HasPrefix(info.Main.Version, "v") && !strings.Contains(info.Main.Version, "+dirty") {
+		if _, err := exec.Command("go", "list", "-m", containerd.Module+"@"+info.Main.Version).Output(); err == nil {
+			return info.Main.Version, nil
+		}
+	}
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", containerd.Module).Output()
+	if err != nil || len(strings.TrimSpace(string(dir))) == 0 {
+		return "", fmt.Errorf("no checkout of %s here: name one with -binding", containerd.Module)
+	}
+	return strings.TrimSpace(string(dir)), nil
+}

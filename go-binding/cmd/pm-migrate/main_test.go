@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// invoke runs the command and checks its exit status.
+func invoke(t *testing.T, want int, args ...string) (out, log string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if got := run(args, &stdout, &stderr); got != want {
+		t.Errorf("%q: exit status %d, not %d\n%s%s", args, got, want, &stdout, &stderr)
+	}
+	return stdout.String(), stderr.String()
+}
+
+func fixture(t *testing.T, name string) string {
+	t.Helper()
+	file, err := os.ReadFile(filepath.Join("..", "..", "testdata", name+".bolt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "metadata.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func expectText(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("no %q in\n%s", word, text)
+		}
+	}
+}
+
+func TestThereAndBack(t *testing.T) {
+	path := fixture(t, "pool")
+	out, _ := invoke(t, 0, "check", path)
+	expectText(t, out, "devices 56, ids up to 74", "16 free, 4 faulty", "is a bbolt file, and can be migrated")
+	out, _ = invoke(t, 0, "to", path)
+	expectText(t, out, "devices 56, ids up to 74", path+".bbolt")
+	out, _ = invoke(t, 0, "check", path)
+	expectText(t, out, "devices 56, ids up to 74: 16 free, 4 faulty", "is a store, and sound")
+	out, _ = invoke(t, 0, "check", path, path+".bbolt")
+	expectText(t, out, "has the same contents")
+	out, _ = invoke(t, 0, "from", path, path+".back")
+	expectText(t, out, path+".back has the contents of "+path)
+	out, _ = invoke(t, 0, "check", path, path+".back")
+	expectText(t, out, "has the same contents")
+	_, log := invoke(t, 1, "to", path)
+	expectText(t, log, "it is a store already")
+	_, log = invoke(t, 1, "from", path, path+".back")
+	expectText(t, log, "exists already")
+	_, log = invoke(t, 1, "check", path, fixture(t, "odd"))
+	expectText(t, log, "differ: 56 devices against 11")
+}
+
+func TestNotesAreTold(t *testing.T) {
+	path := fixture(t, "odd")
+	for _, command := range []string{"check", "to"} {
+		out, _ := invoke(t, 0, command, path)
+		expectText(t, out, "note: 1 ids are free in the list of ids, and devices have them: taken (5)")
+	}
+}
+
+func TestFailures(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, args := range [][]string{{"to", missing}, {"from", missing, missing + "2"}, {"check", missing}} {
+		_, log := invoke(t, 1, args...)
+		expectText(t, log, "pm-migrate: ", missing)
+	}
+	path := fixture(t, "unfit")
+	_, log := invoke(t, 1, "to", path)
+	expectText(t, log, "has a NUL byte", "512 bytes")
+	_, log = invoke(t, 1, "from", path, missing)
+	expectText(t, log, "bbolt")
+}
+
+func TestLockedFile(t *testing.T) {
+	path := fixture(t, "pool")
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, command := range []string{"to", "check"} {
+		_, log := invoke(t, 1, "-wait", "50ms", command, path)
+		expectText(t, log, "locked by another process, most likely a running containerd")
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{}, {"to"}, {"to", "a", "b"}, {"from", "a"}, {"check"}, {"what", "a"}, {"-what"}} {
+		_, log := invoke(t, 2, args...)
+		expectText(t, log, "usage: pm-migrate")
+	}
+	_, log := invoke(t, 0, "-h")
+	expectText(t, log, "usage: pm-migrate", "-wait")
+}
+
+func TestBar(t *testing.T) {
+	var line bytes.Buffer
+	b := bar{to: &line}
+	b.show("reading", 0, 10)
+	b.end()
+	if line.Len() > 0 {
+		t.Errorf("drawn at once: %q", &line)
+	}
+	b.drawn = time.Now().Add(-time.Second)
+	b.show("reading", 5, 10)
+	expectText(t, line.String(), "\rreading   ["+strings.Repeat("#", 20)+strings.Repeat(".", 20)+"] 5 of 10 devices")
+	b.show("reading", 6, 10)
+	b.show("reading", 10, 10)
+	b.end()
+	b.end()
+	expectText(t, line.String(), strings.Repeat("#", 40)+"] 10 of 10 devices")
+	if n := strings.Count(line.String(), "\r"); n != 2 || strings.Count(line.String(), "\n") != 1 {
+		t.Errorf("%d drawings: %q", n, &line)
+	}
+	b.drawn = time.Now().Add(-time.Second)
+	b.show("writing", 0, 0)
+	expectText(t, line.String(), "0 of 0 devices")
+}

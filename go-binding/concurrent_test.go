@@ -1,0 +1,146 @@
+package poolmetadata
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// fillMany adds n devices with all hands, in no order.
+func fillMany(t testing.TB, store *PoolMetadata, n int) {
+	t.Helper()
+	var (
+		all  sync.WaitGroup
+		next atomic.Int64
+	)
+	for range 64 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				info := DeviceInfo{Name: deviceName(int(i)), ParentName: deviceName(int(i) / 2), Size: 10 << 30, State: Activated}
+				if err := store.AddDevice(ctx, &info); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	all.Wait()
+}
+
+func deviceName(i int) string {
+	return fmt.Sprintf("containerd-pool-snap-%06d", i)
+}
+
+// Sixty-four goroutines change one device; no change is lost.
+func TestUpdatesOfOneDeviceTakeTurns(t *testing.T) {
+	store := newStore(t)
+	add(t, store, DeviceInfo{Name: "counter"})
+	var all sync.WaitGroup
+	inside := 0 // the race detector sees it too if the lock does not hold
+	for range 64 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for range 5 {
+				err := store.UpdateDevice(ctx, "counter", func(info *DeviceInfo) error {
+					inside++
+					info.Size++
+					inside--
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	all.Wait()
+	if info, err := store.GetDevice(ctx, "counter"); err != nil || info.Size != 320 || inside != 0 {
+		t.Errorf("%+v, %v: 320 updates were made", info, err)
+	}
+}
+
+// Sixty-four goroutines live through the lives of their own devices, and readers look on.
+func TestEverythingAtOnce(t *testing.T) {
+	store := newStore(t)
+	var (
+		writers, readers sync.WaitGroup
+		stop             atomic.Bool
+		ids              sync.Map
+	)
+	for i := range 64 {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			if err := oneLife(store, deviceName(i), &ids); err != nil {
+				t.Errorf("device %d: %v", i, err)
+			}
+		}()
+	}
+	for range 4 {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for !stop.Load() {
+				before := ""
+				err := store.WalkDevices(ctx, func(info *DeviceInfo) error {
+					if info.Name <= before || info.DeviceID == 0 {
+						return fmt.Errorf("%+v came after %q", *info, before)
+					}
+					before = info.Name
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	writers.Wait()
+	stop.Store(true)
+	readers.Wait()
+	stats, err := store.Stats()
+	ok(t, err)
+	if stats.Devices != 64 || stats.TakenIDs != 64 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// oneLife adds, changes and removes a device a few times, and leaves it in the store.
+func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
+	for round := range 4 {
+		info := DeviceInfo{Name: name, State: Creating}
+		if err := store.AddDevice(ctx, &info); err != nil {
+			return err
+		}
+		if other, taken := ids.Swap(info.DeviceID, name); taken && other != "" {
+			return fmt.Errorf("its id %d is also that of %v", info.DeviceID, other)
+		}
+		if err := store.UpdateDevice(ctx, name, func(d *DeviceInfo) error {
+			d.State, d.Size = Activated, uint64(round)
+			return nil
+		}); err != nil {
+			return err
+		}
+		got, err := store.GetDevice(ctx, name)
+		if err != nil {
+			return err
+		}
+		if want := (DeviceInfo{Name: name, DeviceID: info.DeviceID, State: Activated, Size: uint64(round)}); *got != want {
+			return fmt.Errorf("read back %+v, not %+v", *got, want)
+		}
+		if round == 3 {
+			break
+		}
+		// From the removal on, another goroutine can get the id.
+		ids.Store(info.DeviceID, "")
+		if err := store.RemoveDevice(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+// Package containerd makes the real devmapper snapshotter of containerd use this module's store.
+//
+// Two files of the snapshotter's package, metadata.go and device_info.go, are its store. [Write] makes an overlay for
+// `go build -overlay` in which they are replaced by the few lines in the directory devmapper, and in which containerd's
+// go.mod and go.sum know of this module. The source tree itself is only read. The command containerd-overlay is
+// a front for it.
+package containerd
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Module is the path of the module that the overlay brings in.
+const Module = "github.com/pool-metadata/pool-metadata/go-binding"
+
+// The files of the snapshotter's package that are its store. Their replacements have the same names.
+const (
+	metadataFile   = "metadata.go"
+	deviceInfoFile = "device_info.go"
+)
+
+//go:embed devmapper/metadata.go devmapper/device_info.go
+var replacements embed.FS
+
+// Where the snapshotter's package is, by containerd's module path.
+var packageDirs = map[string]string{
+	"github.com/containerd/containerd":    "snapshots/devmapper",
+	"github.com/containerd/containerd/v2": "plugins/snapshots/devmapper",
+}
+
+// Config says what [Write] is to make.
+type Config struct {
+	// Source is containerd's source: a directory with its go.mod, or a version or version query such as "v2.4.2",
+	// "v1.7" or "latest". A version is fetched through the Go module proxy and copied to the directory source in Out,
+	// because the go command replaces nothing inside its module cache.
+	Source string
+	// Out is the directory that the overlay's files go to. It is created. The overlay names the files in it by their
+	// absolute paths, so it has to stay where it is until the build is done.
+	Out string
+	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
+	Binding string
+	// Files are the contents of further files of the snapshotter's package, by name, or of other replacements.
+	Files map[string][]byte
+}
+
+// Overlay is what [Write] made.
+type Overlay struct {
+	// JSON is the path of the file for `go build -overlay`.
+	JSON string
+	// Source is the directory of containerd's source, where the build is to be started.
+	Source string
+	// Module is containerd's module path, and Package the directory of the snapshotter below Source.
+	Module, Package string
+	// Vendored tells that the source has a vendor directory, which the build must leave aside (-mod=readonly).
+	Vendored bool
+}
+
+// Write makes an overlay.
+func Write(config Config) (*Overlay, error) {
+	out, err := filepath.Abs(config.Out)
+	if err != nil {
+		return nil, err
+	}
+	source, err := findSource(config.Source, out)
+	if err != nil {
+		return nil, err
+	}
+	overlay := &Overlay{JSON: filepath.Join(out, "overlay.json"), Source: source}
+	if overlay.Module, err = modulePath(source); err != nil {
+		return nil, err
+	}
+	var known bool
+	if overlay.Package, known = packageDirs[overlay.Module]; !known {
+		return nil, fmt.Errorf("%s is the module %s, not containerd", source, overlay.Module)
+	}
+	for _, name := range []string{metadataFile, deviceInfoFile} {
+		if _, err := os.Stat(filepath.Join(source, overlay.Package, name)); err != nil {
+			return nil, fmt.Errorf("this containerd keeps its store elsewhere than expected: %w", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(source, "vendor", "modules.txt")); err == nil {
+		overlay.Vendored = true
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, err
+	}
+	replace, err := writeFiles(overlay, out, config.Files)
+	if err != nil {
+		return nil, err
+	}
+	// The module's requirements are worked out with the new files in place and go.mod beside them; the finished
+	// go.mod and go.sum then become part of the overlay, so that a build needs one flag and can change neither.
+	if err := writeJSON(overlay.JSON, replace); err != nil {
+		return nil, err
+	}
+	if err := writeModFiles(overlay, out, config.Binding); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		replace[filepath.Join(source, name)] = filepath.Join(out, name)
+	}
+	if err := writeJSON(overlay.JSON, replace); err != nil {
+		return nil, err
+	}
+	return overlay, nil
+}
+
+// writeFiles puts the replacements into out and returns the overlay's table.
+func writeFiles(overlay *Overlay, out string, more map[string][]byte) (map[string]string, error) {
+	files := make(map[string][]byte)
+	for _, name := range []string{metadataFile, deviceInfoFile} {
+		text, err := fs.ReadFile(replacements, "devmapper/"+name)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = text
+	}
+	for name, text := range more {
+		files[name] = text
+	}
+	replace := make(map[string]string)
+	for name, text := range files {
+		if name != filepath.Base(name) || !strings.HasSuffix(name, ".go") {
+			return nil, fmt.Errorf("%q is not the name of a Go file", name)
+		}
+		path := filepath.Join(out, name)
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return nil, err
+		}
+		replace[filepath.Join(overlay.Source, overlay.Package, name)] = path
+	}
+	return replace, nil
+}
+
+// writeJSON writes the file that the go command reads.
+func writeJSON(path string, replace map[string]string) error {
+	text, err := json.MarshalIndent(struct{ Replace map[string]string }{replace}, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// writeModFiles puts copies of containerd's go.mod and go.sum into out that know of this module. What containerd
+// requires already stays as it is, unless this module needs something newer.
+func writeModFiles(overlay *Overlay, out, binding string) error {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(overlay.Source, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	mod := filepath.Join(out, "go.mod")
+	edits := []string{"-require=" + Module + "@" + binding}
+	if info, err := os.Stat(binding); err == nil && info.IsDir() {
+		dir, err := filepath.Abs(binding)
+		if err != nil {
+			return err
+		}
+		// The version is a name for what is in the directory.
+		edits = []string{"-require=" + Module + "@v0.0.0", "-replace=" + Module + "=" + dir}
+	} else if !isVersion(binding) {
+		return fmt.Errorf("%q is neither a directory nor a version of %s", binding, Module)
+	}
+	if _, err := goCommand(out, append(append([]string{"mod", "edit"}, edits...), mod)...); err != nil {
+		return err
+	}
+	_, err := goCommand(overlay.Source, "list", "-mod=mod", "-modfile="+mod, "-overlay="+overlay.JSON, "-deps", "-test",
+		"./"+overlay.Package)
+	return err
+}
+
+// isVersion tells a module's version from other text.
+func isVersion(text string) bool {
+	return len(text) > 1 && text[0] == 'v' && text[1] >= '0' && text[1] <= '9'
+}
+
+// modulePath returns the path of the module in a directory.
+func modulePath(dir string) (string, error) {
+	text, err := goCommand(dir, "mod", "edit", "-json")
+	if err != nil {
+		return "", err
+	}
+	var file struct{ Module struct{ Path string } }
+	if err := json.Unmarshal(text, &file); err != nil {
+		return "", err
+	}
+	return file.Module.Path, nil
+}

@@ -1,0 +1,84 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+import "strconv"
+
+// Limits of the store. Beyond them a call fails; nothing is cut off.
+const (
+	// MaxNameLen is the most bytes that a device's or a parent's name can have.
+	MaxNameLen = 511
+	// MaxErrorLen is the most bytes that a device's error text can have: 1 MiB.
+	MaxErrorLen = 1 << 20
+	// MaxDeviceID is the highest device id that is given out; the lowest is 1.
+	MaxDeviceID = 0xfffffe
+)
+
+// DeviceState tells how far a device has come. The numbers are what is stored.
+type DeviceState int
+
+// The states of a device. Those in -ing are written before the device mapper is asked to do something, the others once
+// it has done it, so that a crash in between leaves a trace.
+const (
+	// Unknown is the state of a device with which nothing was done yet.
+	Unknown DeviceState = iota
+	// Creating is written before the device is made in the pool.
+	Creating
+	// Created devices exist in the pool.
+	Created
+	// Activating is written before the device gets its block device.
+	Activating
+	// Activated devices have a block device.
+	Activated
+	// Suspending is written before the device's I/O is held back.
+	Suspending
+	// Suspended devices hold their I/O back.
+	Suspended
+	// Resuming is written before a suspended device goes on.
+	Resuming
+	// Resumed devices are active again.
+	Resumed
+	// Deactivating is written before the block device is taken away.
+	Deactivating
+	// Deactivated devices exist in the pool and have no block device any more.
+	Deactivated
+	// Removing is written before the device is deleted from the pool.
+	Removing
+	// Removed devices are gone from the pool and still in the store.
+	Removed
+	// Faulty devices were left half way by a failure; neither they nor their ids can be trusted.
+	Faulty
+)
+
+var stateNames = [...]string{
+	"", "Creating", "Created", "Activating", "Activated", "Suspending", "Suspended", "Resuming", "Resumed",
+	"Deactivating", "Deactivated", "Removing", "Removed", "Faulty",
+}
+
+// String returns the state's name, or "unknown" and the number for Unknown and for what is no state.
+func (s DeviceState) String() string {
+	if s > Unknown && s <= Faulty {
+		return stateNames[s]
+	}
+	return "unknown " + strconv.Itoa(int(s))
+}
+
+// DeviceInfo is what the store knows of one thin device. Its JSON form is the one that containerd stores.
+type DeviceInfo struct {
+	// DeviceID is the device's number in the pool, 1 to MaxDeviceID. The store assigns it.
+	DeviceID uint32 `json:"device_id"`
+	// Size is the device's virtual size in bytes.
+	Size uint64 `json:"size"`
+	// Name is the device's name below /dev/mapper, unique in the store: 1 to MaxNameLen bytes, none of them NUL.
+	// They need not be UTF-8.
+	Name string `json:"name"`
+	// ParentName is the device that this one is a snapshot of; "" if it is none.
+	ParentName string `json:"parent_name"`
+	// State is how far the device has come.
+	State DeviceState `json:"state"`
+	// Error says what failed last, in at most MaxErrorLen bytes; "" if nothing did.
+	Error string `json:"error"`
+}
+
+// DeviceInfoCallback is what UpdateDevice calls with a copy of the record to change.
+type DeviceInfoCallback func(deviceInfo *DeviceInfo) error

@@ -1,0 +1,227 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+// #include "native.h"
+import "C"
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+)
+
+// Code is a status of the C library. Codes never change their meaning.
+type Code int32
+
+// The statuses that a call of this package can fail with. There is an error value for each to use with [errors.Is].
+const (
+	CodeNotFound        Code = C.PM_ERR_NOT_FOUND
+	CodeAlreadyExists   Code = C.PM_ERR_ALREADY_EXISTS
+	CodeInvalidArgument Code = C.PM_ERR_INVALID_ARGUMENT
+	CodeInvalidName     Code = C.PM_ERR_INVALID_NAME
+	CodeInvalidState    Code = C.PM_ERR_INVALID_STATE
+	CodeTooLong         Code = C.PM_ERR_TOO_LONG
+	CodeIdentityChanged Code = C.PM_ERR_IDENTITY_CHANGED
+	CodeIDsExhausted    Code = C.PM_ERR_IDS_EXHAUSTED
+	CodeConflict        Code = C.PM_ERR_CONFLICT
+	CodeTimeout         Code = C.PM_ERR_TIMEOUT
+	CodeClosed          Code = C.PM_ERR_CLOSED
+	CodeBusy            Code = C.PM_ERR_BUSY
+	CodeForked          Code = C.PM_ERR_FORKED
+	CodeReadOnly        Code = C.PM_ERR_READ_ONLY
+	CodeAlreadyOpen     Code = C.PM_ERR_ALREADY_OPEN
+	CodeInvalidPath     Code = C.PM_ERR_INVALID_PATH
+	CodeNoSuchFile      Code = C.PM_ERR_NO_SUCH_FILE
+	CodePermission      Code = C.PM_ERR_PERMISSION
+	CodeNotRegularFile  Code = C.PM_ERR_NOT_REGULAR_FILE
+	CodeNotAStore       Code = C.PM_ERR_NOT_A_STORE
+	CodeBboltFile       Code = C.PM_ERR_BBOLT_FILE
+	CodeForeignLMDB     Code = C.PM_ERR_FOREIGN_LMDB
+	CodeNewerFormat     Code = C.PM_ERR_NEWER_FORMAT
+	CodeCorrupt         Code = C.PM_ERR_CORRUPT
+	CodeDiskFull        Code = C.PM_ERR_DISK_FULL
+	CodeMapFull         Code = C.PM_ERR_MAP_FULL
+	CodeReadersFull     Code = C.PM_ERR_READERS_FULL
+	CodeIO              Code = C.PM_ERR_IO
+	CodeWritesStopped   Code = C.PM_ERR_WRITES_STOPPED
+	CodeNoMemory        Code = C.PM_ERR_NO_MEMORY
+	CodeInternal        Code = C.PM_ERR_INTERNAL
+	CodeNotEmpty        Code = C.PM_ERR_NOT_EMPTY
+)
+
+// String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
+func (c Code) String() string {
+	return C.GoString(C.pm_status_name(C.int32_t(c)))
+}
+
+var (
+	// ErrNotFound says that no device of that name is in the store. It is returned as it is, as containerd's own
+	// store does, so that comparing with == works too.
+	ErrNotFound = errdefs.ErrNotFound
+	// ErrAlreadyExists says that a device of that name is in the store and is not faulty.
+	ErrAlreadyExists = errdefs.ErrAlreadyExists
+	// ErrInvalidArgument is a nil where something is needed, or an option out of its range.
+	ErrInvalidArgument = errdefs.ErrInvalidArgument
+)
+
+// Errors for [errors.Is]. Each of them is also one of the classes of github.com/containerd/errdefs, or of io/fs, where
+// one fits.
+var (
+	// ErrInvalidName is a name of a device or parent that is empty, too long, or has a NUL byte.
+	ErrInvalidName error = &sentinel{"invalid device name", errdefs.ErrInvalidArgument}
+	// ErrInvalidState is a number that is no DeviceState.
+	ErrInvalidState error = &sentinel{"invalid device state", errdefs.ErrInvalidArgument}
+	// ErrTooLong is an error text of more than MaxErrorLen bytes.
+	ErrTooLong error = &sentinel{"error text too long", errdefs.ErrInvalidArgument}
+	// ErrIdentityChanged is an update that gave the device another name or id.
+	ErrIdentityChanged error = &sentinel{"device name or id changed by an update", errdefs.ErrInvalidArgument}
+	// ErrIDsExhausted says that every device id is taken or faulty.
+	ErrIDsExhausted error = &sentinel{"no device id left", errdefs.ErrResourceExhausted}
+	// ErrConflict says that another process changed the device during an update: read it again and retry.
+	ErrConflict error = &sentinel{"device changed by another process", errdefs.ErrConflict}
+	// ErrTimeout says that something did not become free within the lock wait.
+	ErrTimeout error = &sentinel{"lock wait exceeded", errdefs.ErrUnavailable}
+	// ErrClosed says that the store has been closed, or is being closed.
+	ErrClosed error = &sentinel{"store closed", fs.ErrClosed}
+	// ErrBusy says that calls in flight did not end within the lock wait of Close.
+	ErrBusy error = &sentinel{"store in use", errdefs.ErrUnavailable}
+	// ErrForked says that the store was opened before a fork, and this is the child.
+	ErrForked error = &sentinel{"store of the parent process", errdefs.ErrFailedPrecondition}
+	// ErrReadOnly is a write to a store that was opened read-only.
+	ErrReadOnly error = &sentinel{"store opened read-only", errdefs.ErrFailedPrecondition}
+	// ErrAlreadyOpen says that this process has the file open already, or another by another path.
+	ErrAlreadyOpen error = &sentinel{"store already open", errdefs.ErrFailedPrecondition}
+	// ErrInvalidPath is a path that cannot name a store.
+	ErrInvalidPath error = &sentinel{"invalid path", errdefs.ErrInvalidArgument}
+	// ErrNoSuchFile says that there is no store and none may be created, or that its directory is missing.
+	ErrNoSuchFile error = &sentinel{"no such file", fs.ErrNotExist}
+	// ErrPermission says that the system does not let this process use the file.
+	ErrPermission error = &sentinel{"permission denied", errdefs.ErrPermissionDenied}
+	// ErrNotRegularFile is a path of a directory, a device or the like.
+	ErrNotRegularFile error = &sentinel{"not a regular file", errdefs.ErrFailedPrecondition}
+	// ErrNotAStore is a file of some other kind.
+	ErrNotAStore error = &sentinel{"not a pool-metadata store", errdefs.ErrFailedPrecondition}
+	// ErrBboltFile is a bbolt file, such as the one of containerd's own store.
+	ErrBboltFile error = &sentinel{"bbolt file", errdefs.ErrFailedPrecondition}
+	// ErrForeignLMDB is another program's LMDB file.
+	ErrForeignLMDB error = &sentinel{"another program's LMDB file", errdefs.ErrFailedPrecondition}
+	// ErrNewerFormat is a store of a format that this library does not know yet.
+	ErrNewerFormat error = &sentinel{"store of a newer format", errdefs.ErrFailedPrecondition}
+	// ErrCorrupt says that the file is damaged.
+	ErrCorrupt error = &sentinel{"store damaged", errdefs.ErrDataLoss}
+	// ErrDiskFull says that the disk, or the user's share of it, is full; nothing was written.
+	ErrDiskFull error = &sentinel{"disk full", errdefs.ErrResourceExhausted}
+	// ErrMapFull says that the memory map is full and cannot grow.
+	ErrMapFull error = &sentinel{"memory map full", errdefs.ErrResourceExhausted}
+	// ErrReadersFull says that every place in the reader table is in use.
+	ErrReadersFull error = &sentinel{"reader table full", errdefs.ErrResourceExhausted}
+	// ErrIO is an error of the system; errors.As finds its syscall.Errno.
+	ErrIO error = &sentinel{"input/output error", errdefs.ErrUnknown}
+	// ErrWritesStopped says that a flush failed earlier: close the store and open it again.
+	ErrWritesStopped error = &sentinel{"writes stopped", errdefs.ErrFailedPrecondition}
+	// ErrNoMemory says that memory or address space has run out.
+	ErrNoMemory error = &sentinel{"out of memory", errdefs.ErrResourceExhausted}
+	// ErrInternal is a defect of the library.
+	ErrInternal error = &sentinel{"internal error", errdefs.ErrInternal}
+	// ErrNotEmpty says that only an empty store can be filled by Import.
+	ErrNotEmpty error = &sentinel{"store not empty", errdefs.ErrFailedPrecondition}
+)
+
+// sentinels has the error value of each code.
+var sentinels = map[Code]error{
+	CodeNotFound: ErrNotFound, CodeAlreadyExists: ErrAlreadyExists, CodeInvalidArgument: ErrInvalidArgument,
+	CodeInvalidName: ErrInvalidName, CodeInvalidState: ErrInvalidState, CodeTooLong: ErrTooLong,
+	CodeIdentityChanged: ErrIdentityChanged, CodeIDsExhausted: ErrIDsExhausted, CodeConflict: ErrConflict,
+	CodeTimeout: ErrTimeout, CodeClosed: ErrClosed, CodeBusy: ErrBusy, CodeForked: ErrForked,
+	CodeReadOnly: ErrReadOnly, CodeAlreadyOpen: ErrAlreadyOpen, CodeInvalidPath: ErrInvalidPath,
+	CodeNoSuchFile: ErrNoSuchFile, CodePermission: ErrPermission, CodeNotRegularFile: ErrNotRegularFile,
+	CodeNotAStore: ErrNotAStore, CodeBboltFile: ErrBboltFile, CodeForeignLMDB: ErrForeignLMDB,
+	CodeNewerFormat: ErrNewerFormat, CodeCorrupt: ErrCorrupt, CodeDiskFull: ErrDiskFull, CodeMapFull: ErrMapFull,
+	CodeReadersFull: ErrReadersFull, CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped,
+	CodeNoMemory: ErrNoMemory, CodeInternal: ErrInternal,
+	CodeNotEmpty: ErrNotEmpty,
+}
+
+// sentinel is a kind of error, which belongs to a wider class.
+type sentinel struct {
+	text  string
+	class error
+}
+
+func (s *sentinel) Error() string { return s.text }
+
+func (s *sentinel) Unwrap() error { return s.class }
+
+// Error is what every method returns when it fails, but for ErrNotFound and for what a callback returned, which are
+// returned as they are. [errors.Is] finds the value for its code, and that of its Errno.
+type Error struct {
+	// Code is the library's status.
+	Code Code
+	// Op is the method that failed, such as "AddDevice".
+	Op string
+	// Message says what is wrong, with which name or path, and what to do about it.
+	Message string
+	// Errno is the system's error behind it, or 0.
+	Errno syscall.Errno
+
+	// doing is what the method was about to do, for the beginning of the text.
+	doing string
+}
+
+// Error returns what was being done and the message.
+func (e *Error) Error() string {
+	return "failed to " + e.doing + ": " + e.Message
+}
+
+// Unwrap returns the error values that e stands for.
+func (e *Error) Unwrap() []error {
+	var all []error
+	if kind := sentinels[e.Code]; kind != nil {
+		all = append(all, kind)
+	}
+	if e.Errno != 0 {
+		all = append(all, e.Errno)
+	}
+	return all
+}
+
+// newError makes the error for a failure that was found on this side of the boundary.
+func newError(code Code, op, doing, message string) error {
+	return &Error{Code: code, Op: op, Message: message, doing: doing}
+}
+
+// failure makes the error for a status of the library and what it reported. It is to be called with the status of every
+// call that failed: the report is memory of C's, which is freed here.
+func failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
+	if status == C.PM_ERR_NOT_FOUND {
+		return ErrNotFound
+	}
+	e := &Error{Code: Code(status), Op: op, doing: doing}
+	if detail == 0 {
+		e.Message = "the library reports " + e.Code.String()
+		return e
+	}
+	var from C.pmgo_detail
+	C.pmgo_take_detail(detail, &from)
+	e.Message = C.GoStringN(&from.message[0], C.int(from.message_len))
+	e.Errno = syscall.Errno(from.os_error)
+	return e
+}
+
+// errNoCallback is the error for a nil callback.
+func errNoCallback(op, doing string) error {
+	return newError(CodeInvalidArgument, op, doing, "the callback is nil")
+}
+
+// errClosed is the error for a call that comes after Close has begun.
+func errClosed(op, doing string) error {
+	return newError(CodeClosed, op, doing, "the store is closed")
+}
+
+// isClosed tells whether err is of a call that came too late.
+func isClosed(err error) bool {
+	return errors.Is(err, ErrClosed)
+}

@@ -1,0 +1,95 @@
+package poolmetadata
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func TestErrorsAreContainerds(t *testing.T) {
+	if error(ErrNotFound) != error(errdefs.ErrNotFound) || error(ErrAlreadyExists) != error(errdefs.ErrAlreadyExists) {
+		t.Error("they are not the values of errdefs")
+	}
+	for err, is := range map[error]func(error) bool{
+		ErrNotFound:      errdefs.IsNotFound,
+		ErrAlreadyExists: errdefs.IsAlreadyExists,
+		ErrInvalidName:   errdefs.IsInvalidArgument,
+		ErrIDsExhausted:  errdefs.IsResourceExhausted,
+		ErrCorrupt:       errdefs.IsDataLoss,
+		ErrConflict:      errdefs.IsConflict,
+		ErrTimeout:       errdefs.IsUnavailable,
+	} {
+		if !is(err) {
+			t.Errorf("%v is not of its class", err)
+		}
+	}
+}
+
+// Those that the package never sees: callbacks and nested writes of C programs, and mistakes that it does not make.
+var notForGo = map[string]bool{
+	"CALLBACK": true, "NESTED_WRITE": true, "BUFFER_TOO_SMALL": true, "STRUCT_SIZE": true,
+}
+
+// Every code of the header has an error value of its own.
+func TestEveryCodeHasAnError(t *testing.T) {
+	header, err := os.ReadFile("../include/pool_metadata.h")
+	ok(t, err)
+	found := regexp.MustCompile(`(?m)^#define PM_ERR_(\w+) (\d+)$`).FindAllStringSubmatch(string(header), -1)
+	if len(found) < 30 {
+		t.Fatalf("only %d codes were found in the header", len(found))
+	}
+	seen := map[error]Code{}
+	for _, define := range found {
+		number, err := strconv.Atoi(define[2])
+		ok(t, err)
+		code := Code(number)
+		if want := "PM_ERR_" + define[1]; code.String() != want {
+			t.Errorf("code %d is %v, not %s", number, code, want)
+		}
+		value := sentinels[code]
+		if (value == nil) != notForGo[define[1]] {
+			t.Errorf("%v has the error %v", code, value)
+		}
+		if other, twice := seen[value]; twice && value != nil {
+			t.Errorf("%v and %v share an error", code, other)
+		}
+		seen[value] = code
+		if made := newError(code, "Op", "do it", "text"); value != nil && !errors.Is(made, value) {
+			t.Errorf("%v does not come out as its error", code)
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	err := &Error{Code: CodePermission, Op: "Open", Message: "no permission", Errno: syscall.EACCES, doing: "open it"}
+	if err.Error() != "failed to open it: no permission" {
+		t.Error(err)
+	}
+	for _, is := range []error{ErrPermission, errdefs.ErrPermissionDenied, syscall.EACCES, fs.ErrPermission} {
+		wantError(t, err, is)
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) {
+		t.Error("it is other errors too")
+	}
+	if unknown := newError(99, "Op", "do it", "text"); unknown.(*Error).Unwrap() != nil {
+		t.Error("a code of a newer library has been taken for another")
+	}
+}
+
+// A long name is not cut in the middle of a message, and odd bytes are escaped.
+func TestMessagesNameTheDevice(t *testing.T) {
+	store := newStore(t)
+	name := strings.Repeat("long", 100) + "\xff"
+	add(t, store, DeviceInfo{Name: name})
+	err := store.AddDevice(ctx, &DeviceInfo{Name: name})
+	if text := err.Error(); !strings.Contains(text, strconv.Quote(name)) || !strings.Contains(text, "already exists") {
+		t.Error(text)
+	}
+}

@@ -1,0 +1,11 @@
+module github.com/pool-metadata/pool-metadata/go-binding
+
+go 1.25.0
+
+// No newer than what containerd 1.7 requires: this module brought into a build of containerd must not move the versions
+// of others.
+require (
+	github.com/containerd/errdefs v0.3.0
+	go.etcd.io/bbolt v1.3.10
+	golang.org/x/sys v0.30.0
+)

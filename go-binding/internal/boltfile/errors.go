@@ -1,0 +1,56 @@
+package boltfile
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What can be wrong with a file.
+var (
+	// ErrLocked says that another process holds the file.
+	ErrLocked = errors.New(
+		"the bbolt file is locked by another process, most likely a running containerd: stop it, and try again")
+	// ErrDamaged says that the file is not what bbolt and containerd write.
+	ErrDamaged = errors.New("the bbolt file is damaged")
+	// ErrForeign says that the file is bbolt's and not the devmapper snapshotter's.
+	ErrForeign = errors.New("the bbolt file is not a devmapper snapshotter's")
+	// ErrName says that devices or parents have names that this store cannot hold.
+	ErrName = errors.New("this store cannot hold all names in the bbolt file")
+	// ErrState says that records have states that this store does not know.
+	ErrState = errors.New("this store does not know all states in the bbolt file")
+	// ErrText says that records have error texts that are too long for this store.
+	ErrText = errors.New("this store cannot hold all error texts in the bbolt file")
+)
+
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
+}
+
+// unfit is what this store cannot hold.
+type unfit struct{ names, states, texts problems }
+
+func newUnfit() unfit {
+	return unfit{problems{kind: ErrName}, problems{kind: ErrState}, problems{kind: ErrText}}
+}
+
+func (u *unfit) err() error {
+	return errors.Join(u.names.err(), u.states.err(), u.texts.err())
+}
+
+// problems gathers all that is wrong, so that one look at the message is enough.
+type problems struct {
+	kind error
+	list []string
+}
+
+func (p *problems) add(format string, args ...any) {
+	p.list = append(p.list, fmt.Sprintf(format, args...))
+}
+
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", p.kind, strings.Join(p.list, "; "))
+}

@@ -1,0 +1,283 @@
+package boltfile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	devicesBucket = []byte("devices")
+	idsBucket     = []byte("device_ids")
+)
+
+// lockPoll is the time between two looks at a lock that another process has.
+const lockPoll = 20 * time.Millisecond
+
+// File is a bbolt file that is open for reading. No process can write to it meanwhile.
+type File struct {
+	file *os.File
+	db   *bolt.DB
+}
+
+// Open opens the file, whose structure it has found sound. It waits no longer than that for a process that writes to
+// the file, as a running containerd always may; then the error is ErrLocked.
+func Open(path string, wait time.Duration) (*File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{file: file}
+	if err := f.open(path, wait); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *File) open(path string, wait time.Duration) error {
+	if err := lockShared(f.file, wait); err != nil {
+		return err
+	}
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := checkStructure(f.file, info.Size()); err != nil {
+		return err
+	}
+	// bbolt takes the lock once more, for a descriptor of its own; the locks get along.
+	var again *os.File
+	options := bolt.Options{ReadOnly: true, Timeout: max(wait, lockPoll)}
+	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		again, err = f.reopen(path, flag, mode)
+		return again, err
+	}
+	err = guard(func() error {
+		f.db, err = bolt.Open(path, 0, &options)
+		return err
+	})
+	if err != nil && again != nil {
+		again.Close() // where bbolt has done it already, it does no harm; where bbolt panicked, the lock ends
+	}
+	if errors.Is(err, bolt.ErrTimeout) {
+		return ErrLocked
+	}
+	return err
+}
+
+// reopen opens the same file once more for bbolt, whatever its path leads to by now.
+func (f *File) reopen(path string, flag int, mode os.FileMode) (*os.File, error) {
+	again, err := os.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	a, errA := f.file.Stat()
+	b, errB := again.Stat()
+	if err := errors.Join(errA, errB); err != nil {
+		again.Close()
+		return nil, err
+	}
+	if !os.SameFile(a, b) {
+		again.Close()
+		return nil, fmt.Errorf("%s was replaced by another file while it was being opened; retry", path)
+	}
+	return again, nil
+}
+
+// Stat returns what the system knows of the file.
+func (f *File) Stat() (os.FileInfo, error) {
+	return f.file.Stat()
+}
+
+// Fstat is Stat with the owner.
+func (f *File) Fstat(stat *unix.Stat_t) error {
+	return unix.Fstat(int(f.file.Fd()), stat)
+}
+
+// Close closes the file and lets other processes have it.
+func (f *File) Close() error {
+	return errors.Join(f.db.Close(), f.file.Close())
+}
+
+func lockShared(file *os.File, wait time.Duration) error {
+	for end := time.Now().Add(wait); ; time.Sleep(lockPoll) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("locking %s: %w", file.Name(), err)
+		case !time.Now().Before(end):
+			return ErrLocked
+		}
+	}
+}
+
+// guard runs what reads through bbolt, and turns into an error what a disk that fails to deliver a page makes of that:
+// a fault in the map.
+func guard(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = damaged("bbolt fails on it: %v", cause)
+		}
+	}()
+	return read()
+}
+
+// Read reads all of the file.
+func (f *File) Read(progress Progress) (*Contents, error) {
+	var c *Contents
+	err := guard(func() error {
+		return f.db.View(func(tx *bolt.Tx) (err error) {
+			c, err = read(tx, progress)
+			return err
+		})
+	})
+	return c, err
+}
+
+func read(tx *bolt.Tx, progress Progress) (*Contents, error) {
+	devices, ids := tx.Bucket(devicesBucket), tx.Bucket(idsBucket)
+	if err := checkBuckets(tx); err != nil {
+		return nil, err
+	}
+	if devices == nil && ids == nil {
+		// containerd was stopped before it had made them.
+		return &Contents{}, nil
+	}
+	records, err := readDevices(devices, progress)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := readIDs(ids)
+	if err != nil {
+		return nil, err
+	}
+	return settle(records, rows, ids.Sequence())
+}
+
+// checkBuckets makes sure that the file holds what the snapshotter puts there, and nothing else, which would be lost.
+func checkBuckets(tx *bolt.Tx) error {
+	var own int
+	var others []string
+	cursor := tx.Cursor()
+	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
+		if string(name) == string(devicesBucket) || string(name) == string(idsBucket) {
+			own++
+		} else {
+			others = append(others, strconv.Quote(string(name)))
+		}
+	}
+	switch {
+	case len(others) > 0:
+		return fmt.Errorf("%w: it has the buckets %s", ErrForeign, strings.Join(others, ", "))
+	case own == 1:
+		return damaged("of the buckets \"devices\" and \"device_ids\" one is missing")
+	}
+	return nil
+}
+
+func readDevices(bucket *bolt.Bucket, progress Progress) ([]Device, error) {
+	wrong, unfit := problems{kind: ErrDamaged}, newUnfit()
+	total := countKeys(bucket)
+	devices := make([]Device, 0, total)
+	err := bucket.ForEach(func(key, value []byte) error {
+		var device Device
+		if value == nil {
+			wrong.add("%q is a bucket among the devices", key)
+		} else if err := json.Unmarshal(value, &device); err != nil {
+			wrong.add("the record of device %q is not one: %v", key, err)
+		} else if device.Name != string(key) && device.Name != throughJSON(key) {
+			wrong.add("the record of device %q has the name %q", key, device.Name)
+		} else {
+			// JSON cannot hold a name that is no UTF-8; the key does.
+			device.Name = string(key)
+			device.fits(&unfit)
+		}
+		devices = append(devices, device)
+		progress.tell(len(devices), total)
+		return nil
+	})
+	return devices, errors.Join(err, wrong.err(), unfit.err())
+}
+
+func countKeys(bucket *bolt.Bucket) (n int) {
+	cursor := bucket.Cursor()
+	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+		n++
+	}
+	return n
+}
+
+// throughJSON is what becomes of a name when containerd writes a record and reads it again.
+func throughJSON(name []byte) string {
+	return strings.Map(func(r rune) rune { return r }, string(name))
+}
+
+// fits says what this store cannot hold of a record.
+func (d *Device) fits(unfit *unfit) {
+	for _, text := range []struct{ what, value string }{{"name", d.Name}, {"parent's name", d.ParentName}} {
+		if text.value == "" && text.what == "name" {
+			unfit.names.add("a device has an empty name")
+		}
+		if len(text.value) > maxNameLen {
+			unfit.names.add("the %s of device %q has %d bytes, and at most %d are allowed",
+				text.what, d.Name, len(text.value), maxNameLen)
+		}
+		if strings.IndexByte(text.value, 0) >= 0 {
+			unfit.names.add("the %s of device %q has a NUL byte", text.what, d.Name)
+		}
+	}
+	if len(d.Error) > maxErrorLen {
+		unfit.texts.add("the error text of device %q has %d bytes, and at most %d are allowed",
+			d.Name, len(d.Error), maxErrorLen)
+	}
+	if d.State < 0 || d.State > maxState {
+		unfit.states.add("the state of device %q is %d, and 0 to %d are allowed", d.Name, d.State, maxState)
+	}
+}
+
+// row is an entry of the "device_ids" bucket.
+type row struct {
+	id    uint32
+	state byte
+}
+
+// The states of a row.
+const (
+	stateFree = iota
+	stateTaken
+	stateFaulty
+)
+
+// readIDs returns the rows in ascending order.
+func readIDs(bucket *bolt.Bucket) ([]row, error) {
+	wrong := problems{kind: ErrDamaged}
+	var rows []row
+	err := bucket.ForEach(func(key, value []byte) error {
+		id, err := strconv.ParseUint(string(key), 10, 32)
+		switch {
+		case err != nil || strconv.FormatUint(id, 10) != string(key) || id == 0 || id > maxDeviceID:
+			wrong.add("there is a device id %q", key)
+		case len(value) != 1 || value[0] > stateFaulty:
+			wrong.add("device id %d has the state %q", id, value)
+		default:
+			rows = append(rows, row{uint32(id), value[0]})
+		}
+		return nil
+	})
+	slices.SortFunc(rows, func(a, b row) int { return int(a.id) - int(b.id) })
+	return rows, errors.Join(err, wrong.err())
+}

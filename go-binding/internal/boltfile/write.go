@@ -1,0 +1,196 @@
+package boltfile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+// Export writes the contents to a new bbolt file that containerd can go on with, and reads it back. Something that is
+// at the path already is never overwritten. A process that is killed meanwhile leaves nothing at the path, and beside it
+// a file whose name begins with that path and ".exporting".
+func Export(path string, c *Contents, progress Progress) (err error) {
+	draft, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
+	if err != nil {
+		return err
+	}
+	defer draft.Close()
+	defer func() {
+		if err != nil {
+			os.Remove(draft.Name())
+		}
+	}()
+	if err := write(draft.Name(), c, progress); err != nil {
+		return fmt.Errorf("writing %s: %w", draft.Name(), err)
+	}
+	if err := verify(draft.Name(), c); err != nil {
+		return err
+	}
+	if err := RenameNew(draft.Name(), path); err != nil {
+		return err
+	}
+	return SyncDirectory(path)
+}
+
+// write fills an empty file, and flushes it.
+func write(path string, c *Contents, progress Progress) error {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockPoll, OpenFile: openExisting})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		return errors.Join(writeDevices(tx, c, progress), writeIDs(tx, c))
+	})
+	return errors.Join(err, db.Close())
+}
+
+// openExisting keeps bbolt from making the file anew if somebody deletes it.
+func openExisting(path string, flag int, mode os.FileMode) (*os.File, error) {
+	return os.OpenFile(path, flag&^os.O_CREATE, mode)
+}
+
+// Rows come in the order of their keys and are not followed by others soon, so pages are filled well.
+const fill = 0.9
+
+func writeDevices(tx *bolt.Tx, c *Contents, progress Progress) error {
+	bucket, err := tx.CreateBucket(devicesBucket)
+	if err != nil {
+		return err
+	}
+	bucket.FillPercent = fill
+	for i := range c.Devices {
+		record, err := json.Marshal(&c.Devices[i])
+		if err != nil {
+			return err
+		}
+		if err := bucket.Put([]byte(c.Devices[i].Name), record); err != nil {
+			return fmt.Errorf("device %q: %w", c.Devices[i].Name, err)
+		}
+		progress.tell(i+1, len(c.Devices))
+	}
+	return nil
+}
+
+func writeIDs(tx *bolt.Tx, c *Contents) error {
+	bucket, err := tx.CreateBucket(idsBucket)
+	if err != nil {
+		return err
+	}
+	bucket.FillPercent = fill
+	states := make([]byte, c.LastID+1)
+	for id := range states {
+		states[id] = stateTaken
+	}
+	for _, id := range c.Free {
+		states[id] = stateFree
+	}
+	for _, id := range c.Faulty {
+		states[id] = stateFaulty
+	}
+	keys := make([]string, 0, c.LastID)
+	for id := uint64(1); id <= uint64(c.LastID); id++ {
+		keys = append(keys, strconv.FormatUint(id, 10))
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		id, err := strconv.Atoi(key)
+		if err != nil {
+			return err
+		}
+		if err := bucket.Put([]byte(key), states[id:id+1]); err != nil {
+			return fmt.Errorf("device id %s: %w", key, err)
+		}
+	}
+	return bucket.SetSequence(uint64(c.LastID))
+}
+
+// verify reads a file back that was written from c.
+func verify(path string, c *Contents) error {
+	file, err := Open(path, lockPoll)
+	if err != nil {
+		return err
+	}
+	got, err := file.Read(nil)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("reading %s back: %w", path, err)
+	}
+	want := *c
+	want.Devices = slices.Clone(c.Devices)
+	for i := range want.Devices {
+		// What is no UTF-8 does not come through JSON whole, in containerd's own files either.
+		want.Devices[i].ParentName = throughJSON([]byte(want.Devices[i].ParentName))
+		want.Devices[i].Error = throughJSON([]byte(want.Devices[i].Error))
+	}
+	if difference := Difference(&want, got); difference != "" {
+		return fmt.Errorf("%s is not what was written: %s", path, difference)
+	}
+	return nil
+}
+
+// Difference says in words where two contents differ, or returns "". Notes do not count.
+func Difference(a, b *Contents) string {
+	if len(a.Devices) != len(b.Devices) {
+		return fmt.Sprintf("%d devices against %d", len(a.Devices), len(b.Devices))
+	}
+	for i := range a.Devices {
+		if a.Devices[i] != b.Devices[i] {
+			return fmt.Sprintf("device %+v against %+v", a.Devices[i], b.Devices[i])
+		}
+	}
+	switch {
+	case a.LastID != b.LastID:
+		return fmt.Sprintf("last id %d against %d", a.LastID, b.LastID)
+	case !slices.Equal(a.Free, b.Free):
+		return fmt.Sprintf("%d free ids against %d, or others", len(a.Free), len(b.Free))
+	case !slices.Equal(a.Faulty, b.Faulty):
+		return fmt.Sprintf("%d faulty ids against %d, or others", len(a.Faulty), len(b.Faulty))
+	}
+	return ""
+}
+
+// RenameNew renames a file unless there is something at its new path.
+func RenameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		// A file system that cannot do that. A link refuses an existing name as well.
+		if err = os.Link(from, to); err == nil {
+			return os.Remove(from)
+		}
+	}
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s exists already, and is not overwritten: %w", to, os.ErrExist)
+	}
+	if err != nil {
+		return fmt.Errorf("renaming %s to %s: %w", from, to, strippedOf(err))
+	}
+	return nil
+}
+
+// strippedOf returns the system's error without the paths that os.LinkError repeats.
+func strippedOf(err error) error {
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return link.Err
+	}
+	return err
+}
+
+// SyncDirectory makes the names in the directory of path durable.
+func SyncDirectory(path string) error {
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if err := directory.Sync(); err != nil {
+		directory.Close()
+		return err
+	}
+	return directory.Close()
+}

@@ -1,0 +1,84 @@
+package boltfile
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestExportedIsReadBackTheSame(t *testing.T) {
+	for _, name := range []string{"empty", "pool", "odd"} {
+		want, err := readFile(testdata(name + ".bolt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "out.bolt")
+		told := 0
+		if err := Export(path, want, func(done, total int) { told = done }); err != nil {
+			t.Fatal(err)
+		}
+		if told != len(want.Devices) {
+			t.Errorf("%s: told of %d devices of %d", name, told, len(want.Devices))
+		}
+		got, err := readFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := Difference(want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+		if len(got.Notes) != 0 {
+			t.Errorf("%s: what was written is odd: %q", name, got.Notes)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+			t.Errorf("%s: %v", name, left)
+		}
+		if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v", name, info.Mode())
+		}
+	}
+}
+
+func TestExportOverwritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.bolt")
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Export(path, &Contents{}, nil); !errors.Is(err, os.ErrExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	if now, _ := os.ReadFile(path); !bytes.Equal(now, []byte("mine")) {
+		t.Errorf("%q", now)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("a draft was left: %v", left)
+	}
+	if err := Export(filepath.Join(path, "below-a-file"), &Contents{}, nil); err == nil {
+		t.Error("no error for a path below a file")
+	}
+}
+
+func TestDifferenceSeesEverything(t *testing.T) {
+	base := func() *Contents {
+		return &Contents{Devices: []Device{{DeviceID: 1, Name: "a"}}, LastID: 4, Free: []uint32{2}, Faulty: []uint32{3, 4}}
+	}
+	if d := Difference(base(), base()); d != "" {
+		t.Error(d)
+	}
+	for name, change := range map[string]func(*Contents){
+		"devices": func(c *Contents) { c.Devices = nil },
+		"device":  func(c *Contents) { c.Devices[0].Error = "x" },
+		"last id": func(c *Contents) { c.LastID++ },
+		"free":    func(c *Contents) { c.Free[0] = 1 },
+		"faulty":  func(c *Contents) { c.Faulty = nil },
+	} {
+		other := base()
+		change(other)
+		if d := Difference(base(), other); d == "" {
+			t.Errorf("%s: no difference seen", name)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package poolmetadata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+var ctx = context.Background()
+
+// TestMain runs the tests, or, in a process that a test has started, what that test wants done there.
+func TestMain(m *testing.M) {
+	if os.Getenv("PM_TEST_CHILD") != "" {
+		if err := child(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child does one thing to a store that another process has open too.
+func child(what, path, name string) error {
+	store, err := Open(path)
+	if err != nil {
+		return err
+	}
+	switch what {
+	case "activate":
+		err = store.ChangeDeviceState(ctx, name, Activated)
+	case "remove":
+		err = store.RemoveDevice(ctx, name)
+	default:
+		err = fmt.Errorf("nothing is called %q", what)
+	}
+	return errors.Join(err, store.Close())
+}
+
+// inChild has another process do something to the store.
+func inChild(t testing.TB, what, path, name string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], what, path, name)
+	cmd.Env = append(os.Environ(), "PM_TEST_CHILD=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the other process: %v\n%s", err, out)
+	}
+}
+
+// newPath returns where a store may be made.
+func newPath(t testing.TB) string {
+	return filepath.Join(t.TempDir(), "metadata.db")
+}
+
+// newStore makes a store that is checked and closed at the test's end.
+func newStore(t testing.TB, opts ...Option) *PoolMetadata {
+	t.Helper()
+	return openStore(t, newPath(t), opts...)
+}
+
+func openStore(t testing.TB, path string, opts ...Option) *PoolMetadata {
+	t.Helper()
+	store, err := Open(path, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !store.calls.isShut() {
+			checkSound(t, store)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// checkSound checks what must hold after every write.
+func checkSound(t testing.TB, store *PoolMetadata) {
+	t.Helper()
+	if err := store.Verify(); err != nil {
+		t.Error(err)
+	}
+	stats, err := store.Stats()
+	if err != nil {
+		t.Error(err)
+	}
+	if all := stats.TakenIDs + stats.FreeIDs + stats.FaultyIDs; all != stats.LastID {
+		t.Errorf("%d ids are accounted for, %d were given out", all, stats.LastID)
+	}
+	if stats.TakenIDs > stats.Devices || stats.Devices > stats.TakenIDs+stats.FaultyIDs {
+		t.Errorf("%d devices cannot own %d taken and %d faulty ids", stats.Devices, stats.TakenIDs, stats.FaultyIDs)
+	}
+}
+
+// add adds a device and returns what the store has to have then.
+func add(t testing.TB, store *PoolMetadata, info DeviceInfo) DeviceInfo {
+	t.Helper()
+	if err := store.AddDevice(ctx, &info); err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// expect checks a device's record.
+func expect(t testing.TB, store *PoolMetadata, want DeviceInfo) {
+	t.Helper()
+	got, err := store.GetDevice(ctx, want.Name)
+	if err != nil {
+		t.Errorf("%q: %v", want.Name, err)
+	} else if *got != want {
+		t.Errorf("the store has %.200v, not %.200v", *got, want)
+	}
+}
+
+// ok fails the test on an error.
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantError checks which error came back.
+func wantError(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got the error %v, not %v", err, want)
+	}
+}
+
+// within fails the test if do takes longer than anything here should, instead of hanging.
+func within(t testing.TB, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("still not done after a minute:\n%s", buf[:runtime.Stack(buf, true)])
+	}
+}

@@ -1,0 +1,68 @@
+/*
+ * What the Go package calls in C: one function, one crossing of the language boundary.
+ *
+ * Handles are integers and the structs hold no pointers, so that cgo has nothing to check in them at run time;
+ * nothing here calls Go or keeps an address it was given.
+ */
+#ifndef PMGO_NATIVE_H
+#define PMGO_NATIVE_H
+
+#include <pool_metadata.h>
+
+/* What a call has to say besides its status. The caller zeroes it. */
+typedef struct pmgo_reply {
+    uint64_t size;       /* bytes written to the buffer; with PM_ERR_BUFFER_TOO_SMALL, bytes needed */
+    uint64_t count;      /* records or names */
+    uint64_t generation; /* of a device that was added */
+    uintptr_t handle;    /* what was opened or begun; 0 for a walk that has ended */
+    uintptr_t device;    /* the pm_device of an update */
+    uintptr_t detail;    /* a pm_error for pmgo_take_detail, or 0 */
+    uint32_t device_id;  /* of a device that was added */
+    int32_t next_status; /* of a walk: what the page after this one failed with */
+} pmgo_reply;
+
+/* What went wrong, for Go to read. */
+typedef struct pmgo_detail {
+    size_t message_len;
+    int32_t code;
+    int32_t os_error;
+    char message[PM_ERROR_MESSAGE_SIZE];
+} pmgo_detail;
+
+void pmgo_take_detail(uintptr_t detail, pmgo_detail *to);
+
+int32_t pmgo_open(const char *path, size_t path_len, const pm_options *options, pmgo_reply *reply);
+int32_t pmgo_close(uintptr_t store, pmgo_reply *reply);
+int32_t pmgo_sync(uintptr_t store, pmgo_reply *reply);
+int32_t pmgo_verify(uintptr_t store, pmgo_reply *reply);
+int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply);
+
+int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char *parent, size_t parent_len,
+                 const char *text, size_t text_len, uint64_t size, int32_t state, pmgo_reply *reply);
+int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
+                 pmgo_reply *reply);
+int32_t pmgo_change_state(uintptr_t store, const char *name, size_t name_len, int32_t state, pmgo_reply *reply);
+int32_t pmgo_mark_faulty(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
+int32_t pmgo_remove(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
+
+/* Begins an update. Its record is in the buffer, unless reply->size says that it has no room there. */
+int32_t pmgo_update_begin(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
+                          pmgo_reply *reply);
+/* Copies the record of an update to a buffer that has room for it. */
+void pmgo_update_read(uintptr_t device, uint64_t *buffer);
+int32_t pmgo_update_commit(uintptr_t update, uintptr_t device, uint32_t device_id, uint64_t size, int32_t state,
+                           const char *name, size_t name_len, const char *parent, size_t parent_len,
+                           const char *text, size_t text_len, pmgo_reply *reply);
+void pmgo_update_abort(uintptr_t update);
+
+/* Opens a walk and reads its first page. If that was all, the walk has ended already. */
+int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
+int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
+void pmgo_walk_close(uintptr_t walk);
+
+/* Lists the names; reply->size bytes take all of them, each with a NUL behind it. */
+int32_t pmgo_names(uintptr_t store, pmgo_reply *reply);
+/* Copies the names of such a list to memory of that size, and frees the list. */
+void pmgo_names_take(uintptr_t names, char *to);
+
+#endif

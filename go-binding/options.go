@@ -1,0 +1,101 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+// #include "native.h"
+import "C"
+
+import (
+	"math"
+	"time"
+)
+
+// DefaultLockWait is how long a call waits for others if [WithLockWait] does not say otherwise.
+const DefaultLockWait = 10 * time.Second
+
+// Option changes how [Open] opens a store.
+type Option func(*options)
+
+type options struct {
+	flags      C.uint32_t
+	maxReaders uint32
+	mapSize    uint64
+	lockWait   time.Duration
+	verify     VerifyLevel
+	durability Durability
+}
+
+// WithReadOnly opens the store for reading only: it must exist, and every write fails with [ErrReadOnly].
+func WithReadOnly() Option {
+	return func(o *options) { o.flags |= C.PM_OPEN_READ_ONLY }
+}
+
+// WithMaxReaders sets how many places the reader table has, which all processes share: up to 1,048,576. Fewer than
+// 128 are raised to 128; 0 stands for the default of 1024. The first process that opens the store decides.
+func WithMaxReaders(n uint32) Option {
+	return func(o *options) { o.maxReaders = n }
+}
+
+// WithMapSize sets the size of the memory map in bytes: address space, not memory or disk. It grows by itself; 0 stands
+// for the default of 16 GiB.
+func WithMapSize(bytes uint64) Option {
+	return func(o *options) { o.mapSize = bytes }
+}
+
+// WithLockWait sets how long one call may wait for other goroutines and processes before it fails with [ErrTimeout],
+// and Close before it fails with [ErrBusy]. It is counted in milliseconds, rounded up, and must be positive.
+func WithLockWait(wait time.Duration) Option {
+	return func(o *options) { o.lockWait = wait }
+}
+
+// WithVerify sets how much of the store is checked before it is used.
+func WithVerify(level VerifyLevel) Option {
+	return func(o *options) { o.verify = level }
+}
+
+// WithDurability sets what the return of a write means.
+func WithDurability(level Durability) Option {
+	return func(o *options) { o.durability = level }
+}
+
+// VerifyLevel is how much of a store is checked when it is opened.
+type VerifyLevel int32
+
+const (
+	// VerifyDefault is VerifyFull.
+	VerifyDefault VerifyLevel = C.PM_VERIFY_DEFAULT
+	// VerifyNone checks only what kind of file it is, and that it is not cut short.
+	VerifyNone VerifyLevel = C.PM_VERIFY_NONE
+	// VerifyQuick also compares the numbers of rows with what the header says: a few reads.
+	VerifyQuick VerifyLevel = C.PM_VERIFY_QUICK
+	// VerifyFull also checks every row, and that all of them add up.
+	VerifyFull VerifyLevel = C.PM_VERIFY_FULL
+)
+
+// Durability is what the return of a write means.
+type Durability int32
+
+const (
+	// DurabilityFull lets a write return when it survives a power cut.
+	DurabilityFull Durability = C.PM_DURABILITY_FULL
+	// DurabilityRelaxed lets a power cut undo the last write, as a whole; see [PoolMetadata.Sync].
+	DurabilityRelaxed Durability = C.PM_DURABILITY_RELAXED
+)
+
+// native returns the options as C has them.
+func (o *options) native() (C.pm_options, error) {
+	if o.lockWait <= 0 {
+		return C.pm_options{}, newError(CodeInvalidArgument, "Open", "open the store",
+			"the lock wait is "+o.lockWait.String()+"; it must be positive")
+	}
+	wait := uint64(math.Ceil(float64(o.lockWait) / float64(time.Millisecond)))
+	return C.pm_options{
+		struct_size:  C.sizeof_pm_options,
+		flags:        o.flags,
+		max_readers:  C.uint32_t(o.maxReaders),
+		map_size:     C.uint64_t(o.mapSize),
+		lock_wait_ms: C.uint64_t(wait),
+		verify:       C.int32_t(o.verify),
+		durability:   C.int32_t(o.durability),
+	}, nil
+}

@@ -1,0 +1,247 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+// #include "native.h"
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// PoolMetadata is an open store. Its methods may be called from any number of goroutines at once; reads never wait for
+// writes. Writes of different devices that meet share one flush to disk.
+//
+// A store that is forgotten is closed by the garbage collector some time, which is no reason not to call Close.
+type PoolMetadata struct {
+	handle   C.uintptr_t
+	lockWait time.Duration
+	forgot   runtime.Cleanup
+
+	calls   gate
+	closing sync.Mutex // held by Close
+	closed  bool       // guarded by closing
+}
+
+// NewPoolMetadata opens the store at the given path with the default options, and creates it if there is nothing. If
+// what is there is the bbolt file of containerd's own store, a store with the same contents takes its place first: see
+// [Migrate].
+func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
+	return openOrMigrate(dbfile)
+}
+
+// Open opens the store at path. If there is nothing, it is created with mode 0600, such that a crash at any moment
+// leaves none or a whole one. The file must be on a local file system, and one process can have it open once; any
+// number of processes may. Beside the store is LMDB's lock file, path with "-lock" behind it: it must not be deleted
+// while the store is open anywhere.
+//
+// What is at path and is no store, or a damaged one, is left as it is, and the error says what it is.
+func Open(path string, opts ...Option) (*PoolMetadata, error) {
+	const op = "Open"
+	o := options{lockWait: DefaultLockWait}
+	for _, apply := range opts {
+		apply(&o)
+	}
+	native, err := o.native()
+	if err != nil {
+		return nil, err
+	}
+	doing := "open the store"
+	if has := C.pm_abi_version(); has != C.PM_ABI_VERSION {
+		return nil, newError(CodeInternal, op, doing, fmt.Sprintf(
+			"the program was built for version %d of the library's ABI, and the library that was loaded has version %d",
+			C.PM_ABI_VERSION, has))
+	}
+	var reply C.pmgo_reply
+	if status := C.pmgo_open(text(path), size(path), &native, &reply); status != C.PM_OK {
+		return nil, failure(status, reply.detail, op, doing)
+	}
+	m := &PoolMetadata{handle: reply.handle, lockWait: o.lockWait}
+	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
+	return m, nil
+}
+
+func closeForgotten(handle C.uintptr_t) {
+	var reply C.pmgo_reply
+	if status := C.pmgo_close(handle, &reply); status != C.PM_OK {
+		// There is nobody to tell; this frees the report.
+		_ = failure(status, reply.detail, "", "")
+	}
+}
+
+// Close closes the store. Calls that are under way end first, callbacks included; from the moment that Close is called,
+// others fail with [ErrClosed]. Closing a closed store does nothing and returns nil.
+//
+// If the calls under way do not end within the lock wait, as when Close is called from inside a callback, it fails with
+// [ErrBusy]: the store takes no more calls, and Close can be called again to wait on.
+func (m *PoolMetadata) Close() error {
+	const op, doing = "Close", "close the store"
+	m.closing.Lock()
+	defer m.closing.Unlock()
+	if m.closed {
+		return nil
+	}
+	if !m.calls.shut(m.lockWait) {
+		return newError(CodeBusy, op, doing, "a callback of an update or a walk is still running")
+	}
+	var reply C.pmgo_reply
+	status := C.pmgo_close(m.handle, &reply)
+	if status != C.PM_OK {
+		if err := failure(status, reply.detail, op, doing); !isClosed(err) {
+			return err
+		}
+	}
+	m.closed = true
+	m.forgot.Stop()
+	runtime.KeepAlive(m)
+	return nil
+}
+
+// Sync flushes to disk what [DurabilityRelaxed] has left open. Other stores have nothing to flush.
+func (m *PoolMetadata) Sync() error {
+	const op, doing = "Sync", "flush the store"
+	if m.calls.isShut() {
+		return errClosed(op, doing)
+	}
+	var reply C.pmgo_reply
+	status := C.pmgo_sync(m.handle, &reply)
+	runtime.KeepAlive(m)
+	if status != C.PM_OK {
+		return failure(status, reply.detail, op, doing)
+	}
+	return nil
+}
+
+// Verify reads the whole store and checks that every row is sound and that they add up. Writers are not held up. The
+// message of an [ErrCorrupt] says what is damaged.
+func (m *PoolMetadata) Verify() error {
+	const op, doing = "Verify", "verify the store"
+	if m.calls.isShut() {
+		return errClosed(op, doing)
+	}
+	var reply C.pmgo_reply
+	status := C.pmgo_verify(m.handle, &reply)
+	runtime.KeepAlive(m)
+	if status != C.PM_OK {
+		return failure(status, reply.detail, op, doing)
+	}
+	return nil
+}
+
+// Stats are counts and sizes of a store at one moment.
+type Stats struct {
+	Devices      uint64 `json:"devices"`        // devices in the store
+	TakenIDs     uint64 `json:"taken_ids"`      // ids that devices have and that are not faulty
+	FreeIDs      uint64 `json:"free_ids"`       // ids that were given back and wait to be given out again
+	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
+	LastID       uint64 `json:"last_id"`        // highest id ever given out; 0 for none
+	Commits      uint64 `json:"commits"`        // commits since the store was created
+	MapSize      uint64 `json:"map_size"`       // size of the memory map in bytes
+	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
+	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
+	PageSize     uint64 `json:"page_size"`      // size of a page in bytes
+	MaxReaders   uint64 `json:"max_readers"`    // places in the reader table
+	ReadersInUse uint64 `json:"readers_in_use"` // the most of them that were in use so far, by all processes
+}
+
+// Stats returns the store's counts and sizes.
+func (m *PoolMetadata) Stats() (Stats, error) {
+	const op, doing = "Stats", "read the store's statistics"
+	if m.calls.isShut() {
+		return Stats{}, errClosed(op, doing)
+	}
+	var (
+		reply C.pmgo_reply
+		s     C.pm_stats
+	)
+	status := C.pmgo_stats(m.handle, &s, &reply)
+	runtime.KeepAlive(m)
+	if status != C.PM_OK {
+		return Stats{}, failure(status, reply.detail, op, doing)
+	}
+	return Stats{
+		Devices:      uint64(s.devices),
+		TakenIDs:     uint64(s.taken_ids),
+		FreeIDs:      uint64(s.free_ids),
+		FaultyIDs:    uint64(s.faulty_ids),
+		LastID:       uint64(s.last_id),
+		Commits:      uint64(s.commits),
+		MapSize:      uint64(s.map_size),
+		MapUsed:      uint64(s.map_used),
+		FileSize:     uint64(s.file_size),
+		PageSize:     uint64(s.page_size),
+		MaxReaders:   uint64(s.max_readers),
+		ReadersInUse: uint64(s.readers_in_use),
+	}, nil
+}
+
+// Version returns the version of the C library, such as "0.1.0".
+func Version() string {
+	return C.GoString(C.pm_version())
+}
+
+// LMDBVersion returns the version of the LMDB inside it.
+func LMDBVersion() string {
+	return C.GoString(C.pm_lmdb_version())
+}
+
+// gate lets Close wait for the calls that run the caller's code half way, which the library does not know of, and keeps
+// further calls out from then on.
+type gate struct {
+	closed  atomic.Bool
+	mu      sync.Mutex
+	inside  int
+	emptied chan struct{} // closed when the last one leaves a shut gate
+}
+
+func (g *gate) isShut() bool {
+	return g.closed.Load()
+}
+
+// enter reports whether the call may go on; it must then leave.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed.Load() {
+		return false
+	}
+	g.inside++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if g.inside == 0 && g.emptied != nil {
+		close(g.emptied)
+		g.emptied = nil
+	}
+}
+
+// shut lets nobody in any more, waits until all have left, and reports whether they have.
+func (g *gate) shut(wait time.Duration) bool {
+	g.mu.Lock()
+	g.closed.Store(true)
+	if g.inside == 0 {
+		g.mu.Unlock()
+		return true
+	}
+	if g.emptied == nil {
+		g.emptied = make(chan struct{})
+	}
+	emptied := g.emptied
+	g.mu.Unlock()
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case <-emptied:
+		return true
+	case <-timeout.C:
+		return false
+	}
+}

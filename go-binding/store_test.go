@@ -1,0 +1,387 @@
+package poolmetadata
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// eventually lets the garbage collector do its work until something holds.
+func eventually(t testing.TB, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); {
+		if time.Now().After(end) {
+			t.Fatal("the garbage collector did not do it")
+		}
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestReopen(t *testing.T) {
+	path := newPath(t)
+	store, err := NewPoolMetadata(path)
+	ok(t, err)
+	info := add(t, store, DeviceInfo{Name: "kept", Size: 5})
+	ok(t, store.Close())
+	if stat, err := os.Stat(path); err != nil || stat.Mode() != 0o600 {
+		t.Errorf("%v, %v", stat.Mode(), err)
+	}
+	expect(t, openStore(t, path), info)
+}
+
+func TestOpenTwice(t *testing.T) {
+	path := newPath(t)
+	store := openStore(t, path)
+	other := filepath.Join(t.TempDir(), "link")
+	ok(t, os.Symlink(path, other))
+	for _, path := range []string{path, other} {
+		within(t, func() {
+			_, err := NewPoolMetadata(path)
+			wantError(t, err, ErrAlreadyOpen)
+		})
+	}
+	add(t, store, DeviceInfo{Name: "still works"})
+}
+
+func TestOpenWhatIsNoStore(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		ok(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+	bbolt := make([]byte, 16384)
+	copy(bbolt[16:], "\xed\xda\x0c\xed\x02\x00\x00\x00\x00\x10\x00\x00")
+	for _, test := range []struct {
+		path string
+		want error
+	}{
+		{dir, ErrNotRegularFile},
+		{"", ErrInvalidPath},
+		{dir + "/a\x00b", ErrInvalidPath},
+		{dir + "/" + strings.Repeat("n", 300), ErrInvalidPath},
+		{dir + "/missing/metadata.db", fs.ErrNotExist},
+		{write("text", []byte(strings.Repeat("some text\n", 999))), ErrNotAStore},
+		{write("bbolt", bbolt), ErrBboltFile},
+	} {
+		before, _ := os.ReadFile(test.path)
+		store, err := Open(test.path)
+		if store != nil || !errors.Is(err, test.want) {
+			t.Errorf("%.80q: %v, %v", test.path, store, err)
+		}
+		if after, _ := os.ReadFile(test.path); string(after) != string(before) {
+			t.Errorf("%q was changed", test.path)
+		}
+	}
+	_, err := Open(dir + "/missing/metadata.db")
+	if !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("the system's error is not there: %#v", err)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	path := newPath(t)
+	_, err := Open(path, WithReadOnly())
+	wantError(t, err, ErrNoSuchFile)
+	store := openStore(t, path)
+	info := add(t, store, DeviceInfo{Name: "dev"})
+	ok(t, store.Close())
+	store = openStore(t, path, WithReadOnly())
+	expect(t, store, info)
+	wantError(t, store.AddDevice(ctx, &DeviceInfo{Name: "new"}), ErrReadOnly)
+	wantError(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error { return nil }), ErrReadOnly)
+	wantError(t, store.RemoveDevice(ctx, "dev"), ErrReadOnly)
+	wantError(t, store.MarkFaulty(ctx, "dev"), ErrReadOnly)
+	wantError(t, store.ChangeDeviceState(ctx, "dev", Created), ErrReadOnly)
+}
+
+func TestOptions(t *testing.T) {
+	store := newStore(t, WithMapSize(64<<20), WithMaxReaders(300), WithLockWait(time.Nanosecond),
+		WithVerify(VerifyQuick), WithDurability(DurabilityRelaxed))
+	add(t, store, DeviceInfo{Name: "dev"})
+	ok(t, store.Sync())
+	stats, err := store.Stats()
+	ok(t, err)
+	if stats.MapSize != 64<<20 || stats.MaxReaders != 300 || stats.Devices != 1 || stats.LastID != 1 ||
+		stats.Commits == 0 || stats.FileSize == 0 || stats.MapUsed > stats.FileSize || stats.PageSize < 4096 {
+		t.Errorf("%+v", stats)
+	}
+	for name, bad := range map[string]Option{
+		"no lock wait":       WithLockWait(0),
+		"negative lock wait": WithLockWait(-time.Second),
+		"map size":           WithMapSize(1 << 60),
+		"readers":            WithMaxReaders(1 << 30),
+		"verify":             WithVerify(9),
+		"durability":         WithDurability(-1),
+	} {
+		if store, err := Open(newPath(t), bad); store != nil || !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("%s: %v, %v", name, store, err)
+		}
+	}
+}
+
+// The map grows by itself, under many writers and readers.
+func TestSmallMapGrows(t *testing.T) {
+	store := newStore(t, WithMapSize(1<<20), WithDurability(DurabilityRelaxed))
+	text := strings.Repeat("e", 100_000)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for j := range 8 {
+				info := &DeviceInfo{Name: fmt.Sprint(i, " ", j), Error: text}
+				if err := store.AddDevice(ctx, info); err != nil {
+					t.Error(err)
+				}
+				expect(t, store, *info)
+			}
+		}()
+	}
+	all.Wait()
+	if stats, err := store.Stats(); err != nil || stats.MapSize <= 1<<20 || stats.Devices != 64 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	if Version() == "" || !strings.HasPrefix(LMDBVersion(), "LMDB 0.9.") {
+		t.Errorf("%q, %q", Version(), LMDBVersion())
+	}
+}
+
+// everyCall calls every method and returns the errors.
+func everyCall(store *PoolMetadata) map[string]error {
+	_, get := store.GetDevice(ctx, "dev")
+	_, record := store.GetRecord("dev")
+	_, names := store.GetDeviceNames(ctx)
+	_, stats := store.Stats()
+	u, begin := store.BeginUpdate("dev")
+	if u != nil {
+		u.Abort()
+	}
+	nothing := func(*DeviceInfo) error { return nil }
+	return map[string]error{
+		"AddDevice":         store.AddDevice(ctx, &DeviceInfo{Name: "new"}),
+		"GetDevice":         get,
+		"GetRecord":         record,
+		"GetDeviceNames":    names,
+		"Stats":             stats,
+		"BeginUpdate":       begin,
+		"UpdateDevice":      store.UpdateDevice(ctx, "dev", nothing),
+		"ChangeDeviceState": store.ChangeDeviceState(ctx, "dev", Created),
+		"MarkFaulty":        store.MarkFaulty(ctx, "dev"),
+		"RemoveDevice":      store.RemoveDevice(ctx, "dev"),
+		"WalkDevices":       store.WalkDevices(ctx, nothing),
+		"Verify":            store.Verify(),
+		"Sync":              store.Sync(),
+	}
+}
+
+func TestClose(t *testing.T) {
+	store := newStore(t)
+	add(t, store, DeviceInfo{Name: "dev"})
+	for op, err := range everyCall(store) {
+		if err != nil {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	add(t, store, DeviceInfo{Name: "dev"})
+	u, err := store.BeginUpdate("dev")
+	ok(t, err)
+	for range 3 {
+		ok(t, store.Close())
+	}
+	for op, err := range everyCall(store) {
+		if !errors.Is(err, ErrClosed) || !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	wantError(t, u.Commit(), ErrClosed)
+}
+
+// Close comes while a callback runs, waits, and what the callback does is written.
+func TestCloseWaitsForCallbacks(t *testing.T) {
+	path := newPath(t)
+	store := openStore(t, path)
+	fill(t, store, 900)
+	const name = "containerd-pool-snap-000000"
+	for _, call := range []func(func(*DeviceInfo) error) error{
+		func(fn func(*DeviceInfo) error) error { return store.UpdateDevice(ctx, name, fn) },
+		func(fn func(*DeviceInfo) error) error { return store.WalkDevices(ctx, fn) },
+	} {
+		var (
+			inside, goOn, closed = make(chan struct{}), make(chan struct{}), make(chan error)
+			once                 sync.Once
+			result               = make(chan error, 1)
+		)
+		go func() {
+			result <- call(func(info *DeviceInfo) error {
+				once.Do(func() { close(inside); <-goOn })
+				info.Size++
+				return nil
+			})
+		}()
+		<-inside
+		go func() { closed <- store.Close() }()
+		eventually(t, store.calls.isShut)
+		_, err := store.GetDevice(ctx, name)
+		wantError(t, err, ErrClosed)
+		select {
+		case err := <-closed:
+			t.Fatalf("Close returned %v while a callback ran", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		close(goOn)
+		ok(t, <-result)
+		ok(t, <-closed)
+		store = openStore(t, path)
+	}
+	info, err := store.GetDevice(ctx, name)
+	ok(t, err)
+	if info.Size != 1 {
+		t.Errorf("the size is %d: the update that Close waited for is lost", info.Size)
+	}
+}
+
+func TestCloseFromInsideACallback(t *testing.T) {
+	store := newStore(t, WithLockWait(50*time.Millisecond))
+	add(t, store, DeviceInfo{Name: "dev"})
+	within(t, func() {
+		ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+			wantError(t, store.Close(), ErrBusy)
+			return nil
+		}))
+	})
+	_, err := store.GetDevice(ctx, "dev")
+	wantError(t, err, ErrClosed)
+	ok(t, store.Close())
+}
+
+// Sixty-four goroutines do everything at once until the store is closed under them, several times over.
+func TestCloseUnderLoad(t *testing.T) {
+	path := newPath(t)
+	for range 5 {
+		store := openStore(t, path)
+		var (
+			all   sync.WaitGroup
+			calls atomic.Int64
+		)
+		for i := range 64 {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				name := fmt.Sprint("dev", i%16)
+				for {
+					calls.Add(1)
+					err := someCall(store, i, name)
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+					if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrAlreadyExists) {
+						t.Errorf("goroutine %d: %v", i, err)
+						return
+					}
+				}
+			}()
+		}
+		within(t, func() {
+			for calls.Load() < 2000 {
+				time.Sleep(time.Millisecond)
+			}
+			var closers sync.WaitGroup
+			for range 3 {
+				closers.Add(1)
+				go func() {
+					defer closers.Done()
+					if err := store.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			closers.Wait()
+			all.Wait()
+		})
+	}
+	checkSound(t, openStore(t, path))
+}
+
+func someCall(store *PoolMetadata, i int, name string) error {
+	switch i % 8 {
+	case 0:
+		return store.AddDevice(ctx, &DeviceInfo{Name: name})
+	case 1:
+		return store.RemoveDevice(ctx, name)
+	case 2:
+		return store.UpdateDevice(ctx, name, func(info *DeviceInfo) error { info.Size++; return nil })
+	case 3:
+		return store.WalkDevices(ctx, func(*DeviceInfo) error { return nil })
+	case 4:
+		return store.MarkFaulty(ctx, name)
+	case 5:
+		_, err := store.GetDeviceNames(ctx)
+		return err
+	case 6:
+		_, err := store.Stats()
+		return err
+	default:
+		_, err := store.GetDevice(ctx, name)
+		return err
+	}
+}
+
+// As long as a store is open, this process cannot open it a second time.
+func TestForgottenStoreIsClosed(t *testing.T) {
+	path := newPath(t)
+	func() {
+		store, err := Open(path)
+		ok(t, err)
+		add(t, store, DeviceInfo{Name: "dev"})
+	}()
+	var store *PoolMetadata
+	eventually(t, func() bool {
+		var err error
+		if store, err = Open(path); err != nil {
+			wantError(t, err, ErrAlreadyOpen)
+		}
+		return err == nil
+	})
+	// The first one's handle is closed only once: this store is not affected.
+	for range 20 {
+		runtime.GC()
+	}
+	_, err := store.GetDevice(ctx, "dev")
+	ok(t, err)
+	ok(t, store.Close())
+}
+
+// The store must not be taken for forgotten while a call of it is all that is left.
+func TestStoreLivesAsLongAsItsCalls(t *testing.T) {
+	for range 30 {
+		store, err := Open(newPath(t))
+		ok(t, err)
+		add(t, store, DeviceInfo{Name: "dev"})
+		ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+			runtime.GC()
+			runtime.GC()
+			return nil
+		}))
+		iteration := store.Devices()
+		store = nil
+		runtime.GC()
+		for _, err := range iteration {
+			runtime.GC()
+			ok(t, err)
+		}
+	}
+}

@@ -1,0 +1,364 @@
+//! Many threads on one store: reading, writing, walking, closing it, and its map growing under all of them.
+
+mod common;
+
+use common::child::{self, Peer};
+use common::{add, check, device, devices, error_of, options, place, wait_until};
+use pool_metadata::{DeviceState, Error, PoolMetadata};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "all-slots" => all_slots(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// Adds one to the size of a device, by an update.
+fn count_up(store: &PoolMetadata, name: &str) {
+    let counted = store.update_device(name, |device| {
+        device.size += 1;
+        Ok::<(), Error>(())
+    });
+    counted.unwrap();
+}
+
+#[test]
+fn threads_that_do_everything_at_once() {
+    const THREADS: u64 = 8;
+    const ROUNDS: u64 = 60;
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(path).unwrap();
+    let mut shared = device("shared");
+    shared.size = 0;
+    store.add_device(&mut shared).unwrap();
+    let one = |thread: u64| {
+        for round in 0..ROUNDS {
+            let name = format!("{thread}/{}", round % 5);
+            let added = add(&store, name.as_str());
+            assert_eq!(store.get_device(&name).unwrap(), added);
+            count_up(&store, "shared");
+            store
+                .change_device_state(&name, DeviceState::Activated)
+                .unwrap();
+            if round % 4 == 0 {
+                store.mark_faulty(&name).unwrap();
+                assert_ne!(add(&store, name.as_str()).device_id, added.device_id);
+            }
+            let mine: Vec<_> = devices(&store)
+                .into_iter()
+                .filter(|device| device.name.starts_with(format!("{thread}/").as_bytes()))
+                .collect();
+            assert_eq!(mine.len(), 1, "nobody else touches this thread's devices");
+            store.remove_device(&name).unwrap();
+            assert_error!(store.get_device(&name), Error::NotFound { .. });
+            if round % 16 == 0 {
+                store.verify().unwrap();
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || one(thread));
+        }
+    });
+    let left = devices(&store);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].size, THREADS * ROUNDS);
+    check(&store);
+}
+
+#[test]
+fn ids_that_threads_get_are_never_the_same() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(path).unwrap();
+    let mut ids: Vec<u32> = thread::scope(|scope| {
+        let add_some = |thread| {
+            let store = &store;
+            move || {
+                (0..50)
+                    .map(|n| add(store, format!("{thread}-{n}")).device_id)
+                    .collect()
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|thread| scope.spawn(add_some(thread))).collect();
+        threads
+            .into_iter()
+            .flat_map(|t| -> Vec<u32> { t.join().unwrap() })
+            .collect()
+    });
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=400).collect::<Vec<u32>>());
+    check(&store);
+}
+
+#[test]
+fn many_more_threads_than_reader_slots() {
+    const THREADS: usize = 300;
+    let (_directory, path) = place();
+    let store = options(30_000).open(path).unwrap();
+    for number in 0..10 {
+        add(&store, number.to_string());
+    }
+    let start = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, start) = (&store, &start);
+            scope.spawn(move || {
+                start.wait();
+                for round in 0..20 {
+                    let name = ((thread + round) % 10).to_string();
+                    let read = store.read_device(&name, |device| {
+                        thread::yield_now(); // with the slot in hand
+                        device.name.to_vec()
+                    });
+                    assert_eq!(read.unwrap(), name.as_bytes());
+                    assert_eq!(store.walk().unwrap().count(), 10);
+                }
+            });
+        }
+    });
+    check(&store);
+}
+
+/// In a process of its own: the slots are the whole process's.
+fn all_slots(path: &Path) {
+    let store = options(50).open(path).unwrap();
+    add(&store, "a");
+    let (inside, release) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                let read = store.read_device("a", |_| {
+                    inside.fetch_add(1, Ordering::SeqCst);
+                    wait_until("the release", || release.load(Ordering::SeqCst));
+                });
+                read.unwrap();
+            });
+        }
+        wait_until("64 reads", || inside.load(Ordering::SeqCst) == 64);
+        let start = Instant::now();
+        assert_error!(store.get_device("a"), Error::Timeout { .. });
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        // Writing needs no slot, and closing needs them all.
+        store
+            .change_device_state("a", DeviceState::Removed)
+            .unwrap();
+        assert_error!(store.close(), Error::Busy { .. });
+        release.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(store.get_device("a").unwrap().state, DeviceState::Removed);
+    check(&store);
+}
+
+#[test]
+fn reads_beyond_the_slots_wait_and_give_up_in_time() {
+    let (_directory, path) = place();
+    Peer::start("all-slots", &path).finish();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn the_map_grows_under_readers_and_writers() {
+    let (_directory, path) = place();
+    let store = options(20_000).map_size(1 << 20).open(path).unwrap();
+    add(&store, "a");
+    let writers = AtomicUsize::new(4);
+    let write = |thread| {
+        let mut large = device("");
+        for number in 0..40 {
+            large.name = format!("{thread}-{number}").into_bytes();
+            large.error = vec![thread; 40_000];
+            store.add_device(&mut large).unwrap();
+        }
+        writers.fetch_sub(1, Ordering::SeqCst);
+    };
+    let read = || {
+        let mut rounds = 0;
+        while writers.load(Ordering::SeqCst) > 0 {
+            assert_eq!(store.get_device("a").unwrap().device_id, 1);
+            for device in devices(&store) {
+                let number = device.name[0].wrapping_sub(b'0');
+                assert!(device.error.iter().all(|byte| *byte == number));
+            }
+            rounds += 1;
+        }
+        assert!(rounds > 0);
+    };
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || write(thread));
+        }
+        for _ in 0..3 {
+            scope.spawn(read);
+        }
+    });
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.devices, 161);
+    assert!(stats.map_size >= 161 * 40_000, "{stats:?}");
+    check(&store);
+}
+
+#[test]
+fn a_map_that_cannot_grow_because_of_a_walk_is_a_timeout() {
+    let (_directory, path) = place();
+    // Long enough for the reads of the tests beside this one, which growth waits for as well.
+    let store = options(500).map_size(1 << 20).open(path).unwrap();
+    add(&store, "a");
+    let mut large = device("large");
+    large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
+    let mut walk = store.walk().unwrap();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let error = error_of(store.add_device(&mut large));
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        assert!(error.to_string().contains("walk"), "{error}");
+        assert!((500..15_000).contains(&start.elapsed().as_millis()));
+        // The store is as it was, and takes what fits.
+        assert_error!(store.get_device("large"), Error::NotFound { .. });
+        store
+            .change_device_state("a", DeviceState::Removed)
+            .unwrap();
+    }
+    assert_eq!(walk.next().unwrap().unwrap().state, DeviceState::Created);
+    assert!(walk.next().is_none());
+    drop(walk);
+    store.add_device(&mut large).unwrap();
+    assert_eq!(large.device_id, 2, "what failed consumed no id");
+    check(&store);
+}
+
+#[test]
+fn closing_waits_for_what_is_in_flight() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(path).unwrap();
+    add(&store, "a");
+    let (inside, done) = (Barrier::new(3), AtomicUsize::new(0));
+    let linger = || {
+        inside.wait();
+        thread::sleep(Duration::from_millis(100));
+        done.fetch_add(1, Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| store.read_device("a", |_| linger()).unwrap());
+        scope.spawn(|| {
+            let mut walk = store.walk().unwrap();
+            linger();
+            assert!(walk.next().unwrap().is_ok());
+        });
+        inside.wait();
+        store.close().unwrap();
+        assert_eq!(done.load(Ordering::SeqCst), 2, "they finish first");
+    });
+    assert_error!(store.get_device("a"), Error::Closed);
+    assert_error!(store.get_device(""), Error::Closed);
+    assert_error!(store.walk(), Error::Closed);
+    assert_error!(store.stats(), Error::Closed);
+    assert_error!(store.verify(), Error::Closed);
+    assert_error!(store.sync(), Error::Closed);
+    assert_error!(store.add_device(&mut device("b")), Error::Closed);
+    assert_error!(store.begin_update("a"), Error::Closed);
+    assert_error!(store.mark_faulty("a"), Error::Closed);
+    assert_error!(store.close(), Error::Closed);
+    check(&PoolMetadata::open(store.path()).unwrap());
+}
+
+#[test]
+fn a_store_that_is_busy_stays_as_it_was() {
+    let (_directory, path) = place();
+    let store = options(500).open(path).unwrap();
+    add(&store, "a");
+    let walk = store.walk().unwrap();
+    let error = error_of(store.close());
+    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+    assert!(error.to_string().contains("walk"), "{error}");
+    add(&store, "b");
+    check(&store);
+    let read = store.read_device("a", |_| error_of(store.close()));
+    assert!(matches!(read.unwrap(), Error::Busy { .. }));
+    assert_eq!(walk.count(), 1);
+    check(&store);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_walk_outlives_its_handle_and_keeps_the_file() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    add(&store, "b");
+    let mut walk = store.walk().unwrap();
+    drop(store);
+    assert_eq!(walk.next().unwrap().unwrap().name, b"a");
+    assert_error!(PoolMetadata::open(&path), Error::AlreadyOpen { .. });
+    let last = thread::spawn(move || walk.next().unwrap().unwrap().name).join();
+    assert_eq!(last.unwrap(), b"b");
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn one_of_several_closers_wins() {
+    for _ in 0..30 {
+        let (_directory, path) = place();
+        let store = PoolMetadata::open(path).unwrap();
+        let start = Barrier::new(4);
+        let close = || {
+            start.wait();
+            store.close()
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(close)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let closed = |result: &&Result<(), Error>| matches!(result, Err(Error::Closed));
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        assert_eq!(results.iter().filter(closed).count(), 3);
+    }
+}
+
+#[test]
+fn a_store_closed_under_everybody() {
+    for round in 0..20 {
+        let (_directory, path) = place();
+        let store = options(20_000).open(&path).unwrap();
+        add(&store, "a");
+        let added = AtomicUsize::new(1);
+        let run = |thread: usize| {
+            for number in 0.. {
+                let result = match (thread + number) % 4 {
+                    0 => store.get_device("a").map(drop),
+                    1 => store.get_device_names().map(drop),
+                    2 => store.update_device("a", |device| {
+                        device.size += 1;
+                        Ok(())
+                    }),
+                    _ => store
+                        .add_device(&mut device(format!("{thread}-{number}")))
+                        .map(|()| {
+                            added.fetch_add(1, Ordering::SeqCst);
+                        }),
+                };
+                match result {
+                    Ok(()) => {}
+                    Err(Error::Closed) => return,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for thread in 0..6 {
+                scope.spawn(move || run(thread));
+            }
+            thread::sleep(Duration::from_millis(round));
+            store.close().unwrap();
+        });
+        let again = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&again).len(), added.load(Ordering::SeqCst));
+        check(&again);
+    }
+}

@@ -1,0 +1,150 @@
+//! Flushes and page writes that fail: the write is an error without effect, and as nobody knows then what the disk
+//! really has, the store takes no writes until it is opened again.
+
+mod common;
+
+use common::{add, check, device, devices, error_of, options, place, sys};
+use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, PoolMetadata};
+use std::path::Path;
+use std::thread;
+
+/// Runs `work` in a thread in which those calls fail.
+fn with_failing<R: Send>(
+    calls: &[libc::c_long],
+    below: Option<u32>,
+    work: impl FnOnce() -> R + Send,
+) -> R {
+    let run = || {
+        sys::fail_in_this_thread(calls, libc::EIO, below);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
+fn store(path: &Path, durability: Durability) -> (PoolMetadata, Vec<DeviceInfo>) {
+    let store = options(1000).durability(durability).open(path).unwrap();
+    for name in ["a", "b", "c"] {
+        add(&store, name);
+    }
+    let before = devices(&store);
+    (store, before)
+}
+
+fn is_io(error: &Error) -> bool {
+    matches!(error, Error::Io { .. }) && error.os_error() == Some(libc::EIO)
+}
+
+/// Every write says that writes are stopped, in whatever thread.
+fn assert_stopped(store: &PoolMetadata) {
+    let refused = [
+        store.add_device(&mut device("new")),
+        store.update_device("a", |_| panic!("the callback of a write that cannot be")),
+        store.begin_update("a").map(drop),
+        store.change_device_state("a", DeviceState::Removed),
+        store.mark_faulty("a"),
+        store.remove_device("a"),
+        store.sync(),
+    ];
+    for result in refused {
+        let error = error_of(result);
+        assert!(matches!(error, Error::WritesStopped { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(
+            message.contains(store.path().to_str().unwrap()),
+            "{message}"
+        );
+    }
+}
+
+/// Opened again, it has what it had, and takes writes.
+fn assert_as_before(path: &Path, before: &[DeviceInfo]) {
+    let store = PoolMetadata::open(path).unwrap();
+    assert_eq!(devices(&store), before);
+    check(&store);
+    add(&store, "new");
+    check(&store);
+}
+
+#[test]
+fn a_flush_that_fails_stops_the_writes() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    let update = store.begin_update("b").unwrap();
+    let error = with_failing(sys::FLUSHES, None, || {
+        let mut new = device("new");
+        let error = error_of(store.add_device(&mut new));
+        assert_eq!(new, device("new"), "nothing is handed back");
+        error
+    });
+    assert!(is_io(&error), "{error:?}");
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    assert_stopped(&store);
+    assert_error!(update.commit(), Error::WritesStopped { .. });
+    // Reading goes on, and sees no trace of it.
+    assert_eq!(devices(&store), before);
+    assert_error!(store.get_device("new"), Error::NotFound { .. });
+    check(&store);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+#[test]
+fn pages_that_cannot_be_written_stop_the_writes() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    let error = with_failing(sys::WRITES, None, || error_of(store.remove_device("a")));
+    assert!(is_io(&error), "{error:?}");
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
+    check(&store);
+    drop(store);
+    assert_as_before(&path, &before);
+}
+
+#[test]
+fn a_meta_page_that_cannot_be_written_stops_the_writes() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    // The two meta pages are the first; LMDB writes them last, and gives up for good when it cannot.
+    let error = with_failing(sys::WRITES, Some(2 * 4096), || {
+        error_of(store.change_device_state("a", DeviceState::Removed))
+    });
+    assert!(is_io(&error), "{error:?}");
+    assert_stopped(&store);
+    match store.get_device("a") {
+        Ok(device) => assert_eq!(device, before[0]),
+        Err(error) => assert!(matches!(error, Error::WritesStopped { .. }), "{error:?}"),
+    }
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+#[test]
+fn creating_a_store_that_cannot_be_flushed_leaves_nothing() {
+    let (directory, path) = place();
+    let error = with_failing(sys::FLUSHES, None, || error_of(PoolMetadata::open(&path)));
+    assert!(is_io(&error), "{error:?}");
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_as_before(&path, &[]);
+}
+
+#[test]
+fn with_relaxed_durability_what_is_written_is_there_and_sync_flushes_it() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Relaxed);
+    store.sync().unwrap();
+    check(&store);
+    let error = with_failing(sys::FLUSHES, None, || error_of(store.sync()));
+    assert!(is_io(&error), "{error:?}");
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}

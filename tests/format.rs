@@ -1,0 +1,232 @@
+//! The file format: a file that was written once and is kept must be read by every later release, and what a
+//! release writes must be the same bytes, row by row, until the format's version says otherwise.
+
+mod common;
+
+use common::{check, device, devices, place, raw};
+use lmdb::Transaction;
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, Stats, Verify};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Set to write the fixture anew. That is for a new format only: the file then gets a new name.
+const WRITE: &str = "PM_WRITE_FIXTURE";
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1.db")
+}
+
+fn longest_name() -> Vec<u8> {
+    let mut name = vec![0xff; 511];
+    name[0] = b'n';
+    name
+}
+
+fn long_text() -> Vec<u8> {
+    (0..20_000_u32).map(|n| (n % 251) as u8).collect()
+}
+
+/// What was done to the store in the fixture.
+fn fill(store: &PoolMetadata) -> Result<(), Error> {
+    let add = |name: &[u8], change: &dyn Fn(&mut DeviceInfo)| {
+        let mut device = DeviceInfo::new(name);
+        change(&mut device);
+        store.add_device(&mut device)
+    };
+    for (number, state) in DeviceState::ALL.into_iter().enumerate() {
+        add(format!("state-{number:02}").as_bytes(), &|device| {
+            device.state = state;
+            device.size = (number as u64) << 30;
+            device.parent_name = b"base".to_vec();
+        })?;
+    }
+    add(b"base", &|device| device.size = u64::MAX)?;
+    // Faulty and added again: id 5 stays behind.
+    store.mark_faulty("state-04")?;
+    add(b"state-04", &|device| {
+        device.error = b"once faulty".to_vec()
+    })?;
+    // The same where the state alone was set: id 17 stays behind.
+    add(b"replaced", &|_| {})?;
+    store.change_device_state("replaced", DeviceState::Faulty)?;
+    add(b"replaced", &|device| device.size = 300)?;
+    // Ids 3 and 7 are given back and out again, 10 and 12 only back.
+    store.remove_device("state-02")?;
+    store.remove_device("state-06")?;
+    add(&longest_name(), &|device| {
+        device.parent_name = longest_name()
+    })?;
+    add(b"text", &|device| device.error = long_text())?;
+    store.remove_device("state-09")?;
+    store.remove_device("state-11")?;
+    // A device with a faulty id that is on its way out.
+    store.mark_faulty("base")?;
+    store.change_device_state("base", DeviceState::Removing)
+}
+
+/// What is in the fixture: name, id, size, parent, state, error, generation.
+fn expected() -> Vec<DeviceInfo> {
+    use DeviceState::*;
+    type Row<'a> = (&'a [u8], u32, u64, &'a [u8], DeviceState, &'a [u8], u64);
+    let (name, text) = (longest_name(), long_text());
+    let rows: [Row<'_>; 14] = [
+        (b"base", 15, u64::MAX, b"", Removing, b"", 28),
+        (&name, 3, 0, &name, Unknown, b"", 23),
+        (b"replaced", 18, 300, b"", Unknown, b"", 20),
+        (b"state-00", 1, 0, b"base", Unknown, b"", 1),
+        (b"state-01", 2, 1 << 30, b"base", Creating, b"", 2),
+        (b"state-03", 4, 3 << 30, b"base", Activating, b"", 4),
+        (b"state-04", 16, 0, b"", Unknown, b"once faulty", 17),
+        (b"state-05", 6, 5 << 30, b"base", Suspending, b"", 6),
+        (b"state-07", 8, 7 << 30, b"base", Resuming, b"", 8),
+        (b"state-08", 9, 8 << 30, b"base", Resumed, b"", 9),
+        (b"state-10", 11, 10 << 30, b"base", Deactivated, b"", 11),
+        (b"state-12", 13, 12 << 30, b"base", Removed, b"", 13),
+        (b"state-13", 14, 13 << 30, b"base", Faulty, b"", 14),
+        (b"text", 7, 0, b"", Unknown, &text, 24),
+    ];
+    let device =
+        |(name, device_id, size, parent_name, state, error, generation): Row<'_>| DeviceInfo {
+            name: name.to_vec(),
+            device_id,
+            size,
+            parent_name: parent_name.to_vec(),
+            state,
+            error: error.to_vec(),
+            generation,
+        };
+    rows.into_iter().map(device).collect()
+}
+
+/// The rows about ids: a state (0 free, 2 faulty) and the number.
+fn expected_ids() -> Vec<Vec<u8>> {
+    let rows = [(0, 10), (0, 12), (2, 5), (2, 15), (2, 17)];
+    rows.map(|(state, id)| vec![state, 0, 0, 0, id]).to_vec()
+}
+
+fn counts(stats: Stats) -> [u64; 6] {
+    [
+        stats.devices,
+        stats.taken_ids,
+        stats.free_ids,
+        stats.faulty_ids,
+        stats.last_id,
+        stats.commits,
+    ]
+}
+
+/// A copy of the fixture to work on.
+fn copy() -> (tempfile::TempDir, PathBuf) {
+    if std::env::var_os(WRITE).is_some() {
+        write_fixture();
+    }
+    let (directory, path) = place();
+    fs::copy(fixture(), &path).unwrap();
+    (directory, path)
+}
+
+fn write_fixture() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let (_directory, path) = place();
+        let store = PoolMetadata::open(&path).unwrap();
+        fill(&store).unwrap();
+        check(&store);
+        let used = store.stats().unwrap().map_used;
+        store.close().unwrap();
+        // The room behind the last page is of no interest.
+        let bytes = fs::read(&path).unwrap();
+        fs::write(fixture(), &bytes[..used as usize]).unwrap();
+    });
+}
+
+/// Key and value of every row: the header's, the devices', the ids'.
+fn rows(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    raw::edit(path, |txn, tables| {
+        let header = txn.get(tables.main, b"header").unwrap();
+        rows.push((b"header".to_vec(), header.to_vec()));
+        for table in [tables.devices, tables.ids] {
+            for key in raw::keys(txn, table) {
+                let value = txn.get(table, &key).unwrap().to_vec();
+                rows.push((key, value));
+            }
+        }
+    });
+    rows
+}
+
+#[test]
+fn a_store_of_format_1_is_read_and_written() {
+    let (_directory, path) = copy();
+    for (read_only, verify) in [
+        (true, Verify::Full),
+        (false, Verify::Quick),
+        (false, Verify::Full),
+    ] {
+        let mut options = OpenOptions::new();
+        let store = options
+            .read_only(read_only)
+            .verify(verify)
+            .open(&path)
+            .unwrap();
+        assert_eq!(counts(store.stats().unwrap()), [14, 13, 2, 3, 18, 28]);
+        let expected = expected();
+        for (found, expected) in devices(&store).iter().zip(&expected) {
+            assert_eq!(found, expected);
+            assert_eq!(&store.get_device(&expected.name).unwrap(), expected);
+        }
+        assert_eq!(devices(&store).len(), expected.len());
+        check(&store);
+    }
+    assert_eq!(
+        rows(&path)
+            .iter()
+            .skip(15)
+            .map(|(key, _)| key.clone())
+            .collect::<Vec<_>>(),
+        expected_ids()
+    );
+
+    // It goes on where it was: the free ids first, and never a faulty one.
+    let store = PoolMetadata::open(&path).unwrap();
+    for id in [10, 12, 19, 20] {
+        let mut new = device(format!("new-{id}"));
+        store.add_device(&mut new).unwrap();
+        assert_eq!((new.device_id, new.generation > 28), (id, true));
+    }
+    assert_error!(
+        store.add_device(&mut device("base")),
+        Error::AlreadyExists { .. }
+    );
+    store.remove_device("base").unwrap();
+    store.add_device(&mut device("state-13")).unwrap();
+    store
+        .update_device("text", |device| {
+            assert_eq!(device.error, long_text());
+            device.error.clear();
+            Ok::<(), Error>(())
+        })
+        .unwrap();
+    assert_eq!(counts(store.stats().unwrap()), [17, 17, 0, 3, 20, 35]);
+    check(&store);
+    store.close().unwrap();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn what_is_written_today_are_the_same_rows() {
+    let (_directory, path) = copy();
+    let (_new_directory, new_path) = place();
+    let store = PoolMetadata::open(&new_path).unwrap();
+    fill(&store).unwrap();
+    assert_eq!(devices(&store), expected());
+    check(&store);
+    store.close().unwrap();
+    let (kept, new) = (rows(&path), rows(&new_path));
+    assert_eq!(kept.len(), 1 + 14 + 5);
+    assert_eq!(kept.len(), new.len());
+    for (kept, new) in kept.iter().zip(&new) {
+        assert_eq!(kept, new, "the row of {}", kept.0.escape_ascii());
+    }
+}
