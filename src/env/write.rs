@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::header;
 use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
 use lmdb_sys as ffi;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// Why a write transaction came to nothing.
@@ -40,7 +41,7 @@ pub(crate) struct WriteTxn<'e> {
 pub(crate) type Step<T> = std::result::Result<T, Fault>;
 
 impl<'e> WriteTxn<'e> {
-    /// How many rows it has written and removed, the header row not counted.
+    /// How many rows it has written and removed.
     pub fn writes(&self) -> u64 {
         self.writes
     }
@@ -108,6 +109,7 @@ impl<'e> WriteTxn<'e> {
 
     /// Writes the header row.
     pub fn put_header(&mut self, value: &[u8]) -> Step<()> {
+        self.writes += 1;
         self.txn
             .put(
                 self.env.tables.main,
@@ -149,6 +151,11 @@ impl Env {
 }
 
 impl Writing<'_> {
+    /// The store's path.
+    pub fn path(&self) -> &Path {
+        &self.env.path
+    }
+
     /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
     ///
     /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep

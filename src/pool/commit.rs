@@ -181,7 +181,10 @@ pub(crate) fn new_queue() -> CommitQueue {
 /// Writes operations in one commit, and says for each how it ended.
 fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Written>> {
     match writing.run(|txn| apply_all(txn, ops)) {
-        Ok(results) => results,
+        Ok(results) => results
+            .into_iter()
+            .map(|result| result.map_err(|e| e.at(writing.path())))
+            .collect(),
         Err(error) if ops.len() == 1 || ends_all(&error) => {
             ops.iter().map(|_| Err(error.clone())).collect()
         }
