@@ -348,6 +348,32 @@
 #define PM_DURABILITY_RELAXED 1
 
 /**
+ * Add the device, as pm_add_device does.
+ */
+#define PM_CHANGE_ADD 0
+
+/**
+ * Write the device over the one of the same name, if that one's generation is still the one given and its
+ * device id the same: what pm_get_device returned, changed.
+ */
+#define PM_CHANGE_UPDATE 1
+
+/**
+ * Set the state of the device of that name; of the device given, only name and state are looked at.
+ */
+#define PM_CHANGE_STATE 2
+
+/**
+ * Mark the device of that name, and its id, as faulty; only the name is looked at.
+ */
+#define PM_CHANGE_MARK_FAULTY 3
+
+/**
+ * Remove the device of that name; only the name is looked at.
+ */
+#define PM_CHANGE_REMOVE 4
+
+/**
  * An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
  *
  * A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
@@ -582,6 +608,21 @@ typedef struct pm_names {
    */
   const struct pm_name *names;
 } pm_names;
+
+/**
+ * One change of a list for pm_apply.
+ */
+typedef struct pm_change {
+  /**
+   * What to do, PM_CHANGE_*.
+   */
+  int32_t kind;
+  /**
+   * The device to do it to. On success its device_id and generation are set to what the store has then;
+   * for a removed device, to the id that it had.
+   */
+  struct pm_device *device;
+} pm_change;
 
 /**
  * The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are taken: each
@@ -1095,6 +1136,29 @@ void pm_walk_close(struct pm_walk *walk);
 int32_t pm_get_device_names(struct pm_store *store,
                             struct pm_names **names,
                             struct pm_error *error);
+
+/**
+ * Makes a list of changes in one commit: all of them, in their order, or none. A change sees what those
+ * before it did.
+ *
+ * @param store     The store.
+ * @param changes   The changes, count of them.
+ * @param count     How many; 0 does nothing.
+ * @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
+ *   the failure was not one change's. Written on failure only.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now,
+ *   PM_ERR_IDENTITY_CHANGED if its device id is not the one in the store; PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk; otherwise
+ *   nothing has changed.
+ *
+ * Thread safety: may be called from any thread, with devices of its own.
+ */
+int32_t pm_apply(struct pm_store *store,
+                 const struct pm_change *changes,
+                 size_t count,
+                 size_t *refused,
+                 struct pm_error *error);
 
 /**
  * Fills an empty store with a whole pool's records, ids included, in one commit.

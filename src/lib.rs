@@ -46,7 +46,10 @@ pub mod capi;
 
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};
-pub use pool::{Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify, Walk};
+pub use pool::{
+    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify,
+    Walk,
+};
 
 /// The README's Rust is compiled with the documentation tests.
 #[cfg(doctest)]

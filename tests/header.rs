@@ -3,8 +3,9 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 10] = [
-    "version", "status", "types", "block", "handle", "store", "device", "update", "walk", "import",
+const TOPICS: [&str; 11] = [
+    "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
+    "changes", "import",
 ];
 
 #[test]

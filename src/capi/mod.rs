@@ -10,6 +10,7 @@
 #![allow(clippy::missing_safety_doc)]
 
 mod block;
+mod changes;
 mod device;
 mod guard;
 mod handle;
@@ -22,6 +23,7 @@ mod version;
 mod walk;
 
 pub use block::pm_free;
+pub use changes::*;
 pub use device::*;
 pub use handle::pm_store;
 pub use import::*;

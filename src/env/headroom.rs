@@ -12,15 +12,22 @@ use std::sync::atomic::Ordering;
 
 /// Pages that a commit may need beyond those of its rows: the unnamed database and the free list.
 const SPARE_PAGES: u64 = 24;
+/// Pages on the way to a row, and those that splitting them makes.
+const PATH_PAGES: u64 = 10;
 /// Least and most that the file is made longer by.
 const MIN_STEP: u64 = 256 << 10;
 const MAX_STEP: u64 = 8 << 20;
 
 impl Env {
-    /// Makes sure that a commit finds room for `rows` bytes and a few pages. The caller holds LMDB's writer lock.
-    pub(super) fn make_headroom(&self, rows: u64) -> Result<()> {
-        let spare = rows + SPARE_PAGES * self.page_size;
-        self.extend_to(self.used()?.saturating_add(spare))
+    /// Makes sure that a commit that writes `rows` rows of `bytes` together finds room. The caller holds LMDB's
+    /// writer lock.
+    pub(super) fn make_headroom(&self, rows: u64, bytes: u64) -> Result<()> {
+        let used = self.used()?;
+        // Each row needs its path, with a split at every level; all of them at most every page there is, and
+        // new ones half full.
+        let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
+        let most = paths.min(used.saturating_add(bytes)) + bytes + SPARE_PAGES * self.page_size;
+        self.extend_to(used.saturating_add(most))
     }
 
     /// Makes sure that the file reaches to the end of its last page, whatever the commit needed.

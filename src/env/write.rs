@@ -31,11 +31,14 @@ impl From<Error> for Fault {
 pub(crate) struct WriteTxn<'e> {
     env: &'e Env,
     txn: RwTransaction<'e>,
-    /// Bytes that its commit may add to the file, estimated from above.
-    grows_by: u64,
     /// Rows written and removed.
     writes: u64,
+    /// Bytes of the rows written.
+    bytes: u64,
 }
+
+/// What a page keeps for a row beside its key and value, with room for odd ends.
+const ROW_OVERHEAD: usize = 32;
 
 /// The result of a step inside a write transaction.
 pub(crate) type Step<T> = std::result::Result<T, Fault>;
@@ -70,20 +73,17 @@ impl<'e> WriteTxn<'e> {
 
     /// Writes a row, over the one that is there.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        // The row, and the path to it with a split at every level.
-        self.grows_by += value.len() as u64 + 10 * self.env.page_size;
         self.put_with(table, key, value, WriteFlags::empty())
     }
 
     /// Writes a row whose key is greater than all others of the table: pages are filled to the end.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        // Twice the row, for what a page keeps of itself and for values that fill most of one.
-        self.grows_by += 2 * (key.len() + value.len() + 32) as u64;
         self.put_with(table, key, value, WriteFlags::APPEND)
     }
 
     fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
         self.writes += 1;
+        self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
         let db = self.env.tables.get(table);
         self.txn
             .put(db, &key, &value, flags)
@@ -183,15 +183,15 @@ impl Env {
         let mut txn = WriteTxn {
             env: self,
             txn,
-            grows_by: 0,
             writes: 0,
+            bytes: 0,
         };
         let done = work(&mut txn)?;
         if txn.writes == 0 {
             return Ok(done); // nothing to commit
         }
         // LMDB has kept all changed pages in memory so far: the file is still as it was.
-        self.make_headroom(txn.grows_by)?;
+        self.make_headroom(txn.writes, txn.bytes)?;
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
         // What was committed stays committed, whatever becomes of the room behind it.
         let _ = self.cover_last_page();

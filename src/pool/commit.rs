@@ -44,15 +44,29 @@ struct Existing {
 /// A write that another thread may do.
 pub(crate) enum OwnedOp {
     Add(DeviceInfo),
-    Update { device: DeviceInfo, generation: u64 },
-    ChangeState { name: Box<[u8]>, state: DeviceState },
-    MarkFaulty { name: Box<[u8]> },
-    Remove { name: Box<[u8]> },
+    Update {
+        device: DeviceInfo,
+        generation: u64,
+    },
+    ChangeState {
+        name: Box<[u8]>,
+        state: DeviceState,
+    },
+    MarkFaulty {
+        name: Box<[u8]>,
+    },
+    Remove {
+        name: Box<[u8]>,
+    },
+    /// Work that shares its commit with no other: its owner does it, once it leads.
+    Alone,
 }
 
 impl OwnedOp {
-    fn as_op(&self) -> Op<'_> {
-        match self {
+    /// The operation, unless it is one that its owner keeps.
+    fn as_op(&self) -> Option<Op<'_>> {
+        Some(match self {
+            OwnedOp::Alone => return None,
             OwnedOp::Add(device) => Op::Add(device.as_ref()),
             OwnedOp::Update { device, generation } => Op::Update {
                 device: device.as_ref(),
@@ -64,7 +78,7 @@ impl OwnedOp {
             },
             OwnedOp::MarkFaulty { name } => Op::MarkFaulty { name },
             OwnedOp::Remove { name } => Op::Remove { name },
-        }
+        })
     }
 }
 
@@ -103,7 +117,7 @@ impl<'a> Op<'a> {
     }
 
     /// Refuses what no store could do, before anything is waited for.
-    fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match self {
             Op::Add(device) | Op::Update { device, .. } => device.check(),
             // A name that no device can have is not found, as in a look-up.
@@ -129,6 +143,7 @@ impl Pool {
     pub fn commit_locked(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
+        self.env.check_writable()?;
         match self.queue.enter(deadline, || op.into_owned()) {
             Entered::Leader(lead) => self.lead(lead, op, deadline),
             Entered::Done(result) => result,
@@ -141,13 +156,16 @@ impl Pool {
         let writing = self.env.begin_writing(deadline)?;
         lead.gather(GATHER);
         let (mut count, mut bytes) = (1, own.bytes());
-        let followers = lead.take(|op| {
+        let followers = lead.take(|work| {
+            let Some(op) = work.as_op() else {
+                return false;
+            };
             count += 1;
-            bytes += op.as_op().bytes();
+            bytes += op.bytes();
             count <= BATCH_OPS && bytes <= BATCH_BYTES
         });
         let mut ops = vec![*own];
-        ops.extend(followers.iter().map(|request| request.work.as_op()));
+        ops.extend(followers.iter().filter_map(|request| request.work.as_op()));
         let mut results = write_batch(&writing, &ops);
         drop(ops);
         drop(writing);
@@ -225,7 +243,7 @@ fn apply_all(txn: &mut WriteTxn<'_>, ops: &[Op<'_>]) -> Step<Vec<Result<Written>
 }
 
 /// Applies one operation; a refusal leaves the batch as it was.
-fn apply_one(
+pub(super) fn apply_one(
     batch: &mut Batch<'_, '_>,
     op: &Op<'_>,
     record: &mut Vec<u8>,
@@ -252,6 +270,15 @@ fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<W
             if existing.device.generation != *generation {
                 return Err(Error::Conflict {
                     name: op.name().into(),
+                }
+                .into());
+            }
+            if existing.device.device_id != device.device_id {
+                return Err(Error::IdentityChanged {
+                    name: device.name.into(),
+                    new_name: device.name.into(),
+                    device_id: existing.device.device_id,
+                    new_device_id: device.device_id,
                 }
                 .into());
             }

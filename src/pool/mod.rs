@@ -1,5 +1,6 @@
 //! The store: its operations, and how they keep out of each other's way.
 
+mod changes;
 mod commit;
 mod import;
 mod locks;
@@ -10,6 +11,8 @@ mod stats;
 mod update;
 mod walk;
 
+pub use changes::{Applied, ApplyError, Change};
+pub(crate) use commit::Op;
 pub use import::Ids;
 pub use options::{Durability, OpenOptions, Verify};
 pub use stats::Stats;
@@ -21,7 +24,6 @@ use crate::digest::Table;
 use crate::env::{Env, Slot, Snapshot, Try};
 use crate::error::{Error, Result};
 use crate::{record, verify};
-use commit::Op;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -201,6 +203,17 @@ impl PoolMetadata {
             Ok::<(), Error>(())
         })?;
         Ok(names)
+    }
+
+    /// Makes a list of changes in one commit: all of them, in their order, or none. A change sees what those
+    /// before it did. What each did comes back in the same order.
+    ///
+    /// # Errors
+    /// [`ApplyError`] says which change was refused, if one was, and why: with [`Error::Conflict`] if an
+    /// update's record is of another generation by now, [`Error::IdentityChanged`] if its device id is not
+    /// the one in the store; else as the change's own method.
+    pub fn apply(&self, changes: &[Change]) -> std::result::Result<Vec<Applied>, ApplyError> {
+        self.pool.apply(changes)
     }
 
     /// Fills an empty store with a whole pool's records, ids included, in one commit: to take another store over.

@@ -1,0 +1,178 @@
+//! Several changes in one commit: all of them, or none.
+
+use super::commit::{apply_one, Op, OwnedOp, Written};
+use super::queue::Entered;
+use super::Pool;
+use crate::batch::Batch;
+use crate::device::{DeviceInfo, DeviceState};
+use crate::env::{Deadline, Fault};
+use crate::error::{Error, Result};
+
+/// One change of a list that [`PoolMetadata::apply`](crate::PoolMetadata::apply) makes as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Add a device, as [`add_device`](crate::PoolMetadata::add_device) does.
+    Add(DeviceInfo),
+    /// Write a record over the one of the same name, if that one's generation is still the one given here
+    /// and its device id the same: what was read with [`get_device`](crate::PoolMetadata::get_device), changed.
+    Update(DeviceInfo),
+    /// Set a device's state.
+    ChangeState {
+        /// The device's name.
+        name: Vec<u8>,
+        /// The state that it is to have.
+        state: DeviceState,
+    },
+    /// Mark a device and its id as faulty.
+    MarkFaulty {
+        /// The device's name.
+        name: Vec<u8>,
+    },
+    /// Remove a device and free its id.
+    Remove {
+        /// The device's name.
+        name: Vec<u8>,
+    },
+}
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Id of the device that was changed: for an added one, the id that it got.
+    pub device_id: u32,
+    /// The commit that changed it.
+    pub generation: u64,
+}
+
+/// Why a list of changes was not made.
+#[derive(Debug)]
+pub struct ApplyError {
+    /// Position in the list of the change that was refused; none if the failure was not one change's.
+    pub index: Option<usize>,
+    /// Why.
+    pub error: Error,
+}
+
+impl std::fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            Some(index) => write!(
+                f,
+                "change {index} was refused, and none was made: {}",
+                self.error
+            ),
+            None => write!(f, "no change was made: {}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<Error> for ApplyError {
+    fn from(error: Error) -> ApplyError {
+        ApplyError { index: None, error }
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(failed: ApplyError) -> Error {
+        failed.error
+    }
+}
+
+impl Change {
+    fn as_op(&self) -> Op<'_> {
+        match self {
+            Change::Add(device) => Op::Add(device.as_ref()),
+            Change::Update(device) => Op::Update {
+                device: device.as_ref(),
+                generation: device.generation,
+            },
+            Change::ChangeState { name, state } => Op::ChangeState {
+                name,
+                state: *state,
+            },
+            Change::MarkFaulty { name } => Op::MarkFaulty { name },
+            Change::Remove { name } => Op::Remove { name },
+        }
+    }
+}
+
+impl Pool {
+    /// Makes all changes in one commit of their own, or none.
+    pub fn apply(&self, changes: &[Change]) -> std::result::Result<Vec<Applied>, ApplyError> {
+        let ops: Vec<_> = changes.iter().map(Change::as_op).collect();
+        self.apply_ops(&ops)
+    }
+
+    /// The same for borrowed changes.
+    pub fn apply_ops(&self, ops: &[Op<'_>]) -> std::result::Result<Vec<Applied>, ApplyError> {
+        self.check_not_in_update()?;
+        for (index, op) in ops.iter().enumerate() {
+            op.check().map_err(|error| ApplyError {
+                index: Some(index),
+                error,
+            })?;
+        }
+        self.env.check_writable()?;
+        let deadline = self.env.deadline();
+        // In the order of names: two lists that share devices cannot wait for each other.
+        let mut names: Vec<_> = ops.iter().map(Op::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let _locks = names
+            .into_iter()
+            .map(|name| self.locks.lock(name, &deadline))
+            .collect::<Result<Vec<_>>>()?;
+        // The list leads, or waits until it does: nobody else's work goes into its commit.
+        match self.queue.enter(&deadline, || OwnedOp::Alone) {
+            Entered::Leader(_lead) => self.apply_alone(ops, &deadline),
+            Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed).into()),
+            Entered::TimedOut => Err(deadline.expired("the commits of other threads").into()),
+        }
+    }
+
+    fn apply_alone(
+        &self,
+        ops: &[Op<'_>],
+        deadline: &Deadline,
+    ) -> std::result::Result<Vec<Applied>, ApplyError> {
+        let writing = self.env.begin_writing(deadline)?;
+        let mut refused = None;
+        let written = writing.run(|txn| {
+            refused = None;
+            let mut record = Vec::new();
+            let mut batch = Batch::begin(txn)?;
+            let mut all = Vec::with_capacity(ops.len());
+            for (index, op) in ops.iter().enumerate() {
+                match apply_one(&mut batch, op, &mut record)? {
+                    Ok(Written {
+                        device_id,
+                        generation,
+                    }) => all.push(Applied {
+                        device_id,
+                        generation,
+                    }),
+                    Err(error) => {
+                        refused = Some(index);
+                        return Err(Fault::Error(error));
+                    }
+                }
+            }
+            if batch.txn.writes() > 0 {
+                batch.finish()?;
+            }
+            Ok(all)
+        });
+        written.map_err(|error| ApplyError {
+            index: refused,
+            error,
+        })
+    }
+}
