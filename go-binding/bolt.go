@@ -75,25 +75,28 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 		return nil, err
 	}
 	done, err := migrate(path, migrateOptionsOf(opts))
-	if errors.Is(err, takeover.ErrReplaced) {
-		return nil, newError(CodeConflict, op, doing+path, "another process has done it meanwhile")
+	if err == nil {
+		return done, nil
 	}
-	return done, boltError(err, op, doing+path)
+	if store, now := Open(path, WithReadOnly(), WithVerify(VerifyNone)); now == nil {
+		return nil, errors.Join(newError(CodeConflict, op, doing+path, "another process has done it meanwhile"), store.Close())
+	}
+	return nil, boltError(err, op, doing+path)
 }
 
 // openOrMigrate opens a store, and makes it of a bbolt file if that is what is there.
 func openOrMigrate(path string) (*PoolMetadata, error) {
-	for {
-		m, err := Open(path)
-		if !errors.Is(err, ErrBboltFile) {
-			return m, err
-		}
-		// Where another process is faster, what it leaves is looked at again.
-		_, err = migrate(path, migrateOptionsOf(nil))
-		if err != nil && !errors.Is(err, takeover.ErrReplaced) {
-			return nil, boltError(err, "NewPoolMetadata", "migrate the bbolt file "+path)
-		}
+	m, err := Open(path)
+	if !errors.Is(err, ErrBboltFile) {
+		return m, err
 	}
+	_, failed := migrate(path, migrateOptionsOf(nil))
+	m, err = Open(path)
+	if failed != nil && errors.Is(err, ErrBboltFile) {
+		return nil, boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
+	}
+	// Where the migration failed because another process was faster, this is the store that it has made.
+	return m, err
 }
 
 func migrate(path string, o migrateOptions) (*Migration, error) {

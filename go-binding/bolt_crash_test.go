@@ -140,15 +140,15 @@ func TestKilledAtEveryStep(t *testing.T) {
 			t.Errorf("step %d: the old file was not kept as it was: %v", step, err)
 		}
 	}
-	// discard, build, unlock, permissions, link, flush, rename | flush
-	if want := []bool{false, false, false, false, false, false, false, true}; !slices.Equal(inForce, want) {
+	// claim, discard, build, unlock, permissions, link, flush, rename | flush
+	if want := []bool{false, false, false, false, false, false, false, false, true}; !slices.Equal(inForce, want) {
 		t.Errorf("after each step the new store was in force: %v", inForce)
 	}
 }
 
 // After a kill an operator may go back to the stock containerd at once, and take the store over later.
 func TestKilledAndThenUsedByContainerd(t *testing.T) {
-	for step := 1; step <= 7; step++ {
+	for step := 1; step <= 8; step++ {
 		path := fixture(t, "pool")
 		if err := opener(path, fmt.Sprint(stopVariable, "=", step)).Run(); !killed(err) {
 			t.Fatalf("step %d: %v", step, err)
@@ -251,6 +251,28 @@ func TestGoroutinesMigrateAtOnce(t *testing.T) {
 		ok(t, store.Close())
 	}
 	expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
+}
+
+// Another process is through after this one has found a bbolt file and before it has claimed it.
+func TestAnotherWasFaster(t *testing.T) {
+	defer func(step func(string)) { takeover.Step = step }(takeover.Step)
+	another := func(path string) {
+		takeover.Step = func(string) {
+			takeover.Step = func(string) {}
+			if cmd := opener(path); cmd.Run() != nil {
+				t.Errorf("%s", cmd.Stderr)
+			}
+		}
+	}
+	path := fixture(t, "pool")
+	another(path)
+	store, err := NewPoolMetadata(path)
+	ok(t, err)
+	ok(t, store.Close())
+	path = fixture(t, "pool")
+	another(path)
+	_, err = Migrate(path)
+	wantError(t, err, ErrConflict)
 }
 
 func TestWithoutPermission(t *testing.T) {

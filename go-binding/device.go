@@ -102,8 +102,7 @@ func (m *PoolMetadata) read(name string, info *DeviceInfo) (uint64, error) {
 		runtime.KeepAlive(m)
 		switch status {
 		case C.PM_OK:
-			generation, _ := decode(buffer, "", info)
-			return generation, nil
+			return decode(buffer, info), nil
 		case C.PM_ERR_NOT_FOUND:
 			return 0, ErrNotFound
 		case C.PM_ERR_BUFFER_TOO_SMALL:

@@ -71,41 +71,40 @@ const pageWords = 64 << 10 / wordSize
 // pages are the buffers that walks read into. What a caller gets is copied out of them.
 var pages = sync.Pool{New: func() any { return new([pageWords]C.uint64_t) }}
 
-// decode turns the record at the start of words into info, and returns its generation and its size in words. If texts
-// is not empty, it is a copy of words from there on, and info's strings are parts of it.
-func decode(words []C.uint64_t, texts string, info *DeviceInfo) (generation uint64, used int) {
-	record := (*C.pm_record)(unsafe.Pointer(unsafe.SliceData(words)))
-	name := int(record.name_len)
-	parent := name + 1 + int(record.parent_name_len)
-	end := parent + 1 + int(record.error_len)
-	if texts == "" {
-		start := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
-		texts = string(unsafe.Slice(start, end))
-	} else {
-		texts = texts[C.sizeof_pm_record:]
-	}
-	*info = DeviceInfo{
-		DeviceID:   uint32(record.device_id),
-		Size:       uint64(record.size),
-		State:      DeviceState(record.state),
-		Name:       texts[:name],
-		ParentName: texts[name+1 : parent],
-		Error:      texts[parent+1 : end],
-	}
-	return uint64(record.generation), int(record.record_size) / wordSize
+// decodeRecord puts what the record says into info. Its texts are parts of texts, a copy of the record's from the name on.
+func decodeRecord(info *DeviceInfo, record *C.pm_record, texts string) {
+	name, parent, length := int(record.name_len), int(record.parent_name_len), int(record.error_len)
+	info.DeviceID = uint32(record.device_id)
+	info.Size = uint64(record.size)
+	info.State = DeviceState(record.state)
+	// There is a NUL behind each of them.
+	info.Name = texts[:name]
+	info.ParentName = texts[name+1 : name+1+parent]
+	info.Error = texts[name+parent+2 : name+parent+2+length]
 }
 
-// decodePage turns a page of records into devices with two allocations, however many they are.
+// decode turns the record in words into info, with one allocation, and returns its generation.
+func decode(words []C.uint64_t, info *DeviceInfo) uint64 {
+	record := (*C.pm_record)(unsafe.Pointer(unsafe.SliceData(words)))
+	texts := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
+	length := int(record.name_len) + int(record.parent_name_len) + int(record.error_len) + 2
+	decodeRecord(info, record, string(unsafe.Slice(texts, length)))
+	return uint64(record.generation)
+}
+
+// decodePage turns a page of records into devices, with two allocations however many they are.
 func decodePage(words []C.uint64_t, count int) []DeviceInfo {
 	if count == 0 {
 		return nil
 	}
-	texts := string(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*wordSize))
+	start := unsafe.Pointer(unsafe.SliceData(words))
+	texts := string(unsafe.Slice((*byte)(start), len(words)*wordSize))
 	devices := make([]DeviceInfo, count)
 	at := 0
 	for i := range devices {
-		_, used := decode(words[at:], texts[at*wordSize:], &devices[i])
-		at += used
+		record := (*C.pm_record)(unsafe.Add(start, at))
+		decodeRecord(&devices[i], record, texts[at+C.sizeof_pm_record:])
+		at += int(record.record_size)
 	}
 	return devices
 }

@@ -67,8 +67,7 @@ func (u *nativeUpdate) begin(m *PoolMetadata, name string, info *DeviceInfo, op 
 		buffer = make([]C.uint64_t, words)
 		C.pmgo_update_read(u.device, unsafe.SliceData(buffer))
 	}
-	generation, _ := decode(buffer, "", info)
-	return generation, nil
+	return decode(buffer, info), nil
 }
 
 // commit ends the update, however it turns out.

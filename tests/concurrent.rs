@@ -205,6 +205,36 @@ fn the_map_grows_under_readers_and_writers() {
 }
 
 #[test]
+fn growth_waits_for_a_read_in_flight() {
+    let (_directory, path) = place();
+    let store = options(20_000).map_size(1 << 20).open(path).unwrap();
+    let mut large = device("a");
+    large.error = vec![b'a'; 100_000];
+    store.add_device(&mut large).unwrap();
+    let (inside, done) = (Barrier::new(2), AtomicBool::new(false));
+    let read = || {
+        store.read_device("a", |device| {
+            inside.wait();
+            for _ in 0..10 {
+                thread::sleep(Duration::from_millis(10));
+                assert!(device.error.iter().all(|byte| *byte == b'a'));
+            }
+            done.store(true, Ordering::SeqCst);
+        })
+    };
+    thread::scope(|scope| {
+        let reader = scope.spawn(read);
+        inside.wait();
+        large.name = b"b".to_vec();
+        large.error = vec![b'b'; pool_metadata::MAX_ERROR_LEN];
+        store.add_device(&mut large).unwrap();
+        assert!(done.load(Ordering::SeqCst), "the map was replaced under it");
+        reader.join().unwrap().unwrap();
+    });
+    check(&store);
+}
+
+#[test]
 fn a_map_that_cannot_grow_because_of_a_walk_is_a_timeout() {
     let (_directory, path) = place();
     // Long enough for the reads of the tests beside this one, which growth waits for as well.

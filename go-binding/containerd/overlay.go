@@ -45,7 +45,8 @@ type Config struct {
 	Out string
 	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
 	Binding string
-	// Files are the contents of further files of the snapshotter's package, by name, or of other replacements.
+	// Files are the contents of further files of the snapshotter's package, by name, or of other replacements. Those
+	// that are nil are left out of the package.
 	Files map[string][]byte
 }
 
@@ -129,9 +130,12 @@ func writeFiles(overlay *Overlay, out string, more map[string][]byte) (map[strin
 		if name != filepath.Base(name) || !strings.HasSuffix(name, ".go") {
 			return nil, fmt.Errorf("%q is not the name of a Go file", name)
 		}
-		path := filepath.Join(out, name)
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			return nil, err
+		path := ""
+		if text != nil {
+			path = filepath.Join(out, name)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				return nil, err
+			}
 		}
 		replace[filepath.Join(overlay.Source, overlay.Package, name)] = path
 	}

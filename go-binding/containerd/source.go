@@ -56,4 +56,3 @@ func download(version string) (string, error) {
 	}
 	return module.Dir, nil
 }
-

@@ -8,6 +8,7 @@ require (
 	github.com/containerd/errdefs v1.0.0
 	github.com/pool-metadata/pool-metadata/go-binding v0.0.0
 	go.etcd.io/bbolt v1.5.0
+	golang.org/x/mod v0.41.0
 )
 
 require (

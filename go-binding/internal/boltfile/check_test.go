@@ -3,7 +3,6 @@ package boltfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -178,7 +177,7 @@ func FuzzRead(f *testing.F) {
 		if c, err := readFile(fileOf(t, file)); err == nil && c == nil {
 			t.Error("neither contents nor an error")
 		} else if err != nil && err.Error() == "" {
-			t.Error(fmt.Sprintf("%T says nothing", err))
+			t.Errorf("%T says nothing", err)
 		}
 	})
 }

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claimByte is the byte of the old file that the one who replaces it has locked. It is far beyond the file's end, and
-// bbolt, which locks files as a whole and in another way, takes no notice.
-const claimByte = 1 << 62
+// claimByte is the byte of the old file that the one who replaces it has locked. It is far beyond the file's end; bbolt,
+// which locks files as a whole and in another way, takes no notice, and should the file be a store by then, it is none of
+// the bytes that stores lock.
+const claimByte = 1 << 60
 
 const claimPoll = 20 * time.Millisecond
 

@@ -43,7 +43,7 @@ var ErrBusy = errors.New("another process is migrating the file")
 // ErrReplaced says that the file is another by now: another process was faster.
 var ErrReplaced = errors.New("the file was replaced")
 
-// Step is called before each step that changes something on the disk. Tests stop the process in it.
+// Step is called before each step. Tests stop the process in it.
 var Step = func(name string) {}
 
 // Build makes the new store at the path draft, whole and on the disk, out of the old file.
@@ -56,6 +56,7 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return "", err
 	}
+	Step("claim")
 	claim, err := claimFile(path, wait)
 	if err != nil {
 		return "", err

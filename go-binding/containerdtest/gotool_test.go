@@ -1,0 +1,71 @@
+package containerdtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// goTool runs the go command in a directory, with more in its environment, and returns what it prints.
+func goTool(t *testing.T, dir string, environment []string, arguments ...string) string {
+	t.Helper()
+	output, err := tryGoTool(dir, environment, arguments...)
+	if err != nil {
+		t.Fatalf("go %s, in %s: %v\n%s", strings.Join(arguments, " "), dir, err, output)
+	}
+	return output
+}
+
+func tryGoTool(dir string, environment []string, arguments ...string) (string, error) {
+	command := exec.Command("go", arguments...)
+	command.Dir = dir
+	command.Env = append(append(os.Environ(), "PWD="+dir, "GOWORK=off", "GOFLAGS=-buildvcs=false"), environment...)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	err := command.Run()
+	if err != nil {
+		return stderr.String() + stdout.String(), err
+	}
+	return stdout.String(), nil
+}
+
+// result is how a test of containerd's ended: "pass", "skip" or "fail", and what it printed.
+type result struct {
+	action, output string
+}
+
+// runTests runs tests with -json and returns how each ended, by package and name.
+func runTests(t *testing.T, dir string, arguments ...string) map[string]result {
+	t.Helper()
+	text, failed := tryGoTool(dir, nil, append([]string{"test", "-json"}, arguments...)...)
+	results := map[string]result{}
+	for line := range strings.Lines(text) {
+		var event struct{ Action, Package, Test, Output string }
+		if json.Unmarshal([]byte(line), &event) != nil {
+			t.Log(line)
+			continue
+		}
+		if event.Test == "" {
+			if event.Action == "build-output" || event.Action == "output" && failed != nil {
+				t.Log(event.Output)
+			}
+			continue
+		}
+		key := event.Package + "." + event.Test
+		r := results[key]
+		switch event.Action {
+		case "pass", "skip", "fail":
+			r.action = event.Action
+		case "output":
+			r.output += event.Output
+		}
+		results[key] = r
+	}
+	if failed != nil {
+		t.Errorf("go test %s: %v", strings.Join(arguments, " "), failed)
+	}
+	return results
+}

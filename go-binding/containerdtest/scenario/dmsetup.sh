@@ -1,0 +1,59 @@
+#!/bin/sh
+# Stands in for dmsetup: keeps what it is told in the directory $DM and writes every call into $DM/log.
+# A call that matches the pattern in $DM/fail fails.
+set -eu
+
+log=$DM/log
+printf '%s\n' "$*" >>"$log"
+
+fail() {
+    printf 'device-mapper: ioctl on device failed: %s\nCommand failed.\n' "$1" >&2
+    exit 1
+}
+
+if [ -e "$DM/fail" ] && printf '%s\n' "$*" | grep -q -f "$DM/fail"; then
+    fail 'Input/output error'
+fi
+
+# The last argument is the device or the table, the device with or without its directory.
+last=''
+for last in "$@"; do :; done
+device=$DM/devices/${last##*/}
+
+message() {
+    # shellcheck disable=SC2086  # one word for the command, then the ids
+    set -- $1
+    case $1 in
+    create_thin) [ ! -e "$DM/ids/$2" ] || fail 'File exists' ;;
+    create_snap)
+        [ ! -e "$DM/ids/$2" ] || fail 'File exists'
+        [ -e "$DM/ids/$3" ] || fail 'No data available'
+        ;;
+    delete)
+        [ -e "$DM/ids/$2" ] || fail 'No data available'
+        rm "$DM/ids/$2"
+        return
+        ;;
+    esac
+    : >"$DM/ids/$2"
+}
+
+case $1 in
+version) echo 'Library version: none' ;;
+info)
+    if [ ! -e "$device" ]; then
+        printf 'Device %s not found\nCommand failed.\n' "$last" >&2
+        exit 1
+    fi
+    printf '%s dm-0 L--w 253 0 0 1 0\n' "${last##*/}"
+    ;;
+create)
+    [ ! -e "$DM/devices/$2" ] || fail 'Device or resource busy'
+    : >"$DM/devices/$2"
+    ;;
+remove) rm "$device" ;;
+suspend | resume) [ -e "$device" ] || fail 'No such device or address' ;;
+message) message "$last" ;;
+status) echo '0 204800 thin 17280 204799' ;;
+*) fail 'Invalid argument' ;;
+esac

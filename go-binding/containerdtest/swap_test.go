@@ -1,0 +1,296 @@
+package containerdtest
+
+import (
+	"debug/buildinfo"
+	"debug/elf"
+	"encoding/json"
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
+	"golang.org/x/mod/sumdb/dirhash"
+)
+
+var versions = flag.String("containerd", "",
+	"versions of containerd, with commas in between, for TestSwap to use instead of those in go.mod")
+
+const (
+	module1 = "github.com/containerd/containerd"
+	module2 = "github.com/containerd/containerd/v2"
+
+	// metadataTest is the file with containerd's tests of its store, which look into that store.
+	metadataTest = "metadata_test.go"
+	scenarioFile = "swap_scenario_test.go"
+)
+
+// TestSwap builds and tests containerd with our store, from the source that the module proxy serves.
+func TestSwap(t *testing.T) {
+	if *versions == "" {
+		list := goTool(t, ".", nil, "list", "-m", "-f", "{{.Version}}", module1, module2)
+		*versions = strings.Join(strings.Fields(list), ",")
+	}
+	for version := range strings.SplitSeq(*versions, ",") {
+		t.Run(version, func(t *testing.T) { newSwap(t, version).test(t) })
+	}
+}
+
+// swap is one version of containerd and the overlays for it.
+type swap struct {
+	version string
+	// dir is below the checkout's target, always the same, so that the go command finds in its cache what it has built.
+	dir string
+	// real is the overlay that a packager uses, tests the one for the snapshotter's own tests, and day the one for the
+	// scenario.
+	real, tests, day *containerd.Overlay
+}
+
+func newSwap(t *testing.T, version string) *swap {
+	dir, err := filepath.Abs(filepath.Join("..", "..", "target", "containerd", version))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &swap{version: version, dir: dir}
+	s.real = s.overlay(t, "build", version, nil)
+	s.tests = s.overlay(t, "test", s.real.Source, map[string][]byte{
+		"metadata.go": read(t, "testoverlay/metadata.go"),
+	})
+	// The package's own tests stay out, because one of them looks into containerd's own store.
+	alone := map[string][]byte{scenarioFile: read(t, "scenario/scenario_test.go.txt")}
+	for _, path := range s.testFiles(t) {
+		alone[filepath.Base(path)] = nil
+	}
+	s.day = s.overlay(t, "scenario", s.real.Source, alone)
+	return s
+}
+
+func (s *swap) overlay(t *testing.T, name, source string, files map[string][]byte) *containerd.Overlay {
+	t.Helper()
+	overlay, err := containerd.Write(containerd.Config{
+		Source: source, Out: filepath.Join(s.dir, name), Binding: "..", Files: files,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}
+
+// testFiles returns the paths of the snapshotter's own tests.
+func (s *swap) testFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.real.Source, s.real.Package, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no tests in %s: %v", s.real.Source, err)
+	}
+	return files
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func (s *swap) test(t *testing.T) {
+	t.Run("requirements", s.requirements)
+	t.Run("tests", s.ownTests)
+	t.Run("vet", s.vet)
+	t.Run("build", s.build)
+	t.Run("scenario", s.scenario)
+	// Last, so that it shows that nothing above has changed anything either.
+	t.Run("unaltered", s.unaltered)
+}
+
+// unaltered compares the source with the checksum that the module proxy's users agree on.
+func (s *swap) unaltered(t *testing.T) {
+	var module struct{ Path, Version, Sum string }
+	text := goTool(t, t.TempDir(), nil, "mod", "download", "-json", s.real.Module+"@"+s.version)
+	if err := json.Unmarshal([]byte(text), &module); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := dirhash.HashDir(s.real.Source, module.Path+"@"+module.Version, dirhash.Hash1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum != module.Sum {
+		t.Errorf("the source has the checksum %s, and the module %s", sum, module.Sum)
+	}
+}
+
+// requirements sees to it that the overlay moves no version that containerd requires.
+func (s *swap) requirements(t *testing.T) {
+	type requirement struct{ Path, Version string }
+	list := func(file string) (all []requirement) {
+		var parsed struct{ Require []requirement }
+		text := goTool(t, ".", nil, "mod", "edit", "-json", file)
+		if err := json.Unmarshal([]byte(text), &parsed); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range parsed.Require {
+			if r.Path != containerd.Module {
+				all = append(all, r)
+			}
+		}
+		return all
+	}
+	theirs := list(filepath.Join(s.real.Source, "go.mod"))
+	ours := list(filepath.Join(filepath.Dir(s.real.JSON), "go.mod"))
+	for _, r := range ours {
+		if !slices.Contains(theirs, r) {
+			t.Errorf("the overlay has %s %s", r.Path, r.Version)
+		}
+	}
+	if len(theirs) != len(ours) {
+		t.Errorf("%d requirements, and %d with the overlay", len(theirs), len(ours))
+	}
+}
+
+// declaredTests returns the names of the tests in a Go file.
+func declaredTests(t *testing.T, path string) (names []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, declared := range file.Decls {
+		if fn, ok := declared.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	return names
+}
+
+// ownTests runs the snapshotter's own tests: every test of the store has to pass, and of the others all but those that
+// containerd itself skips because they need root and a device mapper.
+func (s *swap) ownTests(t *testing.T) {
+	results := runTests(t, s.tests.Source, "-race", "-count=1", "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+	passed := 0
+	for _, file := range s.testFiles(t) {
+		for _, name := range declaredTests(t, file) {
+			r := results[s.tests.Module+"/"+s.tests.Package+"."+name]
+			needsRoot := strings.Contains(r.output, "skipping test that requires root")
+			switch {
+			case r.action == "pass":
+				passed++
+			case r.action == "skip" && needsRoot && filepath.Base(file) != metadataTest:
+				t.Logf("%s needs root", name)
+			default:
+				t.Errorf("%s of %s: %q\n%s", name, filepath.Base(file), r.action, r.output)
+			}
+		}
+	}
+	if wanted := len(declaredTests(t, filepath.Join(s.tests.Source, s.tests.Package, metadataTest))); wanted == 0 || passed < wanted {
+		t.Errorf("%d tests passed, and %s alone has %d", passed, metadataTest, wanted)
+	}
+	t.Logf("%d of the snapshotter's tests pass", passed)
+}
+
+// vet checks the command with the overlay that is built, and the package with its tests.
+func (s *swap) vet(t *testing.T) {
+	goTool(t, s.real.Source, nil, "vet", "-overlay="+s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
+	goTool(t, s.tests.Source, nil, "vet", "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+}
+
+// build builds containerd, starts it, and looks for our store in it.
+func (s *swap) build(t *testing.T) {
+	path := filepath.Join(s.dir, "containerd")
+	goTool(t, s.real.Source, nil, "build", "-overlay="+s.real.JSON, "-o", path, "./cmd/containerd")
+	output, err := exec.Command(path, "--version").CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "github.com/containerd/containerd") {
+		t.Errorf("--version: %v\n%s", err, output)
+	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Main.Path != s.real.Module {
+		t.Errorf("the program is %s", info.Main.Path)
+	}
+	file, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	symbols, err := file.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == "pm_open" }) {
+		t.Error("the library is not in the program")
+	}
+}
+
+// scenario runs the snapshotter on a pretended device mapper, with containerd's store and with ours, and compares what
+// it has done.
+func (s *swap) scenario(t *testing.T) {
+	theirs, ours := s.transcript(t, s.stockOverlay(t)), s.transcript(t, s.day.JSON)
+	theirLines, ourLines := strings.Split(theirs, "\n"), strings.Split(ours, "\n")
+	for i := range min(len(theirLines), len(ourLines)) {
+		if theirLines[i] != ourLines[i] {
+			t.Fatalf("line %d with containerd's store:\n%s\nwith ours:\n%s", i+1, theirLines[i], ourLines[i])
+		}
+	}
+	if len(theirLines) != len(ourLines) {
+		t.Errorf("%d lines with containerd's store, %d with ours", len(theirLines), len(ourLines))
+	}
+	// That the scenario has gone where it was meant to go.
+	for _, part := range []string{"State:Faulty", "message pool 0 create_snap 7 2", "delete", "== reset: <nil>"} {
+		if !strings.Contains(ours, part) {
+			t.Errorf("%q is not in the transcript:\n%s", part, ours)
+		}
+	}
+}
+
+// stockOverlay leaves containerd its own store: of the scenario's overlay it has only what concerns the tests.
+func (s *swap) stockOverlay(t *testing.T) string {
+	t.Helper()
+	var overlay struct{ Replace map[string]string }
+	if err := json.Unmarshal(read(t, s.day.JSON), &overlay); err != nil {
+		t.Fatal(err)
+	}
+	for path := range overlay.Replace {
+		if base := filepath.Base(path); !strings.HasSuffix(base, "_test.go") {
+			delete(overlay.Replace, path)
+		}
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, "stock.json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (s *swap) transcript(t *testing.T, overlay string) string {
+	t.Helper()
+	dm := t.TempDir()
+	for _, name := range []string{"devices", "ids", "bin"} {
+		if err := os.Mkdir(filepath.Join(dm, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string][]byte{
+		"bin/dmsetup": read(t, "scenario/dmsetup.sh"), "bin/mkfs.ext4": []byte("#!/bin/sh\n"), "devices/pool": nil,
+	} {
+		if err := os.WriteFile(filepath.Join(dm, name), text, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dm, "transcript")
+	environment := []string{"DM=" + dm, "TRANSCRIPT=" + path, "PATH=" + filepath.Join(dm, "bin") + ":" + os.Getenv("PATH")}
+	goTool(t, s.real.Source, environment, "test", "-count=1", "-overlay="+overlay, "-run=^TestScenario$", "./"+s.real.Package)
+	return string(read(t, path))
+}

@@ -1,0 +1,165 @@
+package takeover
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
+)
+
+// oldFile makes a bbolt file, and returns its bytes.
+func oldFile(t *testing.T) (path string, content []byte) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "testdata", "pool.bolt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
+
+// newFile makes something in the place of a store, with all that one leaves beside it.
+func newFile(_ *boltfile.File, draft string) error {
+	return errors.Join(os.WriteFile(draft, []byte("new"), 0o600), os.WriteFile(draft+"-lock", nil, 0o600))
+}
+
+func expectFiles(t *testing.T, path string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, entry := range entries {
+		got = append(got, entry.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("there are the files %q, not %q", got, want)
+	}
+}
+
+func expectContent(t *testing.T, path string, want []byte) {
+	t.Helper()
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s has %d bytes, not the %d it should have; %v", path, len(got), len(want), err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	path, old := oldFile(t)
+	for _, suffix := range draftFiles { // of a process that was killed
+		if err := os.WriteFile(path+suffix, []byte("stale"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(path, path+keptSuffix); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Run(path, time.Second, newFile)
+	if err != nil || kept != path+".bbolt" {
+		t.Fatalf("%q, %v", kept, err)
+	}
+	expectFiles(t, path, "f", "f.bbolt")
+	expectContent(t, path, []byte("new"))
+	expectContent(t, kept, old)
+}
+
+func TestWhatFailsIsUndone(t *testing.T) {
+	failure := errors.New("no")
+	cases := map[string]struct {
+		prepare func(path string) error
+		build   Build
+		want    error
+		left    []string
+	}{
+		"nothing is made": {nil, func(*boltfile.File, string) error { return failure }, failure, []string{"f"}},
+		"half is made": {nil, func(old *boltfile.File, draft string) error {
+			return errors.Join(newFile(old, draft), os.WriteFile(draft+".new", nil, 0o600), failure)
+		}, failure, []string{"f"}},
+		"the draft is gone": {nil, func(_ *boltfile.File, draft string) error { return nil }, fs.ErrNotExist, []string{"f"}},
+		"a directory in the way of the draft": {func(path string) error { return os.Mkdir(path+draftSuffix, 0o700) },
+			newFile, nil, []string{"f", "f.migrating"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			path, old := oldFile(t)
+			if c.prepare != nil {
+				if err := c.prepare(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := Run(path, time.Second, c.build)
+			if err == nil || (c.want != nil && !errors.Is(err, c.want)) {
+				t.Errorf("%v", err)
+			}
+			if c.want == nil && !strings.Contains(err.Error(), "in the way") {
+				t.Errorf("%v", err)
+			}
+			expectFiles(t, path, c.left...)
+			expectContent(t, path, old)
+		})
+	}
+}
+
+// Also what fails after the second name was given.
+func TestAFailedRenameIsUndone(t *testing.T) {
+	path, old := oldFile(t)
+	defer func(step func(string)) { Step = step }(Step)
+	Step = func(name string) {
+		if name == "rename" {
+			if err := os.Remove(path + draftSuffix); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := Run(path, time.Second, newFile); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	expectFiles(t, path, "f")
+	expectContent(t, path, old)
+}
+
+func TestOneAtATime(t *testing.T) {
+	path, _ := oldFile(t)
+	_, err := Run(path, time.Second, func(old *boltfile.File, draft string) error {
+		if _, err := Run(path, 50*time.Millisecond, newFile); !errors.Is(err, ErrBusy) {
+			t.Errorf("%v", err)
+		}
+		return newFile(old, draft)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever waited finds another file at the path.
+func TestTheSecondFindsTheFileReplaced(t *testing.T) {
+	path, _ := oldFile(t)
+	second := make(chan error, 1)
+	_, err := Run(path, time.Second, func(old *boltfile.File, draft string) error {
+		go func() {
+			_, err := Run(path, time.Minute, newFile)
+			second <- err
+		}()
+		time.Sleep(200 * time.Millisecond)
+		return newFile(old, draft)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	// It has opened the old file, or comes so late that it finds the new one, which is no bbolt file.
+	if err := <-second; !errors.Is(err, ErrReplaced) && !errors.Is(err, boltfile.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+	expectFiles(t, path, "f", "f.bbolt")
+}
