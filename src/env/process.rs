@@ -19,10 +19,19 @@ pub(super) struct SlotLock {
     pub state: AtomicU32,
 }
 
+impl SlotLock {
+    #[allow(clippy::declare_interior_mutable_const)] // the first state of each, never used in place
+    const FREE: SlotLock = SlotLock {
+        state: AtomicU32::new(0),
+    };
+}
+
 /// All zeros is its first state, in a new process as in a forked child.
 #[repr(C)]
 pub(super) struct Area {
     stamp: AtomicU64,
+    /// Held by the thread that gathers all slots.
+    pub gathering: SlotLock,
     pub slots: [SlotLock; SLOTS],
 }
 
@@ -67,11 +76,8 @@ fn map() -> Mapped {
     // No page to be had: a static serves, and the process id has to tell a child.
     static FALLBACK: Area = Area {
         stamp: AtomicU64::new(0),
-        slots: [const {
-            SlotLock {
-                state: AtomicU32::new(0),
-            }
-        }; SLOTS],
+        gathering: SlotLock::FREE,
+        slots: [SlotLock::FREE; SLOTS],
     };
     Mapped {
         area: NonNull::from(&FALLBACK),
@@ -119,16 +125,21 @@ mod tests {
     fn a_forked_child_has_another_stamp_and_free_slots() {
         let mine = stamp();
         assert_eq!(mine, stamp());
-        let busy = &area().slots[SLOTS - 1].state;
-        busy.store(1, Ordering::SeqCst);
+        let locks = [&area().slots[SLOTS - 1], &area().gathering];
+        for lock in locks {
+            lock.state.store(1, Ordering::SeqCst);
+        }
         // SAFETY: the child only loads atomics, makes its stamp and exits without running anything else.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let good = stamp() != mine && busy.load(Ordering::SeqCst) == 0;
+            let free = |lock: &&SlotLock| lock.state.load(Ordering::SeqCst) == 0;
+            let good = stamp() != mine && locks.iter().all(free);
             // SAFETY: ends the child at once.
             unsafe { libc::_exit(if good { 0 } else { 1 }) };
         }
-        busy.store(0, Ordering::SeqCst);
+        for lock in locks {
+            lock.state.store(0, Ordering::SeqCst);
+        }
         let mut status = 0;
         // SAFETY: waits for the child that was just made; `status` outlives the call.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);

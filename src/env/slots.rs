@@ -24,7 +24,7 @@ impl Slot {
     #[inline]
     pub fn acquire(deadline: &Deadline) -> Result<Slot> {
         let first = home();
-        if take(first) {
+        if !gathering() && take(first) {
             return Ok(Slot { index: first });
         }
         Slot::acquire_any(first, deadline)
@@ -33,6 +33,9 @@ impl Slot {
     #[cold]
     fn acquire_any(first: usize, deadline: &Deadline) -> Result<Slot> {
         deadline.poll("a reader slot of this process", || {
+            if gathering() {
+                return Ok(None);
+            }
             Ok((1..=SLOTS)
                 .map(|step| (first + step) % SLOTS)
                 .find(|&index| take(index))
@@ -65,15 +68,14 @@ impl AllSlots {
     /// give back what another thread holds.
     pub fn acquire(deadline: &Deadline) -> Result<AllSlots> {
         // Two that gather at once could each hold what the other waits for.
-        static GATHERING: AtomicU32 = AtomicU32::new(FREE);
         struct Gathering;
         impl Drop for Gathering {
             fn drop(&mut self) {
-                GATHERING.store(FREE, Ordering::Release);
+                area().gathering.state.store(FREE, Ordering::Release);
             }
         }
         let _turn = deadline.poll("another thread that gathers reader slots", || {
-            Ok(try_take(&GATHERING).then(|| Gathering))
+            Ok(try_take(&area().gathering.state).then(|| Gathering))
         })?;
         let mut all = Vec::with_capacity(SLOTS);
         for index in 0..SLOTS {
@@ -83,6 +85,13 @@ impl AllSlots {
         }
         Ok(AllSlots(all))
     }
+}
+
+/// Whether a thread gathers all slots: then nobody takes one more, or that thread could wait for ever for a slot
+/// that is taken again as soon as it is given back. A slot taken all the same does no harm.
+#[inline]
+fn gathering() -> bool {
+    area().gathering.state.load(Ordering::Relaxed) != FREE
 }
 
 fn take(index: usize) -> bool {
@@ -109,4 +118,36 @@ fn home() -> usize {
         index
     })
     .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    /// Reads that follow each other without a pause, as many threads make them, must not keep a store from being
+    /// closed.
+    #[test]
+    fn all_slots_are_had_though_one_is_taken_again_and_again() {
+        let (begun, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
+                    begun.store(true, Ordering::Relaxed);
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_millis(3) {}
+                    drop(slot);
+                }
+            });
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            let had = [(); 3]
+                .map(|()| AllSlots::acquire(&Deadline::after(Duration::from_secs(1))).is_ok());
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(had, [true; 3]);
+        });
+    }
 }
