@@ -56,13 +56,14 @@ impl Drop for Filler<'_> {
 }
 
 /// All that a write could change, as the store tells it and as its bookkeeping does.
-fn content(store: &PoolMetadata) -> (Vec<DeviceInfo>, [u64; 4]) {
+fn content(store: &PoolMetadata) -> (Vec<DeviceInfo>, [u64; 5]) {
     let stats = store.stats().unwrap();
     let counts = [
         stats.commits,
         stats.last_id,
         stats.free_ids,
         stats.faulty_ids,
+        stats.file_size,
     ];
     (devices(store), counts)
 }
