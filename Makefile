@@ -33,8 +33,8 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test lint bench header man install uninstall clean distclean help \
-        setup-build setup-test setup-lint test-rust test-run test-symbols test-c test-install test-man test-go lint-go
+.PHONY: all run test loom lint bench header man install uninstall clean distclean help \
+        setup-build setup-test setup-lint bench-go test-rust test-run test-symbols test-c test-install test-man test-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
 all: setup-build  ## build the shared library and the static archive (the default)
@@ -52,11 +52,15 @@ run: all  ## take a pool through a day's work with a C program, and print the ta
 bench: setup-build  ## compare with raw LMDB in the same run: a table of ratios (QUICK=1: without 1M devices)
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
-test: setup-test test-rust all test-run test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
+test: setup-test test-rust loom all test-run test-symbols test-c test-install test-man test-go  ## run every test (installs what is missing first)
 	@echo 'make test: all passed'
 
 test-rust:
 	$(CARGO) test --workspace
+
+# A directory of its own: every crate is compiled for loom.
+loom: setup-build  ## model-check the commit queue: every interleaving of a few threads
+	RUSTFLAGS='--cfg loom' $(CARGO) test --release --lib --target-dir target/loom pool::queue
 
 test-run: all
 	CC='$(CC)' scripts/run.sh $(RELEASE)
@@ -89,8 +93,11 @@ test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 
 lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 	$(GO_ENV) scripts/lint-go.sh
+
+bench-go: $(A)  ## compare with containerd's own store in the same run: ratios (QUICK=1: without 100k devices; CPU=1: on a busy machine)
+	scripts/bench-go.sh $(if $(QUICK),-quick) $(if $(CPU),-cpu)
 else
-test-go lint-go: ;
+test-go lint-go bench-go: ;
 endif
 
 lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
@@ -149,4 +156,4 @@ setup-build setup-test setup-lint: setup-%:
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	    printf '  make %-10s %s\n' "$$name" "$$what"; done
-	@echo '  variables: CC CARGO QUICK DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  variables: CC CARGO QUICK CPU DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
