@@ -316,6 +316,62 @@ fn a_store_that_is_busy_stays_as_it_was() {
     store.close().unwrap();
 }
 
+/// What has a walk open reads on while another thread waits for the walk to end: otherwise each would wait for the
+/// other. `wait_for_the_walk` ends only once the walk has.
+fn reads_go_on_beside(store: &PoolMetadata, wait_for_the_walk: impl FnOnce() + Send) {
+    let walk = store.walk().unwrap();
+    let waiting = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            waiting.store(true, Ordering::SeqCst);
+            wait_for_the_walk();
+        });
+        wait_until("the other thread runs", || waiting.load(Ordering::SeqCst));
+        let end = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < end {
+            store.get_device("a").unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(walk);
+    });
+}
+
+#[test]
+fn a_walk_can_be_read_beside_while_closing_waits_for_it() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(path).unwrap();
+    add(&store, "a");
+    reads_go_on_beside(&store, || store.close().unwrap());
+}
+
+#[test]
+fn a_walk_can_be_read_beside_while_growth_waits_for_it() {
+    let (_directory, path) = place();
+    let store = options(20_000).map_size(1 << 20).open(path).unwrap();
+    add(&store, "a");
+    let mut large = device("large");
+    large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
+    reads_go_on_beside(&store, || store.add_device(&mut large).unwrap());
+    check(&store);
+}
+
+/// Statistics are read from a walk's kind of snapshot and from a reader slot.
+#[test]
+fn statistics_do_not_keep_a_store_from_closing() {
+    for _ in 0..200 {
+        let (_directory, path) = place();
+        let store = options(20_000).open(path).unwrap();
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while store.stats().is_ok() {});
+            }
+            store.close().unwrap();
+        });
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
+
 #[test]
 fn a_walk_outlives_its_handle_and_keeps_the_file() {
     let (_directory, path) = place();
