@@ -8,6 +8,7 @@
 #define THREADS 8
 
 static pm_store *store;
+static int stop;
 
 static void start(pthread_t *threads, void *(*run)(void *)) {
     static unsigned numbers[THREADS];
@@ -91,7 +92,7 @@ static void look_at_all(void) {
     pm_walk *walk = NULL;
     pm_ids *ids = NULL;
     pm_stats stats = PM_STATS_INIT;
-    static __thread uint64_t page[4096];
+    static __thread uint64_t page[8192];
     size_t count = 1;
     unsigned seen = 0;
     OK(pm_walk_devices(store, count_devices, &seen, why()));
@@ -207,7 +208,7 @@ static void ids_are_given_out_once(void) {
 
 /* A map that is far too small grows while others read and write. */
 static void *fill_map(void *number) {
-    static const char text[20000] = "large";
+    static const char text[40000] = "large";
     unsigned steps = scaled(40);
     unsigned i;
     for (i = 0; i < steps; i++) {
@@ -248,7 +249,8 @@ static void *use_until_closed(void *number) {
         pm_device *got = NULL;
         pm_names *names = NULL;
         pm_update *update = NULL;
-        switch (thread % 4) {
+        pm_stats stats = PM_STATS_INIT;
+        switch (thread % 5) {
         case 0:
             status = pm_get_device(store, PM_LIT("base"), &got, NULL);
             pm_free(got);
@@ -259,6 +261,9 @@ static void *use_until_closed(void *number) {
         case 2:
             status = pm_get_device_names(store, &names, NULL);
             pm_free(names);
+            break;
+        case 3:
+            status = pm_get_stats(store, &stats, NULL);
             break;
         default:
             status = pm_update_begin(store, PM_LIT("other"), &update, &got, NULL);
@@ -274,7 +279,7 @@ static void *use_until_closed(void *number) {
 /* Calls in flight finish; those that come later find the store closed; nothing crashes. */
 static void closing_under_use(void) {
     pthread_t threads[THREADS];
-    unsigned rounds = scaled(30);
+    unsigned rounds = scaled(12);
     unsigned i;
     for (i = 0; i < rounds; i++) {
         store = open_new("pool.db");
@@ -288,6 +293,52 @@ static void closing_under_use(void) {
         join(threads);
     }
     close_store(open_new("pool.db"));
+}
+
+/* Reads for as long as the main thread waits for something; none of them may wait with it. */
+static void *read_without_a_wait(void *longest) {
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        pm_stats stats = PM_STATS_INIT;
+        double start_time = seconds();
+        double took;
+        CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
+        OK(pm_get_stats(store, &stats, why()));
+        took = seconds() - start_time;
+        if (took > *(double *)longest) {
+            *(double *)longest = took;
+        }
+    }
+    return NULL;
+}
+
+/* An open walk keeps a store from being closed and its map from growing. Who waits for that holds up no reader. */
+static void reads_go_on_while_others_wait_for_a_walk(void) {
+    static char text[600 << 10];
+    pm_options options = PM_OPTIONS_INIT;
+    pm_device device = device_named("large");
+    pm_walk *walk = NULL;
+    pthread_t reader;
+    double longest = 0;
+    options.map_size = 1 << 20;
+    options.lock_wait_ms = 2000;
+    OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
+    add(store, "base");
+    device.error = text;
+    device.error_len = sizeof text;
+    OK(pm_add_device(store, &device, why()));
+    OK(pm_walk_open(store, &walk, why()));
+    stop = 0;
+    CHECK(pthread_create(&reader, NULL, read_without_a_wait, &longest) == 0);
+    device.name = "extra";
+    FAILS(PM_ERR_TIMEOUT, pm_add_device(store, &device, why()));
+    CHECK(strstr(told()->message, "walk") != NULL);
+    FAILS(PM_ERR_BUSY, pm_close(store, why()));
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(reader, NULL) == 0);
+    CHECK(longest < 1);
+    pm_walk_close(walk);
+    OK(pm_add_device(store, &device, why()));
+    close_store(store);
 }
 
 static void *close_it(void *outcome) {
@@ -349,6 +400,7 @@ static const struct test tests[] = {
     NAMED(ids_are_given_out_once),
     NAMED(a_map_grows_under_readers_and_writers),
     NAMED(closing_under_use),
+    NAMED(reads_go_on_while_others_wait_for_a_walk),
     NAMED(of_many_that_close_one_does),
     NAMED(of_many_that_open_one_does),
 };

@@ -1,7 +1,7 @@
 //! Making the memory map larger.
 //!
 //! The map may only be replaced while no transaction of this process is in use (lmdb.h, `mdb_env_set_mapsize`),
-//! so growth gathers all reader slots and waits for open snapshots, within the lock wait.
+//! so growth waits for open snapshots and gathers all reader slots, within the lock wait.
 
 use super::gate::Writer;
 use super::slots::AllSlots;
@@ -28,8 +28,9 @@ impl Env {
 
     /// Replaces the map. The process's writer calls this between its transactions.
     pub(super) fn grow(&self, _proof: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
-        let _slots = AllSlots::acquire(deadline)?;
+        // In this order, so that short reads go on while a long walk is waited for.
         let _quiet = self.snapshots.block(deadline)?;
+        let _slots = AllSlots::acquire(deadline)?;
         self.check_usable()?;
         let info = self
             .lmdb

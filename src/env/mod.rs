@@ -145,12 +145,13 @@ impl Env {
             .writer
             .acquire(&deadline)
             .map_err(busy("another thread is writing to it"))?;
-        let slots = slots::AllSlots::acquire(&deadline)
-            .map_err(busy("another thread is reading from it"))?;
+        // Walks first: they can be long, and short reads, which may belong to a walk's caller, go on meanwhile.
         let _quiet = self
             .snapshots
             .block(&deadline)
             .map_err(busy("a walk over it is open; end the walk first"))?;
+        let slots = slots::AllSlots::acquire(&deadline)
+            .map_err(busy("another thread is reading from it"))?;
         if self.closed.swap(true, Ordering::Relaxed) {
             return Err(Error::Closed);
         }

@@ -91,8 +91,8 @@ impl PoolMetadata {
 
     /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
     ///
-    /// `look` is called at most once, inside a read: it should be short, and must not write to the store or
-    /// close it.
+    /// `look` is called at most once, inside a read: it should be short, and must not write to the store, walk
+    /// over it or close it.
     ///
     /// # Errors
     /// As [`get_device`](Self::get_device).
