@@ -78,6 +78,9 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 	if err == nil {
 		return done, nil
 	}
+	if errors.Is(err, takeover.ErrUnflushed) {
+		return nil, boltError(err, op, doing+path)
+	}
 	if store, now := Open(path, WithReadOnly(), WithVerify(VerifyNone)); now == nil {
 		return nil, errors.Join(newError(CodeConflict, op, doing+path, "another process has done it meanwhile"), store.Close())
 	}
@@ -91,9 +94,12 @@ func openOrMigrate(path string) (*PoolMetadata, error) {
 		return m, err
 	}
 	_, failed := migrate(path, migrateOptionsOf(nil))
-	m, err = Open(path)
-	if failed != nil && errors.Is(err, ErrBboltFile) {
-		return nil, boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
+	told := boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
+	if errors.Is(failed, takeover.ErrUnflushed) {
+		return nil, told
+	}
+	if m, err = Open(path); failed != nil && errors.Is(err, ErrBboltFile) {
+		return nil, told
 	}
 	// Where the migration failed because another process was faster, this is the store that it has made.
 	return m, err

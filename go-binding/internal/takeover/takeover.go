@@ -43,6 +43,9 @@ var ErrBusy = errors.New("another process is migrating the file")
 // ErrReplaced says that the file is another by now: another process was faster.
 var ErrReplaced = errors.New("the file was replaced")
 
+// ErrUnflushed says that the new store is in the old file's place, and that a power cut might undo that.
+var ErrUnflushed = errors.New("the new store is in place, and its name could not be flushed to disk")
+
 // Step is called before each step. Tests stop the process in it.
 var Step = func(name string) {}
 
@@ -50,7 +53,7 @@ var Step = func(name string) {}
 type Build func(old *boltfile.File, draft string) error
 
 // Run replaces the bbolt file at path and returns the name that the old file is kept under. On an error, the old file is
-// in force as it was, and there is no trace of the new one, except where the error is about the very last flush.
+// in force as it was, and there is no trace of the new one, except with ErrUnflushed.
 func Run(path string, wait time.Duration, build Build) (kept string, err error) {
 	// A link to the file stays one; the new store comes to be where the file is.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
@@ -195,5 +198,8 @@ func (t *takeover) replace() error {
 		return errors.Join(err, t.discard())
 	}
 	Step("flush rename")
-	return boltfile.SyncDirectory(t.path)
+	if err := boltfile.SyncDirectory(t.path); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnflushed, err)
+	}
+	return nil
 }

@@ -129,6 +129,25 @@ func TestAFailedRenameIsUndone(t *testing.T) {
 	expectContent(t, path, old)
 }
 
+// If the last flush fails, the new store is not to be used: what is written to it might be gone with its name.
+func TestAFailedLastFlushIsTold(t *testing.T) {
+	path, old := oldFile(t)
+	moved := filepath.Join(t.TempDir(), "moved")
+	defer func(step func(string)) { Step = step }(Step)
+	Step = func(name string) {
+		if name == "flush rename" {
+			if err := os.Rename(filepath.Dir(path), moved); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := Run(path, time.Second, newFile); !errors.Is(err, ErrUnflushed) {
+		t.Errorf("%v", err)
+	}
+	expectContent(t, filepath.Join(moved, "f"), []byte("new"))
+	expectContent(t, filepath.Join(moved, "f.bbolt"), old)
+}
+
 func TestOneAtATime(t *testing.T) {
 	path, _ := oldFile(t)
 	_, err := Run(path, time.Second, func(old *boltfile.File, draft string) error {
