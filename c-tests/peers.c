@@ -98,6 +98,11 @@ void wait_for(pid_t child) {
     CHECK_INT(0, status);
 }
 
+void end_child(void) {
+    execlp("true", "true", (char *)NULL);
+    _exit(1);
+}
+
 void say(const char *line) {
     printf("%s\n", line);
     fflush(stdout);

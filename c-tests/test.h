@@ -142,6 +142,11 @@ void peer_kill(struct peer *peer);
 /* In the child: says a line; waits for one, 0 when the parent has no more to say. */
 void say(const char *line);
 int listen_for(const char *line);
+/*
+ * Ends a forked child, well; in another program, so that a leak checker does not ask the child for what the threads and
+ * handles of its parent had.
+ */
+void end_child(void);
 /* Waits for a forked child, which must end well. */
 void wait_for(pid_t child);
 

@@ -255,7 +255,7 @@ static void unprivileged(void (*run)(void)) {
             CHECK(setgid(65534) == 0 && setuid(65534) == 0);
         }
         run();
-        _exit(0);
+        end_child();
     }
     wait_for(child);
 }

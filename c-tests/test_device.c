@@ -185,7 +185,7 @@ static void states_that_are_none(void) {
     }
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
     for (state = PM_STATE_UNKNOWN; state <= PM_STATE_FAULTY; state++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "state-%d", (int)state);
         device = device_named(name);
         device.state = state;

@@ -19,7 +19,7 @@ static void in_a_child(void (*run)(void)) {
     CHECK(child >= 0);
     if (child == 0) {
         run();
-        _exit(0);
+        end_child();
     }
     wait_for(child);
 }

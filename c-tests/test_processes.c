@@ -415,7 +415,8 @@ static const struct test tests[] = {
     NAMED(a_hard_link_that_another_process_has_open),
 };
 static const struct role roles[] = {
-    NAMED(add_many),       NAMED(count_up),      NAMED(change_remove_add), NAMED(write_for_ever), NAMED(stop_in_a_write),
-    NAMED(die_in_a_write), NAMED(read_and_wait), NAMED(only_look),         NAMED(fill),
+    NAMED(add_many),        NAMED(count_up),       NAMED(change_remove_add), NAMED(write_for_ever),
+    NAMED(stop_in_a_write), NAMED(die_in_a_write), NAMED(read_and_wait),     NAMED(only_look),
+    NAMED(fill),
 };
 TEST_MAIN_WITH_ROLES(tests, roles)

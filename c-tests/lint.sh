@@ -1,0 +1,36 @@
+#!/bin/sh
+# What can be said of the C tests without building the library. The Makefile sets what is used here.
+set -eu
+cd "$(dirname "$0")"
+strict='-fsyntax-only -O1 -Wwrite-strings -Wcast-qual -Wpointer-arith -Wundef -Wvla -Wimplicit-fallthrough'
+for compiler in gcc clang; do
+    for source in *.c; do
+        # shellcheck disable=SC2086  # lists of options, split on purpose, here and below
+        "$compiler" -std=c99 $C_WARNINGS $strict $CPPFLAGS_ALL "$source"
+    done
+done
+for compiler in g++ clang++; do
+    # shellcheck disable=SC2086
+    "$compiler" -std=c++17 $WARNINGS -fsyntax-only $CPPFLAGS_ALL test_cpp.cpp
+done
+for script in *.sh; do
+    sh -n "$script"
+done
+python3 -c 'import ast, sys; ast.parse(open("test_ctypes.py", encoding="ascii").read())'
+if LC_ALL=C grep -nP '[^\x00-\x7f]|\t| $' ./*.c ./*.cpp ./*.h ./*.sh ./*.py ./*.txt; then
+    echo 'lint: bytes that are not ASCII, tabs, or spaces at the end of a line'
+    exit 1
+fi
+if awk 'length > 120 { print FILENAME ":" FNR ": longer than 120 characters"; bad = 1 } END { exit !bad }' \
+    ./*.c ./*.cpp ./*.h ./*.sh ./*.py; then
+    exit 1
+fi
+# Every test that a program has is in its table.
+for source in test_*.c test_*.cpp; do
+    for name in $(sed -n 's/^\(static \)\{0,1\}void \([a-z0-9_]*\)(void) {$/\2/p' "$source"); do
+        grep -q "[^a-z_]$name[^a-z_(]" "$source" || grep -q "    $name(" "$source" || {
+            echo "lint: $source: $name is neither a test in the table nor used"
+            exit 1
+        }
+    done
+done
