@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -72,11 +73,61 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
+// Pieces of programs, as step reads them. Devices are named by their place in names.
+func addDevice(name byte) []byte  { return []byte{0, 0, name, 1, 2, 2, 3} }
+func addFaulty(name byte) []byte  { return []byte{0, 9, name, 1, 3, 13, 0} }
+func markDevice(name byte) []byte { return []byte{160, name} }
+func dropDevice(name byte) []byte { return []byte{184, name} }
+
+func updateDevice(name, ending byte) []byte {
+	return []byte{96, name, 0, 2, 3, 4, 5, 6, ending}
+}
+
+var (
+	walkAll     = []byte{224, 29}
+	listNames   = []byte{238}
+	closeReopen = []byte{250}
+	takeOver    = []byte{252}
+	giveBack    = []byte{254}
+)
+
+// seeds are programs about what is peculiar to the stores.
+func seeds() [][]byte {
+	var digits, endings []byte
+	// Ids of one digit and of two become free, and containerd takes 10 before 2.
+	for name := range byte(12) {
+		digits = append(digits, addDevice(name)...)
+	}
+	for _, name := range []byte{9, 1, 10, 2} {
+		digits = append(digits, dropDevice(name)...)
+	}
+	for _, name := range []byte{12, 13, 1, 2} {
+		digits = append(digits, addDevice(name)...)
+	}
+	// Every way for a callback to end, on a device that is there and on one that is not.
+	endings = append(endings, addDevice(0)...)
+	for ending := range byte(callbackEndings) {
+		endings = append(append(endings, updateDevice(0, ending)...), updateDevice(1, ending)...)
+	}
+	return [][]byte{
+		{},
+		append(digits, walkAll...),
+		endings,
+		// A faulty device is replaced, with its id faulty and with it still taken; then the files change sides.
+		slices.Concat(addDevice(0), markDevice(0), addDevice(0), addFaulty(1), addDevice(1), addFaulty(2), dropDevice(2),
+			takeOver, addDevice(3), giveBack, addDevice(4), walkAll),
+		slices.Concat(addDevice(0), addDevice(0), addDevice(15), listNames, closeReopen, dropDevice(0), dropDevice(0),
+			listNames, walkAll, addDevice(1), markDevice(1), markDevice(1), dropDevice(1), addDevice(2)),
+	}
+}
+
 // FuzzDifferential lets the fuzzer write the sequences:
 //
-//	go test -fuzz FuzzDifferential
+//	go test -run '^$' -fuzz FuzzDifferential .
 func FuzzDifferential(f *testing.F) {
-	f.Add([]byte{})
+	for _, seed := range seeds() {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, code []byte) {
 		if len(code) > 4096 {
 			t.Skip("long programs find nothing that short ones do not")

@@ -3,11 +3,27 @@ package containerdtest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
 )
+
+// settings of the go command. Those of the caller's for C would have all of containerd compiled anew; what they are for,
+// forLibrary does.
+var settings = []string{"GOWORK=off", "GOFLAGS=-buildvcs=false", "CGO_CFLAGS="}
+
+// forLibrary returns a flag for builds that has the go command see when the C header has changed, and compile what includes
+// it again: it looks at no file outside of packages. The compiler ignores the value.
+func forLibrary(t *testing.T) string {
+	t.Helper()
+	header := crc32.ChecksumIEEE(read(t, "../../include/pool_metadata.h"))
+	return fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, header)
+}
 
 // goTool runs the go command in a directory, with more in its environment, and returns what it prints.
 func goTool(t *testing.T, dir string, environment []string, arguments ...string) string {
@@ -22,7 +38,8 @@ func goTool(t *testing.T, dir string, environment []string, arguments ...string)
 func tryGoTool(dir string, environment []string, arguments ...string) (string, error) {
 	command := exec.Command("go", arguments...)
 	command.Dir = dir
-	command.Env = append(append(os.Environ(), "PWD="+dir, "GOWORK=off", "GOFLAGS=-buildvcs=false"), environment...)
+	command.Env = append(append(os.Environ(), settings...), environment...)
+	command.Env = append(command.Env, "PWD="+dir)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := command.Run()

@@ -4,10 +4,12 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,7 +175,7 @@ func declaredTests(t *testing.T, path string) (names []string) {
 // ownTests runs the snapshotter's own tests: every test of the store has to pass, and of the others all but those that
 // containerd itself skips because they need root and a device mapper.
 func (s *swap) ownTests(t *testing.T) {
-	results := runTests(t, s.tests.Source, "-race", "-count=1", "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+	results := runTests(t, s.tests.Source, "-race", "-count=1", forLibrary(t), "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
 	passed := 0
 	for _, file := range s.testFiles(t) {
 		for _, name := range declaredTests(t, file) {
@@ -197,14 +199,19 @@ func (s *swap) ownTests(t *testing.T) {
 
 // vet checks the command with the overlay that is built, and the package with its tests.
 func (s *swap) vet(t *testing.T) {
-	goTool(t, s.real.Source, nil, "vet", "-overlay="+s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
-	goTool(t, s.tests.Source, nil, "vet", "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+	goTool(t, s.real.Source, nil, "vet", forLibrary(t), "-overlay="+s.real.JSON, "./cmd/containerd",
+		"./"+s.real.Package+"/plugin")
+	goTool(t, s.tests.Source, nil, "vet", forLibrary(t), "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
 }
 
 // build builds containerd, starts it, and looks for our store in it.
 func (s *swap) build(t *testing.T) {
 	path := filepath.Join(s.dir, "containerd")
-	goTool(t, s.real.Source, nil, "build", "-overlay="+s.real.JSON, "-o", path, "./cmd/containerd")
+	// The go command would leave it as it is when nothing but the archive has changed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	goTool(t, s.real.Source, nil, "build", forLibrary(t), "-overlay="+s.real.JSON, "-o", path, "./cmd/containerd")
 	output, err := exec.Command(path, "--version").CombinedOutput()
 	if err != nil || !strings.Contains(string(output), "github.com/containerd/containerd") {
 		t.Errorf("--version: %v\n%s", err, output)
@@ -291,6 +298,7 @@ func (s *swap) transcript(t *testing.T, overlay string) string {
 	}
 	path := filepath.Join(dm, "transcript")
 	environment := []string{"DM=" + dm, "TRANSCRIPT=" + path, "PATH=" + filepath.Join(dm, "bin") + ":" + os.Getenv("PATH")}
-	goTool(t, s.real.Source, environment, "test", "-count=1", "-overlay="+overlay, "-run=^TestScenario$", "./"+s.real.Package)
+	goTool(t, s.real.Source, environment, "test", "-count=1", forLibrary(t), "-overlay="+overlay, "-run=^TestScenario$",
+		"./"+s.real.Package)
 	return string(read(t, path))
 }
