@@ -34,11 +34,5 @@ go_test 'a collection of garbage at every turn' GOGC=1 -- .
 go_test "cgo's pointer checks, all of them" GODEBUG=cgocheck=1 GOEXPERIMENT=cgocheck2 -- .
 go_test 'the installed library' -- -tags pm_pkgconfig .
 
-# Modules inside the module: what they need is not what users of the package need.
-find . -mindepth 2 -name go.mod | while read -r file; do
-    cd "${file%/go.mod}"
-    go vet ./...
-    go_test "$(pwd | sed 's|.*/||')" -- -race ./... || exit 1
-    cd - >/dev/null
-done
+# The module in containerdtest has a script of its own, test-containerd.sh.
 echo 'test-go: all passed'
