@@ -184,6 +184,13 @@ uint32_t add(pm_store *store, const char *name) {
     return device.device_id;
 }
 
+int32_t apply_one(pm_store *store, int32_t kind, pm_device *device, pm_error *error) {
+    pm_change change;
+    change.kind = kind;
+    change.device = device;
+    return pm_apply(store, &change, 1, NULL, error);
+}
+
 uint64_t device_count(pm_store *store) {
     pm_stats stats = PM_STATS_INIT;
     OK(pm_get_stats(store, &stats, why()));

@@ -121,6 +121,8 @@ void check_store(pm_store *store);
 pm_device device_named(const char *name);
 /* Adds a small device, activated; its id. */
 uint32_t add(pm_store *store, const char *name);
+/* pm_apply with one change. */
+int32_t apply_one(pm_store *store, int32_t kind, pm_device *device, pm_error *error);
 uint64_t device_count(pm_store *store);
 int32_t state_of(pm_store *store, const char *name);
 

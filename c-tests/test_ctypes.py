@@ -56,6 +56,10 @@ class Ids(ctypes.Structure):
                 ("faulty_ids", ctypes.POINTER(u32)), ("faulty_count", size_t)]
 
 
+class Change(ctypes.Structure):
+    _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
+
+
 # struct pm_record, for the struct module: in a buffer of bytes there is no need for ctypes.
 RECORD = struct.Struct("=IIQQiIII")
 UpdateCallback = ctypes.CFUNCTYPE(i32, ctypes.POINTER(Device), pointer)
@@ -85,6 +89,7 @@ SIGNATURES = {
     "pm_walk_next": [pointer, pointer, size_t, ctypes.POINTER(size_t), ctypes.POINTER(size_t)],
     "pm_walk_get_ids": [pointer, ctypes.POINTER(ctypes.POINTER(Ids))],
     "pm_get_device_names": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Names))],
+    "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
 }
 OTHERS = {
@@ -153,12 +158,18 @@ class Store:
     def on(self, function, name, *arguments):
         call(function, self.handle, name, len(name), *arguments)
 
-    def add(self, name, parent=b"", error=b"", **fields):
+    @staticmethod
+    def device(name, parent=b"", error=b"", **fields):
+        """A device struct, and the memory that its texts are in."""
         texts = [ctypes.create_string_buffer(each, len(each)) for each in (name, parent, error)]
         device = Device(struct_size=ctypes.sizeof(Device), **fields)
         for field, kept in zip(("name", "parent_name", "error"), texts):
             setattr(device, field, ctypes.addressof(kept))
             setattr(device, field + "_len", len(kept))
+        return device, texts
+
+    def add(self, name, **fields):
+        device, _texts = self.device(name, **fields)
         call("pm_add_device", self.handle, ctypes.byref(device))
         return device.device_id
 
@@ -377,6 +388,18 @@ def test_a_pool_moves_to_another_store(path):
         refused("PM_ERR_NOT_EMPTY", "pm_import", copy.handle, records, used, ids)
         lib.pm_free(ids)
         assert copy.names() == [b"a", b"c"] and copy.add(b"d") == 2
+
+
+def test_a_list_of_changes(path):
+    with Store(path) as store:
+        made = [store.device(name) for name in (b"a", b"b", b"a")]
+        changes = (Change * 3)(*[Change(0, ctypes.pointer(device)) for device, _ in made])
+        position = size_t(99)
+        refused("PM_ERR_ALREADY_EXISTS", "pm_apply", store.handle, changes, 3, ctypes.byref(position))
+        assert position.value == 2 and store.names() == []
+        changes[2].kind = 4
+        call("pm_apply", store.handle, changes, 3, ctypes.byref(position))
+        assert store.names() == [b"b"] and [device.device_id for device, _ in made] == [1, 2, 1]
 
 
 def test_threads(path):

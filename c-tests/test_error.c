@@ -85,6 +85,7 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, pm_walk_get_ids(walk, (pm_ids **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_get_device_names(store, (pm_names **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_import(store, NULL, 0, &ids, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, apply_one(store, PM_CHANGE_ADD, &device, &bad));
     /* The one call that ends a handle has not ended it: the update is still there to be committed. */
     FAILS(PM_ERR_STRUCT_SIZE, pm_update_commit(update, &bad));
     CHECK(out == UNTOUCHED && count == 77 && stats.devices == 0);

@@ -120,6 +120,8 @@ static void a_full_disk_says_what_to_do_and_the_store_goes_on(void) {
     CHECK(strstr(told()->message, path) != NULL && strstr(told()->message, "free some space") != NULL);
     CHECK_INT(0, device.device_id);
     FAILS(PM_ERR_DISK_FULL, pm_mark_faulty(store, PM_LIT("base"), why()));
+    FAILS(PM_ERR_DISK_FULL, apply_one(store, PM_CHANGE_ADD, &device, why()));
+    CHECK_INT(0, device.device_id);
     CHECK(fault_end(FAULT_WRITE) >= 2);
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
     OK(pm_add_device(store, &device, why()));
@@ -160,6 +162,7 @@ static void after_a_failed_flush_writes_stop_and_reads_go_on(void) {
     FAILS(PM_ERR_WRITES_STOPPED, pm_update_begin(store, PM_LIT("base"), &update, &other, why()));
     FAILS(PM_ERR_WRITES_STOPPED, pm_update_commit(open_update, why()));
     FAILS(PM_ERR_WRITES_STOPPED, pm_import(store, NULL, 0, &ids, why()));
+    FAILS(PM_ERR_WRITES_STOPPED, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_WRITES_STOPPED, pm_sync(store, why()));
     CHECK(update == UNTOUCHED && other == UNTOUCHED && device.device_id == 0);
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));

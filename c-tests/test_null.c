@@ -34,6 +34,7 @@ static void no_store(void) {
     pm_device device = device_named("d");
     pm_stats stats = PM_STATS_INIT;
     pm_ids ids = PM_IDS_INIT;
+    pm_change change = { PM_CHANGE_ADD, NULL };
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     pm_walk *walk = UNTOUCHED;
@@ -55,6 +56,7 @@ static void no_store(void) {
     REFUSES("store", pm_walk_open, NULL, &walk);
     REFUSES("store", pm_get_device_names, NULL, &names);
     REFUSES("store", pm_import, NULL, NULL, 0, &ids);
+    REFUSES("store", pm_apply, NULL, &change, 1, NULL);
     CHECK(got == UNTOUCHED && update == UNTOUCHED && walk == UNTOUCHED && names == UNTOUCHED);
     CHECK(device.device_id == 0 && stats.map_size == 0);
 }
@@ -93,6 +95,7 @@ static void no_output(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     pm_walk *walk = NULL;
+    pm_change change = { PM_CHANGE_ADD, NULL };
     uint64_t buffer[64];
     size_t count = 77;
     open_pool();
@@ -107,6 +110,8 @@ static void no_output(void) {
     REFUSES("walk", pm_walk_open, store, NULL);
     REFUSES("names", pm_get_device_names, store, NULL);
     REFUSES("ids", pm_import, store, NULL, 0, NULL);
+    REFUSES("changes", pm_apply, store, NULL, 1, NULL);
+    REFUSES("device", pm_apply, store, &change, 1, NULL);
     OK(pm_walk_open(store, &walk, why()));
     REFUSES("walk", pm_walk_next, NULL, buffer, sizeof buffer, &count, NULL);
     REFUSES("buffer", pm_walk_next, walk, NULL, sizeof buffer, &count, NULL);

@@ -172,6 +172,7 @@ static void a_read_only_store_reads_and_does_not_write(void) {
     FAILS(PM_ERR_READ_ONLY, pm_update_device(store, PM_LIT("base"), never, NULL, why()));
     FAILS(PM_ERR_READ_ONLY, pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
     FAILS(PM_ERR_READ_ONLY, pm_import(store, NULL, 0, &ids, why()));
+    FAILS(PM_ERR_READ_ONLY, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_READ_ONLY, pm_sync(store, why()));
     CHECK(device.device_id == 0 && record == UNTOUCHED && update == UNTOUCHED);
     CHECK_INT(1, device_count(store));
@@ -244,6 +245,8 @@ static void a_closed_store_refuses_everything(void) {
     FAILS(PM_ERR_CLOSED, pm_walk_open(store, (pm_walk **)&out, why()));
     FAILS(PM_ERR_CLOSED, pm_get_device_names(store, (pm_names **)&out, why()));
     FAILS(PM_ERR_CLOSED, pm_import(store, NULL, 0, &ids, why()));
+    FAILS(PM_ERR_CLOSED, apply_one(store, PM_CHANGE_ADD, &device, why()));
+    FAILS(PM_ERR_CLOSED, pm_apply(store, NULL, 0, NULL, why()));
     CHECK(out == UNTOUCHED && device.device_id == 0 && stats.devices == 0);
     close_store(again);
 }

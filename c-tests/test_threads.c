@@ -127,7 +127,7 @@ static void *do_everything(void *number) {
         state = state * 1103515245u + 12345u;
         snprintf(name, sizeof name, "shared-%u", state >> 16 & 7);
         device = device_named(name);
-        switch (state >> 24 & 7) {
+        switch (state >> 24 & 15) {
         case 0:
             status = pm_add_device(store, &device, NULL);
             CHECK(is_any_of(status, PM_ERR_ALREADY_EXISTS, PM_OK));
@@ -154,6 +154,14 @@ static void *do_everything(void *number) {
             pm_free(got);
             break;
         case 6:
+            status = apply_one(store, PM_CHANGE_REMOVE, &device, NULL);
+            CHECK(is_any_of(status, PM_ERR_NOT_FOUND, PM_OK));
+            break;
+        case 7:
+            status = apply_one(store, PM_CHANGE_ADD, &device, NULL);
+            CHECK(is_any_of(status, PM_ERR_ALREADY_EXISTS, PM_OK));
+            break;
+        case 8:
             status = pm_read_device(store, PM_CSTR(name), buffer, sizeof buffer, NULL, NULL);
             CHECK(is_any_of(status, PM_ERR_NOT_FOUND, PM_OK));
             break;

@@ -303,6 +303,7 @@ static void an_update_holds_up_its_device_and_no_other(void) {
     FAILS(PM_ERR_TIMEOUT, pm_mark_faulty(store, PM_LIT("base"), why()));
     FAILS(PM_ERR_TIMEOUT, pm_remove_device(store, PM_LIT("base"), why()));
     FAILS(PM_ERR_TIMEOUT, pm_add_device(store, &again, why()));
+    FAILS(PM_ERR_TIMEOUT, apply_one(store, PM_CHANGE_REMOVE, &again, why()));
     CHECK_INT(0, calls);
     check_unchanged();
     OK(pm_change_device_state(store, PM_LIT("other"), 1, why()));
@@ -387,6 +388,7 @@ static int32_t inside(pm_device *device, void *another) {
     FAILS(PM_ERR_NESTED_WRITE, pm_update_device(store, PM_LIT("other"), count_only, NULL, why()));
     FAILS(PM_ERR_NESTED_WRITE, pm_update_begin(store, PM_LIT("other"), &update, &copy, why()));
     FAILS(PM_ERR_NESTED_WRITE, pm_import(store, NULL, 0, &ids, why()));
+    FAILS(PM_ERR_NESTED_WRITE, apply_one(store, PM_CHANGE_ADD, &new_device, why()));
     FAILS(PM_ERR_NESTED_WRITE, pm_sync(store, why()));
     FAILS(PM_ERR_NESTED_WRITE, pm_close(store, why()));
     CHECK(copy == UNTOUCHED && update == UNTOUCHED && new_device.device_id == 0);

@@ -113,6 +113,11 @@ static void limits_keep_their_numbers(void) {
     CHECK_INT(3, PM_VERIFY_FULL);
     CHECK_INT(0, PM_DURABILITY_FULL);
     CHECK_INT(1, PM_DURABILITY_RELAXED);
+    CHECK_INT(0, PM_CHANGE_ADD);
+    CHECK_INT(1, PM_CHANGE_UPDATE);
+    CHECK_INT(2, PM_CHANGE_STATE);
+    CHECK_INT(3, PM_CHANGE_MARK_FAULTY);
+    CHECK_INT(4, PM_CHANGE_REMOVE);
 }
 
 /* What a program built with this header passes: a change here is a new ABI. */
@@ -129,6 +134,7 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(16, sizeof(pm_name));
     CHECK_INT(16, sizeof(pm_names));
     CHECK_INT(48, sizeof(pm_ids));
+    CHECK_INT(16, sizeof(pm_change));
 }
 
 static void init_macros_set_the_size_and_nothing_else(void) {
