@@ -202,7 +202,8 @@ func (c *config) allocations(tmpfs string) error {
 		return err
 	}
 	defer store.Close()
-	get := testing.AllocsPerRun(1000, func() { _, err = store.GetDevice(ctx, nameOf(77)) })
+	name := nameOf(77)
+	get := testing.AllocsPerRun(1000, func() { _, err = store.GetDevice(ctx, name) })
 	if err != nil {
 		return err
 	}

@@ -95,13 +95,10 @@ func remove(b *bench, _ int) error {
 	return b.store.remove(added(int(b.added.Add(-1) + 1)))
 }
 
+// In this order: what is fresh has the number of devices that is said, and so has what follows until something is added.
 var operations = []operation{
-	{name: "get", chunk: 64, run: func(b *bench, i int) error { return b.store.get(b.names[i%b.devices]) }},
+	{name: "get", fresh: true, chunk: 64, run: func(b *bench, i int) error { return b.store.get(b.names[i%b.devices]) }},
 	{name: "update", run: func(b *bench, i int) error { return b.store.update(b.names[i%b.devices]) }},
-	{name: "add", fresh: true, run: add},
-	// In the order of the list: what was added is removed, and what was freed is taken again.
-	{name: "remove", limit: func(b *bench) int64 { return b.added.Load() }, run: remove},
-	{name: "re-add", limit: func(b *bench) int64 { return b.freed.Load() }, run: add},
 	{name: "walk", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.walk() }},
 	{name: "names", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.names() }},
 	{name: "open", alone: true, run: func(b *bench, _ int) error {
@@ -110,6 +107,10 @@ var operations = []operation{
 		}
 		return b.open()
 	}},
+	{name: "add", fresh: true, run: add},
+	// What was added is removed, and what was freed is taken again.
+	{name: "remove", limit: func(b *bench) int64 { return b.added.Load() }, run: remove},
+	{name: "re-add", limit: func(b *bench) int64 { return b.freed.Load() }, run: add},
 }
 
 // measure does an operation with some goroutines until the time is over, and returns the nanoseconds each took: of all of
