@@ -196,7 +196,7 @@ func newError(code Code, op, doing, message string) error {
 // failure makes the error for a status of the library and what it reported. It is to be called with the status of every
 // call that failed: the report is memory of C's, which is freed here.
 func failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
-	if status == C.PM_ERR_NOT_FOUND {
+	if status == C.PM_ERR_NOT_FOUND && detail == 0 {
 		return ErrNotFound
 	}
 	e := &Error{Code: Code(status), Op: op, doing: doing}
@@ -208,6 +208,9 @@ func failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
 	C.pmgo_take_detail(detail, &from)
 	e.Message = C.GoStringN(&from.message[0], C.int(from.message_len))
 	e.Errno = syscall.Errno(from.os_error)
+	if status == C.PM_ERR_NOT_FOUND {
+		return ErrNotFound
+	}
 	return e
 }
 

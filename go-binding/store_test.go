@@ -185,6 +185,7 @@ func everyCall(store *PoolMetadata) map[string]error {
 		"WalkDevices":       store.WalkDevices(ctx, nothing),
 		"Verify":            store.Verify(),
 		"Sync":              store.Sync(),
+		"Apply":             store.Apply(nil),
 	}
 }
 
