@@ -1,0 +1,196 @@
+//! Closing a store, alone and under everybody: what is in flight finishes first, what comes later finds it closed.
+
+mod common;
+
+use common::{add, check, device, devices, error_of, options, place, wait_until};
+use pool_metadata::{Error, PoolMetadata};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn closing_waits_for_what_is_in_flight() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(path).unwrap();
+    add(&store, "a");
+    let (inside, done) = (Barrier::new(3), AtomicUsize::new(0));
+    let linger = || {
+        inside.wait();
+        thread::sleep(Duration::from_millis(100));
+        done.fetch_add(1, Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| store.read_device("a", |_| linger()).unwrap());
+        scope.spawn(|| {
+            let mut walk = store.walk().unwrap();
+            linger();
+            assert!(walk.next().unwrap().is_ok());
+        });
+        inside.wait();
+        store.close().unwrap();
+        assert_eq!(done.load(Ordering::SeqCst), 2, "they finish first");
+    });
+    assert_error!(store.get_device("a"), Error::Closed);
+    assert_error!(store.get_device(""), Error::Closed);
+    assert_error!(store.walk(), Error::Closed);
+    assert_error!(store.stats(), Error::Closed);
+    assert_error!(store.verify(), Error::Closed);
+    assert_error!(store.sync(), Error::Closed);
+    assert_error!(store.add_device(&mut device("b")), Error::Closed);
+    assert_error!(store.begin_update("a"), Error::Closed);
+    assert_error!(store.mark_faulty("a"), Error::Closed);
+    assert_error!(store.close(), Error::Closed);
+    check(&PoolMetadata::open(store.path()).unwrap());
+}
+
+#[test]
+fn a_store_that_is_busy_stays_as_it_was() {
+    let (_directory, path) = place();
+    let store = options(500).open(path).unwrap();
+    add(&store, "a");
+    let walk = store.walk().unwrap();
+    let error = error_of(store.close());
+    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+    assert!(error.to_string().contains("walk"), "{error}");
+    add(&store, "b");
+    check(&store);
+    let read = store.read_device("a", |_| error_of(store.close()));
+    assert!(matches!(read.unwrap(), Error::Busy { .. }));
+    assert_eq!(walk.count(), 1);
+    check(&store);
+    store.close().unwrap();
+}
+
+/// What has a walk open reads on while another thread waits for the walk to end: otherwise each would wait for the
+/// other. `wait_for_the_walk` ends only once the walk has.
+fn reads_go_on_beside(store: &PoolMetadata, wait_for_the_walk: impl FnOnce() + Send) {
+    let walk = store.walk().unwrap();
+    let waiting = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            waiting.store(true, Ordering::SeqCst);
+            wait_for_the_walk();
+        });
+        wait_until("the other thread runs", || waiting.load(Ordering::SeqCst));
+        let end = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < end {
+            store.get_device("a").unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(walk);
+    });
+}
+
+#[test]
+fn a_walk_can_be_read_beside_while_closing_waits_for_it() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(path).unwrap();
+    add(&store, "a");
+    reads_go_on_beside(&store, || store.close().unwrap());
+}
+
+#[test]
+fn a_walk_can_be_read_beside_while_growth_waits_for_it() {
+    let (_directory, path) = place();
+    let store = options(20_000).map_size(1 << 20).open(path).unwrap();
+    add(&store, "a");
+    let mut large = device("large");
+    large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
+    reads_go_on_beside(&store, || store.add_device(&mut large).unwrap());
+    check(&store);
+}
+
+/// Statistics are read from a walk's kind of snapshot and from a reader slot.
+#[test]
+fn statistics_do_not_keep_a_store_from_closing() {
+    for _ in 0..200 {
+        let (_directory, path) = place();
+        let store = options(20_000).open(path).unwrap();
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while store.stats().is_ok() {});
+            }
+            store.close().unwrap();
+        });
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_walk_outlives_its_handle_and_keeps_the_file() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    add(&store, "b");
+    let mut walk = store.walk().unwrap();
+    drop(store);
+    assert_eq!(walk.next().unwrap().unwrap().name, b"a");
+    assert_error!(PoolMetadata::open(&path), Error::AlreadyOpen { .. });
+    let last = thread::spawn(move || walk.next().unwrap().unwrap().name).join();
+    assert_eq!(last.unwrap(), b"b");
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn one_of_several_closers_wins() {
+    for _ in 0..30 {
+        let (_directory, path) = place();
+        let store = PoolMetadata::open(path).unwrap();
+        let start = Barrier::new(4);
+        let close = || {
+            start.wait();
+            store.close()
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(close)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let closed = |result: &&Result<(), Error>| matches!(result, Err(Error::Closed));
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        assert_eq!(results.iter().filter(closed).count(), 3);
+    }
+}
+
+#[test]
+fn a_store_closed_under_everybody() {
+    for round in 0..20 {
+        let (_directory, path) = place();
+        let store = options(20_000).open(&path).unwrap();
+        add(&store, "a");
+        let added = AtomicUsize::new(1);
+        let run = |thread: usize| {
+            for number in 0.. {
+                let result = match (thread + number) % 4 {
+                    0 => store.get_device("a").map(drop),
+                    1 => store.get_device_names().map(drop),
+                    2 => store.update_device("a", |device| {
+                        device.size += 1;
+                        Ok(())
+                    }),
+                    _ => store
+                        .add_device(&mut device(format!("{thread}-{number}")))
+                        .map(|()| {
+                            added.fetch_add(1, Ordering::SeqCst);
+                        }),
+                };
+                match result {
+                    Ok(()) => {}
+                    Err(Error::Closed) => return,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for thread in 0..6 {
+                scope.spawn(move || run(thread));
+            }
+            thread::sleep(Duration::from_millis(round));
+            store.close().unwrap();
+        });
+        let again = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&again).len(), added.load(Ordering::SeqCst));
+        check(&again);
+    }
+}
