@@ -131,6 +131,11 @@ setup_test() {
     install_missing
     check_compilers
     check_go
+    # No package helps here, and all other tests are worth running: say it beforehand, and go on.
+    unshare --map-root-user --mount true 2>/dev/null ||
+        printf '%s\n' 'setup: this system lets nobody make a mount of his own: tests/read_only_fs.rs is going to fail.' \
+            '       In a container, start it with --privileged; elsewhere run' \
+            '           sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0' >&2
     valgrind -q /bin/true >/dev/null 2>&1 || die 'valgrind cannot start a program; see: valgrind /bin/true'
     sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
            echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
@@ -166,6 +171,11 @@ setup_lint() {
     install_missing
     check_compilers
     check_go
+    # No package helps here, and all other tests are worth running: say it beforehand, and go on.
+    unshare --map-root-user --mount true 2>/dev/null ||
+        printf '%s\n' 'setup: this system lets nobody make a mount of his own: tests/read_only_fs.rs is going to fail.' \
+            '       In a container, start it with --privileged; elsewhere run' \
+            '           sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0' >&2
     if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qxF "cargo-deny $CARGO_DENY_VERSION"; then
         printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
         # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features
