@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome};
 use super::types::*;
+use crate::error::Error;
 use crate::pool::{Durability, OpenOptions, Verify};
 use std::ffi::{c_char, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -120,9 +121,12 @@ pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) ->
     unsafe {
         guard(error, || {
             let handle = handle::borrow(store)?;
-            handle.store()?.close()?;
-            handle.clear();
-            Ok(())
+            let closed = handle.store()?.close();
+            // A store that was closed by a failure is let go of here, so that its file can be opened again.
+            if matches!(closed, Ok(()) | Err(Error::Closed)) {
+                handle.clear();
+            }
+            Ok(closed?)
         })
     }
 }

@@ -33,7 +33,7 @@ impl Env {
         let _slots = AllSlots::acquire(deadline)?;
         self.check_usable()?;
         let info = self
-            .lmdb
+            .lmdb()
             .info()
             .map_err(|e| self.lmdb_error("reading the map's size", e))?;
         let current = info.map_size();
@@ -53,7 +53,7 @@ impl Env {
         if !address_space_for(needed) {
             return Err(self.cannot_grow(current, "the process's address space is too small"));
         }
-        self.lmdb.set_map_size(size).map_err(|e| {
+        self.lmdb().set_map_size(size).map_err(|e| {
             // The old map is gone and there is no new one: nothing can be read any more.
             self.closed.store(true, Ordering::Relaxed);
             self.lmdb_error("mapping the store", e)

@@ -38,7 +38,7 @@ impl Env {
     /// Bytes up to the end of the last page that the newest commit uses.
     fn used(&self) -> Result<u64> {
         let info = self
-            .lmdb
+            .lmdb()
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         Ok((info.last_pgno() as u64 + 1) * self.page_size)

@@ -15,6 +15,7 @@ mod path;
 mod process;
 mod reader;
 mod registry;
+mod renewal;
 mod slots;
 mod snapshot;
 mod wait;
@@ -42,7 +43,8 @@ pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
 
 /// One open LMDB environment.
 pub(crate) struct Env {
-    lmdb: ManuallyDrop<Environment>,
+    /// Used by who holds a slot, the writer gate or a counted snapshot; replaced by who keeps all of them out.
+    lmdb: UnsafeCell<ManuallyDrop<Environment>>,
     tables: Tables,
     path: PathBuf,
     config: Config,
@@ -175,7 +177,7 @@ impl Env {
             unsafe { (*reader.get()).free() };
         }
         // SAFETY: `lmdb` is not used again: `closed` is set, or the environment is being dropped.
-        unsafe { drop(std::ptr::read(&*self.lmdb)) };
+        unsafe { ManuallyDrop::drop(&mut *self.lmdb.get()) };
     }
 
     /// Facts about the environment for statistics.
@@ -183,7 +185,7 @@ impl Env {
         let slot = Slot::acquire(&self.deadline())?;
         self.check_usable()?;
         let info = self
-            .lmdb
+            .lmdb()
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         drop(slot);
@@ -207,7 +209,7 @@ impl Env {
         self.check_writable()?;
         let _writer = self.writer.acquire(&self.deadline())?;
         self.check_writable()?;
-        self.lmdb.sync(true).map_err(|e| {
+        self.lmdb().sync(true).map_err(|e| {
             self.writes_stopped.store(true, Ordering::Relaxed);
             self.lmdb_error("flushing the store", e)
         })
@@ -217,8 +219,14 @@ impl Env {
         error::from_lmdb(doing, &self.path, error)
     }
 
+    /// LMDB's handle, for who holds a slot, the writer gate or a counted snapshot while it is used.
+    fn lmdb(&self) -> &Environment {
+        // SAFETY: it is replaced, and dropped, only by who holds all slots and the gate with no snapshot open.
+        unsafe { &*self.lmdb.get() }
+    }
+
     fn raw(&self) -> *mut lmdb_sys::MDB_env {
-        self.lmdb.env()
+        self.lmdb().env()
     }
 }
 

@@ -49,7 +49,7 @@ impl Env {
             readers: (0..process::SLOTS)
                 .map(|_| UnsafeCell::new(reader::Reader::new()))
                 .collect(),
-            lmdb: ManuallyDrop::new(lmdb),
+            lmdb: UnsafeCell::new(ManuallyDrop::new(lmdb)),
             path,
             config,
             writer: gate::WriterGate::default(),
@@ -109,7 +109,7 @@ impl Env {
     }
 
     /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.
-    fn close_on_exec(&self) -> io::Result<()> {
+    pub(super) fn close_on_exec(&self) -> io::Result<()> {
         let mut fd = -1;
         // SAFETY: the environment is open; `fd` outlives the call.
         let code = unsafe { lmdb_sys::mdb_env_get_fd(self.raw(), &mut fd) };
@@ -146,7 +146,7 @@ fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
+pub(super) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
     let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
     flags.set(EnvironmentFlags::READ_ONLY, config.read_only);
     flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
@@ -179,7 +179,7 @@ fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
     }
 }
 
-fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
+pub(super) fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
     let open = |name| {
         lmdb.open_db(name)
             .map_err(|e| error::from_lmdb("opening the store's databases", path, e))

@@ -15,6 +15,8 @@ pub(super) enum Begin {
     Resized,
     /// LMDB's reader table is full: clear dead processes' slots, wait, and try again.
     SlotsFull,
+    /// LMDB has given its environment up after a failed write: open it anew and try again.
+    GivenUp,
     Failed(Error),
 }
 
@@ -24,6 +26,7 @@ pub(super) fn sort_begin(path: &Path, code: libc::c_int) -> Begin {
         ffi::MDB_SUCCESS => Begin::Ok,
         ffi::MDB_MAP_RESIZED => Begin::Resized,
         ffi::MDB_READERS_FULL => Begin::SlotsFull,
+        ffi::MDB_PANIC => Begin::GivenUp,
         code => Begin::Failed(from_code("beginning a read", path, code)),
     }
 }
@@ -102,6 +105,8 @@ pub(crate) enum Wait {
     Resized,
     /// Get a place in LMDB's reader table.
     ReaderTable,
+    /// Open LMDB's environment anew.
+    GivenUp,
 }
 
 impl Env {
@@ -121,6 +126,7 @@ impl Env {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
                 Try::Later(Wait::ReaderTable) => self.wait_for_lmdb_reader(&deadline)?,
+                Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
             }
         }
     }
@@ -154,6 +160,7 @@ impl Env {
         match sort_begin(&self.path, code) {
             Begin::Resized => Ok(Wait::Resized),
             Begin::Ok | Begin::SlotsFull => Ok(Wait::ReaderTable),
+            Begin::GivenUp => Ok(Wait::GivenUp),
             Begin::Failed(error) => Err(error),
         }
     }

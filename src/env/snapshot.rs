@@ -140,6 +140,10 @@ impl Snapshot {
                     drop(snapshot);
                     env.adopt_map_size(&deadline)?;
                 }
+                Begin::GivenUp => {
+                    drop(snapshot);
+                    env.renew(&deadline)?;
+                }
                 Begin::SlotsFull => {
                     drop(snapshot);
                     env.wait_for_lmdb_reader(&deadline)?;

@@ -177,7 +177,7 @@ impl Writing<'_> {
 impl Env {
     fn try_write<R>(&self, work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Step<R> {
         let txn = self
-            .lmdb
+            .lmdb()
             .begin_rw_txn()
             .map_err(|e| self.fault("beginning a write", e))?;
         let mut txn = WriteTxn {

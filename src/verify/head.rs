@@ -47,6 +47,7 @@ pub(crate) struct Head {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Meta {
     page_size: u64,
+    free_root: u64,
     main_depth: u16,
     main_root: u64,
     last_page: u64,
@@ -137,7 +138,7 @@ impl Looker<'_> {
         if second.page_size != first.page_size {
             return Err(self.corrupt("its two meta pages tell different page sizes"));
         }
-        Ok(if second.txnid > first.txnid {
+        self.check_range(if second.txnid > first.txnid {
             second
         } else {
             first
@@ -180,6 +181,7 @@ impl Looker<'_> {
         let main = &page[PAGE_HEADER + 72..];
         let meta = Meta {
             page_size: u32_at(page, PAGE_HEADER + 24).into(),
+            free_root: u64_at(page, PAGE_HEADER + 24 + 40),
             main_depth: u16_at(main, 6),
             main_root: u64_at(main, 40),
             last_page: u64_at(page, PAGE_HEADER + 120),
@@ -188,10 +190,16 @@ impl Looker<'_> {
         if !meta.page_size.is_power_of_two() || !PAGE_SIZES.contains(&meta.page_size) {
             return Err(damaged("tells an impossible page size"));
         }
-        let roots = [u64_at(page, PAGE_HEADER + 24 + 40), meta.main_root];
+        Ok(meta)
+    }
+
+    /// Looks at what the meta page in force points to. The other one may point anywhere: where writing a meta
+    /// page fails, LMDB gives it its old number back, but not its old roots.
+    fn check_range(&self, meta: Meta) -> Result<Meta> {
+        let roots = [meta.free_root, meta.main_root];
         let out_of_range = |root: &u64| *root != NO_PAGE && !(2..=meta.last_page).contains(root);
         if meta.last_page < 1 || meta.last_page > u64::MAX >> 17 || roots.iter().any(out_of_range) {
-            return Err(damaged("points outside the file"));
+            return Err(self.corrupt("its newest meta page points outside the file"));
         }
         Ok(meta)
     }

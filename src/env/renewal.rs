@@ -1,0 +1,48 @@
+//! Reading on after LMDB has given up.
+//!
+//! When writing a meta page fails, LMDB writes its old number back and marks the environment: every transaction
+//! of it fails from then on, reads too (mdb.c, `MDB_FATAL_ERROR`). What was committed before is as sound as it was, so
+//! the environment is closed and opened anew for reading; writes stay refused until the store is opened again.
+
+use super::open::{open_lmdb, open_tables};
+use super::slots::AllSlots;
+use super::{Deadline, Env};
+use crate::error::Result;
+use crate::verify::head;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering;
+
+impl Env {
+    /// Opens LMDB's environment anew, once no transaction of the old one is in use.
+    pub(super) fn renew(&self, deadline: &Deadline) -> Result<()> {
+        let _writer = self.writer.acquire(deadline)?;
+        let _quiet = self.snapshots.block(deadline)?;
+        let _slots = AllSlots::acquire(deadline)?;
+        self.check_usable()?;
+        if !self.has_given_up() {
+            return Ok(()); // another thread has been here
+        }
+        self.writes_stopped.store(true, Ordering::Relaxed);
+        let head = head::identify(&self.file, &self.path)?;
+        // Should anything fail from here on, nothing can be used any more, and nothing is to be shut down.
+        self.closed.store(true, Ordering::Relaxed);
+        // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set.
+        unsafe { self.shut_down() };
+        let lmdb = open_lmdb(&self.path, &self.config, &head)?;
+        // In the same order as before, so that their handles are the same numbers.
+        open_tables(&lmdb, &self.path)?;
+        // SAFETY: as above; the old environment was dropped in place.
+        unsafe { self.lmdb.get().write(ManuallyDrop::new(lmdb)) };
+        self.closed.store(false, Ordering::Relaxed);
+        let _ = self.close_on_exec();
+        Ok(())
+    }
+
+    /// Whether LMDB refuses all transactions. The caller has kept everybody out.
+    fn has_given_up(&self) -> bool {
+        matches!(
+            self.lmdb().begin_ro_txn().map(drop),
+            Err(lmdb::Error::Panic)
+        )
+    }
+}
