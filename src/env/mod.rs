@@ -22,6 +22,7 @@ mod wait;
 mod write;
 
 pub(crate) use open::Config;
+pub(crate) use process::stamp as process_stamp;
 pub(crate) use reader::Try;
 pub(crate) use slots::{AllSlots, Slot};
 pub(crate) use snapshot::{Move, Snapshot};

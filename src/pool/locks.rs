@@ -1,6 +1,6 @@
 //! One writer per device: a lock by name, in this process, for as long as an update's callback runs.
 
-use crate::env::Deadline;
+use crate::env::{process_stamp, Deadline};
 use crate::error::{Quoted, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -19,6 +19,8 @@ struct Inner {
 pub(crate) struct DeviceLock {
     locks: DeviceLocks,
     name: Box<[u8]>,
+    /// The process that took it.
+    stamp: u64,
 }
 
 impl DeviceLocks {
@@ -49,12 +51,17 @@ impl DeviceLocks {
         Ok(DeviceLock {
             locks: self.clone(),
             name: name.into(),
+            stamp: process_stamp(),
         })
     }
 }
 
 impl Drop for DeviceLock {
     fn drop(&mut self) {
+        // In a forked child it is the parent's, and the list may be locked for ever.
+        if self.stamp != process_stamp() {
+            return;
+        }
         self.locks.held().remove(&self.name);
         self.locks.0.freed.notify_all();
     }
