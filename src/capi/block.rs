@@ -30,6 +30,38 @@ fn allocate(len: usize) -> Outcome<*mut u8> {
     Ok(block.cast())
 }
 
+/// Copies a text. Most names have 8 to 32 bytes: two moves that overlap copy those without a call.
+///
+/// # Safety
+/// There is room for it at `to`.
+#[inline]
+unsafe fn copy(text: &[u8], to: *mut u8) {
+    // SAFETY: says the caller.
+    unsafe {
+        match text.len() {
+            0 => {}
+            8..=16 => copy_ends::<8>(text, to),
+            17..=32 => copy_ends::<16>(text, to),
+            len => ptr::copy_nonoverlapping(text.as_ptr(), to, len),
+        }
+    }
+}
+
+/// Copies the first and the last `N` bytes of a text that has as many, to where they belong.
+///
+/// # Safety
+/// There is room for the text at `to`.
+#[inline]
+unsafe fn copy_ends<const N: usize>(text: &[u8], to: *mut u8) {
+    if let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) {
+        // SAFETY: both lie within the text's length.
+        unsafe {
+            to.cast::<[u8; N]>().write(*first);
+            to.add(text.len() - N).cast::<[u8; N]>().write(*last);
+        }
+    }
+}
+
 /// Copies texts one behind the other, each with a NUL.
 struct Texts(*mut u8);
 
@@ -41,7 +73,7 @@ impl Texts {
         let at = self.0;
         // SAFETY: says the caller.
         unsafe {
-            ptr::copy_nonoverlapping(text.as_ptr(), at, text.len());
+            copy(text, at);
             at.add(text.len()).write(0);
             self.0 = at.add(text.len() + 1);
         }
@@ -218,5 +250,23 @@ impl Drop for NamesBlock {
     fn drop(&mut self) {
         // SAFETY: the block is from `allocate`, or NULL once it was handed out.
         unsafe { libc::free(self.out.cast()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_any_length_is_copied_and_nothing_beyond_it_but_the_nul() {
+        let from: Vec<u8> = (1..=80).collect();
+        for len in 0..from.len() {
+            let mut to = [0xee; 100];
+            // SAFETY: there is room for the text and the NUL.
+            unsafe { Texts(to.as_mut_ptr()).put(&from[..len]) };
+            assert_eq!(to[..len], from[..len]);
+            assert_eq!(to[len], 0);
+            assert!(to[len + 1..].iter().all(|byte| *byte == 0xee), "{len}");
+        }
     }
 }

@@ -63,7 +63,10 @@ impl pm_store {
     #[inline]
     fn seen<'a>(&'a self, _slot: &'a Slot) -> Result<&'a Arc<Pool>> {
         // SAFETY: it is only set by who holds all slots, and the caller holds one for as long as the borrow.
-        unsafe { (*self.pool.get()).as_ref() }.ok_or(Error::Closed)
+        match unsafe { (*self.pool.get()).as_ref() } {
+            Some(pool) => Ok(pool),
+            None => Err(Error::Closed),
+        }
     }
 
     /// The store, kept in being by the caller.

@@ -11,6 +11,7 @@ mod gate;
 mod growth;
 mod headroom;
 mod open;
+mod order;
 mod path;
 mod process;
 mod reader;

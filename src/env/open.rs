@@ -3,7 +3,7 @@
 use super::filelock::FileLock;
 use super::path::{lock_path, refuse_irregular, resolve};
 use super::registry::Registered;
-use super::{create, error, gate, growth, process, reader, snapshot};
+use super::{create, error, gate, growth, order, process, reader, snapshot};
 use super::{Deadline, Env, Tables, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::verify::head::{self, Head};
@@ -184,9 +184,12 @@ pub(super) fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
         lmdb.open_db(name)
             .map_err(|e| error::from_lmdb("opening the store's databases", path, e))
     };
-    Ok(Tables {
+    let tables = Tables {
         main: open(None)?,
         devices: open(Some(DEVICES))?,
         ids: open(Some(IDS))?,
-    })
+    };
+    order::install(lmdb, tables.devices)
+        .map_err(|e| error::from_lmdb("opening the store's databases", path, e))?;
+    Ok(tables)
 }

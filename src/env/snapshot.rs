@@ -276,7 +276,7 @@ impl Drop for Snapshot {
 
 /// # Safety
 /// `value` describes memory that lives, unchanged, for as long as the borrow that the caller gives it.
-unsafe fn bytes<'a>(value: &ffi::MDB_val) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(value: &ffi::MDB_val) -> &'a [u8] {
     if value.mv_size == 0 {
         return &[];
     }

@@ -314,6 +314,7 @@ impl Pool {
     }
 
     /// LMDB takes neither an empty nor an over-long key; no device has such a name.
+    #[inline]
     fn check_lookup(&self, name: &[u8]) -> Result<()> {
         if name.is_empty() || name.len() > crate::MAX_NAME_LEN {
             self.env.check_usable()?;
