@@ -271,8 +271,7 @@ int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_
         pm_walk_close(walk);
         reply->handle = 0;
     } else if (status != PM_ERR_BUFFER_TOO_SMALL) {
-        /* The page still counts; what comes after it is the failure. */
-        reply->next_status = finish(status, &error, reply);
+        return finish(status, &error, reply);
     }
     return PM_OK;
 }

@@ -18,7 +18,6 @@ typedef struct pmgo_reply {
     uintptr_t device;    /* the pm_device of an update */
     uintptr_t detail;    /* a pm_error for pmgo_take_detail, or 0 */
     uint32_t device_id;  /* of a device that was added */
-    int32_t next_status; /* of a walk: what the page after this one failed with */
 } pmgo_reply;
 
 /* What went wrong, for Go to read. */

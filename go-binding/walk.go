@@ -75,29 +75,24 @@ func (m *PoolMetadata) walk(op string, cb func(info *DeviceInfo) error) error {
 
 // nativeWalk is a walk that is open, or 0.
 type nativeWalk struct {
-	handle  C.uintptr_t
-	pending error
+	handle C.uintptr_t
 }
 
 // first opens the walk and returns its first page. A walk of one page is over by then, so that small stores are not
 // held open while callbacks run.
 func (w *nativeWalk) first(m *PoolMetadata, op, doing string) ([]DeviceInfo, error) {
-	devices, err := w.page(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
+	return w.page(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
 		runtime.KeepAlive(m)
 		w.handle = reply.handle
-		if reply.next_status != C.PM_OK {
-			w.pending = failure(reply.next_status, reply.detail, op, doing)
-		}
 		return status
 	})
-	return devices, err
 }
 
 // next returns the next page, which is empty after the last device.
 func (w *nativeWalk) next(op, doing string) ([]DeviceInfo, error) {
-	if w.pending != nil || w.handle == 0 {
-		return nil, w.pending
+	if w.handle == 0 {
+		return nil, nil
 	}
 	return w.page(op, doing, w.fetch)
 }
