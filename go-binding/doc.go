@@ -7,7 +7,7 @@
 //
 // # Getting started
 //
-//	store, err := poolmetadata.NewPoolMetadata("/var/lib/containerd/devmapper/metadata.db")
+//	store, err := poolmetadata.NewPoolMetadata("/var/lib/containerd/devmapper/pool.db")
 //	if err != nil {
 //		return err
 //	}

@@ -1,10 +1,16 @@
 package containerdtest
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	snapshotKind "github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 )
@@ -113,5 +119,30 @@ func TestSecondOpen(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	if _, err := openOurs(p.ourPath()); !errors.Is(err, poolmetadata.ErrAlreadyOpen) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSnapshotsFile opens the wrong one of the two files that the snapshotter has in its directory: metadata.db, with the
+// names of snapshots. It is refused, and left as it was.
+func TestSnapshotsFile(t *testing.T) {
+	path := filepath.Join(scratch(t), "metadata.db")
+	snapshots, err := storage.NewMetaStore(path)
+	must(t, err)
+	must(t, snapshots.WithTransaction(context.Background(), true, func(ctx context.Context) error {
+		_, err := storage.CreateSnapshot(ctx, snapshotKind.KindActive, "key", "")
+		return err
+	}))
+	must(t, snapshots.Close())
+	before, err := os.ReadFile(path)
+	must(t, err)
+	if _, err := openOurs(path); !errors.Is(err, poolmetadata.ErrBboltFile) {
+		t.Errorf("opening it: %v", err)
+	} else {
+		t.Log(err)
+	}
+	after, err := os.ReadFile(path)
+	must(t, err)
+	if left, _ := filepath.Glob(path + "*"); !bytes.Equal(before, after) || len(left) != 1 {
+		t.Errorf("it has changed, or there are more files now: %q", left)
 	}
 }

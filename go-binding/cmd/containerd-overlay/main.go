@@ -70,18 +70,16 @@ func explain(w io.Writer, overlay *containerd.Overlay) {
 	}
 }
 
-// findBinding returns where the module that this command was built from is: its version if it has one, otherwise the
-// checkout that the go command finds from here.
+// findBinding returns where the module that this command belongs to is: the checkout that it is run in, or else its own
+// version.
 func findBinding() (string, error) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{if .Main}}{{.Dir}}{{end}}", containerd.Module).Output()
+	if checkout := strings.TrimSpace(string(dir)); err == nil && checkout != "" {
+		return checkout, nil
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Path == containerd.Module &&
-		strings.HasPrefix(info.Main.Version, "v") && !strings.Contains(info.Main.Version, "+dirty") {
-		if _, err := exec.Command("go", "list", "-m", containerd.Module+"@"+info.Main.Version).Output(); err == nil {
-			return info.Main.Version, nil
-		}
+		strings.HasPrefix(info.Main.Version, "v") {
+		return info.Main.Version, nil
 	}
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", containerd.Module).Output()
-	if err != nil || len(strings.TrimSpace(string(dir))) == 0 {
-		return "", fmt.Errorf("no checkout of %s here: name one with -binding", containerd.Module)
-	}
-	return strings.TrimSpace(string(dir)), nil
+	return "", fmt.Errorf("no checkout of %s here: name one with -binding", containerd.Module)
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// writeSource makes a tree that has what the command looks for.
+func writeSource(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "snapshots", "devmapper"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		"go.mod":                             "module github.com/containerd/containerd\n\ngo 1.25.0\n",
+		"go.sum":                             "",
+		"snapshots/devmapper/metadata.go":    "package devmapper\n",
+		"snapshots/devmapper/device_info.go": "package devmapper\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestRun(t *testing.T) {
+	source, out := writeSource(t), t.TempDir()
+	var stdout, stderr bytes.Buffer
+	if err := run([]string{"-containerd", source, "-out", out}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(out, "overlay.json")
+	if stdout.String() != overlay+"\n" {
+		t.Errorf("standard output: %q", stdout.String())
+	}
+	for _, want := range []string{"cd " + source, "GOFLAGS='-overlay=" + overlay + "'"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q is not in what is said:\n%s", want, stderr.String())
+		}
+	}
+	text, err := os.ReadFile(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"metadata.go", "device_info.go", "go.mod", "go.sum"} {
+		if !bytes.Contains(text, []byte(filepath.Join(out, name))) {
+			t.Errorf("%s is not in the overlay:\n%s", name, text)
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	for want, arguments := range map[string][]string{
+		"which containerd": {},
+		"what is \"more\"": {"-containerd", writeSource(t), "more"},
+		"not defined":      {"-nonsense"},
+	} {
+		arguments = append([]string{"-out", t.TempDir()}, arguments...)
+		var stdout, stderr bytes.Buffer
+		err := run(arguments, &stdout, &stderr)
+		if err == nil || !strings.Contains(err.Error(), want) || stdout.Len() > 0 {
+			t.Errorf("%q: %v, standard output %q, want %q", arguments, err, stdout.String(), want)
+		}
+	}
+}
