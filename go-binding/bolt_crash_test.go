@@ -206,12 +206,14 @@ func TestProcessesMigrateAtOnce(t *testing.T) {
 		const processes = 6
 		var group sync.WaitGroup
 		for i := range processes {
-			group.Go(func() {
+			group.Add(1)
+			go func() {
+				defer group.Done()
 				cmd := opener(path, fmt.Sprint(addVariable, "=added-", i))
 				if err := cmd.Run(); err != nil {
 					t.Errorf("%v\n%s", err, cmd.Stderr)
 				}
-			})
+			}()
 		}
 		group.Wait()
 		store := openStore(t, path)
@@ -232,14 +234,16 @@ func TestGoroutinesMigrateAtOnce(t *testing.T) {
 		opened = make(chan *PoolMetadata, 8)
 	)
 	for range cap(opened) {
-		group.Go(func() {
+		group.Add(1)
+		go func() {
+			defer group.Done()
 			store, err := NewPoolMetadata(path)
 			if err == nil {
 				opened <- store
 				return
 			}
 			wantError(t, err, ErrAlreadyOpen)
-		})
+		}()
 	}
 	group.Wait()
 	close(opened)

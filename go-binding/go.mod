@@ -1,6 +1,6 @@
 module github.com/pool-metadata/pool-metadata/go-binding
 
-go 1.25.0
+go 1.24.0
 
 // No newer than what containerd 1.7 requires: this module brought into a build of containerd must not move the versions
 // of others.
