@@ -12,7 +12,7 @@ import (
 
 // source is as much of containerd as the overlay has to do with: a store that cannot be used, and a program that does.
 var source = map[string]string{
-	"go.mod": "module github.com/containerd/containerd/v2\n\ngo 1.25.0\n",
+	"go.mod": "module github.com/containerd/containerd/v2\n\ngo 1.24.0\n",
 	"go.sum": "",
 	"plugins/snapshots/devmapper/metadata.go": `package devmapper
 

@@ -16,7 +16,7 @@ func writeSource(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for path, text := range map[string]string{
-		"go.mod":                             "module github.com/containerd/containerd\n\ngo 1.25.0\n",
+		"go.mod":                             "module github.com/containerd/containerd\n\ngo 1.24.0\n",
 		"go.sum":                             "",
 		"snapshots/devmapper/metadata.go":    "package devmapper\n",
 		"snapshots/devmapper/device_info.go": "package devmapper\n",
