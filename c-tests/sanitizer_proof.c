@@ -5,6 +5,7 @@
 #include <pool_metadata.h>
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -30,6 +31,25 @@ static pm_names *some_names(void) {
     return names;
 }
 
+static void *count_up(void *count) {
+    ++*(size_t *)count;
+    return NULL;
+}
+
+/* Two threads and no lock. */
+static void race(size_t *count) {
+    pthread_t threads[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        if (pthread_create(&threads[i], NULL, count_up, count) != 0) {
+            exit(92);
+        }
+    }
+    for (i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 int main(int argc, char **argv) {
     pm_names *names = some_names();
     const char *what = argc > 1 ? argv[1] : "";
@@ -45,6 +65,9 @@ int main(int argc, char **argv) {
     if (strcmp(what, "leak") == 0) {
         names = NULL;
         return names != NULL;
+    }
+    if (strcmp(what, "race") == 0) {
+        race(&names->count);
     }
     pm_free(names);
     return 0;
