@@ -1,6 +1,6 @@
 //! A lone durable write on a disk, against the flushes that it cannot do without.
 
-use crate::measure::compare;
+use crate::measure::in_turn;
 use crate::subjects::c::Store;
 use crate::subjects::data::{Pool, Scratch};
 use crate::subjects::raw::Writer;
@@ -49,9 +49,9 @@ fn adds<W: Writes + 'static>(pool: &Pool, path: &Path) -> Run {
     Box::new(move |times| wall_time(|| (0..times).for_each(|_| writer.add(names.next()))))
 }
 
-pub fn measure(pool: &Pool, scratch: &Scratch, pairs: usize, table: &mut Table) {
+pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) {
     assert!(
-        pairs < pool.names().len(),
+        turns < pool.names().len(),
         "the pool has names for fewer adds"
     );
     let mut peer = two_flushes(&scratch.file("flushes"));
@@ -68,7 +68,7 @@ pub fn measure(pool: &Pool, scratch: &Scratch, pairs: usize, table: &mut Table) 
         ),
     ];
     for (who, target, mut run) in subjects {
-        let figures = compare(&mut run, &mut peer, 1, pairs);
+        let figures = in_turn(&mut run, &mut peer, 1, turns).medians();
         let what = format!("durable {who} on disk / 2 (pwrite + fdatasync)");
         table.ratio(what, figures, target);
     }

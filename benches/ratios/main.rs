@@ -12,7 +12,7 @@ mod open;
 mod subjects;
 mod table;
 
-use measure::{batch_of, compare};
+use measure::{batch_of, in_turn};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use subjects::Run;
 use table::Table;
 
 /// Length of one turn of a subject: long beside a clock's grain, short beside what else the machine does.
-const TURN: Duration = Duration::from_millis(3);
+const TURN: Duration = Duration::from_millis(2);
 /// Bytes of a file system that all copies of a pool of a million devices need.
 const ROOM: u64 = 4 << 30;
 
@@ -89,7 +89,7 @@ fn reads(pool: &Pool, table: &mut Table) {
     let mut raw = readers.raw_get();
     let batch = batch_of(&mut raw, TURN);
     for (who, target, mut run) in gets {
-        let figures = compare(&mut run, &mut raw, batch, 101);
+        let figures = in_turn(&mut run, &mut raw, batch, 301).quiet();
         table.ratio(format!("{who} / raw get, {size} devices"), figures, target);
     }
     let walks: [(&str, Option<f64>, Run); 3] = [
@@ -99,11 +99,11 @@ fn reads(pool: &Pool, table: &mut Table) {
     ];
     let mut raw = readers.raw_walk();
     let batch = batch_of(&mut raw, TURN);
-    let pairs = if size < 1_000_000 { 51 } else { 15 };
+    let turns = if size < 1_000_000 { 301 } else { 41 };
     for (who, target, mut run) in walks {
-        let mut figures = compare(&mut run, &mut raw, batch, pairs);
-        figures.ours = figures.ours.div_f64(size as f64);
-        figures.peer = figures.peer.div_f64(size as f64);
+        let figures = in_turn(&mut run, &mut raw, batch, turns)
+            .quiet()
+            .each_of(size);
         let what = format!("{who} / raw cursor, {size} devices, each");
         table.ratio(what, figures, target);
     }
@@ -111,7 +111,7 @@ fn reads(pool: &Pool, table: &mut Table) {
 
 /// Writes are compared with themselves at the smallest size, and with the peer at the same size.
 fn writes(pools: &[Pool], table: &mut Table) {
-    const PAIRS: usize = 61;
+    const TURNS: usize = 201;
     const BATCH: u64 = 100;
     let small = &pools[0];
     let kinds: [(&str, Subject, Subject); 2] = [
@@ -126,10 +126,10 @@ fn writes(pools: &[Pool], table: &mut Table) {
             if size != small.size {
                 let what = format!("{who} at {size} devices / at {}", small.size);
                 let target = (size >= 1_000_000).then_some(2.0);
-                let figures = compare(&mut run, &mut at_small, BATCH, PAIRS);
+                let figures = in_turn(&mut run, &mut at_small, BATCH, TURNS).quiet();
                 table.ratio(what, figures, target);
             }
-            let figures = compare(&mut run, &mut peer(pool, "raw"), BATCH, PAIRS);
+            let figures = in_turn(&mut run, &mut peer(pool, "raw"), BATCH, TURNS).quiet();
             table.ratio(
                 format!("{who} / raw LMDB, {size} devices, no disk"),
                 figures,

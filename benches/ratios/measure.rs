@@ -3,7 +3,13 @@
 use crate::subjects::Run;
 use std::time::Duration;
 
-/// Medians of both, for one operation, and how they compare.
+/// How long each turn of the two took, for one operation, shortest first.
+pub struct Turns {
+    ours: Vec<Duration>,
+    peer: Vec<Duration>,
+}
+
+/// One figure of each, and how they compare.
 #[derive(Clone, Copy)]
 pub struct Comparison {
     pub ours: Duration,
@@ -14,27 +20,59 @@ impl Comparison {
     pub fn ratio(&self) -> f64 {
         self.ours.as_secs_f64() / self.peer.as_secs_f64()
     }
-}
 
-/// Runs both `pairs` times in turn, each time for `batch` operations.
-pub fn compare(ours: &mut Run, peer: &mut Run, batch: u64, pairs: usize) -> Comparison {
-    let (mut our_times, mut peer_times) = (Vec::new(), Vec::new());
-    ours(batch);
-    peer(batch);
-    for pair in 0..pairs {
-        // Who goes first changes, so that neither always finds the other's leavings in the caches.
-        if pair % 2 == 0 {
-            our_times.push(ours(batch));
-            peer_times.push(peer(batch));
-        } else {
-            peer_times.push(peer(batch));
-            our_times.push(ours(batch));
+    /// The same for one of `parts` equal parts of the operation.
+    pub fn each_of(self, parts: u64) -> Comparison {
+        Comparison {
+            ours: self.ours.div_f64(parts as f64),
+            peer: self.peer.div_f64(parts as f64),
         }
     }
-    let each = |times| median(times).div_f64(batch as f64);
-    Comparison {
-        ours: each(our_times),
-        peer: each(peer_times),
+}
+
+/// Runs both `turns` times in turn, each time for `batch` operations.
+pub fn in_turn(ours: &mut Run, peer: &mut Run, batch: u64, turns: usize) -> Turns {
+    let mut times = Turns {
+        ours: Vec::new(),
+        peer: Vec::new(),
+    };
+    ours(batch);
+    peer(batch);
+    for turn in 0..turns {
+        // Who goes first changes, so that neither always finds the other's leavings in the caches.
+        if turn % 2 == 0 {
+            times.ours.push(ours(batch));
+            times.peer.push(peer(batch));
+        } else {
+            times.peer.push(peer(batch));
+            times.ours.push(ours(batch));
+        }
+    }
+    for all in [&mut times.ours, &mut times.peer] {
+        all.iter_mut()
+            .for_each(|time| *time = time.div_f64(batch as f64));
+        all.sort();
+    }
+    times
+}
+
+impl Turns {
+    fn ranked(&self, rank: impl Fn(usize) -> usize) -> Comparison {
+        Comparison {
+            ours: self.ours[rank(self.ours.len())],
+            peer: self.peer[rank(self.peer.len())],
+        }
+    }
+
+    /// For what waits for a disk: the medians.
+    pub fn medians(&self) -> Comparison {
+        self.ranked(|len| len / 2)
+    }
+
+    /// For processor time: the first deciles. What else runs on the machine takes caches and shares of the
+    /// core away, and so can only make a turn longer.
+    pub fn quiet(&self) -> Comparison {
+        self.ranked(|len| len / 10)
     }
 }
 
@@ -45,9 +83,4 @@ pub fn batch_of(run: &mut Run, long: Duration) -> u64 {
         batch *= 2;
     }
     batch
-}
-
-pub fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

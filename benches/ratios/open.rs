@@ -1,6 +1,6 @@
 //! Opening a store, at each level of verification.
 
-use crate::measure::compare;
+use crate::measure::in_turn;
 use crate::subjects::data::Pool;
 use crate::subjects::raw::Raw;
 use crate::subjects::time::wall_time;
@@ -55,17 +55,17 @@ pub fn measure(pool: &Pool, table: &mut Table) {
     let mut raw = raw_opens(pool.copy("open-raw"));
     let mut read = reads_through(copy.clone());
 
-    let plain = compare(&mut opens(copy.clone(), Verify::None), &mut raw, 1, 41);
+    let plain = in_turn(&mut opens(copy.clone(), Verify::None), &mut raw, 1, 41).medians();
     let target = (size >= 1_000_000).then_some(5.0);
     let what = format!("open without verification, {size} devices");
     table.figure(what, plain.ours.as_secs_f64() * 1e3, "ms", target);
     table.ratio(format!("open / raw open, {size} devices"), plain, None);
 
-    let quick = compare(&mut opens(copy.clone(), Verify::Quick), &mut raw, 1, 21);
+    let quick = in_turn(&mut opens(copy.clone(), Verify::Quick), &mut raw, 1, 21).medians();
     let what = format!("open with quick verification / raw open, {size} devices");
     table.ratio(what, quick, None);
 
-    let full = compare(&mut opens(copy, Verify::Full), &mut read, 1, 9);
+    let full = in_turn(&mut opens(copy, Verify::Full), &mut read, 1, 9).medians();
     let what = format!("open with full verification / reading the file, {size} devices");
     table.ratio(what, full, None);
 }
