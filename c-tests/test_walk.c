@@ -286,9 +286,13 @@ static void a_damaged_record_ends_a_walk_with_an_error(void) {
     FAILS(PM_ERR_CORRUPT, pm_walk_devices(store, count_devices, &seen, why()));
     CHECK_INT(1, seen);
     OK(pm_walk_open(store, &walk, why()));
+    /* The sound devices in front of it are handed out first. */
+    OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
+    CHECK_INT(1, count);
+    CHECK_TEXT("a", pm_record_name((const pm_record *)(const void *)buffer), 1);
     FAILS(PM_ERR_CORRUPT, pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK(strstr(told()->message, "\"m\"") != NULL && strstr(told()->message, path) != NULL);
-    CHECK_INT(77, count);
+    CHECK_INT(1, count);
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK_INT(0, count);
     pm_walk_close(walk);

@@ -187,70 +187,30 @@ pub(super) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
     Ok(block.cast())
 }
 
-/// A block for a list of names, filled one by one.
-pub(super) struct NamesBlock {
-    out: *mut pm_names,
-    next: *mut pm_name,
-    texts: Texts,
-    left: usize,
-    text_left: usize,
-}
-
-impl NamesBlock {
-    /// A block for `count` names that have `text_len` bytes together, NULs included.
-    pub fn new(count: usize, text_len: usize) -> Outcome<NamesBlock> {
-        let names = size_of::<pm_names>();
-        let texts = names + count * size_of::<pm_name>();
-        let block = allocate(texts + text_len)?;
-        // SAFETY: the block has room for the head, the list and the texts, in this order.
-        unsafe {
-            let list = block.add(names).cast::<pm_name>();
-            block
-                .cast::<pm_names>()
-                .write(pm_names { count, names: list });
-            Ok(NamesBlock {
-                out: block.cast(),
-                next: list,
-                texts: Texts(block.add(texts)),
-                left: count,
-                text_left: text_len,
-            })
-        }
-    }
-
-    /// Adds a name; false if the block was made for fewer or shorter ones.
-    pub fn push(&mut self, name: &[u8]) -> bool {
-        if self.left == 0 || self.text_left < name.len() + 1 {
-            return false;
-        }
-        self.left -= 1;
-        self.text_left -= name.len() + 1;
-        // SAFETY: there is room for one more, as was just checked.
-        unsafe {
-            let text = self.texts.put(name);
-            self.next.write(pm_name {
-                name: text,
-                name_len: name.len(),
+/// A block with a list of names: their lengths, and their texts one behind the other, each with its NUL.
+pub(super) fn new_names(lens: &[usize], texts: &[u8]) -> Outcome<*mut pm_names> {
+    let list = size_of::<pm_names>();
+    let behind = list + lens.len() * size_of::<pm_name>();
+    let block = allocate(behind + texts.len())?;
+    // SAFETY: the block has room for the head, the list and the texts, in this order; the lengths are those of
+    // the texts.
+    unsafe {
+        let names = block.add(list).cast::<pm_name>();
+        let mut text = block.add(behind);
+        ptr::copy_nonoverlapping(texts.as_ptr(), text, texts.len());
+        for (at, &name_len) in lens.iter().enumerate() {
+            names.add(at).write(pm_name {
+                name: text.cast(),
+                name_len,
             });
-            self.next = self.next.add(1);
+            text = text.add(name_len + 1);
         }
-        true
+        block.cast::<pm_names>().write(pm_names {
+            count: lens.len(),
+            names,
+        });
     }
-
-    /// The block, for the caller to free, if it was filled.
-    pub fn finish(mut self) -> Option<*mut pm_names> {
-        if self.left > 0 {
-            return None;
-        }
-        Some(std::mem::replace(&mut self.out, ptr::null_mut()))
-    }
-}
-
-impl Drop for NamesBlock {
-    fn drop(&mut self) {
-        // SAFETY: the block is from `allocate`, or NULL once it was handed out.
-        unsafe { libc::free(self.out.cast()) };
-    }
+    Ok(block.cast())
 }
 
 #[cfg(test)]

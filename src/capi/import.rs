@@ -71,11 +71,11 @@ pub unsafe extern "C" fn pm_walk_get_ids(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let walk = walk::borrow(walk)?;
+            let state = walk::borrow(walk)?;
             if ids.is_null() {
                 return Err(Failure::null("ids"));
             }
-            ids.write(block::new_ids(&walk.ids()?)?);
+            ids.write(block::new_ids(&state.walk.ids()?)?);
             Ok(())
         })
     }

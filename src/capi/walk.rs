@@ -1,11 +1,12 @@
 //! All devices: with a callback, page by page into a caller's buffer, or only their names.
 
-use super::block::{self, NamesBlock};
+use super::block;
 use super::device::{record_buffer, too_small};
 use super::guard::guard;
 use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome, PM_ERR_BUSY, PM_ERR_INTERNAL, PM_OK};
+use super::status::{Failure, Outcome, PM_ERR_BUSY, PM_OK};
 use super::types::*;
+use crate::error::Error;
 use crate::error::Quoted;
 use crate::pool::Walk;
 use std::ffi::c_void;
@@ -13,7 +14,13 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// A walk over all devices. Made by pm_walk_open, ended by pm_walk_close.
 pub struct pm_walk {
-    walk: Mutex<Walk>,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub walk: Walk,
+    /// What came behind the records of the last page; the next call reports it.
+    failed: Option<Error>,
 }
 
 /// Called by pm_walk_devices for each device. The device and its texts live until it returns. It returns 0
@@ -121,7 +128,10 @@ pub unsafe extern "C" fn pm_walk_open(
                 return Err(Failure::null("walk"));
             }
             let opened = pm_walk {
-                walk: Mutex::new(handle.store()?.walk()?),
+                state: Mutex::new(State {
+                    walk: handle.store()?.walk()?,
+                    failed: None,
+                }),
             };
             walk.write(Box::into_raw(Box::new(opened)));
             Ok(())
@@ -138,7 +148,7 @@ pub unsafe extern "C" fn pm_walk_open(
 /// @param needed    NULL, or where the size of the next record goes with PM_ERR_BUFFER_TOO_SMALL.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger buffer;
-///   PM_ERR_CORRUPT, after which the walk is at its end; PM_ERR_BUSY if another thread is in this function
+///   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end; PM_ERR_BUSY if another thread is in this function
 ///   with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, one at a time for one walk.
@@ -154,12 +164,12 @@ pub unsafe extern "C" fn pm_walk_next(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let mut walk = borrow(walk)?;
+            let mut state = borrow(walk)?;
             let at = record_buffer(buffer, capacity)?;
             if count.is_null() {
                 return Err(Failure::null("count"));
             }
-            let page = fill_page(&mut walk, at, capacity)?;
+            let page = fill_page(&mut state, at, capacity)?;
             match page.too_large {
                 Some(size) if page.count == 0 => {
                     if !needed.is_null() {
@@ -178,11 +188,11 @@ pub unsafe extern "C" fn pm_walk_next(
 
 /// # Safety
 /// `walk` is NULL or an open walk.
-pub(super) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, Walk>> {
+pub(super) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, State>> {
     // SAFETY: says the caller.
     let walk = unsafe { walk.as_ref() }.ok_or_else(|| Failure::null("walk"))?;
-    match walk.walk.try_lock() {
-        Ok(walk) => Ok(walk),
+    match walk.state.try_lock() {
+        Ok(state) => Ok(state),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => Err(Failure::Edge(
             PM_ERR_BUSY,
@@ -202,17 +212,30 @@ struct Page {
 ///
 /// # Safety
 /// `at` is aligned for records and has `capacity` bytes.
-unsafe fn fill_page(walk: &mut Walk, at: *mut u8, capacity: usize) -> Outcome<Page> {
+unsafe fn fill_page(state: &mut State, at: *mut u8, capacity: usize) -> Outcome<Page> {
+    if let Some(error) = state.failed.take() {
+        return Err(error.into());
+    }
     let mut page = Page {
         count: 0,
         too_large: None,
     };
     let mut used = 0;
-    while let Some(device) = walk.next_ref()? {
+    loop {
+        let device = match state.walk.next_ref() {
+            Ok(Some(device)) => device,
+            Ok(None) => break,
+            Err(error) if page.count == 0 => return Err(error.into()),
+            // The sound devices in front of a damaged one are the caller's all the same.
+            Err(error) => {
+                state.failed = Some(error);
+                break;
+            }
+        };
         let size = block::record_size(&device);
         if size > capacity - used {
             page.too_large = Some(size);
-            walk.step_back();
+            state.walk.step_back();
             break;
         }
         // SAFETY: `used` is a multiple of the alignment, and there is room for the record behind it.
@@ -269,24 +292,13 @@ pub unsafe extern "C" fn pm_get_device_names(
     }
 }
 
-/// Goes over the devices twice: once to count, once to copy. Both see the same snapshot.
+/// Collects the names first, since only then their size is known.
 fn list_names(walk: &mut Walk) -> Outcome<*mut pm_names> {
-    let (mut count, mut text_len) = (0, 0);
+    let (mut lens, mut texts) = (Vec::new(), Vec::new());
     while let Some(device) = walk.next_ref()? {
-        count += 1;
-        text_len += device.name.len() + 1;
+        lens.push(device.name.len());
+        texts.extend_from_slice(device.name);
+        texts.push(0);
     }
-    walk.rewind();
-    let mut block = NamesBlock::new(count, text_len)?;
-    while let Some(device) = walk.next_ref()? {
-        if !block.push(device.name) {
-            break;
-        }
-    }
-    block.finish().ok_or_else(|| {
-        Failure::Edge(
-            PM_ERR_INTERNAL,
-            "the store changed under a walk; report this".to_owned(),
-        )
-    })
+    block::new_names(&lens, &texts)
 }

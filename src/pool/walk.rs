@@ -46,11 +46,6 @@ impl Walk {
         &self.snapshot
     }
 
-    /// Begins again, over the same snapshot.
-    pub(crate) fn rewind(&mut self) {
-        self.next = Some(Move::First);
-    }
-
     /// Makes the device that was shown last the next one again.
     pub(crate) fn step_back(&mut self) {
         self.next = Some(Move::Stay);
