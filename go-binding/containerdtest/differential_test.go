@@ -56,7 +56,7 @@ func step(pair *pair, p *program) {
 
 // TestDifferential runs random sequences of operations against each of containerd's stores and ours.
 func TestDifferential(t *testing.T) {
-	const length = 1000 // bytes: 200 operations or so
+	const length = 1000 // bytes: 220 operations or so
 	for version, open := range containerds {
 		for i := range uint64(*sequences) / uint64(len(containerds)) {
 			seed := *firstSeed + i

@@ -35,10 +35,10 @@ var names = []string{
 // name returns one of the names, or one out of the program's own bytes, made such that both stores can hold it.
 func (p *program) name() string {
 	b := p.next()
-	if b < 0xc0 {
+	if b < 0xf0 {
 		return names[int(b)%len(names)]
 	}
-	length := min(int(b&0x3f), len(p.rest))
+	length := min(int(b&0x0f), len(p.rest))
 	text := string(p.rest[:length])
 	p.rest = p.rest[length:]
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "0"), "?")
