@@ -129,6 +129,8 @@ pub enum Error {
         path: Box<Path>,
         /// What was being done.
         doing: &'static str,
+        /// The system's error number.
+        errno: i32,
     },
     /// A directory, a socket, a device or the like.
     NotRegularFile {
@@ -174,6 +176,8 @@ pub enum Error {
     DiskFull {
         /// The store's path.
         path: Box<Path>,
+        /// The system's error number.
+        errno: i32,
     },
     /// The memory map is full and cannot be made larger.
     MapFull {
@@ -219,13 +223,13 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn not_found(name: &[u8]) -> Error {
-        Error::NotFound { name: name.into() }
+        Error::NotFound { name: kept(name) }
     }
 
     pub(crate) fn invalid_name(what: &'static str, name: &[u8], why: &'static str) -> Error {
         Error::InvalidName {
             what,
-            name: name.into(),
+            name: kept(name),
             why,
         }
     }
@@ -241,8 +245,10 @@ impl Error {
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Error {
         let path: Box<Path> = path.into();
         match source.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => Error::DiskFull { path },
-            Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::Permission { path, doing },
+            Some(errno @ (libc::ENOSPC | libc::EDQUOT)) => Error::DiskFull { path, errno },
+            Some(errno @ (libc::EACCES | libc::EPERM | libc::EROFS)) => {
+                Error::Permission { path, doing, errno }
+            }
             Some(libc::ENOMEM) => Error::NoMemory { what: doing },
             Some(libc::ENAMETOOLONG) => Error::InvalidPath {
                 path,
@@ -283,8 +289,7 @@ impl Error {
     pub fn os_error(&self) -> Option<i32> {
         match self {
             Error::Io { source, .. } => source.raw_os_error(),
-            Error::DiskFull { .. } => Some(libc::ENOSPC),
-            Error::Permission { .. } => Some(libc::EACCES),
+            Error::DiskFull { errno, .. } | Error::Permission { errno, .. } => Some(*errno),
             Error::NoSuchFile { .. } => Some(libc::ENOENT),
             Error::NoMemory { .. } => Some(libc::ENOMEM),
             _ => None,
@@ -299,6 +304,11 @@ impl std::error::Error for Error {
             _ => None,
         }
     }
+}
+
+/// As much of a name as an error keeps: a name from outside can be of any length, and none that is longer exists.
+fn kept(name: &[u8]) -> Box<[u8]> {
+    name[..name.len().min(crate::MAX_NAME_LEN + 1)].into()
 }
 
 #[cfg(test)]

@@ -70,21 +70,20 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
         }
         return Ok(None);
     }
-    refuse_store(draft, &file)?;
+    refuse_store(draft, &file, deadline)?;
     let made = write_draft(draft, &file).and_then(|()| put_in_place(draft, path).map_err(fail));
     if let Err(error) = made {
         let _ = std::fs::remove_file(draft);
         // Somebody else's file came to be at the path meanwhile: that is what is there to be opened.
         return if exists(path)? { Ok(None) } else { Err(error) };
     }
-    sync_directory(path).map_err(fail)?;
     Ok(Some(()))
 }
 
 /// Refuses to take over a store that happens to be called like a draft: one that somebody has opened, which drafts
 /// never are, or that holds something.
-fn refuse_store(draft: &Path, file: &File) -> Result<()> {
-    let written = head::identify(file, draft).is_ok_and(|head| head.commits > 0);
+fn refuse_store(draft: &Path, file: &File, deadline: &Deadline) -> Result<()> {
+    let written = head::identify(file, draft, deadline).is_ok_and(|head| head.commits > 0);
     if written || lock_path(draft).exists() {
         return Err(Error::InvalidPath {
             path: draft.into(),
@@ -157,8 +156,10 @@ fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the new name durable.
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// Makes the store's name durable.
+pub(super) fn sync_directory(path: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    File::open(directory)?.sync_all()
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| Error::io("flushing the store's directory", path, e))
 }

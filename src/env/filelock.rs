@@ -36,10 +36,15 @@ impl FileLock {
         FileLock { file }
     }
 
-    /// Says which `-lock` file this process uses; false if another process uses another one.
-    pub fn claim_identity(&self, lock_file_inode: u64) -> io::Result<bool> {
-        let span = (IDENTITY.end - IDENTITY.start) as u64;
-        let own = IDENTITY.start + (lock_file_inode % span) as i64;
+    /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if another process
+    /// uses another one.
+    pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<bool> {
+        // The first byte of the range stands for none.
+        let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
+        let own = match lock_file {
+            Some(inode) => IDENTITY.start + 1 + (inode % span) as i64,
+            None => IDENTITY.start,
+        };
         self.set(libc::F_RDLCK, own, 1)?;
         Ok(!self.held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
             && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
@@ -173,9 +178,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
         for inode in [0, 7, u64::MAX] {
-            assert!(a.claim_identity(inode).unwrap());
-            assert!(b.claim_identity(inode).unwrap());
-            assert!(!c.claim_identity(inode.wrapping_add(5)).unwrap());
+            assert!(a.claim_identity(Some(inode)).unwrap());
+            assert!(b.claim_identity(Some(inode)).unwrap());
+            assert!(!c.claim_identity(Some(inode.wrapping_add(5))).unwrap());
             for lock in [&a, &b, &c] {
                 lock.set(libc::F_UNLCK, 0, 0).unwrap();
             }

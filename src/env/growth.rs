@@ -3,6 +3,7 @@
 //! The map may only be replaced while no transaction of this process is in use (lmdb.h, `mdb_env_set_mapsize`),
 //! so growth waits for open snapshots and gathers all reader slots, within the lock wait.
 
+use super::error;
 use super::gate::Writer;
 use super::slots::AllSlots;
 use super::{Deadline, Env};
@@ -37,34 +38,46 @@ impl Env {
             .info()
             .map_err(|e| self.lmdb_error("reading the map's size", e))?;
         let current = info.map_size();
-        let (size, needed) = match to {
-            To::Larger => {
-                let doubled = current
-                    .checked_mul(2)
-                    .filter(|size| *size <= isize::MAX as usize);
-                let size =
-                    doubled.ok_or_else(|| self.cannot_grow(current, "it is as large as can be"))?;
-                (size, size)
-            }
-            // Zero is LMDB's word for the size in the file; what is written there now may be up to this.
-            To::File => (0, current.saturating_mul(2)),
+        let used = (info.last_pgno() + 1).saturating_mul(self.page_size as usize);
+        let least = match to {
+            To::Larger => current.saturating_add(1),
+            To::File => used,
         };
-        // LMDB gives the old map up before it asks for the new one. Ask first, so that a refusal changes nothing.
-        if !address_space_for(needed) {
-            return Err(self.cannot_grow(current, "the process's address space is too small"));
-        }
+        let size = self.larger_size(current.max(used), least)?;
         self.lmdb().set_map_size(size).map_err(|e| {
             // The old map is gone and there is no new one: nothing can be read any more.
             self.closed.store(true, Ordering::Relaxed);
-            self.lmdb_error("mapping the store", e)
+            // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set before.
+            unsafe { self.shut_down() };
+            error::from_lmdb("mapping the store", &self.path, e)
         })
     }
 
-    fn cannot_grow(&self, current: usize, why: &str) -> Error {
-        Error::MapFull {
-            size: current as u64,
-            why: why.to_owned(),
+    /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
+    ///
+    /// LMDB gives the old map up before it asks for the new one, so whether there is room is asked before: a refusal
+    /// changes nothing.
+    fn larger_size(&self, now: usize, least: usize) -> Result<usize> {
+        let page = self.page_size as usize;
+        let mut step = now;
+        while step >= page {
+            let size = now
+                .checked_add(step)
+                .and_then(|size| size.checked_next_multiple_of(page))
+                .filter(|size| *size <= isize::MAX as usize);
+            if let Some(size) = size.filter(|size| address_space_for(*size)) {
+                return Ok(size);
+            }
+            step /= 2;
         }
+        let exact = least.next_multiple_of(page);
+        if exact <= now && address_space_for(exact) {
+            return Ok(exact);
+        }
+        Err(Error::MapFull {
+            size: now as u64,
+            why: "the process's address space is too small; raise its limit".to_owned(),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod filelock;
 mod gate;
 mod growth;
 mod headroom;
+mod lockfile;
 mod open;
 mod order;
 mod path;
@@ -40,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Size of a page whose size is not known yet: what LMDB takes from the system on this architecture.
+/// Least size of a map in bytes.
 pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
 
 /// One open LMDB environment.
@@ -211,9 +212,11 @@ impl Env {
         self.check_writable()?;
         let _writer = self.writer.acquire(&self.deadline())?;
         self.check_writable()?;
-        self.lmdb().sync(true).map_err(|e| {
-            self.writes_stopped.store(true, Ordering::Relaxed);
-            self.lmdb_error("flushing the store", e)
+        self.lmdb().sync(true).map_err(|e| match e {
+            lmdb::Error::Other(errno) if errno > 0 => {
+                self.flush_failed("flushing the store", errno)
+            }
+            other => self.lmdb_error("flushing the store", other),
         })
     }
 

@@ -1,9 +1,9 @@
 //! Opening an environment: which file is meant, whether it is a store, and then LMDB.
 
 use super::filelock::FileLock;
-use super::path::{lock_path, refuse_irregular, resolve};
+use super::path::{refuse_irregular, resolve};
 use super::registry::Registered;
-use super::{create, error, gate, growth, order, process, reader, snapshot};
+use super::{create, error, gate, growth, lockfile, order, process, reader, snapshot};
 use super::{Deadline, Env, Tables, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::verify::head::{self, Head};
@@ -38,7 +38,12 @@ impl Env {
         }
         let (file, metadata) = open_file(&path, config.read_only)?;
         let registered = Registered::enter(&path, metadata.dev(), metadata.ino(), &deadline)?;
-        let head = head::identify(&file, &path)?;
+        let head = head::identify(&file, &path, &deadline)?;
+        if !config.read_only && head.commits == 0 {
+            // Whoever created it may have died before its name was on disk; nothing may be written before it is.
+            create::sync_directory(&path)?;
+        }
+        lockfile::check(&path)?;
         let lmdb = open_lmdb(&path, &config, &head)?;
         let process_lock = FileLock::new(
             file.try_clone()
@@ -70,14 +75,9 @@ impl Env {
     /// What is left to do once LMDB has the file open.
     fn settle(&self, opened: &Metadata) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
-        let now = std::fs::metadata(&self.path).map_err(fail)?;
-        if (now.dev(), now.ino()) != (opened.dev(), opened.ino()) {
-            return Err(fail(io::Error::other(
-                "the file was replaced by another while it was being opened; retry",
-            )));
-        }
+        check_same(&self.path, opened)?;
         self.close_on_exec().map_err(fail)?;
-        self.claim_lock_file(fail)?;
+        self.claim_lock_file()?;
         let mut dead = 0;
         // SAFETY: the environment is open; `dead` outlives the call.
         let code = unsafe { lmdb_sys::mdb_reader_check(self.raw(), &mut dead) };
@@ -85,27 +85,6 @@ impl Env {
             lmdb_sys::MDB_SUCCESS => Ok(()),
             code => Err(error::from_code("clearing dead readers", &self.path, code)),
         }
-    }
-
-    /// Makes sure that every process that has the file open uses the same `-lock` file.
-    fn claim_lock_file(&self, fail: impl Fn(io::Error) -> Error) -> Result<()> {
-        let lock_file = match std::fs::metadata(lock_path(&self.path)) {
-            Ok(lock_file) => lock_file,
-            // LMDB does without on a read-only file system, where nobody can write.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.config.read_only => return Ok(()),
-            Err(e) => return Err(fail(e)),
-        };
-        if self
-            .process_lock
-            .claim_identity(lock_file.ino())
-            .map_err(&fail)?
-        {
-            return Ok(());
-        }
-        Err(Error::AlreadyOpen {
-            path: self.path.as_path().into(),
-            why: "another process has this file open with another -lock file: by a hard link, or the -lock file was deleted meanwhile; close it there first, and use one path",
-        })
     }
 
     /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.
@@ -122,6 +101,18 @@ impl Env {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a path at which there is another file than the one that was opened.
+pub(super) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
+    let fail = |e| Error::io("opening", path, e);
+    let now = std::fs::metadata(path).map_err(fail)?;
+    if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) {
+        return Ok(());
+    }
+    Err(fail(io::Error::other(
+        "the file was replaced by another one; close the store and open it again",
+    )))
 }
 
 /// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.

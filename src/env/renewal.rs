@@ -4,10 +4,10 @@
 //! of it fails from then on, reads too (mdb.c, `MDB_FATAL_ERROR`). What was committed before is as sound as it was, so
 //! the environment is closed and opened anew for reading; writes stay refused until the store is opened again.
 
-use super::open::{open_lmdb, open_tables};
+use super::open::{check_same, open_lmdb, open_tables};
 use super::slots::AllSlots;
 use super::{Deadline, Env};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::verify::head;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,12 @@ impl Env {
             return Ok(()); // another thread has been here
         }
         self.writes_stopped.store(true, Ordering::Relaxed);
-        let head = head::identify(&self.file, &self.path)?;
+        let opened = self
+            .file
+            .metadata()
+            .map_err(|e| Error::io("opening", &self.path, e))?;
+        check_same(&self.path, &opened)?;
+        let head = head::identify(&self.file, &self.path, deadline)?;
         // Should anything fail from here on, nothing can be used any more, and nothing is to be shut down.
         self.closed.store(true, Ordering::Relaxed);
         // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set.
@@ -39,7 +44,7 @@ impl Env {
     }
 
     /// Whether LMDB refuses all transactions. The caller has kept everybody out.
-    fn has_given_up(&self) -> bool {
+    pub(super) fn has_given_up(&self) -> bool {
         matches!(
             self.lmdb().begin_ro_txn().map(drop),
             Err(lmdb::Error::Panic)

@@ -19,6 +19,8 @@ pub(super) struct Count {
 #[derive(Default)]
 struct State {
     open: usize,
+    /// How many wait for all to be closed.
+    wanted: usize,
     blocked: bool,
 }
 
@@ -33,10 +35,16 @@ impl Count {
     }
 
     fn enter(&self, deadline: &Deadline) -> Result<()> {
+        let mut state = self.lock();
+        if state.wanted > 0 {
+            // Somebody waits for all snapshots to end, and gets there only if no new ones begin. But it could be
+            // waiting for one that this thread has open, so this is a courtesy, and not for the whole wait.
+            let courtesy = Deadline::after(deadline.left() / 8);
+            let gone = self.wait_while(state, &courtesy, "", |s| s.wanted > 0);
+            state = gone.unwrap_or_else(|_| self.lock());
+        }
         let mut state =
-            self.wait_while(self.lock(), deadline, "a change of the map's size", |s| {
-                s.blocked
-            })?;
+            self.wait_while(state, deadline, "a change of the map's size", |s| s.blocked)?;
         state.open += 1;
         Ok(())
     }
@@ -48,11 +56,23 @@ impl Count {
 
     /// Waits until no snapshot is open, and keeps it that way.
     pub fn block(&self, deadline: &Deadline) -> Result<Blocked<'_>> {
-        let mut state = self.wait_while(self.lock(), deadline, "walks that are open", |s| {
+        let mut state = self.lock();
+        state.wanted += 1;
+        let waited = self.wait_while(state, deadline, "walks that are open", |s| {
             s.open > 0 || s.blocked
-        })?;
-        state.blocked = true;
-        Ok(Blocked(self))
+        });
+        let (mut state, failed) = match waited {
+            Ok(state) => (state, None),
+            Err(error) => (self.lock(), Some(error)),
+        };
+        state.wanted -= 1;
+        state.blocked |= failed.is_none();
+        drop(state);
+        self.changed.notify_all();
+        match failed {
+            None => Ok(Blocked(self)),
+            Some(error) => Err(error),
+        }
     }
 
     fn wait_while<'a>(
@@ -287,5 +307,34 @@ pub(super) unsafe fn bytes<'a>(value: &ffi::MDB_val) -> &'a [u8] {
 impl Env {
     pub(super) fn is_own_process(&self) -> bool {
         super::process::stamp() == self.stamp
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::PoolMetadata;
+
+    #[test]
+    fn a_forked_child_reads_nothing_of_its_parents_view() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        let walk = store.walk().unwrap();
+        let snapshot = walk.snapshot();
+        // SAFETY: the child looks at memory, makes no more than small errors, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let refused = matches!(snapshot.header_row(), Err(Error::Forked))
+                && matches!(snapshot.entries(Table::Ids), Err(Error::Forked))
+                && matches!(walk.ids(), Err(Error::Forked));
+            // SAFETY: ends the child without what the parent's threads have registered.
+            unsafe { libc::_exit(if refused { 0 } else { 1 }) };
+        }
+        assert!(child > 0);
+        let mut status = -1;
+        // SAFETY: the child is this process's own, and `status` outlives the call.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(snapshot.header_row().unwrap().is_some());
     }
 }

@@ -8,8 +8,10 @@ use crate::error::{Error, Result};
 use crate::header;
 use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
 use lmdb_sys as ffi;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 /// Why a write transaction came to nothing.
 pub(crate) enum Fault {
@@ -190,7 +192,8 @@ impl Env {
         if txn.writes == 0 {
             return Ok(done); // nothing to commit
         }
-        // LMDB has kept all changed pages in memory so far: the file is still as it was.
+        // LMDB keeps changed pages in memory up to here, but for those that a very large commit has spilled to
+        // where nothing refers to yet.
         self.make_headroom(txn.writes, txn.bytes)?;
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
         // What was committed stays committed, whatever becomes of the room behind it.
@@ -199,16 +202,32 @@ impl Env {
     }
 
     /// A commit that failed has left the old content in force, but after a failed flush nobody knows what of
-    /// it the disk really has. Lack of space is no such failure: it is met while pages are written.
+    /// it the disk really has, so the store takes no more writes.
+    ///
+    /// A full disk is usually met before, while pages are written that nothing refers to yet. Where it is met here,
+    /// it is as harmless, unless it was the meta page's flush that failed, or a flush that an earlier commit still
+    /// waits for.
     fn commit_fault(&self, error: lmdb::Error) -> Fault {
-        let fault = self.fault("committing", error);
-        if matches!(
-            fault,
-            Fault::Error(Error::Io { .. } | Error::WritesStopped { .. })
-        ) {
-            self.writes_stopped.store(true, Ordering::Relaxed);
+        let errno = match error {
+            lmdb::Error::Other(errno) if errno > 0 => errno,
+            lmdb::Error::Panic => libc::EIO,
+            other => return self.fault("committing", other),
+        };
+        let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
+        if full && !self.config.relaxed && !self.has_given_up() {
+            return self.fault("committing", error);
         }
-        fault
+        Fault::Error(self.flush_failed("committing", errno))
+    }
+
+    /// Stops all writes after a failed flush; the error that says so.
+    pub(super) fn flush_failed(&self, doing: &'static str, errno: libc::c_int) -> Error {
+        self.writes_stopped.store(true, Ordering::Relaxed);
+        Error::Io {
+            doing,
+            path: self.path.as_path().into(),
+            source: Arc::new(io::Error::from_raw_os_error(errno)),
+        }
     }
 
     fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {

@@ -91,7 +91,7 @@ impl Error {
                 write!(f, "{}: not a usable path: {why}", Quoted(path.as_os_str().as_encoded_bytes()))
             }
             Error::NoSuchFile { path, why } => write!(f, "{}: {why}", path.display()),
-            Error::Permission { path, doing } => write!(
+            Error::Permission { path, doing, .. } => write!(
                 f,
                 "{}: no permission for {doing}; the store and its -lock file must be accessible to this user",
                 path.display()
@@ -127,7 +127,7 @@ impl Error {
                 }
                 write!(f, "the store is damaged: {what}; restore it from a backup")
             }
-            Error::DiskFull { path } => write!(
+            Error::DiskFull { path, .. } => write!(
                 f,
                 "{}: the disk or the quota is full; nothing was written: free some space and retry",
                 path.display()

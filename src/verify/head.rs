@@ -1,7 +1,7 @@
 //! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and without a
 //! trace on disk: LMDB itself checks a magic number and a version and trusts all the rest.
 
-use crate::env::{DEVICES, IDS};
+use crate::env::{Deadline, DEVICES, IDS};
 use crate::error::{Error, Result};
 use crate::header::{self, Header, Parsed, FORMAT};
 use std::fs::File;
@@ -31,9 +31,6 @@ const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=65536;
 /// Bytes of a page where the second meta page begins on almost every system.
 const USUAL_PAGE: u64 = 4096;
 
-/// How often the file is looked at again when a writer changes it under the look.
-const LOOKS: usize = 100;
-
 /// What the file says of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -62,25 +59,24 @@ impl Meta {
 }
 
 /// Says what the file is, or refuses it with the error for what it is instead.
-pub(crate) fn identify(file: &File, path: &Path) -> Result<Head> {
+pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
     let looker = Looker { file, path };
-    for _ in 0..LOOKS {
-        let before = looker.newest_meta();
-        let header = before.as_ref().ok().map(|meta| looker.header_row(meta));
-        let after = looker.newest_meta();
-        // A writer may change the pages while they are read. What is seen counts if nothing moved meanwhile.
-        match (before, header, after) {
-            (Ok(meta), Some(header), Ok(same)) if meta == same => {
-                return looker.conclude(meta, header?)
+    deadline.poll(
+        "a moment without a commit, to read the file's first pages",
+        || {
+            let before = looker.newest_meta();
+            let header = before.as_ref().ok().map(|meta| looker.header_row(meta));
+            let after = looker.newest_meta();
+            // A writer may change the pages while they are read. What is seen counts if nothing moved meanwhile.
+            match (before, header, after) {
+                (Ok(meta), Some(header), Ok(same)) if meta == same => {
+                    looker.conclude(meta, header?).map(Some)
+                }
+                (Err(error), _, Err(_)) => Err(error),
+                _ => Ok(None),
             }
-            (Err(error), _, Err(_)) => return Err(error),
-            _ => {}
-        }
-    }
-    Err(Error::Timeout {
-        what: "a moment without a commit, to read the file's first pages".to_owned(),
-        waited: std::time::Duration::ZERO,
-    })
+        },
+    )
 }
 
 struct Looker<'a> {

@@ -1,0 +1,85 @@
+//! LMDB's `-lock` file: that it is one, and that all processes use the same.
+//!
+//! It holds the table of who reads what, without which a writer would use pages again that are being read.
+
+use super::path::lock_path;
+use super::Env;
+use crate::error::{Error, Result};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// `MDB_MAGIC` (mdb.c), the first word of a lock file that has been set up.
+const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
+/// Enough of a file to tell a lock file from a data file, whose magic stands at 16.
+const LOOKED_AT: u64 = 64;
+
+/// Refuses to let LMDB set up its lock file over a file that is none. Nobody in this process has it open.
+pub(super) fn check(store: &Path) -> Result<()> {
+    let path = lock_path(store);
+    let refuse = || {
+        Error::InvalidPath {
+        path: path.as_path().into(),
+        why: "the store's lock file would be there, and it is not a lock file; move it, or give another path",
+    }
+    };
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(refuse()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("looking at the lock file", &path, e)),
+    }
+    let mut head = Vec::new();
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path)
+        .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
+        .map_err(|e| Error::io("looking at the lock file", &path, e))?;
+    if head.starts_with(&MAGIC) || head.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    Err(refuse())
+}
+
+impl Env {
+    /// Makes sure that every process that has the file open uses the same `-lock` file.
+    pub(super) fn claim_lock_file(&self) -> Result<()> {
+        let fail = |e| Error::io("opening", &self.path, e);
+        // LMDB reads without a lock file where it cannot write one. A process that can may be writing all the
+        // same: to it, the file system need not be read-only.
+        let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
+            None
+        } else {
+            Some(
+                std::fs::metadata(lock_path(&self.path))
+                    .map_err(fail)?
+                    .ino(),
+            )
+        };
+        if self.process_lock.claim_identity(lock_file).map_err(fail)? {
+            return Ok(());
+        }
+        Err(Error::AlreadyOpen {
+            path: self.path.as_path().into(),
+            why: match lock_file {
+                Some(_) => "another process has this file open with another -lock file (by a hard link, or the -lock file was deleted meanwhile) or, through a read-only mount, with none; close it there first, and use one path",
+                None => "another process has the store open, and on a read-only mount a reader cannot tell writers what it reads; open it where its -lock file can be written",
+            },
+        })
+    }
+}
+
+fn on_read_only_mount(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros is a valid `statvfs`.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends in NUL; both outlive the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut facts) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(facts.f_flag & libc::ST_RDONLY != 0)
+}
