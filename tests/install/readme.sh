@@ -15,6 +15,14 @@ fail() {
 # block LANGUAGE: the first code block in it.
 block() { awk -v start="\`\`\`$1" '$0 == start { on = 1; next } /^```$/ && on { exit } on' README.md; }
 
+for page in README.md docs/*.md; do
+    # Links into the tree; a #part is left to the reader.
+    sed -n 's/](/\n](/gp' "$page" | sed -n 's/^](\([^)#:]*\)[)#].*/\1/p' | while read -r link; do
+        [ -z "$link" ] || [ -e "$(dirname "$page")/$link" ] || echo "$page links to $link, which is not there"
+    done
+done >"$work/links"
+[ ! -s "$work/links" ] || fail "$(cat "$work/links")"
+
 block c >"$work/base.c"
 block python >"$work/client.py"
 if ! [ -s "$work/base.c" ] || ! [ -s "$work/client.py" ]; then fail 'README.md has lost a code block'; fi
