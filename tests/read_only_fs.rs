@@ -1,8 +1,13 @@
-//! A store on a read-only file system can be read: nothing can write it, so no lock file is needed.
+//! A store on a read-only file system can be read: LMDB keeps no reader table there, so as long as anybody can write
+//! the same file by another mount, it is either that or reading here, never both.
 
+mod common;
+
+use common::child::{self, Peer};
+use common::{add, check, error_of, options, place};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Set to the store's path in the process that runs on the read-only mount.
 const INSIDE: &str = "PM_TEST_READ_ONLY_STORE";
@@ -48,4 +53,136 @@ fn inside(path: &Path) {
         PoolMetadata::open(path),
         Err(Error::Permission { .. })
     ));
+}
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "reader" => reader(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// Opens the store read-only, and closes it, as often as it is told.
+fn reader(path: &Path) {
+    let mut opened = None;
+    child::say("ready");
+    while let Some(line) = child::listen() {
+        match line.as_str() {
+            "open" => {
+                let mut options = options(200);
+                match options.read_only(true).open(path) {
+                    Ok(store) => {
+                        check(&store);
+                        child::say(&format!("{} devices", store.stats().unwrap().devices));
+                        opened = Some(store);
+                    }
+                    Err(Error::AlreadyOpen { path: of, why }) => {
+                        assert_eq!(*of, *path);
+                        assert!(why.contains("read-only"), "{why}");
+                        child::say("already open");
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            "read" => {
+                let store: &PoolMetadata = opened.as_ref().unwrap();
+                check(store);
+                child::say(&format!("{} devices", store.stats().unwrap().devices));
+            }
+            "close" => {
+                opened.take().unwrap().close().unwrap();
+                child::say("closed");
+            }
+            other => panic!("no order {other}"),
+        }
+    }
+}
+
+/// A reader to whom the store's directory is mounted read-only.
+fn reader_on_a_read_only_mount(store: &Path) -> Peer {
+    let directory = store.parent().unwrap();
+    let inner = child::command("reader", store);
+    let script =
+        "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && shift && exec \"$@\"";
+    let mut outer = Command::new("unshare");
+    outer
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .arg(directory)
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .envs(
+            inner
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut peer = Peer::spawn(&mut outer).unwrap();
+    peer.expect("ready");
+    peer
+}
+
+fn order(peer: &mut Peer, line: &str, answer: &str) {
+    peer.tell(line);
+    peer.expect(answer);
+}
+
+#[test]
+fn what_a_writer_has_open_is_not_read_through_a_read_only_mount() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "base");
+    let mut peer = reader_on_a_read_only_mount(&path);
+    order(&mut peer, "open", "already open");
+    // Neither has that disturbed the writer, nor is anything left behind by which a second try succeeds.
+    add(&store, "snap");
+    order(&mut peer, "open", "already open");
+    check(&store);
+    store.close().unwrap();
+    order(&mut peer, "open", "2 devices");
+    peer.finish();
+}
+
+#[test]
+fn what_is_read_through_a_read_only_mount_is_not_written_by_another() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "base");
+    store.close().unwrap();
+    let mut peers = [
+        reader_on_a_read_only_mount(&path),
+        reader_on_a_read_only_mount(&path),
+    ];
+    let refused = || {
+        let error = error_of(options(200).open(&path));
+        match &error {
+            Error::AlreadyOpen { path: of, why } => {
+                assert_eq!(**of, *path);
+                assert!(why.contains("read-only"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    // Readers go together; the last of them keeps writers out.
+    for peer in &mut peers {
+        order(peer, "open", "1 devices");
+        refused();
+    }
+    for peer in &mut peers {
+        refused();
+        order(peer, "read", "1 devices");
+        order(peer, "close", "closed");
+    }
+    let store = options(200).open(&path).unwrap();
+    add(&store, "snap");
+    check(&store);
+    order(&mut peers[0], "open", "already open");
+    store.close().unwrap();
+    // One that is killed keeps nobody out.
+    let [mut first, second] = peers;
+    order(&mut first, "open", "2 devices");
+    first.kill();
+    second.finish();
+    add(&options(200).open(&path).unwrap(), "third");
 }
