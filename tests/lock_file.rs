@@ -1,0 +1,155 @@
+//! What is at `<path>-lock`. LMDB takes whatever it finds there for its reader table and writes over it, so a file
+//! of somebody else is refused, untouched; what LMDB left behind is taken over.
+
+mod common;
+
+use common::{add, check, error_of, place};
+use pool_metadata::{Error, OpenOptions, PoolMetadata};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+fn lock_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    name.into()
+}
+
+/// Opens the path in both ways; the lock file's path has to be named.
+fn refused(path: &Path, read_only: bool) {
+    let error = error_of(OpenOptions::new().read_only(read_only).open(path));
+    assert!(matches!(error, Error::InvalidPath { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("-lock"), "{message}");
+}
+
+/// Nothing is made, and nothing written, where the lock file is somebody else's.
+fn refused_beside(make: &dyn Fn(&Path), unchanged: &dyn Fn(&Path)) {
+    // No store there: none is made.
+    let (directory, path) = place();
+    let lock = lock_of(&path);
+    make(&lock);
+    refused(&path, false);
+    unchanged(&lock);
+    // A store there: it stays as it is.
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "base");
+    store.close().unwrap();
+    let (lock, bytes) = (lock_of(&path), fs::read(&path).unwrap());
+    fs::remove_file(&lock).unwrap();
+    make(&lock);
+    for read_only in [false, true] {
+        refused(&path, read_only);
+        unchanged(&lock);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_store_is_no_lock_file() {
+    refused_beside(
+        &|lock| {
+            let store = PoolMetadata::open(lock).unwrap();
+            add(&store, "other");
+            store.close().unwrap();
+            fs::remove_file(lock_of(lock)).unwrap();
+        },
+        &|lock| {
+            let store = OpenOptions::new().read_only(true).open(lock).unwrap();
+            assert_eq!(store.get_device_names().unwrap(), [b"other"]);
+            check(&store);
+            store.close().unwrap();
+            fs::remove_file(lock_of(lock)).unwrap();
+        },
+    );
+}
+
+/// The store that is called like the lock file of another is in use, and stays so.
+#[test]
+fn a_store_that_is_open_is_no_lock_file() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(lock_of(&path)).unwrap();
+    add(&store, "base");
+    refused(&path, false);
+    add(&store, "snap");
+    check(&store);
+    store.close().unwrap();
+    check(&PoolMetadata::open(lock_of(&path)).unwrap());
+}
+
+#[test]
+fn texts_and_other_bytes_are_no_lock_files() {
+    let whole_pages = b"#!/bin/sh\n".repeat(4096);
+    for bytes in [&b"just some text\n"[..], &b"x"[..], &whole_pages] {
+        refused_beside(&|lock| fs::write(lock, bytes).unwrap(), &|lock| {
+            assert_eq!(fs::read(lock).unwrap(), bytes);
+        });
+    }
+}
+
+#[test]
+fn directories_are_no_lock_files() {
+    refused_beside(&|lock| fs::create_dir(lock).unwrap(), &|lock| {
+        assert_eq!(fs::read_dir(lock).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn links_are_no_lock_files() {
+    // To a file of somebody else, which LMDB would write over, and to none, which it would make.
+    for text in [Some("text"), None] {
+        let target = |lock: &Path| lock.with_file_name("other");
+        refused_beside(
+            &|lock| {
+                if let Some(text) = text {
+                    fs::write(target(lock), text).unwrap();
+                }
+                symlink("other", lock).unwrap();
+            },
+            &|lock| {
+                assert_eq!(fs::read_link(lock).unwrap(), Path::new("other"));
+                assert_eq!(fs::read_to_string(target(lock)).ok().as_deref(), text);
+            },
+        );
+    }
+}
+
+/// A store with one device more than it had, by way of whatever lock file there is.
+fn goes_on(path: &Path, devices: u64) {
+    let store = PoolMetadata::open(path).unwrap();
+    add(&store, format!("device-{devices}"));
+    assert_eq!(store.stats().unwrap().devices, devices);
+    check(&store);
+    store.close().unwrap();
+    let store = OpenOptions::new().read_only(true).open(path).unwrap();
+    check(&store);
+}
+
+#[test]
+fn a_lock_file_that_was_left_is_taken_over() {
+    let (_directory, path) = place();
+    let lock = lock_of(&path);
+    goes_on(&path, 1);
+    let left = fs::read(&lock).unwrap();
+    assert!(!left.is_empty());
+    goes_on(&path, 2);
+    // Never filled; cut off by a crash; and one that another store's process left.
+    for (devices, bytes) in [(3, vec![]), (4, vec![0; 8192]), (5, vec![0; 3]), (6, left)] {
+        fs::write(&lock, bytes).unwrap();
+        goes_on(&path, devices);
+    }
+    // One that is longer, for more readers than this opener asks for.
+    let mut options = OpenOptions::new();
+    options.max_readers(2000).open(&path).unwrap();
+    goes_on(&path, 7);
+}
+
+#[test]
+fn a_new_store_takes_an_empty_lock_file() {
+    for bytes in [vec![], vec![0; 4096]] {
+        let (_directory, path) = place();
+        fs::write(lock_of(&path), bytes).unwrap();
+        goes_on(&path, 1);
+    }
+}
