@@ -3,7 +3,7 @@
 mod common;
 
 use common::{add, check, device, devices, error_of, options, place, wait_until};
-use pool_metadata::{Error, PoolMetadata};
+use pool_metadata::{Change, Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Barrier;
 use std::thread;
@@ -193,4 +193,61 @@ fn a_store_closed_under_everybody() {
         assert_eq!(devices(&again).len(), added.load(Ordering::SeqCst));
         check(&again);
     }
+}
+
+/// Threads that read the names of very many devices, again and again, one pass after the other and each longer than
+/// a turn between two of them: there is always one that reads. `work` has to be let in all the same.
+fn among_readers(store: &PoolMetadata, work: impl FnOnce()) {
+    let changes: Vec<_> = (0..20_000)
+        .map(|number| Change::Add(device(format!("device-{number}"))))
+        .collect();
+    store.apply(&changes).unwrap();
+    let (done, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let read = || {
+        while !done.load(Ordering::SeqCst) {
+            match store.get_device_names() {
+                Ok(names) => assert!(names.len() >= 20_000),
+                // The call that came too late, or waited for the one that is let in.
+                Err(Error::Closed) => return,
+                Err(other) => panic!("{other:?}"),
+            }
+            reads.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(read);
+            thread::sleep(Duration::from_millis(3));
+        }
+        wait_until("all read", || reads.load(Ordering::SeqCst) > 12);
+        work();
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_store_that_is_read_all_the_time_can_be_closed() {
+    let (_directory, path) = place();
+    let store = options(5000).open(&path).unwrap();
+    among_readers(&store, || store.close().unwrap());
+    assert_error!(store.stats(), Error::Closed);
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn the_map_of_a_store_that_is_read_all_the_time_can_grow() {
+    let (_directory, path) = place();
+    let store = options(5000).map_size(1 << 20).open(path).unwrap();
+    among_readers(&store, || {
+        let before = store.stats().unwrap().map_size;
+        for number in 0.. {
+            if store.stats().unwrap().map_size > before {
+                break;
+            }
+            let mut large = device(format!("large-{number}"));
+            large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
+            store.add_device(&mut large).unwrap();
+        }
+    });
+    check(&store);
 }
