@@ -177,7 +177,18 @@ impl Snapshot {
         &self.env
     }
 
+    /// A forked child has no use of its parent's transaction, which the parent may end and replace.
+    #[inline]
+    fn check_own_process(&self) -> Result<()> {
+        if self.env.is_own_process() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
+    }
+
     fn new_cursor(&self, table: Table) -> Result<*mut ffi::MDB_cursor> {
+        self.check_own_process()?;
         let mut cursor = ptr::null_mut();
         let dbi = self.env.tables.get(table).dbi();
         // SAFETY: the transaction runs; whoever asked for the cursor closes it before that ends.
@@ -227,9 +238,7 @@ impl Snapshot {
         cursor: *mut ffi::MDB_cursor,
         to: Move,
     ) -> Result<Option<Row<'r>>> {
-        if !self.env.is_own_process() {
-            return Err(Error::Forked);
-        }
+        self.check_own_process()?;
         let mut key = ffi::MDB_val {
             mv_size: 0,
             mv_data: ptr::null_mut(),
@@ -246,6 +255,7 @@ impl Snapshot {
 
     /// The header row in this view.
     pub fn header_row(&self) -> Result<Option<&[u8]>> {
+        self.check_own_process()?;
         let name = crate::header::KEY;
         let mut key = ffi::MDB_val {
             mv_size: name.len(),
@@ -266,6 +276,7 @@ impl Snapshot {
 
     /// How many rows LMDB counts in `table` in this view.
     pub fn entries(&self, table: Table) -> Result<u64> {
+        self.check_own_process()?;
         let mut stat = std::mem::MaybeUninit::<ffi::MDB_stat>::zeroed();
         let dbi = self.env.tables.get(table).dbi();
         // SAFETY: the transaction runs; `stat` outlives the call.
