@@ -3,7 +3,7 @@
 //! The checksum covers the key as well, so that a record found under another device's name is an error.
 
 use crate::crc;
-use crate::device::{DeviceRef, DeviceState};
+use crate::device::{DeviceRef, DeviceState, MAX_ERROR_LEN, MAX_NAME_LEN};
 use crate::error::{Error, Quoted, Result};
 use bincode::config;
 use serde::{Deserialize, Serialize, Serializer};
@@ -83,6 +83,9 @@ pub(crate) fn decode<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a
     if used != fields.len() {
         return Err(damaged(name, "it is longer than its fields"));
     }
+    if record.parent_name.0.len() > MAX_NAME_LEN || record.error.0.len() > MAX_ERROR_LEN {
+        return Err(damaged(name, "a text in it is longer than any may be"));
+    }
     let state = DeviceState::from_number(record.state.into())
         .ok_or_else(|| damaged(name, "its state is out of range"))?;
     Ok(DeviceRef {
@@ -155,6 +158,23 @@ mod tests {
         assert!(decode(b"other", &bytes).is_err());
         for len in 0..bytes.len() {
             assert!(decode(&device.name, &bytes[..len]).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn texts_longer_than_the_store_takes_are_an_error() {
+        let encoded = |parent: usize, error: usize| {
+            let mut device = sample();
+            device.parent_name = vec![b'p'; parent];
+            device.error = vec![b'e'; error];
+            let mut bytes = Vec::new();
+            encode(&device.as_ref(), &mut bytes).unwrap();
+            decode(&device.name, &bytes).map(drop)
+        };
+        assert!(encoded(MAX_NAME_LEN, MAX_ERROR_LEN).is_ok());
+        for (parent, error) in [(MAX_NAME_LEN + 1, 0), (0, MAX_ERROR_LEN + 1)] {
+            let result = encoded(parent, error);
+            assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
         }
     }
 
