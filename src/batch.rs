@@ -2,7 +2,7 @@
 
 use crate::digest::{self, Table};
 use crate::env::{Step, WriteTxn};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::header::{Header, Parsed};
 
 /// A write transaction and the header that it will leave behind.
@@ -18,7 +18,10 @@ impl<'t, 'e> Batch<'t, 'e> {
             Parsed::Known(header) => header,
             _ => return Err(Error::corrupt("its header row is damaged").into()),
         };
-        header.commit += 1;
+        header.commit = header
+            .commit
+            .checked_add(1)
+            .ok_or_else(|| out_of_range("commits"))?;
         Ok(Batch { txn, header })
     }
 
@@ -65,4 +68,21 @@ impl<'t, 'e> Batch<'t, 'e> {
     fn add(&mut self, share: u128) {
         self.header.digest = self.header.digest.wrapping_add(share);
     }
+}
+
+/// Counts one more. The checksum of a header says nothing of whether its numbers can be.
+pub(crate) fn up(counter: &mut u32, of: &str) -> Result<()> {
+    *counter = counter.checked_add(1).ok_or_else(|| out_of_range(of))?;
+    Ok(())
+}
+
+/// Counts one less.
+pub(crate) fn down(counter: &mut u32, of: &str) -> Result<()> {
+    *counter = counter.checked_sub(1).ok_or_else(|| out_of_range(of))?;
+    Ok(())
+}
+
+#[cold]
+fn out_of_range(of: &str) -> Error {
+    Error::corrupt(format!("its header's number of {of} cannot be"))
 }

@@ -4,7 +4,7 @@
 //! has it is the only place that says so. Free and faulty ids have a row whose key begins with the state, so
 //! that the lowest free id is the first row, whatever the size.
 
-use crate::batch::Batch;
+use crate::batch::{down, up, Batch};
 use crate::device::MAX_DEVICE_ID;
 use crate::digest::Table;
 use crate::env::Step;
@@ -52,7 +52,7 @@ pub(crate) fn allocate(batch: &mut Batch<'_, '_>) -> Step<u32> {
     if batch.header.free_ids > 0 {
         let id = lowest_free(batch)?;
         clear(batch, IdState::Free, id)?;
-        batch.header.free_ids -= 1;
+        down(&mut batch.header.free_ids, "free ids")?;
         return Ok(id);
     }
     if batch.header.last_id >= MAX_DEVICE_ID {
@@ -67,10 +67,10 @@ pub(crate) fn release(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
     check_given_out(batch, id)?;
     if is_faulty(batch, id)? {
         clear(batch, IdState::Faulty, id)?;
-        batch.header.faulty_ids -= 1;
+        down(&mut batch.header.faulty_ids, "faulty ids")?;
     }
     set(batch, IdState::Free, id)?;
-    batch.header.free_ids += 1;
+    up(&mut batch.header.free_ids, "free ids")?;
     Ok(())
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn mark_faulty(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
     check_given_out(batch, id)?;
     if !is_faulty(batch, id)? {
         set(batch, IdState::Faulty, id)?;
-        batch.header.faulty_ids += 1;
+        up(&mut batch.header.faulty_ids, "faulty ids")?;
     }
     Ok(())
 }

@@ -195,3 +195,53 @@ fn a_text_at_the_limit_is_kept_and_a_longer_one_refused() {
     assert_error!(store.get_device("b"), Error::NotFound { .. });
     check(&store);
 }
+
+/// Gives the header other numbers: commit, last id, devices, free ids, faulty ids.
+fn set_header(path: &Path, change: impl FnOnce(&mut (u64, u32, u32, u32, u32, u128))) {
+    raw::edit(path, |txn, tables| {
+        raw::rewrite(txn, tables.main, b"header", |value| {
+            let (mut fields, _) =
+                bincode::serde::decode_from_slice(&value[10..], bincode::config::standard())
+                    .unwrap();
+            change(&mut fields);
+            value.truncate(10);
+            value.extend(
+                bincode::serde::encode_to_vec(fields, bincode::config::standard()).unwrap(),
+            );
+            value.extend([0; 4]);
+            raw::seal(b"header", value);
+        });
+    });
+}
+
+#[test]
+fn counters_that_would_pass_their_ends_are_damage() {
+    type Change = fn(&mut (u64, u32, u32, u32, u32, u128));
+    type Write = fn(&PoolMetadata) -> Result<(), pool_metadata::Error>;
+    let cases: [(&str, Change, Write); 5] = [
+        ("commit", |h| h.0 = u64::MAX, |s| s.mark_faulty("a")),
+        (
+            "too many devices",
+            |h| h.2 = u32::MAX,
+            |s| s.add_device(&mut device("new")),
+        ),
+        ("no devices", |h| h.2 = 0, |s| s.remove_device("a")),
+        ("free ids", |h| h.3 = u32::MAX, |s| s.remove_device("a")),
+        ("faulty ids", |h| h.4 = u32::MAX, |s| s.mark_faulty("a")),
+    ];
+    for (what, change, write) in cases {
+        let (_directory, path) = place();
+        let store = PoolMetadata::open(&path).unwrap();
+        add(&store, "a");
+        add(&store, "gone");
+        store.remove_device("gone").unwrap();
+        store.close().unwrap();
+        set_header(&path, change);
+        let store = OpenOptions::new().verify(Verify::None).open(&path).unwrap();
+        let before = store.stats().unwrap().commits;
+        let error = error_of(write(&store));
+        assert!(matches!(error, Error::Corrupt { .. }), "{what}: {error:?}");
+        assert_eq!(store.stats().unwrap().commits, before, "{what}");
+        assert!(store.get_device("a").is_ok(), "{what}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::queue::{Entered, Lead, Queue};
 use super::Pool;
-use crate::batch::Batch;
+use crate::batch::{down, up, Batch};
 use crate::device::{check_name, DeviceInfo, DeviceRef, DeviceState};
 use crate::digest::{self, Table};
 use crate::env::{Deadline, Fault, Step, WriteTxn, Writing};
@@ -305,7 +305,7 @@ fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<W
             let existing = existing.ok_or_else(missing)?;
             ids::release(batch, existing.device.device_id)?;
             batch.remove_row(Table::Devices, name, existing.share)?;
-            batch.header.devices -= 1;
+            down(&mut batch.header.devices, "devices")?;
             Ok(written(batch, existing.device.device_id))
         }
     }
@@ -330,7 +330,7 @@ fn add(
     let device_id = ids::allocate(batch)?;
     match &existing {
         Some(existing) => ids::mark_faulty(batch, existing.device.device_id)?,
-        None => batch.header.devices += 1,
+        None => up(&mut batch.header.devices, "devices")?,
     }
     let device = DeviceRef {
         device_id,
