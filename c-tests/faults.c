@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,7 +22,12 @@ static struct {
     unsigned failed;
     int error;
     int signal_number;
-} faults[3];
+} faults[FAULT_SPACE + 1];
+
+/* Where a store's data pages begin. */
+#define BEHIND_META_PAGES (2 * 4096)
+
+static unsigned flushed_directories;
 
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error) {
     faults[kind].well = calls;
@@ -61,6 +67,9 @@ static int fails_now(enum fault_kind kind) {
 }
 
 static ssize_t write_at(int fd, const void *bytes, size_t len, int64_t offset) {
+    if (offset < BEHIND_META_PAGES && fails_now(FAULT_META)) {
+        return -1;
+    }
     return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, offset);
 }
 
@@ -93,7 +102,18 @@ int fdatasync(int fd) {
 }
 
 int fsync(int fd) {
-    return fails_now(FAULT_SYNC) ? -1 : (int)syscall(SYS_fsync, fd);
+    struct stat found;
+    if (fails_now(FAULT_SYNC)) {
+        return -1;
+    }
+    if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
+        __atomic_add_fetch(&flushed_directories, 1, __ATOMIC_RELAXED);
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+unsigned directory_flushes(void) {
+    return __atomic_load_n(&flushed_directories, __ATOMIC_RELAXED);
 }
 
 static void *map(void *at, size_t len, int protection, int flags, int fd, int64_t offset) {

@@ -8,6 +8,7 @@ extern "C" {
 
 enum fault_kind {
     FAULT_WRITE, /* pwrite, pwritev and writev to a file */
+    FAULT_META,  /* of these, pwrite to a store's meta pages, its first two */
     FAULT_SYNC,  /* fsync and fdatasync */
     FAULT_SPACE  /* mmap that asks for address space only */
 };
@@ -18,6 +19,8 @@ void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error
 void fault_signal(enum fault_kind kind, unsigned calls, int signal_number);
 /* Nothing fails any more; how many calls of this kind have failed since fault_after. */
 unsigned fault_end(enum fault_kind kind);
+/* How many directories have been flushed so far. */
+unsigned directory_flushes(void);
 
 #ifdef __cplusplus
 }
