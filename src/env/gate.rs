@@ -7,40 +7,54 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// Lets one writer of this process through at a time.
 #[derive(Default)]
 pub(super) struct WriterGate {
-    busy: Mutex<bool>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    busy: bool,
+    /// How many wait: waking costs a system call even where nobody does.
+    waiting: usize,
 }
 
 /// This thread is the process's writer until this is dropped.
 pub(super) struct Writer<'a>(&'a WriterGate);
 
 impl WriterGate {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.busy
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_>> {
-        let mut busy = self.lock();
-        while *busy {
+        let mut state = self.lock();
+        while state.busy {
             let left = deadline.left();
             if left.is_zero() {
                 return Err(deadline.expired("another writer of this process"));
             }
-            busy = match self.freed.wait_timeout(busy, left) {
-                Ok((busy, _)) => busy,
+            state.waiting += 1;
+            state = match self.freed.wait_timeout(state, left) {
+                Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
+            state.waiting -= 1;
         }
-        *busy = true;
+        state.busy = true;
         Ok(Writer(self))
     }
 }
 
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
-        self.0.freed.notify_one();
+        let mut state = self.0.lock();
+        state.busy = false;
+        let wake = state.waiting > 0;
+        drop(state);
+        if wake {
+            self.0.freed.notify_one();
+        }
     }
 }

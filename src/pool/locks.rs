@@ -11,8 +11,15 @@ pub(crate) struct DeviceLocks(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    held: Mutex<HashSet<Box<[u8]>>>,
+    held: Mutex<Held>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct Held {
+    names: HashSet<Box<[u8]>>,
+    /// How many wait: waking costs a system call even where nobody does.
+    waiting: usize,
 }
 
 /// One device's lock, held until dropped; from any thread.
@@ -24,7 +31,7 @@ pub(crate) struct DeviceLock {
 }
 
 impl DeviceLocks {
-    fn held(&self) -> MutexGuard<'_, HashSet<Box<[u8]>>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.0
             .held
             .lock()
@@ -34,7 +41,7 @@ impl DeviceLocks {
     /// Locks the device, waiting until `deadline` while it is locked.
     pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
         let mut held = self.held();
-        while held.contains(name) {
+        while held.names.contains(name) {
             let left = deadline.left();
             if left.is_zero() {
                 return Err(deadline.expired(format!(
@@ -42,12 +49,14 @@ impl DeviceLocks {
                     Quoted(name)
                 )));
             }
+            held.waiting += 1;
             held = match self.0.freed.wait_timeout(held, left) {
                 Ok((held, _)) => held,
                 Err(poisoned) => poisoned.into_inner().0,
             };
+            held.waiting -= 1;
         }
-        held.insert(name.into());
+        held.names.insert(name.into());
         Ok(DeviceLock {
             locks: self.clone(),
             name: name.into(),
@@ -62,7 +71,12 @@ impl Drop for DeviceLock {
         if self.stamp != process_stamp() {
             return;
         }
-        self.locks.held().remove(&self.name);
-        self.locks.0.freed.notify_all();
+        let mut held = self.locks.held();
+        held.names.remove(&self.name);
+        let wake = held.waiting > 0;
+        drop(held);
+        if wake {
+            self.locks.0.freed.notify_all();
+        }
     }
 }
