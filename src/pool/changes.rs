@@ -1,11 +1,10 @@
 //! Several changes in one commit: all of them, or none.
 
-use super::commit::{apply_one, Op, OwnedOp, Written};
-use super::queue::Entered;
+use super::commit::{apply_one, Op, Written};
 use super::Pool;
 use crate::batch::Batch;
 use crate::device::{DeviceInfo, DeviceState};
-use crate::env::{Deadline, Fault};
+use crate::env::Fault;
 use crate::error::{Error, Result};
 
 /// One change of a list that [`PoolMetadata::apply`](crate::PoolMetadata::apply) makes as a whole.
@@ -130,22 +129,8 @@ impl Pool {
             .into_iter()
             .map(|name| self.locks.lock(name, &deadline))
             .collect::<Result<Vec<_>>>()?;
-        // The list leads, or waits until it does: nobody else's work goes into its commit.
-        match self.queue.enter(&deadline, || OwnedOp::Alone) {
-            Entered::Leader(_lead) => self.apply_alone(ops, &deadline),
-            Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed).into()),
-            Entered::TimedOut => Err(deadline.expired("the commits of other threads").into()),
-        }
-    }
-
-    fn apply_alone(
-        &self,
-        ops: &[Op<'_>],
-        deadline: &Deadline,
-    ) -> std::result::Result<Vec<Applied>, ApplyError> {
-        let writing = self.env.begin_writing(deadline)?;
         let mut refused = None;
-        let written = writing.run(|txn| {
+        let written = self.commit_alone(&deadline, |txn| {
             refused = None;
             let mut record = Vec::new();
             let mut batch = Batch::begin(txn)?;

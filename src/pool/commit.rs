@@ -151,6 +151,23 @@ impl Pool {
         }
     }
 
+    /// Does work in a commit that it shares with no other: it leads, or waits until it does.
+    pub fn commit_alone<R>(
+        &self,
+        deadline: &Deadline,
+        work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
+    ) -> Result<R> {
+        match self.queue.enter(deadline, || OwnedOp::Alone) {
+            Entered::Leader(_lead) => {
+                // Given back before the lead is passed on.
+                let writing = self.env.begin_writing(deadline)?;
+                writing.run(work)
+            }
+            Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed)),
+            Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
+        }
+    }
+
     /// Commits the leader's own operation, and with it those that have come meanwhile.
     fn lead(&self, mut lead: CommitLead<'_>, own: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         let writing = self.env.begin_writing(deadline)?;

@@ -52,9 +52,8 @@ impl Pool {
         self.check_not_in_update()?;
         check(devices, ids)?;
         let mut value = Vec::new();
-        let deadline = self.env.deadline();
-        let writing = self.env.begin_writing(&deadline)?;
-        writing.run(|txn| {
+        self.env.check_writable()?;
+        self.commit_alone(&self.env.deadline(), |txn| {
             let mut batch = Batch::begin(txn)?;
             if batch.header.last_id != 0 || batch.header.devices != 0 {
                 return Err(Error::NotEmpty {
@@ -174,4 +173,37 @@ fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
 
 fn invalid(what: String) -> Result<()> {
     Err(Error::InvalidImport { what })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::pool::queue::Entered;
+    use crate::pool::OpenOptions;
+    use std::time::Duration;
+
+    #[test]
+    fn an_import_waits_for_its_turn_in_the_commit_queue() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = OpenOptions::new()
+            .lock_wait(Duration::from_millis(30))
+            .open(directory.path().join("pool.db"))
+            .unwrap();
+        let pool = store.pool();
+        let ids = Ids {
+            last_id: 1,
+            free: vec![1],
+            ..Ids::default()
+        };
+        let deadline = pool.env.deadline();
+        let Entered::Leader(lead) = pool.queue.enter(&deadline, || unreachable!()) else {
+            panic!("nobody else is there to lead");
+        };
+        let result = store.import(&[], &ids);
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+        assert_eq!(store.stats().unwrap().last_id, 0);
+        drop(lead);
+        store.import(&[], &ids).unwrap();
+        assert_eq!(store.stats().unwrap().last_id, 1);
+    }
 }
