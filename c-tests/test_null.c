@@ -91,6 +91,73 @@ static void lengths_that_no_memory_has(void) {
     close_store(store);
 }
 
+/* Lengths that no name has and that an address space could: what is refused must not be copied as a whole. */
+static const size_t absurd[] = { 513, (size_t)1 << 40, SIZE_MAX / 2 };
+
+static void lengths_that_nobody_has_memory_for(void) {
+    static char text[1024];
+    static pm_change list[1];
+    pm_device *got = UNTOUCHED;
+    pm_device *record = NULL;
+    pm_update *update = UNTOUCHED;
+    pm_store *opened = UNTOUCHED;
+    pm_device device, named = device_named("listed");
+    uint64_t buffer[8];
+    size_t at, len;
+    memset(text, 'n', sizeof text);
+    list[0].kind = PM_CHANGE_ADD;
+    list[0].device = &named;
+    open_pool();
+    for (at = 0; at < COUNT(absurd); at++) {
+        len = absurd[at];
+        FAILS(PM_ERR_NOT_FOUND, pm_get_device(store, text, len, &got, why()));
+        CHECK(strstr(told()->message, "nnnn") != NULL);
+        FAILS(PM_ERR_NOT_FOUND, pm_read_device(store, text, len, buffer, sizeof buffer, NULL, why()));
+        FAILS(PM_ERR_NOT_FOUND, pm_change_device_state(store, text, len, 1, why()));
+        FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, text, len, why()));
+        FAILS(PM_ERR_NOT_FOUND, pm_remove_device(store, text, len, why()));
+        FAILS(PM_ERR_NOT_FOUND, pm_update_device(store, text, len, update_nothing, NULL, why()));
+        FAILS(PM_ERR_NOT_FOUND, pm_update_begin(store, text, len, &update, &got, why()));
+        device = device_named("d");
+        device.name = text;
+        device.name_len = len;
+        FAILS(PM_ERR_INVALID_NAME, pm_add_device(store, &device, why()));
+        FAILS(PM_ERR_INVALID_NAME, apply_one(store, PM_CHANGE_ADD, &device, why()));
+        FAILS(PM_ERR_NOT_FOUND, apply_one(store, PM_CHANGE_REMOVE, &device, why()));
+        device = device_named("d");
+        device.parent_name = text;
+        device.parent_name_len = len;
+        FAILS(PM_ERR_INVALID_NAME, pm_add_device(store, &device, why()));
+        device = device_named("d");
+        device.error = text;
+        device.error_len = len < 1024 ? PM_MAX_ERROR_LEN + 1 : len;
+        FAILS(PM_ERR_TOO_LONG, pm_add_device(store, &device, why()));
+        OK(pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
+        FAILS(PM_ERR_TOO_LONG, pm_device_set_error(record, text, device.error_len, why()));
+        record->name = text;
+        record->name_len = len;
+        FAILS(PM_ERR_IDENTITY_CHANGED, pm_update_commit(update, why()));
+        OK(pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
+        record->parent_name = text;
+        record->parent_name_len = len;
+        FAILS(PM_ERR_INVALID_NAME, pm_update_commit(update, why()));
+        OK(pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
+        record->error = text;
+        record->error_len = device.error_len;
+        FAILS(PM_ERR_TOO_LONG, pm_update_commit(update, why()));
+        update = UNTOUCHED;
+        if (len > 1024) {
+            FAILS(PM_ERR_INVALID_PATH, pm_open(text, len, NULL, &opened, why()));
+        }
+    }
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)PM_MAX_DEVICE_ID + 1, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)1 << 40, NULL, why()));
+    CHECK(got == UNTOUCHED && opened == UNTOUCHED && named.device_id == 0);
+    CHECK_INT(1, device_count(store));
+    check_store(store);
+    close_store(store);
+}
+
 static void no_output(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
@@ -175,6 +242,7 @@ static const struct test tests[] = {
     NAMED(no_store),
     NAMED(no_name_where_a_length_says_that_there_is_one),
     NAMED(lengths_that_no_memory_has),
+    NAMED(lengths_that_nobody_has_memory_for),
     NAMED(no_output),
     NAMED(no_callback),
     NAMED(no_update),

@@ -1147,7 +1147,7 @@ int32_t pm_get_device_names(struct pm_store *store,
  *
  * @param store     The store.
  * @param changes   The changes, count of them.
- * @param count     How many; 0 does nothing.
+ * @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
  * @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
  *   the failure was not one change's. Written on failure only.
  * @param error     NULL, or where to report a failure.

@@ -307,7 +307,7 @@ impl std::error::Error for Error {
 }
 
 /// As much of a name as an error keeps: a name from outside can be of any length, and none that is longer exists.
-fn kept(name: &[u8]) -> Box<[u8]> {
+pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
     name[..name.len().min(crate::MAX_NAME_LEN + 1)].into()
 }
 

@@ -34,7 +34,7 @@ pub struct pm_change {
 ///
 /// @param store     The store.
 /// @param changes   The changes, count of them.
-/// @param count     How many; 0 does nothing.
+/// @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
 /// @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
 ///   the failure was not one change's. Written on failure only.
 /// @param error     NULL, or where to report a failure.
@@ -58,7 +58,8 @@ pub unsafe extern "C" fn pm_apply(
         let status = guard(error, || {
             let handle = handle::borrow(store)?;
             let changes = list(changes, count)?;
-            let mut ops = Vec::with_capacity(count);
+            // It grows with the changes that are there to be read, not with what a wrong count says.
+            let mut ops = Vec::new();
             for (index, change) in changes.iter().enumerate() {
                 ops.push(op(change).inspect_err(|_| position = index)?);
             }
@@ -88,9 +89,9 @@ unsafe fn list<'a>(changes: *const pm_change, count: usize) -> Outcome<&'a [pm_c
     if changes.is_null() {
         return Err(Failure::null("changes"));
     }
-    if count > isize::MAX as usize / size_of::<pm_change>() {
+    if count > PM_MAX_DEVICE_ID as usize {
         return Err(Failure::argument(format!(
-            "there cannot be {count} changes"
+            "{count} changes are more than a list may have: {PM_MAX_DEVICE_ID}"
         )));
     }
     // SAFETY: says the caller.

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::pool::{Durability, OpenOptions, Verify};
 use std::ffi::{c_char, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Opens the store at `path` and puts its handle into `*store`.
@@ -49,6 +50,14 @@ pub unsafe extern "C" fn pm_open(
             } else {
                 open_options(&read_struct(options, "options")?)?
             };
+            if path.len() > libc::PATH_MAX as usize {
+                // A wrong length: what is behind it must be neither searched nor copied.
+                return Err(Error::InvalidPath {
+                    path: Path::new(OsStr::from_bytes(&path[..libc::PATH_MAX as usize])).into(),
+                    why: "it is longer than the system allows",
+                }
+                .into());
+            }
             let opened = options.open(OsStr::from_bytes(path))?;
             store.write(handle::new(&opened, lock_wait));
             Ok(())

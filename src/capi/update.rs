@@ -50,11 +50,11 @@ impl pm_update {
     ///
     /// # Safety
     /// The texts of `self.device` point to as many bytes as their lengths say.
-    unsafe fn commit(mut self: Box<Self>) -> Outcome<()> {
+    unsafe fn commit(self: Box<Self>) -> Outcome<()> {
         // SAFETY: says the caller.
         let changed: DeviceRef<'_> = unsafe { device(&self.device)? };
-        *self.update.device_mut() = changed.to_owned();
-        Ok(self.update.commit()?)
+        self.update.commit_as(changed)?;
+        Ok(())
     }
 }
 

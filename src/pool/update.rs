@@ -4,8 +4,8 @@ use super::commit::{Op, Written};
 use super::locks::DeviceLock;
 use super::nested::Inside;
 use super::Pool;
-use crate::device::DeviceInfo;
-use crate::error::{Error, Result};
+use crate::device::{DeviceInfo, DeviceRef};
+use crate::error::{kept, Error, Result};
 use std::sync::Arc;
 
 /// An update that has begun: the device is locked against writers of this process, and its record can be
@@ -26,6 +26,8 @@ impl Update {
     pub(crate) fn begin(pool: &Arc<Pool>, name: &[u8]) -> Result<Update> {
         pool.check_not_in_update()?;
         pool.env.check_writable()?;
+        // Before it is locked, which copies the name: one that is too long may be of any length.
+        pool.check_lookup(name)?;
         let lock = pool.locks.lock(name, &pool.env.deadline())?;
         let device = pool.read(name, |device| Ok(device.to_owned()))?;
         Ok(Update {
@@ -59,16 +61,21 @@ impl Update {
     }
 
     fn write(&self) -> Result<Written> {
-        if *self.device.name != *self.name || self.device.device_id != self.device_id {
+        self.commit_as(self.device.as_ref())
+    }
+
+    /// Writes `device` in the record's place, without a copy of texts that may have to be refused.
+    pub(crate) fn commit_as(&self, device: DeviceRef<'_>) -> Result<Written> {
+        if device.name != &*self.name || device.device_id != self.device_id {
             return Err(Error::IdentityChanged {
                 name: self.name.clone(),
-                new_name: self.device.name.as_slice().into(),
+                new_name: kept(device.name),
                 device_id: self.device_id,
-                new_device_id: self.device.device_id,
+                new_device_id: device.device_id,
             });
         }
         let op = Op::Update {
-            device: self.device.as_ref(),
+            device,
             generation: self.generation,
         };
         self.pool.commit_locked(&op, &self.pool.env.deadline())
