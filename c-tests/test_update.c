@@ -411,6 +411,24 @@ static void inside_a_callback_reads_go_on_and_writes_are_refused(void) {
     close_store(store);
 }
 
+static void a_parents_name_is_checked_where_it_is_set(void) {
+    static char text[PM_MAX_ERROR_LEN + 1];
+    pm_update *update = NULL;
+    pm_device *device = NULL;
+    memset(text, 'p', sizeof text);
+    open_pool(0);
+    OK(pm_update_begin(store, PM_LIT("base"), &update, &device, why()));
+    OK(pm_device_set_parent_name(device, text, PM_MAX_NAME_LEN, why()));
+    FAILS(PM_ERR_INVALID_NAME, pm_device_set_parent_name(device, text, PM_MAX_NAME_LEN + 1, why()));
+    CHECK(strstr(told()->message, "parent name") != NULL);
+    FAILS(PM_ERR_INVALID_NAME, pm_device_set_parent_name(device, text, sizeof text, why()));
+    FAILS(PM_ERR_INVALID_NAME, pm_device_set_parent_name(device, "a\0b", 3, why()));
+    /* What was set before stays. */
+    CHECK_BYTES(text, PM_MAX_NAME_LEN, device->parent_name, device->parent_name_len);
+    OK(pm_update_commit(update, why()));
+    close_store(store);
+}
+
 static const struct test tests[] = {
     NAMED(a_callback_changes_the_record),
     NAMED(what_is_not_there_calls_nobody),
@@ -419,6 +437,7 @@ static const struct test tests[] = {
     NAMED(an_error_text_of_one_mebibyte_is_kept_whole),
     NAMED(begin_change_commit),
     NAMED(setting_texts_has_its_limits),
+    NAMED(a_parents_name_is_checked_where_it_is_set),
     NAMED(abort_writes_nothing_and_frees_the_device),
     NAMED(an_update_holds_up_its_device_and_no_other),
     NAMED(an_update_outlives_its_store_and_fails),

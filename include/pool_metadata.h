@@ -1028,10 +1028,10 @@ void pm_update_abort(struct pm_update *update);
  * Gives the device of an update another parent name, copying the text.
  *
  * @param device    The record that a callback of pm_update_device or pm_update_begin was given.
- * @param text      The name, text_len bytes; checked when the update is committed.
+ * @param text      The name, text_len bytes; a text_len of 0 takes the parent away.
  * @param error     NULL, or where to report a failure.
  * @return PM_OK; PM_ERR_INVALID_ARGUMENT for a NULL, or for a device that is not an update's;
- *   PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them; PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: one thread at a time for one update.
  */

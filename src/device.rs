@@ -221,7 +221,7 @@ pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     check_name_bytes("device name", name)
 }
 
-fn check_parent_name(parent: &[u8]) -> Result<()> {
+pub(crate) fn check_parent_name(parent: &[u8]) -> Result<()> {
     check_name_bytes("parent name", parent)
 }
 

@@ -9,7 +9,7 @@ use super::guard::guard;
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome, PM_OK};
 use super::types::*;
-use crate::device::DeviceRef;
+use crate::device::{check_error_text, check_parent_name, DeviceRef};
 use crate::error::{Quoted, Result};
 use crate::pool::Update;
 use std::ffi::{c_char, c_void};
@@ -206,10 +206,10 @@ pub unsafe extern "C" fn pm_update_abort(update: *mut pm_update) {
 /// Gives the device of an update another parent name, copying the text.
 ///
 /// @param device    The record that a callback of pm_update_device or pm_update_begin was given.
-/// @param text      The name, text_len bytes; checked when the update is committed.
+/// @param text      The name, text_len bytes; a text_len of 0 takes the parent away.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; PM_ERR_INVALID_ARGUMENT for a NULL, or for a device that is not an update's;
-///   PM_ERR_STRUCT_SIZE.
+///   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them; PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: one thread at a time for one update.
 #[unsafe(no_mangle)]
@@ -222,7 +222,7 @@ pub unsafe extern "C" fn pm_device_set_parent_name(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let kept = keep_text(device, text, text_len)?;
+            let kept = keep_text(device, text, text_len, check_error_text)?;
             (*device).parent_name = kept;
             (*device).parent_name_len = text_len;
             Ok(())
@@ -249,7 +249,9 @@ pub unsafe extern "C" fn pm_device_set_error(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let kept = keep_text(device, text, text_len)?;
+            let kept = keep_text(device, text, text_len, |_, parent| {
+                check_parent_name(parent)
+            })?;
             (*device).error = kept;
             (*device).error_len = text_len;
             Ok(())
@@ -257,7 +259,8 @@ pub unsafe extern "C" fn pm_device_set_error(
     }
 }
 
-/// Copies a text into the memory of the update that `device` belongs to.
+/// Copies a text into the memory of the update that `device` belongs to, unless `check`, which is given the
+/// device's name and the text, refuses it.
 ///
 /// # Safety
 /// As for the functions that call it.
@@ -284,10 +287,11 @@ unsafe fn keep_text(
     // SAFETY: an owner that is not NULL is the update that the record belongs to. The record itself is in the
     // caller's hands, so only the other fields are borrowed.
     let (update, texts) = unsafe { (&(*owner).update, &mut (*owner).texts) };
-    crate::device::check_error_text(&update.device().name, given)?;
+    check(&update.device().name, given)?;
     let mut copy = Vec::with_capacity(len + 1);
     copy.extend_from_slice(given);
     copy.push(0);
+    check: impl FnOnce(&[u8], &[u8]) -> Result<()>,
     texts.push(copy.into_boxed_slice());
     Ok(texts
         .last()
