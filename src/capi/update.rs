@@ -22,7 +22,27 @@ pub struct pm_update {
     update: Update,
     device: pm_device,
     /// What the device's texts point to: as they were, and as pm_device_set_* gave them.
-    texts: Vec<Box<[u8]>>,
+    texts: Vec<Vec<u8>>,
+}
+
+/// An update that is known by its address alone, which `device.owner` and the caller have as well: no box of it
+/// may move while they use theirs. Dropped, by a callback's exception too, it is given up.
+struct Begun(*mut pm_update);
+
+impl Begun {
+    /// Hands the update to whoever ends it.
+    fn into_raw(self) -> *mut pm_update {
+        let raw = self.0;
+        std::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and nobody else ends it.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
 }
 
 /// Called by pm_update_device with a copy of the record to change. It returns 0 to have it written; any
@@ -31,19 +51,20 @@ pub type pm_update_callback =
     Option<unsafe extern "C-unwind" fn(device: *mut pm_device, user_data: *mut c_void) -> i32>;
 
 impl pm_update {
-    fn begin(handle: &pm_store, name: &[u8]) -> Result<Box<pm_update>> {
+    fn begin(handle: &pm_store, name: &[u8]) -> Result<Begun> {
         let update = handle.store()?.begin_update(name)?;
         let record = update.device().as_ref();
-        let mut texts = vec![0; block::texts_len(&record)].into_boxed_slice();
+        let mut texts = vec![0; block::texts_len(&record)];
         // SAFETY: the memory has that length, and stays where it is for as long as the update lives.
         let device = unsafe { block::fill_device(&record, texts.as_mut_ptr(), ptr::null_mut()) };
-        let mut this = Box::new(pm_update {
+        let begun = Box::into_raw(Box::new(pm_update {
             update,
             device,
             texts: vec![texts],
-        });
-        this.device.owner = (&raw mut *this).cast();
-        Ok(this)
+        }));
+        // SAFETY: it was just made, and nobody else has it yet.
+        unsafe { (*begun).device.owner = begun.cast() };
+        Ok(Begun(begun))
     }
 
     /// Takes the caller's changes over and commits them.
@@ -98,19 +119,21 @@ pub unsafe extern "C-unwind" fn pm_update_device(
             Ok(())
         })
     };
-    let Some((mut update, callback)) = begun else {
+    let Some((begun, callback)) = begun else {
         return status;
     };
-    let inside = update.update.enter_callback();
+    // SAFETY: the update is there until `begun` is dropped. Only its device is the callback's.
+    let inside = unsafe { (*begun.0).update.enter_callback() };
     // SAFETY: the caller's function, called as its type says.
-    let answer = unsafe { callback(&raw mut update.device, user_data) };
+    let answer = unsafe { callback(&raw mut (*begun.0).device, user_data) };
     drop(inside);
     // SAFETY: the callback has left the device as this function's contract asks.
     unsafe {
         guard(error, || match answer {
-            PM_OK => update.commit(),
+            PM_OK => Box::from_raw(begun.into_raw()).commit(),
             answer => {
-                let name = Quoted(&update.update.device().name);
+                let update = &(*begun.0).update;
+                let name = Quoted(&update.device().name);
                 Err(Failure::Callback(answer, format!("update of {name}")))
             }
         })
@@ -152,7 +175,7 @@ pub unsafe extern "C" fn pm_update_begin(
             if device.is_null() {
                 return Err(Failure::null("device"));
             }
-            let begun = Box::into_raw(pm_update::begin(handle, name)?);
+            let begun = pm_update::begin(handle, name)?.into_raw();
             update.write(begun);
             device.write(&raw mut (*begun).device);
             Ok(())
@@ -222,7 +245,9 @@ pub unsafe extern "C" fn pm_device_set_parent_name(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let kept = keep_text(device, text, text_len, check_error_text)?;
+            let kept = keep_text(device, text, text_len, |_, parent| {
+                check_parent_name(parent)
+            })?;
             (*device).parent_name = kept;
             (*device).parent_name_len = text_len;
             Ok(())
@@ -249,9 +274,7 @@ pub unsafe extern "C" fn pm_device_set_error(
     // SAFETY: this function's contract is that of each call below.
     unsafe {
         guard(error, || {
-            let kept = keep_text(device, text, text_len, |_, parent| {
-                check_parent_name(parent)
-            })?;
+            let kept = keep_text(device, text, text_len, check_error_text)?;
             (*device).error = kept;
             (*device).error_len = text_len;
             Ok(())
@@ -268,6 +291,7 @@ unsafe fn keep_text(
     device: *mut pm_device,
     from: *const c_char,
     len: usize,
+    check: impl FnOnce(&[u8], &[u8]) -> Result<()>,
 ) -> Outcome<*const c_char> {
     if device.is_null() {
         return Err(Failure::null("device"));
@@ -291,8 +315,7 @@ unsafe fn keep_text(
     let mut copy = Vec::with_capacity(len + 1);
     copy.extend_from_slice(given);
     copy.push(0);
-    check: impl FnOnce(&[u8], &[u8]) -> Result<()>,
-    texts.push(copy.into_boxed_slice());
+    texts.push(copy);
     Ok(texts
         .last()
         .map_or(ptr::null(), |text| text.as_ptr().cast()))
