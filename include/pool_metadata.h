@@ -96,7 +96,8 @@
 #define PM_ERR_NESTED_WRITE 10
 
 /**
- * Another process changed the device between the two phases of an update: read it again and retry.
+ * Another process changed the device between the two phases of an update, or, for an update in a list of
+ * pm_apply, anybody did since the record was read, another thread too: read it again and retry.
  */
 #define PM_ERR_CONFLICT 11
 
@@ -216,7 +217,8 @@
 #define PM_ERR_NO_MEMORY 34
 
 /**
- * Something that should not happen: a defect of the library, or an error of LMDB that it does not expect.
+ * Something that should not happen: a defect of the library, or an error of LMDB that it does not expect. After
+ * a call that writes, it is then not known whether the write was made: read to find out.
  */
 #define PM_ERR_INTERNAL 35
 
@@ -1151,7 +1153,8 @@ int32_t pm_get_device_names(struct pm_store *store,
  * @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
  *   the failure was not one change's. Written on failure only.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now,
+ * @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by another
+ *   process or by another thread of this one,
  *   PM_ERR_IDENTITY_CHANGED if its device id is not the one in the store; PM_ERR_INVALID_ARGUMENT,
  *   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk; otherwise
  *   nothing has changed.

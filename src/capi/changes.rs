@@ -38,7 +38,8 @@ pub struct pm_change {
 /// @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
 ///   the failure was not one change's. Written on failure only.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now,
+/// @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by another
+///   process or by another thread of this one,
 ///   PM_ERR_IDENTITY_CHANGED if its device id is not the one in the store; PM_ERR_INVALID_ARGUMENT,
 ///   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk; otherwise
 ///   nothing has changed.

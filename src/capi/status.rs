@@ -27,7 +27,8 @@ pub const PM_ERR_IDS_EXHAUSTED: i32 = 8;
 pub const PM_ERR_CALLBACK: i32 = 9;
 /// A write to the store, or closing it, from inside an update's callback.
 pub const PM_ERR_NESTED_WRITE: i32 = 10;
-/// Another process changed the device between the two phases of an update: read it again and retry.
+/// Another process changed the device between the two phases of an update, or, for an update in a list of
+/// pm_apply, anybody did since the record was read, another thread too: read it again and retry.
 pub const PM_ERR_CONFLICT: i32 = 11;
 /// Something did not become free within the lock wait.
 pub const PM_ERR_TIMEOUT: i32 = 12;
@@ -75,7 +76,8 @@ pub const PM_ERR_IO: i32 = 32;
 pub const PM_ERR_WRITES_STOPPED: i32 = 33;
 /// Out of memory or address space.
 pub const PM_ERR_NO_MEMORY: i32 = 34;
-/// Something that should not happen: a defect of the library, or an error of LMDB that it does not expect.
+/// Something that should not happen: a defect of the library, or an error of LMDB that it does not expect. After
+/// a call that writes, it is then not known whether the write was made: read to find out.
 pub const PM_ERR_INTERNAL: i32 = 35;
 /// Only an empty store can be filled by pm_import.
 pub const PM_ERR_NOT_EMPTY: i32 = 36;
