@@ -11,7 +11,8 @@
  * - Structs begin with their own size: start them with their _INIT macro.
  * - A NULL where something is needed is PM_ERR_INVALID_ARGUMENT.
  * - What the library allocates is freed with pm_free; handles end with the function that says so.
- * - Nothing waits longer than the lock wait that the store was opened with.
+ * - No single wait is longer than the lock wait that the store was opened with; a call has a few of them, one
+ *   after the other, at most.
  * - dlclose leaves the shared library loaded: stores that are open and threads that used it may outlive it.
  * - After a fork the child opens the store itself: on its parent's handles every call fails with PM_ERR_FORKED, and
  *   pm_update_abort, pm_walk_close and pm_free give back memory only. No function may be called in a signal handler.
@@ -421,7 +422,8 @@ typedef struct pm_options {
    */
   uint64_t map_size;
   /**
-   * How long one call may wait for other threads and processes, in milliseconds. 0: 10000.
+   * How long a call waits for other threads and processes at each place where it may have to, in
+   * milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
    */
   uint64_t lock_wait_ms;
   /**

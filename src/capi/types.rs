@@ -103,7 +103,8 @@ pub struct pm_options {
     /// Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows by itself.
     /// 0: 16 GiB.
     pub map_size: u64,
-    /// How long one call may wait for other threads and processes, in milliseconds. 0: 10000.
+    /// How long a call waits for other threads and processes at each place where it may have to, in
+    /// milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
     pub lock_wait_ms: u64,
     /// How much is checked before the store is used, PM_VERIFY_*.
     pub verify: i32,

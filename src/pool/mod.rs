@@ -40,7 +40,8 @@ pub(crate) struct Pool {
 /// writers. A write returns once it is on disk, and when it returns an error, nothing has changed.
 ///
 /// # Waiting
-/// Nothing waits longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was waited for.
+/// No single wait is longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was waited for. A call
+/// has a few of them, one after the other, at most.
 ///
 /// # Forks
 /// After a `fork`, every call in the child fails with [`Error::Forked`].
@@ -91,8 +92,8 @@ impl PoolMetadata {
 
     /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
     ///
-    /// `look` is called at most once, inside a read: it should be short, and must not write to the store, walk
-    /// over it or close it.
+    /// `look` is called at most once, inside a read, with a reader slot of the process held: it should be short,
+    /// and must not call any store, this one or another, not even to read.
     ///
     /// # Errors
     /// As [`get_device`](Self::get_device).

@@ -98,8 +98,8 @@ impl OpenOptions {
         self
     }
 
-    /// How long an operation may wait, all in all, for other threads and processes before it fails with
-    /// [`Error::Timeout`]. Zero: not at all.
+    /// How long an operation waits for other threads and processes, at each place where it may have to, before it
+    /// fails with [`Error::Timeout`]. Zero: not at all.
     pub fn lock_wait(&mut self, wait: Duration) -> &mut OpenOptions {
         self.lock_wait = wait;
         self
