@@ -197,7 +197,7 @@ fn a_store_closed_under_everybody() {
 
 /// Threads that read the names of very many devices, again and again, one pass after the other and each longer than
 /// a turn between two of them: there is always one that reads. `work` has to be let in all the same.
-fn among_readers(store: &PoolMetadata, work: impl FnOnce()) {
+fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>) {
     let changes: Vec<_> = (0..20_000)
         .map(|number| Change::Add(device(format!("device-{number}"))))
         .collect();
@@ -220,8 +220,9 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce()) {
             thread::sleep(Duration::from_millis(3));
         }
         wait_until("all read", || reads.load(Ordering::SeqCst) > 12);
-        work();
+        let worked = work();
         done.store(true, Ordering::SeqCst);
+        worked.unwrap();
     });
 }
 
@@ -229,7 +230,7 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce()) {
 fn a_store_that_is_read_all_the_time_can_be_closed() {
     let (_directory, path) = place();
     let store = options(5000).open(&path).unwrap();
-    among_readers(&store, || store.close().unwrap());
+    among_readers(&store, || store.close());
     assert_error!(store.stats(), Error::Closed);
     check(&PoolMetadata::open(&path).unwrap());
 }
@@ -239,15 +240,16 @@ fn the_map_of_a_store_that_is_read_all_the_time_can_grow() {
     let (_directory, path) = place();
     let store = options(5000).map_size(1 << 20).open(path).unwrap();
     among_readers(&store, || {
-        let before = store.stats().unwrap().map_size;
+        let before = store.stats()?.map_size;
         for number in 0.. {
-            if store.stats().unwrap().map_size > before {
+            if store.stats()?.map_size > before {
                 break;
             }
             let mut large = device(format!("large-{number}"));
             large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
-            store.add_device(&mut large).unwrap();
+            store.add_device(&mut large)?;
         }
+        Ok(())
     });
     check(&store);
 }
