@@ -76,7 +76,8 @@ pub enum Error {
     },
     /// A write to the store from inside an update's callback on the same thread.
     NestedWrite,
-    /// Another process changed the device between the two phases of an update.
+    /// The device was changed between the two phases of an update, by another process or, for a list of changes,
+    /// by another thread.
     Conflict {
         /// The device.
         name: Box<[u8]>,

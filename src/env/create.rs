@@ -7,7 +7,7 @@ use super::error::from_lmdb;
 use super::filelock::FileLock;
 use super::headroom::write_zeros;
 use super::path::{lock_path, refuse_irregular, with_suffix};
-use super::{Deadline, DEVICES, IDS, MIN_MAP_SIZE};
+use super::{lockfile, Deadline, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::header::{self, Header};
 use crate::verify::head;
@@ -29,6 +29,7 @@ pub(super) fn ensure(path: &Path, deadline: &Deadline) -> Result<()> {
         if exists(path)? {
             return Ok(Some(()));
         }
+        lockfile::check(path)?;
         try_create(path, &draft, deadline)
     })
 }

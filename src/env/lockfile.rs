@@ -39,7 +39,10 @@ pub(super) fn check(store: &Path) -> Result<()> {
         .open(&path)
         .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
         .map_err(|e| Error::io("looking at the lock file", &path, e))?;
-    if head.starts_with(&MAGIC) || head.iter().all(|byte| *byte == 0) {
+    // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file begins like that, too.
+    let unmarked = head.iter().take(8).all(|byte| *byte == 0);
+    let data_file = head.get(16..20).is_some_and(|word| word == MAGIC);
+    if head.starts_with(&MAGIC) || (unmarked && !data_file) {
         return Ok(());
     }
     Err(refuse())

@@ -1,4 +1,4 @@
-//! Bounded waiting: nothing in this crate waits longer than the lock wait that a store was opened with.
+//! Bounded waiting: nothing in this crate waits at one place longer than the lock wait that a store was opened with.
 
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};

@@ -45,7 +45,7 @@ impl fmt::Display for Error {
             ),
             Error::Conflict { name } => write!(
                 f,
-                "device {} was changed by another process during the update; read it again and retry",
+                "device {} was changed by somebody else during the update; read it again and retry",
                 Quoted(name)
             ),
             Error::Timeout { what, waited } => {
