@@ -60,7 +60,7 @@ impl Spec {
         self.devices
             .get(name)
             .cloned()
-            .ok_or(Error::NotFound { name: name.into() })
+            .ok_or(Error::NotFound { name: kept(name) })
     }
 
     pub fn change_state(&mut self, name: &[u8], state: DeviceState) -> Result<(), Error> {
@@ -114,7 +114,7 @@ impl Spec {
         if device.name != pending.name || device.device_id != pending.device_id {
             return Err(Error::IdentityChanged {
                 name: pending.name.as_slice().into(),
-                new_name: device.name.as_slice().into(),
+                new_name: kept(&device.name),
                 device_id: pending.device_id,
                 new_device_id: device.device_id,
             });
@@ -192,9 +192,14 @@ fn check_name(what: &'static str, name: &[u8]) -> Result<(), Error> {
 fn invalid(what: &'static str, name: &[u8], why: &'static str) -> Error {
     Error::InvalidName {
         what,
-        name: name.into(),
+        name: kept(name),
         why,
     }
+}
+
+/// What an error keeps of a refused name: one byte more than a name can have.
+fn kept(name: &[u8]) -> Box<[u8]> {
+    name[..name.len().min(MAX_NAME_LEN + 1)].into()
 }
 
 /// Whether two errors are the same, down to the names and ids in them; of a time-out, what was waited for counts
