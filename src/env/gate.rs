@@ -2,6 +2,7 @@
 
 use super::Deadline;
 use crate::error::Result;
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// Lets one writer of this process through at a time.
@@ -14,8 +15,10 @@ pub(super) struct WriterGate {
 #[derive(Default)]
 struct State {
     busy: bool,
-    /// How many wait: waking costs a system call even where nobody does.
-    waiting: usize,
+    /// Who waits, first come first. The gate is passed on and not let go, so that a thread that writes again at once
+    /// does not come before who waits to close the store.
+    waiting: VecDeque<u64>,
+    tickets: u64,
 }
 
 /// This thread is the process's writer until this is dropped.
@@ -30,19 +33,25 @@ impl WriterGate {
 
     pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_>> {
         let mut state = self.lock();
-        while state.busy {
+        if !state.busy {
+            state.busy = true;
+            return Ok(Writer(self));
+        }
+        let mine = state.tickets;
+        state.tickets += 1;
+        state.waiting.push_back(mine);
+        // Whoever had it has taken this ticket out of the line: it is ours.
+        while state.waiting.contains(&mine) {
             let left = deadline.left();
             if left.is_zero() {
+                state.waiting.retain(|ticket| *ticket != mine);
                 return Err(deadline.expired("another writer of this process"));
             }
-            state.waiting += 1;
             state = match self.freed.wait_timeout(state, left) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
-            state.waiting -= 1;
         }
-        state.busy = true;
         Ok(Writer(self))
     }
 }
@@ -50,11 +59,39 @@ impl WriterGate {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.busy = false;
-        let wake = state.waiting > 0;
+        let next = state.waiting.pop_front();
+        state.busy = next.is_some();
         drop(state);
-        if wake {
-            self.0.freed.notify_one();
+        // The line is short: the queue's leader, and who closes or flushes the store or fits its map.
+        if next.is_some() {
+            self.0.freed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn who_waits_comes_before_who_was_there_before() {
+        let gate = WriterGate::default();
+        let held = gate.acquire(&Deadline::after(Duration::ZERO)).unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));
+                std::thread::sleep(Duration::from_millis(50));
+                got.is_ok()
+            });
+            while gate.lock().waiting.is_empty() {
+                std::thread::yield_now();
+            }
+            drop(held);
+            assert!(gate.acquire(&Deadline::after(Duration::ZERO)).is_err());
+            assert!(waits.join().unwrap());
+        });
+        assert!(gate.acquire(&Deadline::after(Duration::ZERO)).is_ok());
+        assert!(!gate.lock().busy && gate.lock().waiting.is_empty());
     }
 }

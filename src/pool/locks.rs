@@ -2,7 +2,7 @@
 
 use crate::env::{process_stamp, Deadline};
 use crate::error::{Quoted, Result};
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// The devices that are locked.
@@ -15,11 +15,49 @@ struct Inner {
     freed: Condvar,
 }
 
+/// The devices that are locked, each with those who wait for it: first come, first served, so that a thread that
+/// writes one device over and over does not keep others from it.
 #[derive(Default)]
 struct Held {
-    names: HashSet<Box<[u8]>>,
-    /// How many wait: waking costs a system call even where nobody does.
-    waiting: usize,
+    names: HashMap<Box<[u8]>, VecDeque<u64>>,
+    tickets: u64,
+}
+
+impl Held {
+    /// Takes the lock, or a ticket for it.
+    fn lock_or_wait(&mut self, name: &[u8]) -> Option<u64> {
+        let Some(line) = self.names.get_mut(name) else {
+            self.names.insert(name.into(), VecDeque::new());
+            return None;
+        };
+        self.tickets += 1;
+        line.push_back(self.tickets);
+        Some(self.tickets)
+    }
+
+    fn waits(&self, name: &[u8], ticket: u64) -> bool {
+        self.names
+            .get(name)
+            .is_some_and(|line| line.contains(&ticket))
+    }
+
+    fn give_up(&mut self, name: &[u8], ticket: u64) {
+        if let Some(line) = self.names.get_mut(name) {
+            line.retain(|other| *other != ticket);
+        }
+    }
+
+    /// Passes the lock on; false if nobody waits for it.
+    fn pass_on(&mut self, name: &[u8]) -> bool {
+        let passed_on = self
+            .names
+            .get_mut(name)
+            .is_some_and(|line| line.pop_front().is_some());
+        if !passed_on {
+            self.names.remove(name);
+        }
+        passed_on
+    }
 }
 
 /// One device's lock, held until dropped; from any thread.
@@ -41,27 +79,33 @@ impl DeviceLocks {
     /// Locks the device, waiting until `deadline` while it is locked.
     pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
         let mut held = self.held();
-        while held.names.contains(name) {
+        let Some(ticket) = held.lock_or_wait(name) else {
+            return Ok(self.guard(name));
+        };
+        // Whoever had the lock has taken this ticket out of the line: it is ours.
+        while held.waits(name, ticket) {
             let left = deadline.left();
             if left.is_zero() {
+                held.give_up(name, ticket);
                 return Err(deadline.expired(format!(
                     "device {}, which another update of this process has locked",
                     Quoted(name)
                 )));
             }
-            held.waiting += 1;
             held = match self.0.freed.wait_timeout(held, left) {
                 Ok((held, _)) => held,
                 Err(poisoned) => poisoned.into_inner().0,
             };
-            held.waiting -= 1;
         }
-        held.names.insert(name.into());
-        Ok(DeviceLock {
+        Ok(self.guard(name))
+    }
+
+    fn guard(&self, name: &[u8]) -> DeviceLock {
+        DeviceLock {
             locks: self.clone(),
             name: name.into(),
             stamp: process_stamp(),
-        })
+        }
     }
 }
 
@@ -71,12 +115,37 @@ impl Drop for DeviceLock {
         if self.stamp != process_stamp() {
             return;
         }
-        let mut held = self.locks.held();
-        held.names.remove(&self.name);
-        let wake = held.waiting > 0;
-        drop(held);
-        if wake {
+        if self.locks.held().pass_on(&self.name) {
             self.locks.0.freed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn who_waits_comes_before_who_had_it() {
+        let locks = DeviceLocks::default();
+        let now = || Deadline::after(Duration::ZERO);
+        let held = locks.lock(b"a", &now()).unwrap();
+        assert!(locks.lock(b"b", &now()).is_ok());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let got = locks.lock(b"a", &Deadline::after(Duration::from_secs(60)));
+                std::thread::sleep(Duration::from_millis(50));
+                got.is_ok()
+            });
+            while locks.held().names[&b"a"[..]].is_empty() {
+                std::thread::yield_now();
+            }
+            drop(held);
+            assert!(locks.lock(b"a", &now()).is_err());
+            assert!(waits.join().unwrap());
+        });
+        assert!(locks.held().names.is_empty());
+        assert!(locks.lock(b"a", &now()).is_ok());
     }
 }
