@@ -95,7 +95,7 @@ static void lengths_that_no_memory_has(void) {
 static const size_t absurd[] = { 513, (size_t)1 << 40, SIZE_MAX / 2 };
 
 static void lengths_that_nobody_has_memory_for(void) {
-    static char text[1024];
+    static char text[8192];
     static pm_change list[1];
     pm_device *got = UNTOUCHED;
     pm_device *record = NULL;
