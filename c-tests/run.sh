@@ -122,7 +122,8 @@ run_test() {
 run_valgrind() {
     export PM_TEST_SLOW=1
     compile valgrind gcc g++ so
-    run valgrind valgrind --quiet --vgdb=no --fair-sched=try --trace-children=yes --trace-children-skip='*/craft_store,*/true' \
+    run valgrind valgrind --quiet --vgdb=no --fair-sched=try \
+        --trace-children=yes --trace-children-skip='*/craft_store,*/true' \
         --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
         --errors-for-leak-kinds=definite,indirect
 }
