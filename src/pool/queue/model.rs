@@ -1,0 +1,141 @@
+//! Every interleaving of a few threads; `make loom` runs it. Waits have no end there, or none at all.
+
+use super::*;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+const LOST: usize = usize::MAX;
+const LATE: usize = usize::MAX - 1;
+
+struct Store {
+    queue: Queue<usize, usize>,
+    /// What the store's gate is: a leader holds it, and so does who closes the store.
+    gate: Mutex<bool>,
+    done: AtomicUsize,
+}
+
+impl Store {
+    fn new() -> Arc<Store> {
+        Arc::new(Store {
+            queue: Queue::new(|| LOST),
+            gate: Mutex::new(true),
+            done: AtomicUsize::new(0),
+        })
+    }
+
+    fn write(&self, number: usize, wait: Duration, most: usize) -> usize {
+        match self.queue.enter(&Deadline::after(wait), || number) {
+            Entered::Done(result) => result,
+            Entered::TimedOut => LATE,
+            Entered::Leader(mut lead) => {
+                let open = lock(&self.gate);
+                if !*open {
+                    return LOST;
+                }
+                let mut room = most;
+                let taken = lead.take(|_| {
+                    room = room.wrapping_sub(1);
+                    room < most
+                });
+                let results: Vec<_> = taken.iter().map(|r| 10 * r.work).collect();
+                self.done.fetch_add(1 + results.len(), Ordering::SeqCst);
+                drop(open);
+                lead.finish(results);
+                10 * number
+            }
+        }
+    }
+
+    fn check_idle(&self) {
+        let state = lock(&self.queue.state);
+        assert!(!state.led && state.waiting.is_empty());
+    }
+}
+
+fn explore(body: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(body);
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn everybody_gets_its_own_result_once() {
+    for most in [0, 1, 2] {
+        explore(move || {
+            let store = Store::new();
+            let threads: Vec<_> = (1..=2)
+                .map(|number| {
+                    let store = Arc::clone(&store);
+                    thread::spawn(move || assert_eq!(store.write(number, LONG, most), 10 * number))
+                })
+                .collect();
+            assert_eq!(store.write(3, LONG, most), 30);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(store.done.load(Ordering::SeqCst), 3);
+            store.check_idle();
+        });
+    }
+}
+
+#[test]
+fn who_does_not_wait_is_done_or_withdrawn_and_never_both() {
+    explore(|| {
+        let store = Store::new();
+        let hasty = Arc::clone(&store);
+        let hasty = thread::spawn(move || hasty.write(1, Duration::ZERO, 2));
+        let other = Arc::clone(&store);
+        let other = thread::spawn(move || assert_eq!(other.write(2, LONG, 2), 20));
+        assert_eq!(store.write(3, LONG, 2), 30);
+        other.join().unwrap();
+        let done = match hasty.join().unwrap() {
+            LATE => 2,
+            result => {
+                assert_eq!(result, 10);
+                3
+            }
+        };
+        assert_eq!(store.done.load(Ordering::SeqCst), done);
+        store.check_idle();
+    });
+}
+
+#[test]
+fn a_lead_that_is_dropped_goes_on_and_loses_only_what_it_took() {
+    explore(|| {
+        let store = Store::new();
+        let other = Arc::clone(&store);
+        let other = thread::spawn(move || other.write(1, LONG, 2));
+        match store.queue.enter(&Deadline::after(LONG), || 2) {
+            Entered::Leader(mut lead) => {
+                let taken = lead.take(|_| true).len();
+                drop(lead);
+                assert_eq!(other.join().unwrap(), if taken == 1 { LOST } else { 10 });
+            }
+            Entered::Done(result) => {
+                assert_eq!(result, 20);
+                assert_eq!(other.join().unwrap(), 10);
+            }
+            Entered::TimedOut => panic!("the wait is long"),
+        }
+        store.check_idle();
+    });
+}
+
+#[test]
+fn closing_meets_no_deadlock() {
+    explore(|| {
+        let store = Store::new();
+        let other = Arc::clone(&store);
+        let other = thread::spawn(move || other.write(1, LONG, 2));
+        let closer = Arc::clone(&store);
+        let closer = thread::spawn(move || *lock(&closer.gate) = false);
+        let results = [store.write(2, LONG, 2), other.join().unwrap()];
+        closer.join().unwrap();
+        assert!([20, LOST].contains(&results[0]) && [10, LOST].contains(&results[1]));
+        store.check_idle();
+    });
+}

@@ -1,0 +1,113 @@
+//! The queue with real threads.
+
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+type Numbers = Queue<usize, Option<usize>>;
+
+/// Does one piece of work as the store does: alone, or with all that are waiting.
+fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize> {
+    match queue.enter(&Deadline::after(Duration::from_secs(60)), || number) {
+        Entered::Done(result) => result,
+        Entered::TimedOut => None,
+        Entered::Leader(mut lead) => {
+            lead.gather(Duration::from_micros(200));
+            let results = lead
+                .take(|_| true)
+                .iter()
+                .map(|r| Some(2 * r.work))
+                .collect();
+            commits.fetch_add(1, Ordering::Relaxed);
+            lead.finish(results);
+            Some(2 * number)
+        }
+    }
+}
+
+#[test]
+fn every_one_of_many_gets_its_own_result() {
+    let (queue, commits) = (Numbers::new(|| None), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let (queue, commits) = (&queue, &commits);
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let number = thread * 1000 + round;
+                    assert_eq!(double(queue, number, commits), Some(2 * number));
+                }
+            });
+        }
+    });
+    let commits = commits.into_inner();
+    assert!((1..=16 * 500).contains(&commits));
+    assert!(!lock(&queue.state).led && lock(&queue.state).waiting.is_empty());
+}
+
+#[test]
+fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
+    let queue = Numbers::new(|| None);
+    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
+        panic!("nobody else is here");
+    };
+    let commits = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (queue, commits) = (&queue, &commits);
+        let first = scope.spawn(move || double(queue, 1, commits));
+        while lock(&queue.state).waiting.is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(lead.take(|_| true).len(), 1);
+        let second = scope.spawn(move || double(queue, 2, commits));
+        while lock(&queue.state).waiting.is_empty() {
+            std::thread::yield_now();
+        }
+        let dies = scope.spawn(move || {
+            let _lead = lead;
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(dies.join().is_err());
+        assert_eq!(first.join().unwrap(), None, "it was lost with its leader");
+        assert_eq!(second.join().unwrap(), Some(4), "it led itself");
+    });
+}
+
+#[test]
+fn who_waits_too_long_withdraws_and_nobody_does_its_work() {
+    let queue = Numbers::new(|| None);
+    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
+        panic!("nobody else is here");
+    };
+    let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
+    assert!(matches!(entered, Entered::TimedOut));
+    assert!(lead.take(|_| true).is_empty());
+}
+
+#[test]
+fn what_does_not_fit_waits_for_the_next() {
+    let queue = Numbers::new(|| None);
+    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
+        panic!("nobody else is here");
+    };
+    let commits = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (queue, commits) = (&queue, &commits);
+        let threads: Vec<_> = (1..=3)
+            .map(|number| scope.spawn(move || double(queue, number, commits)))
+            .collect();
+        while lock(&queue.state).waiting.len() < 3 {
+            std::thread::yield_now();
+        }
+        let mut room = 2;
+        let taken = lead.take(|_| {
+            room -= 1;
+            room >= 0
+        });
+        let results: Vec<_> = taken.iter().map(|r| Some(2 * r.work)).collect();
+        assert_eq!(results.len(), 2);
+        lead.finish(results);
+        for (number, thread) in (1..=3).zip(threads) {
+            assert_eq!(thread.join().unwrap(), Some(2 * number));
+        }
+        assert_eq!(commits.load(Ordering::Relaxed), 1, "the third led");
+    });
+}
