@@ -1,6 +1,8 @@
 //! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and without a
 //! trace on disk: LMDB itself checks a magic number and a version and trusts all the rest.
 
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::page::{Flaw, Kind, Page, Row, Value};
 use crate::env::{Deadline, DEVICES, IDS};
 use crate::error::{Error, Result};
 use crate::header::{self, Header, Parsed, FORMAT};
@@ -15,19 +17,15 @@ const LMDB_DATA_VERSION: u32 = 1;
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
 const BBOLT_MAGIC: u32 = 0xED0C_DAED;
 
-/// Offsets and lengths of LMDB's 64-bit page layout (mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`, `MDB_node`).
-const PAGE_HEADER: usize = 16;
+/// Offsets and lengths of LMDB's 64-bit page layout (mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`).
+const PAGE_HEADER: usize = super::page::HEADER;
 const META_LEN: usize = PAGE_HEADER + 136;
-const NODE_HEADER: usize = 8;
-const P_LEAF: u16 = 0x02;
 const P_META: u16 = 0x08;
-const F_BIGDATA: u16 = 0x01;
-const F_SUBDATA: u16 = 0x02;
 /// `P_INVALID`: the root of an empty tree.
 const NO_PAGE: u64 = u64::MAX;
 
-/// The sizes that a page can have; LMDB takes the system's, at most 64 KiB.
-const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=65536;
+/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB.
+const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=32768;
 /// Bytes of a page where the second meta page begins on almost every system.
 const USUAL_PAGE: u64 = 4096;
 
@@ -217,16 +215,16 @@ impl Looker<'_> {
         if page.len() as u64 != meta.page_size {
             return Err(self.cut_short(meta)?);
         }
-        let rows = leaf_rows(&page).ok_or_else(|| {
-            self.corrupt(format!(
-                "page {}, its root, is not a sound leaf page",
-                meta.main_root
-            ))
-        })?;
+        let rows = leaf_rows(&page, meta.main_root)
+            .map_err(|flaw| self.corrupt(format!("page {}, its root: {flaw}", meta.main_root)))?;
         let find = |name: &[u8]| rows.iter().find(|row| row.key == name);
-        let is_table = |name: &&str| find(name.as_bytes()).is_some_and(|row| row.is_table);
-        let parsed = match find(header::KEY) {
-            Some(row) => Header::parse(row.value),
+        let is_table = |name: &&str| {
+            let row = find(name.as_bytes());
+            row.is_some_and(|row| matches!(row.value, Value::Tree(_)))
+        };
+        let parsed = match find(header::KEY).map(|row| row.value) {
+            Some(Value::Here(value)) => Header::parse(value),
+            Some(_) => Parsed::Foreign,
             None if [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
             None => Parsed::Foreign,
         };
@@ -267,55 +265,16 @@ impl Looker<'_> {
     }
 }
 
-/// A row as a leaf page holds it.
-struct LeafRow<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    /// Whether it is a named database's.
-    is_table: bool,
-}
-
-/// The rows of a leaf page; `None` where the page is not one. Values that are on pages of their own, which a
-/// store's root has none of, come as empty.
-fn leaf_rows(page: &[u8]) -> Option<Vec<LeafRow<'_>>> {
-    if page.len() < PAGE_HEADER || u16_at(page, 10) != P_LEAF {
-        return None;
+/// The rows of a leaf page.
+fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Flaw> {
+    let page = Page::parse(page, number)?;
+    match page.kind() {
+        Kind::Leaf => (0..page.nodes()).map(|at| page.row(at)).collect(),
+        Kind::Branch => Err(Flaw::NotALeaf),
     }
-    let lower = usize::from(u16_at(page, 12));
-    let offsets = page.get(PAGE_HEADER..lower)?;
-    let mut rows = Vec::new();
-    for offset in offsets.chunks_exact(2) {
-        let node = page.get(usize::from(u16_at(offset, 0))..)?;
-        let header = node.get(..NODE_HEADER)?;
-        let key_len = usize::from(u16_at(header, 6));
-        let flags = u16_at(header, 4);
-        let value_len = match flags & F_BIGDATA {
-            0 => usize::from(u16_at(header, 0)) | usize::from(u16_at(header, 2)) << 16,
-            _ => 0,
-        };
-        let rest = node.get(NODE_HEADER..)?;
-        rows.push(LeafRow {
-            key: rest.get(..key_len)?,
-            value: rest.get(key_len..key_len.checked_add(value_len)?)?,
-            is_table: flags & F_SUBDATA != 0,
-        });
-    }
-    Some(rows)
 }
 
 fn magic(page: &[u8]) -> Option<u32> {
     page.get(PAGE_HEADER..PAGE_HEADER + 4)
         .map(|bytes| u32_at(bytes, 0))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
