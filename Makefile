@@ -34,7 +34,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: all run test loom lint bench header man install uninstall clean distclean help \
-        setup-build setup-test setup-lint bench-go test-rust test-run test-symbols test-c test-install test-man test-go test-containerd fuzz-go lint-go
+        setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
 all: setup-build  ## build the shared library and the static archive (the default)
@@ -102,8 +102,12 @@ lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 
 bench-go: $(A)  ## compare with containerd's own store in the same run: ratios (QUICK=1: without 100k devices; CPU=1: on a busy machine)
 	scripts/bench-go.sh $(if $(QUICK),-quick) $(if $(CPU),-cpu)
+
+bench-writers: $(A)  ## many writers on the disk, against containerd's own store and raw LMDB in the same run (QUICK=1: 90 s)
+	$(CARGO) build --release --example raw_writers
+	scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/raw_writers' $(if $(QUICK),-quick)
 else
-test-go test-containerd fuzz-go lint-go bench-go: ;
+test-go test-containerd fuzz-go lint-go bench-go bench-writers: ;
 endif
 
 lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences

@@ -2,9 +2,13 @@
 // they are to be.
 //
 //	go run ./bench [-quick] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
+//	go run ./bench -writers PROGRAM [-quick] [-disk DIRECTORY]
 //
 // The two take turns within each round, and of the rounds the lower quartile counts: what else the machine does meanwhile
 // meets both, and the worst of it is left out.
+//
+// With -writers it measures what many writers get done on a disk, against containerd's store and raw LMDB, for which it
+// starts PROGRAM: benches/programs/raw_writers.rs, built.
 package main
 
 import (
@@ -59,7 +63,16 @@ func main() {
 	cpu := flag.Bool("cpu", false, "count the processor's time, for a busy machine; the disk's, which is not in it, is left out")
 	disk := flag.String("disk", ".", "a directory on a disk")
 	tmpfs := flag.String("tmpfs", "/dev/shm", "a directory on a tmpfs")
+	raw := flag.String("writers", "", "measure many writers on the disk; the program that calls LMDB straight away")
 	flag.Parse()
+	if *raw != "" {
+		m := &writers{disk: *disk, raw: *raw, slot: 500 * time.Millisecond, rounds: 9, pairs: 1000, single: listDevices}
+		if *quick {
+			m.slot, m.rounds, m.pairs, m.single = 300*time.Millisecond, 3, 200, 1000
+		}
+		exit(m.run())
+		return
+	}
 	if *budget == 0 {
 		*budget = 30 * time.Millisecond
 		if *cpu {
@@ -80,11 +93,15 @@ func main() {
 	if err == nil {
 		err = c.allocations(*tmpfs)
 	}
+	exit(err)
+	fmt.Printf("\n%d of %d targets are met. open verifies every row of ours, and nothing of theirs.\n", c.met, c.all)
+}
+
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("\n%d of %d targets are met. open verifies every row of ours, and nothing of theirs.\n", c.met, c.all)
 }
 
 func (c *config) places(directories map[string]string) error {

@@ -46,17 +46,7 @@ func (b *bench) restore() error {
 			return err
 		}
 	}
-	bytes, err := os.ReadFile(b.base)
-	if err != nil {
-		return err
-	}
-	file, err := os.Create(b.path)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(bytes)
-	// Flushed now, or the first operation would pay for it.
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := copyFile(b.base, b.path); err != nil {
 		return err
 	}
 	b.added.Store(0)
@@ -67,6 +57,20 @@ func (b *bench) restore() error {
 func (b *bench) open() (err error) {
 	b.store, err = b.kind.open(b.path)
 	return err
+}
+
+// copyFile makes a copy and flushes it, or the first operation would pay for that.
+func copyFile(from, to string) error {
+	bytes, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(bytes)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 func added(i int) string { return fmt.Sprintf("new-%09d", i) }

@@ -59,7 +59,11 @@ func exportTheirs(from *poolmetadata.PoolMetadata, path string) error {
 
 // full makes a store with that many devices.
 func full(dir string, devices int) (*poolmetadata.PoolMetadata, error) {
-	s, err := poolmetadata.Open(filepath.Join(dir, "full"))
+	return fullAt(filepath.Join(dir, "full"), devices)
+}
+
+func fullAt(path string, devices int) (*poolmetadata.PoolMetadata, error) {
+	s, err := poolmetadata.Open(path)
 	if err != nil {
 		return nil, err
 	}
