@@ -37,10 +37,16 @@ class Options(ctypes.Structure):
                 ("lock_wait_ms", u64), ("verify", i32), ("durability", i32)]
 
 
+class Histogram(ctypes.Structure):
+    _fields_ = [("count", u64), ("sum", u64), ("buckets", u64 * 40)]
+
+
 class Stats(ctypes.Structure):
     _fields_ = [("struct_size", size_t)] + [(name, u64) for name in (
         "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size", "map_used", "file_size",
-        "page_size", "max_readers", "readers_in_use")]
+        "page_size", "max_readers", "readers_in_use", "pages_free", "pages_held", "readers_active",
+        "oldest_reader_commits", "reader_waits", "reader_refusals", "walks_open", "oldest_walk_ns", "writers_waiting",
+        "writes_stopped")] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
 
 
 class Name(ctypes.Structure):
@@ -252,6 +258,8 @@ def test_bytes_go_in_and_come_out(path):
         assert store.names() == [b"base", b"\xff\xfe\x01"]
         stats = store.stats()
         assert (stats.devices, stats.taken_ids, stats.last_id, stats.commits) == (2, 2, 2, 2)
+        assert (stats.commit_operations.count, stats.commit_operations.sum) == (2, 2)
+        assert stats.commit_operations.buckets[0] == 2 and sum(stats.commit_nanoseconds.buckets) == 2
     with Store(path, flags=1, verify=2) as store:
         refusal = refused("PM_ERR_READ_ONLY", "pm_mark_faulty", store.handle, b"base", 4)
         assert path in str(refusal)

@@ -1,4 +1,4 @@
-/* Opening, closing, options, statistics, verification, flushing. */
+/* Opening, closing, options, verification, flushing. */
 #include "test.h"
 
 #include <stdint.h>
@@ -268,68 +268,6 @@ static void closing_waits_for_walks_and_then_gives_up(void) {
     FAILS(PM_ERR_CLOSED, pm_close(store, why()));
 }
 
-static void statistics(void) {
-    pm_store *store = open_new("pool.db");
-    pm_stats stats = PM_STATS_INIT;
-    struct stat file;
-    OK(pm_get_stats(store, &stats, why()));
-    CHECK_INT(0, stats.devices + stats.taken_ids + stats.free_ids + stats.faulty_ids + stats.last_id + stats.commits);
-    add(store, "a");
-    add(store, "b");
-    add(store, "c");
-    add(store, "d");
-    OK(pm_remove_device(store, PM_LIT("a"), why()));
-    OK(pm_mark_faulty(store, PM_LIT("b"), why()));
-    CHECK_INT(1, add(store, "b")); /* the lowest free one; 2 is left faulty */
-    OK(pm_get_stats(store, &stats, why()));
-    CHECK_INT(sizeof stats, stats.struct_size);
-    CHECK_INT(3, stats.devices);
-    CHECK_INT(3, stats.taken_ids);
-    CHECK_INT(0, stats.free_ids);
-    CHECK_INT(1, stats.faulty_ids);
-    CHECK_INT(4, stats.last_id);
-    CHECK_INT(7, stats.commits);
-    CHECK_INT(INT64_C(16) << 30, stats.map_size);
-    CHECK_INT(1024, stats.max_readers);
-    CHECK_INT(sysconf(_SC_PAGESIZE), stats.page_size);
-    CHECK(stat(place("pool.db"), &file) == 0);
-    CHECK_INT(file.st_size, stats.file_size);
-    CHECK(stats.map_used > 0 && stats.map_used <= stats.file_size && stats.map_used % stats.page_size == 0);
-    CHECK(stats.readers_in_use >= 1 && stats.readers_in_use <= stats.max_readers);
-    close_store(store);
-}
-
-static void statistics_structs_of_other_sizes(void) {
-    static const size_t bad[] = { 0, 8, sizeof(pm_stats) - 1, 65537, SIZE_MAX };
-    pm_store *store = open_new("pool.db");
-    union {
-        pm_stats stats;
-        unsigned char bytes[sizeof(pm_stats) + 64];
-    } room;
-    size_t i;
-    add(store, "base");
-    for (i = 0; i < COUNT(bad); i++) {
-        size_t at;
-        memset(&room, 0x33, sizeof room);
-        room.stats.struct_size = bad[i];
-        FAILS(PM_ERR_STRUCT_SIZE, pm_get_stats(store, &room.stats, why()));
-        CHECK_INT(bad[i], room.stats.struct_size);
-        for (at = sizeof(size_t); at < sizeof room; at++) {
-            CHECK_INT(0x33, room.bytes[at]);
-        }
-    }
-    /* A newer program's struct: what this library does not know is left alone, whatever is there. */
-    memset(&room, 0x33, sizeof room);
-    room.stats.struct_size = sizeof room;
-    OK(pm_get_stats(store, &room.stats, why()));
-    CHECK_INT(sizeof room, room.stats.struct_size);
-    CHECK_INT(1, room.stats.devices);
-    for (i = sizeof(pm_stats); i < sizeof room; i++) {
-        CHECK_INT(0x33, room.bytes[i]);
-    }
-    close_store(store);
-}
-
 /* A record that somebody has flipped a bit in: found by a full verification, and by whoever reads it. */
 static void damage_is_found(void) {
     const char *path = place("pool.db");
@@ -394,8 +332,6 @@ static const struct test tests[] = {
     NAMED(a_second_open_is_refused_by_whatever_path),
     NAMED(a_closed_store_refuses_everything),
     NAMED(closing_waits_for_walks_and_then_gives_up),
-    NAMED(statistics),
-    NAMED(statistics_structs_of_other_sizes),
     NAMED(damage_is_found),
     NAMED(a_full_map_grows_by_itself),
 };

@@ -132,53 +132,6 @@ func (m *PoolMetadata) Verify() error {
 	return nil
 }
 
-// Stats are counts and sizes of a store at one moment.
-type Stats struct {
-	Devices      uint64 `json:"devices"`        // devices in the store
-	TakenIDs     uint64 `json:"taken_ids"`      // ids that devices have and that are not faulty
-	FreeIDs      uint64 `json:"free_ids"`       // ids that were given back and wait to be given out again
-	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
-	LastID       uint64 `json:"last_id"`        // highest id ever given out; 0 for none
-	Commits      uint64 `json:"commits"`        // commits since the store was created
-	MapSize      uint64 `json:"map_size"`       // size of the memory map in bytes
-	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
-	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
-	PageSize     uint64 `json:"page_size"`      // size of a page in bytes
-	MaxReaders   uint64 `json:"max_readers"`    // places in the reader table
-	ReadersInUse uint64 `json:"readers_in_use"` // the most of them that were in use so far, by all processes
-}
-
-// Stats returns the store's counts and sizes.
-func (m *PoolMetadata) Stats() (Stats, error) {
-	const op, doing = "Stats", "read the store's statistics"
-	if m.calls.isShut() {
-		return Stats{}, errClosed(op, doing)
-	}
-	var (
-		reply C.pmgo_reply
-		s     C.pm_stats
-	)
-	status := C.pmgo_stats(m.handle, &s, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return Stats{}, failure(status, reply.detail, op, doing)
-	}
-	return Stats{
-		Devices:      uint64(s.devices),
-		TakenIDs:     uint64(s.taken_ids),
-		FreeIDs:      uint64(s.free_ids),
-		FaultyIDs:    uint64(s.faulty_ids),
-		LastID:       uint64(s.last_id),
-		Commits:      uint64(s.commits),
-		MapSize:      uint64(s.map_size),
-		MapUsed:      uint64(s.map_used),
-		FileSize:     uint64(s.file_size),
-		PageSize:     uint64(s.page_size),
-		MaxReaders:   uint64(s.max_readers),
-		ReadersInUse: uint64(s.readers_in_use),
-	}, nil
-}
-
 // Version returns the version of the C library, such as "0.1.0".
 func Version() string {
 	return C.GoString(C.pm_version())

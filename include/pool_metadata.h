@@ -354,6 +354,11 @@
 #define PM_DURABILITY_RELAXED 1
 
 /**
+ * How many buckets a pm_histogram has.
+ */
+#define PM_HISTOGRAM_BUCKETS 40
+
+/**
  * Add the device, as pm_add_device does.
  */
 #define PM_CHANGE_ADD 0
@@ -464,6 +469,25 @@ typedef struct pm_error {
 } pm_error;
 
 /**
+ * How many values of each size there were. The sizes double from bucket to bucket: buckets[0] counts values up to 1,
+ * buckets[i] those up to 2^i that no bucket before it counts, and the last all that are larger.
+ */
+typedef struct pm_histogram {
+  /**
+   * How many values.
+   */
+  uint64_t count;
+  /**
+   * What they add up to.
+   */
+  uint64_t sum;
+  /**
+   * How many of them each bucket has.
+   */
+  uint64_t buckets[PM_HISTOGRAM_BUCKETS];
+} pm_histogram;
+
+/**
  * Counts and sizes of a store at one moment. PM_STATS_INIT sets the size.
  */
 typedef struct pm_stats {
@@ -519,6 +543,59 @@ typedef struct pm_stats {
    * Places in use or kept for reuse, by all processes, at their highest so far.
    */
   uint64_t readers_in_use;
+  /**
+   * Pages that were freed and not used again yet: part of map_used.
+   */
+  uint64_t pages_free;
+  /**
+   * Those of the free pages that cannot be used again before the oldest reader ends.
+   */
+  uint64_t pages_held;
+  /**
+   * Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+   */
+  uint64_t readers_active;
+  /**
+   * How many commits were made since the one that the oldest of those reads sees. What they freed stays where
+   * it is until that read ends, and the file grows instead.
+   */
+  uint64_t oldest_reader_commits;
+  /**
+   * How often a read of this process has had to wait for a slot of the process or for a place in the reader
+   * table, whatever the store, since the process began.
+   */
+  uint64_t reader_waits;
+  /**
+   * How often it has waited in vain, and failed with PM_ERR_TIMEOUT or PM_ERR_READERS_FULL.
+   */
+  uint64_t reader_refusals;
+  /**
+   * Walks and verifications of this process that are open.
+   */
+  uint64_t walks_open;
+  /**
+   * For how many nanoseconds the oldest of them has been.
+   */
+  uint64_t oldest_walk_ns;
+  /**
+   * Threads of this process that wait to write: for another thread to commit their operation or to finish its
+   * own, for a device that another update has locked, or for a writer of another process.
+   */
+  uint64_t writers_waiting;
+  /**
+   * 1 if a flush has failed, so that the store takes no writes until it is opened again; else 0.
+   */
+  uint64_t writes_stopped;
+  /**
+   * How many operations each commit of this process was for, since it opened the store. Of a list of changes
+   * each counts; an import is one.
+   */
+  struct pm_histogram commit_operations;
+  /**
+   * How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless
+   * the store was opened with PM_DURABILITY_RELAXED. Waiting, and the work before, is not in it.
+   */
+  struct pm_histogram commit_nanoseconds;
 } pm_stats;
 
 /**
@@ -1218,7 +1295,9 @@ int32_t pm_walk_get_ids(struct pm_walk *walk,
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
 #define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
-#define PM_STATS_INIT { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define PM_STATS_INIT \
+    { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      { 0, 0, { 0 } }, { 0, 0, { 0 } } }
 
 /* The name in a record; ends in a NUL. */
 static inline const char *pm_record_name(const pm_record *record)

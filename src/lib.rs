@@ -35,6 +35,7 @@ mod digest;
 mod env;
 mod error;
 mod header;
+mod histogram;
 mod ids;
 mod pool;
 mod record;
@@ -46,6 +47,7 @@ pub mod capi;
 
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};
+pub use histogram::Histogram;
 pub use pool::{
     Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify,
     Walk,

@@ -291,15 +291,32 @@ impl Pair {
         let in_c = [
             (c.devices, c.taken_ids, c.free_ids, c.faulty_ids, c.last_id),
             (c.commits, c.map_size, c.map_used, c.file_size, c.page_size),
-            (c.max_readers, c.struct_size as u64, 0, 0, 0),
+            (
+                c.max_readers,
+                c.struct_size as u64,
+                c.pages_free,
+                c.pages_held,
+                c.readers_active,
+            ),
         ];
         let r = rust;
         let in_rust = [
             (r.devices, r.taken_ids, r.free_ids, r.faulty_ids, r.last_id),
             (r.commits, r.map_size, r.map_used, r.file_size, r.page_size),
-            (r.max_readers, size_of::<pm_stats>() as u64, 0, 0, 0),
+            (
+                r.max_readers,
+                size_of::<pm_stats>() as u64,
+                r.pages_free,
+                r.pages_held,
+                r.readers_active,
+            ),
         ];
         assert_eq!(in_c, in_rust);
+        let (c, rust) = (&c.commit_operations, &rust.commit_operations);
+        assert_eq!(
+            (c.count, c.sum, c.buckets),
+            (rust.count, rust.sum, rust.buckets)
+        );
     }
 
     /// What the one tells of itself, the other takes over.

@@ -7,6 +7,7 @@ use super::types::*;
 use crate::error::Error;
 use crate::pool::{Durability, OpenOptions, Verify};
 use std::ffi::{c_char, OsStr};
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -193,8 +194,8 @@ pub unsafe extern "C" fn pm_get_stats(
                 return Err(Failure::null("stats"));
             }
             let given = (*stats).struct_size;
-            // The first release's fields are the least that any caller has.
-            let room = output_size::<pm_stats>(given, size_of::<pm_stats>(), "stats")?;
+            // What the first callers knew of.
+            let room = output_size::<pm_stats>(given, offset_of!(pm_stats, pages_free), "stats")?;
             let all = c_stats(&handle.store()?.stats()?, given);
             std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), stats.cast(), room);
             Ok(())
@@ -217,5 +218,25 @@ fn c_stats(from: &crate::Stats, struct_size: usize) -> pm_stats {
         page_size: from.page_size,
         max_readers: from.max_readers,
         readers_in_use: from.readers_in_use,
+        pages_free: from.pages_free,
+        pages_held: from.pages_held,
+        readers_active: from.readers_active,
+        oldest_reader_commits: from.oldest_reader_commits,
+        reader_waits: from.reader_waits,
+        reader_refusals: from.reader_refusals,
+        walks_open: from.walks_open,
+        oldest_walk_ns: from.oldest_walk.as_nanos() as u64,
+        writers_waiting: from.writers_waiting,
+        writes_stopped: from.writes_stopped.into(),
+        commit_operations: c_histogram(&from.commit_operations),
+        commit_nanoseconds: c_histogram(&from.commit_nanoseconds),
+    }
+}
+
+fn c_histogram(from: &crate::Histogram) -> pm_histogram {
+    pm_histogram {
+        count: from.count,
+        sum: from.sum,
+        buckets: from.buckets,
     }
 }

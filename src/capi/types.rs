@@ -129,6 +129,22 @@ pub const PM_DURABILITY_FULL: i32 = 0;
 /// A power cut can undo the last write, as a whole; the file stays sound. See pm_sync.
 pub const PM_DURABILITY_RELAXED: i32 = 1;
 
+/// How many buckets a pm_histogram has.
+pub const PM_HISTOGRAM_BUCKETS: usize = 40;
+
+/// How many values of each size there were. The sizes double from bucket to bucket: buckets[0] counts values up to 1,
+/// buckets[i] those up to 2^i that no bucket before it counts, and the last all that are larger.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_histogram {
+    /// How many values.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: u64,
+    /// How many of them each bucket has.
+    pub buckets: [u64; PM_HISTOGRAM_BUCKETS],
+}
+
 /// Counts and sizes of a store at one moment. PM_STATS_INIT sets the size.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -159,6 +175,35 @@ pub struct pm_stats {
     pub max_readers: u64,
     /// Places in use or kept for reuse, by all processes, at their highest so far.
     pub readers_in_use: u64,
+    /// Pages that were freed and not used again yet: part of map_used.
+    pub pages_free: u64,
+    /// Those of the free pages that cannot be used again before the oldest reader ends.
+    pub pages_held: u64,
+    /// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+    pub readers_active: u64,
+    /// How many commits were made since the one that the oldest of those reads sees. What they freed stays where
+    /// it is until that read ends, and the file grows instead.
+    pub oldest_reader_commits: u64,
+    /// How often a read of this process has had to wait for a slot of the process or for a place in the reader
+    /// table, whatever the store, since the process began.
+    pub reader_waits: u64,
+    /// How often it has waited in vain, and failed with PM_ERR_TIMEOUT or PM_ERR_READERS_FULL.
+    pub reader_refusals: u64,
+    /// Walks and verifications of this process that are open.
+    pub walks_open: u64,
+    /// For how many nanoseconds the oldest of them has been.
+    pub oldest_walk_ns: u64,
+    /// Threads of this process that wait to write: for another thread to commit their operation or to finish its
+    /// own, for a device that another update has locked, or for a writer of another process.
+    pub writers_waiting: u64,
+    /// 1 if a flush has failed, so that the store takes no writes until it is opened again; else 0.
+    pub writes_stopped: u64,
+    /// How many operations each commit of this process was for, since it opened the store. Of a list of changes
+    /// each counts; an import is one.
+    pub commit_operations: pm_histogram,
+    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless
+    /// the store was opened with PM_DURABILITY_RELAXED. Waiting, and the work before, is not in it.
+    pub commit_nanoseconds: pm_histogram,
 }
 
 /// One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,

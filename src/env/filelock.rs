@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Held while writing.
 const WRITER: i64 = 1 << 62;
@@ -26,6 +27,8 @@ const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
 /// A descriptor of the data file that carries this process's locks on it.
 pub(super) struct FileLock {
     file: File,
+    /// How many of this process's writers wait for another's, for the statistics.
+    waiters: AtomicUsize,
 }
 
 /// The writer lock, held until dropped.
@@ -33,7 +36,10 @@ pub(super) struct WriterLock<'a>(&'a FileLock);
 
 impl FileLock {
     pub fn new(file: File) -> FileLock {
-        FileLock { file }
+        FileLock {
+            file,
+            waiters: AtomicUsize::new(0),
+        }
     }
 
     /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if another process
@@ -59,15 +65,26 @@ impl FileLock {
     /// Takes the writer lock, waiting until `deadline` for a writer of another process.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;
-        let got = deadline.poll("a writer of another process", || {
-            let attempt = self.try_writer(&mut my_turn);
-            attempt.map_err(|e| Error::io("locking the store for writing", path, e))
-        });
+        let mut attempt = || {
+            self.try_writer(&mut my_turn)
+                .map_err(|e| Error::io("locking the store for writing", path, e))
+        };
+        if let Some(lock) = attempt()? {
+            return Ok(lock);
+        }
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let got = deadline.poll("a writer of another process", attempt);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
         if my_turn {
             // Closing the descriptor gives it up as well; there is nothing to do about a failure.
             let _ = self.set(libc::F_UNLCK, TURN, 1);
         }
         got
+    }
+
+    /// How many of this process's writers wait for another process's.
+    pub fn waiting(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
     }
 
     fn try_writer(&self, my_turn: &mut bool) -> io::Result<Option<WriterLock<'_>>> {

@@ -31,6 +31,11 @@ impl WriterGate {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// How many threads wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_>> {
         let mut state = self.lock();
         if !state.busy {

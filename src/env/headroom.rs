@@ -52,6 +52,9 @@ impl Env {
         let len = self.file.metadata().map_err(fail)?.len();
         let mut end = len;
         if wanted > len {
+            // Where a process died in the middle of a read, its place keeps every page freed since from being used
+            // again; nobody but a reader that finds the table full would ever look. It is no reason to fail.
+            let _ = self.clear_dead_readers();
             let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP);
             // A disk with no room for what may come later can still have room for what is needed now.
             end = self

@@ -20,6 +20,7 @@ mod registry;
 mod renewal;
 mod slots;
 mod snapshot;
+mod usage;
 mod wait;
 mod write;
 
@@ -61,6 +62,8 @@ pub(crate) struct Env {
     /// Bytes that the file is known to have at least.
     known_len: AtomicU64,
     page_size: u64,
+    /// What this process has committed.
+    commits: usage::Commits,
     /// The process that opened it.
     stamp: u64,
     closed: AtomicBool,
@@ -183,30 +186,6 @@ impl Env {
         unsafe { ManuallyDrop::drop(&mut *self.lmdb.get()) };
     }
 
-    /// Facts about the environment for statistics.
-    pub fn info(&self) -> Result<Info> {
-        let slot = Slot::acquire(&self.deadline())?;
-        self.check_usable()?;
-        let info = self
-            .lmdb()
-            .info()
-            .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
-        drop(slot);
-        let file_size = self
-            .file
-            .metadata()
-            .map_err(|e| Error::io("reading the file's size", &self.path, e))?
-            .len();
-        Ok(Info {
-            map_size: info.map_size() as u64,
-            used: (info.last_pgno() as u64 + 1) * self.page_size,
-            file_size,
-            page_size: self.page_size as u32,
-            max_readers: info.max_readers(),
-            readers_in_use: info.num_readers(),
-        })
-    }
-
     /// Flushes everything to disk, the last commit's meta page included.
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
@@ -244,16 +223,6 @@ impl Drop for Env {
             unsafe { self.shut_down() };
         }
     }
-}
-
-/// See [`crate::Stats`] for the meaning of each.
-pub(crate) struct Info {
-    pub map_size: u64,
-    pub used: u64,
-    pub file_size: u64,
-    pub page_size: u32,
-    pub max_readers: u32,
-    pub readers_in_use: u32,
 }
 
 /// LMDB's own name and version.

@@ -3,7 +3,7 @@
 use super::filelock::FileLock;
 use super::path::{refuse_irregular, resolve};
 use super::registry::Registered;
-use super::{create, error, gate, growth, lockfile, order, process, reader, snapshot};
+use super::{create, error, gate, growth, lockfile, order, process, reader, snapshot, usage};
 use super::{Deadline, Env, Tables, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::verify::head::{self, Head};
@@ -63,6 +63,7 @@ impl Env {
             file,
             known_len: AtomicU64::new(metadata.len()),
             page_size: head.page_size,
+            commits: usage::Commits::new(),
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
@@ -78,13 +79,7 @@ impl Env {
         check_same(&self.path, opened)?;
         self.close_on_exec().map_err(fail)?;
         self.claim_lock_file()?;
-        let mut dead = 0;
-        // SAFETY: the environment is open; `dead` outlives the call.
-        let code = unsafe { lmdb_sys::mdb_reader_check(self.raw(), &mut dead) };
-        match code {
-            lmdb_sys::MDB_SUCCESS => Ok(()),
-            code => Err(error::from_code("clearing dead readers", &self.path, code)),
-        }
+        self.clear_dead_readers().map(drop)
     }
 
     /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.

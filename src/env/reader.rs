@@ -1,12 +1,13 @@
 //! Short reads: a pooled read transaction, renewed for one look-up and reset after it.
 
 use super::error::from_code;
-use super::{Deadline, Env, Slot};
+use super::{slots, Deadline, Env, Slot};
 use crate::digest::Table;
 use crate::error::{Error, Result};
 use lmdb_sys as ffi;
 use std::path::Path;
 use std::ptr;
+use std::sync::atomic::Ordering;
 
 /// What a try to begin a read met.
 pub(super) enum Begin {
@@ -118,6 +119,7 @@ impl Env {
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<R> {
         let deadline = self.deadline();
+        let mut waited = false;
         loop {
             let slot = Slot::acquire(&deadline)?;
             let tried = self.try_read_row(&slot, table, key, &mut look)?;
@@ -125,7 +127,9 @@ impl Env {
             match tried {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
-                Try::Later(Wait::ReaderTable) => self.wait_for_lmdb_reader(&deadline)?,
+                Try::Later(Wait::ReaderTable) => {
+                    self.wait_for_lmdb_reader(&deadline, &mut waited)?
+                }
                 Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
             }
         }
@@ -198,21 +202,37 @@ impl Env {
 
     /// LMDB's reader table is full: clears the places of processes that died, or else waits a little for one
     /// to be given back.
-    pub(super) fn wait_for_lmdb_reader(&self, deadline: &Deadline) -> Result<()> {
+    pub(super) fn wait_for_lmdb_reader(
+        &self,
+        deadline: &Deadline,
+        waited: &mut bool,
+    ) -> Result<()> {
         let slot = Slot::acquire(deadline)?;
         self.check_usable()?;
-        let mut dead = 0;
-        // SAFETY: the environment is open while a slot is held; `dead` outlives the call.
-        let code = unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) };
+        let dead = self.clear_dead_readers()?;
         drop(slot);
-        if code != ffi::MDB_SUCCESS {
-            return Err(from_code("clearing dead readers", &self.path, code));
-        }
-        if dead > 0 || deadline.pause() {
+        if dead > 0 {
             return Ok(());
         }
+        if !std::mem::replace(waited, true) {
+            slots::WAITS.fetch_add(1, Ordering::Relaxed);
+        }
+        if deadline.pause() {
+            return Ok(());
+        }
+        slots::REFUSALS.fetch_add(1, Ordering::Relaxed);
         Err(Error::ReadersFull {
-            slots: self.info()?.max_readers,
+            slots: self.max_readers()?,
         })
+    }
+
+    /// Gives the places of processes that died back; how many those were. The caller keeps the environment open.
+    pub(super) fn clear_dead_readers(&self) -> Result<u32> {
+        let mut dead = 0;
+        // SAFETY: the environment is open, says the caller; `dead` outlives the call.
+        match unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) } {
+            ffi::MDB_SUCCESS => Ok(dead.unsigned_abs()),
+            code => Err(from_code("clearing dead readers", &self.path, code)),
+        }
     }
 }

@@ -9,10 +9,14 @@ use super::process::{area, SLOTS};
 use super::wait::Deadline;
 use crate::error::Result;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
+
+/// How often a read of this process has waited, for a slot here or a place in LMDB's reader table, and in vain.
+pub(super) static WAITS: AtomicU64 = AtomicU64::new(0);
+pub(super) static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
 /// One slot, held until dropped.
 pub(crate) struct Slot {
@@ -32,15 +36,24 @@ impl Slot {
 
     #[cold]
     fn acquire_any(first: usize, deadline: &Deadline) -> Result<Slot> {
-        deadline.poll("a reader slot of this process", || {
+        let any = || {
             if gathering() {
-                return Ok(None);
+                return None;
             }
-            Ok((1..=SLOTS)
+            (1..=SLOTS)
                 .map(|step| (first + step) % SLOTS)
                 .find(|&index| take(index))
-                .map(|index| Slot { index }))
-        })
+                .map(|index| Slot { index })
+        };
+        if let Some(slot) = any() {
+            return Ok(slot);
+        }
+        WAITS.fetch_add(1, Ordering::Relaxed);
+        deadline
+            .poll("a reader slot of this process", || Ok(any()))
+            .inspect_err(|_| {
+                REFUSALS.fetch_add(1, Ordering::Relaxed);
+            })
     }
 
     /// Which slot this is, below [`SLOTS`].

@@ -6,8 +6,10 @@ use super::{Deadline, Env};
 use crate::digest::Table;
 use crate::error::{Error, Result};
 use lmdb_sys as ffi;
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// How many snapshots of one environment are open, and whether more may be opened.
 #[derive(Default)]
@@ -18,7 +20,9 @@ pub(super) struct Count {
 
 #[derive(Default)]
 struct State {
-    open: usize,
+    /// When each was opened, by its number: in the order in which they came.
+    open: BTreeMap<u64, Instant>,
+    opened: u64,
     /// How many wait for all to be closed.
     wanted: usize,
     blocked: bool,
@@ -34,7 +38,18 @@ impl Count {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn enter(&self, deadline: &Deadline) -> Result<()> {
+    /// How many are open, and how long the oldest of them has been.
+    pub fn open(&self) -> (usize, Duration) {
+        let state = self.lock();
+        let oldest = state.open.values().next();
+        (
+            state.open.len(),
+            oldest.map_or(Duration::ZERO, Instant::elapsed),
+        )
+    }
+
+    /// Counts one more; its number.
+    fn enter(&self, deadline: &Deadline) -> Result<u64> {
         let mut state = self.lock();
         if state.wanted > 0 {
             // Somebody waits for all snapshots to end, and gets there only if no new ones begin. But it could be
@@ -45,12 +60,14 @@ impl Count {
         }
         let mut state =
             self.wait_while(state, deadline, "a change of the map's size", |s| s.blocked)?;
-        state.open += 1;
-        Ok(())
+        state.opened += 1;
+        let number = state.opened;
+        state.open.insert(number, Instant::now());
+        Ok(number)
     }
 
-    fn leave(&self) {
-        self.lock().open -= 1;
+    fn leave(&self, number: u64) {
+        self.lock().open.remove(&number);
         self.changed.notify_all();
     }
 
@@ -59,7 +76,7 @@ impl Count {
         let mut state = self.lock();
         state.wanted += 1;
         let waited = self.wait_while(state, deadline, "walks that are open", |s| {
-            s.open > 0 || s.blocked
+            !s.open.is_empty() || s.blocked
         });
         let (mut state, failed) = match waited {
             Ok(state) => (state, None),
@@ -108,6 +125,8 @@ impl Drop for Blocked<'_> {
 /// It may move between threads (`MDB_NOTLS`) and is used by one at a time.
 pub(crate) struct Snapshot {
     env: Arc<Env>,
+    /// Its number among those that are open.
+    number: u64,
     txn: *mut ffi::MDB_txn,
     cursor: *mut ffi::MDB_cursor,
 }
@@ -131,12 +150,14 @@ impl Snapshot {
     /// Opens a snapshot of the newest commit.
     pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
         let deadline = env.deadline();
+        let mut waited = false;
         loop {
             env.check_usable()?;
-            env.snapshots.enter(&deadline)?;
+            let number = env.snapshots.enter(&deadline)?;
             // From here on, dropping the snapshot undoes what was done.
             let mut snapshot = Snapshot {
                 env: Arc::clone(env),
+                number,
                 txn: ptr::null_mut(),
                 cursor: ptr::null_mut(),
             };
@@ -152,7 +173,7 @@ impl Snapshot {
             };
             match sort_begin(env.path(), code) {
                 Begin::Ok => {
-                    snapshot.cursor = snapshot.new_cursor(Table::Devices)?;
+                    snapshot.cursor = snapshot.new_cursor(env.tables.devices.dbi())?;
                     return Ok(snapshot);
                 }
                 Begin::Failed(error) => return Err(error),
@@ -166,7 +187,7 @@ impl Snapshot {
                 }
                 Begin::SlotsFull => {
                     drop(snapshot);
-                    env.wait_for_lmdb_reader(&deadline)?;
+                    env.wait_for_lmdb_reader(&deadline, &mut waited)?;
                 }
             }
         }
@@ -187,10 +208,9 @@ impl Snapshot {
         }
     }
 
-    fn new_cursor(&self, table: Table) -> Result<*mut ffi::MDB_cursor> {
+    fn new_cursor(&self, dbi: ffi::MDB_dbi) -> Result<*mut ffi::MDB_cursor> {
         self.check_own_process()?;
         let mut cursor = ptr::null_mut();
-        let dbi = self.env.tables.get(table).dbi();
         // SAFETY: the transaction runs; whoever asked for the cursor closes it before that ends.
         match unsafe { ffi::mdb_cursor_open(self.txn, dbi, &mut cursor) } {
             ffi::MDB_SUCCESS => Ok(cursor),
@@ -211,6 +231,15 @@ impl Snapshot {
     pub fn each_row(
         &self,
         table: Table,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.each_row_of(self.env.tables.get(table).dbi(), visit)
+    }
+
+    /// The same for any of LMDB's databases.
+    pub(super) fn each_row_of(
+        &self,
+        dbi: ffi::MDB_dbi,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
         struct Closing(*mut ffi::MDB_cursor);
@@ -220,7 +249,7 @@ impl Snapshot {
                 unsafe { ffi::mdb_cursor_close(self.0) };
             }
         }
-        let cursor = Closing(self.new_cursor(table)?);
+        let cursor = Closing(self.new_cursor(dbi)?);
         let mut to = Move::First;
         // SAFETY: the cursor is open, and each row is only used before the next.
         while let Some((key, value)) = unsafe { self.move_cursor(cursor.0, to)? } {
@@ -301,7 +330,7 @@ impl Drop for Snapshot {
             // SAFETY: the transaction runs and is not used again.
             unsafe { ffi::mdb_txn_abort(self.txn) };
         }
-        self.env.snapshots.leave();
+        self.env.snapshots.leave(self.number);
     }
 }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why a write transaction came to nothing.
 pub(crate) enum Fault {
@@ -37,6 +38,8 @@ pub(crate) struct WriteTxn<'e> {
     writes: u64,
     /// Bytes of the rows written.
     bytes: u64,
+    /// Operations that were done, for the statistics.
+    operations: u64,
 }
 
 /// What a page keeps for a row beside its key and value, with room for odd ends.
@@ -49,6 +52,11 @@ impl<'e> WriteTxn<'e> {
     /// How many rows it has written and removed.
     pub fn writes(&self) -> u64 {
         self.writes
+    }
+
+    /// One more operation was done; a transaction that counts none is one.
+    pub fn count_operation(&mut self) {
+        self.operations += 1;
     }
 
     /// The row under `key`.
@@ -187,6 +195,7 @@ impl Env {
             txn,
             writes: 0,
             bytes: 0,
+            operations: 0,
         };
         let done = work(&mut txn)?;
         if txn.writes == 0 {
@@ -195,7 +204,9 @@ impl Env {
         // LMDB keeps changed pages in memory up to here, but for those that a very large commit has spilled to
         // where nothing refers to yet.
         self.make_headroom(txn.writes, txn.bytes)?;
+        let (operations, start) = (txn.operations.max(1), Instant::now());
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
+        self.commits.add(operations, start.elapsed());
         // What was committed stays committed, whatever becomes of the room behind it.
         let _ = self.cover_last_page();
         Ok(done)

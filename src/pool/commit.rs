@@ -267,7 +267,10 @@ pub(super) fn apply_one(
 ) -> Step<Result<Written>> {
     let (writes, header) = (batch.txn.writes(), batch.header.clone());
     match apply(batch, op, record) {
-        Ok(written) => Ok(Ok(written)),
+        Ok(written) => {
+            batch.txn.count_operation();
+            Ok(Ok(written))
+        }
         Err(Fault::Error(refusal)) if batch.txn.writes() == writes => {
             batch.header = header;
             Ok(Err(refusal))

@@ -76,6 +76,11 @@ impl DeviceLocks {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// How many threads wait for a device.
+    pub fn waiting(&self) -> usize {
+        self.held().names.values().map(VecDeque::len).sum()
+    }
+
     /// Locks the device, waiting until `deadline` while it is locked.
     pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
         let mut held = self.held();

@@ -234,7 +234,7 @@ impl PoolMetadata {
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
     pub fn stats(&self) -> Result<Stats> {
-        stats::collect(&self.pool.env)
+        self.pool.stats()
     }
 
     /// Reads the whole store and checks that every row is sound and that they add up; see

@@ -7,6 +7,7 @@
 use crate::env::Deadline;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Work `W` on its way to a result `R`.
@@ -14,6 +15,8 @@ pub(crate) struct Queue<W, R> {
     state: Mutex<State<W, R>>,
     /// Told when work arrives while a leader gathers.
     arrived: Condvar,
+    /// How many wait for another to do their work, for the statistics.
+    waiters: AtomicUsize,
     /// The result of work whose leader died over it.
     lost: fn() -> R,
 }
@@ -80,6 +83,7 @@ impl<W, R> Queue<W, R> {
                 last: 0,
             }),
             arrived: Condvar::new(),
+            waiters: AtomicUsize::new(0),
             lost,
         }
     }
@@ -106,7 +110,15 @@ impl<W, R> Queue<W, R> {
         if enough {
             self.arrived.notify_one();
         }
-        self.wait(&request, deadline)
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let entered = self.wait(&request, deadline);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        entered
+    }
+
+    /// How many threads wait for the lead or for another to do their work.
+    pub fn waiting(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
     }
 
     fn try_lead(&self) -> bool {

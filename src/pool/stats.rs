@@ -1,11 +1,15 @@
 //! What an operator would ask of a store.
 
-use crate::env::{Env, Snapshot};
+use super::Pool;
+use crate::env::Snapshot;
 use crate::error::Result;
+use crate::histogram::Histogram;
 use crate::verify::rows;
-use std::sync::Arc;
+use std::time::Duration;
 
 /// Counts and sizes of a store at one moment.
+///
+/// Asking costs a walk over LMDB's reader table and its list of free pages: see `docs/performance.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -33,24 +37,73 @@ pub struct Stats {
     pub max_readers: u64,
     /// Places in use or kept for reuse, by all processes, at their highest so far.
     pub readers_in_use: u64,
+    /// Pages that were freed and not used again yet: part of [`map_used`](Self::map_used).
+    pub pages_free: u64,
+    /// Those of the free pages that cannot be used again before the oldest reader ends.
+    pub pages_held: u64,
+    /// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+    pub readers_active: u64,
+    /// How many commits were made since the one that the oldest of those reads sees. What they freed stays where it is
+    /// until that read ends, and the file grows instead.
+    pub oldest_reader_commits: u64,
+    /// How often a read of this process has had to wait for a slot of the process or for a place in the reader table,
+    /// whatever the store, since the process began.
+    pub reader_waits: u64,
+    /// How often it has waited in vain, and failed with [`Error::Timeout`](crate::Error::Timeout) or
+    /// [`Error::ReadersFull`](crate::Error::ReadersFull).
+    pub reader_refusals: u64,
+    /// Walks and verifications of this process that are open.
+    pub walks_open: u64,
+    /// For how long the oldest of them has been.
+    pub oldest_walk: Duration,
+    /// Threads of this process that wait to write: for another thread to commit their operation or to finish its own,
+    /// for a device that another update has locked, or for a writer of another process.
+    pub writers_waiting: u64,
+    /// Whether a flush has failed, so that the store takes no writes until it is opened again.
+    pub writes_stopped: bool,
+    /// How many operations each commit of this process was for, since it opened the store. Of a list of changes each
+    /// counts; an import is one.
+    pub commit_operations: Histogram,
+    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless the
+    /// store was opened with relaxed durability. Waiting, and the work before, is not in it.
+    pub commit_nanoseconds: Histogram,
 }
 
-pub(super) fn collect(env: &Arc<Env>) -> Result<Stats> {
-    let snapshot = Snapshot::open(env)?;
-    let header = rows::header(&snapshot)?;
-    let info = env.info()?;
-    Ok(Stats {
-        devices: header.devices.into(),
-        taken_ids: header.taken_ids().into(),
-        free_ids: header.free_ids.into(),
-        faulty_ids: header.faulty_ids.into(),
-        last_id: header.last_id.into(),
-        commits: header.commit,
-        map_size: info.map_size,
-        map_used: info.used,
-        file_size: info.file_size,
-        page_size: info.page_size.into(),
-        max_readers: info.max_readers.into(),
-        readers_in_use: info.readers_in_use.into(),
-    })
+impl Pool {
+    /// See [`PoolMetadata::stats`](super::PoolMetadata::stats).
+    pub fn stats(&self) -> Result<Stats> {
+        let usage = self.env.usage()?;
+        let snapshot = Snapshot::open(&self.env)?;
+        let header = rows::header(&snapshot)?;
+        let pages = snapshot.free_pages(&usage)?;
+        drop(snapshot);
+        let waiting = self.queue.waiting() + self.locks.waiting() + self.env.waiting_writers();
+        let commits = self.env.commits();
+        Ok(Stats {
+            devices: header.devices.into(),
+            taken_ids: header.taken_ids().into(),
+            free_ids: header.free_ids.into(),
+            faulty_ids: header.faulty_ids.into(),
+            last_id: header.last_id.into(),
+            commits: header.commit,
+            map_size: usage.map_size,
+            map_used: usage.map_used,
+            file_size: usage.file_size,
+            page_size: usage.page_size,
+            max_readers: usage.max_readers,
+            readers_in_use: usage.readers_in_use,
+            pages_free: pages.all,
+            pages_held: pages.held,
+            readers_active: usage.readers_active,
+            oldest_reader_commits: usage.oldest_reader_commits,
+            reader_waits: usage.reader_waits,
+            reader_refusals: usage.reader_refusals,
+            walks_open: usage.walks_open,
+            oldest_walk: usage.oldest_walk,
+            writers_waiting: waiting as u64,
+            writes_stopped: usage.writes_stopped,
+            commit_operations: commits.operations.read(),
+            commit_nanoseconds: commits.nanoseconds.read(),
+        })
+    }
 }

@@ -1,0 +1,144 @@
+//go:build linux && cgo
+
+package poolmetadata
+
+// #include "native.h"
+import "C"
+
+import (
+	"math"
+	"runtime"
+	"time"
+)
+
+// Stats are counts and sizes of a store at one moment.
+type Stats struct {
+	Devices      uint64 `json:"devices"`        // devices in the store
+	TakenIDs     uint64 `json:"taken_ids"`      // ids that devices have and that are not faulty
+	FreeIDs      uint64 `json:"free_ids"`       // ids that were given back and wait to be given out again
+	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
+	LastID       uint64 `json:"last_id"`        // highest id ever given out; 0 for none
+	Commits      uint64 `json:"commits"`        // commits since the store was created
+	MapSize      uint64 `json:"map_size"`       // size of the memory map in bytes
+	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
+	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
+	PageSize     uint64 `json:"page_size"`      // size of a page in bytes
+	MaxReaders   uint64 `json:"max_readers"`    // places in the reader table
+	ReadersInUse uint64 `json:"readers_in_use"` // the most of them that were in use so far, by all processes
+	PagesFree    uint64 `json:"pages_free"`     // pages that were freed and not used again yet: part of MapUsed
+	PagesHeld    uint64 `json:"pages_held"`     // those of them that cannot be used again before the oldest reader ends
+
+	// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+	ReadersActive uint64 `json:"readers_active"`
+	// Commits since the one that the oldest of those reads sees. What they freed stays where it is until that read
+	// ends, and the file grows instead.
+	OldestReaderCommits uint64 `json:"oldest_reader_commits"`
+	// How often a read of this process has had to wait for a slot of the process or for a place in the reader table,
+	// whatever the store, since the process began; and how often in vain, so that it failed with [ErrTimeout] or
+	// [ErrReadersFull].
+	ReaderWaits    uint64 `json:"reader_waits"`
+	ReaderRefusals uint64 `json:"reader_refusals"`
+
+	WalksOpen  uint64        `json:"walks_open"`  // walks and verifications of this process that are open
+	OldestWalk time.Duration `json:"oldest_walk"` // for how long the oldest of them has been
+
+	// Threads of this process that wait to write: for another thread to commit their operation or to finish its own, for
+	// a device that another update has locked, or for a writer of another process.
+	WritersWaiting uint64 `json:"writers_waiting"`
+	// Whether a flush has failed, so that the store takes no writes until it is opened again.
+	WritesStopped bool `json:"writes_stopped"`
+
+	// How many operations each commit of this process was for, since it opened the store. Of a list of changes each
+	// counts; an import is one.
+	CommitOperations Histogram `json:"commit_operations"`
+	// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless the
+	// store was opened with [DurabilityRelaxed]. Waiting, and the work before, is not in it.
+	CommitNanoseconds Histogram `json:"commit_nanoseconds"`
+}
+
+// HistogramBuckets is how many buckets a [Histogram] has.
+const HistogramBuckets = C.PM_HISTOGRAM_BUCKETS
+
+// Histogram says how many values of each size there were. The sizes double from bucket to bucket: the first counts
+// values up to 1, bucket i those up to 2^i that no bucket before it counts, and the last all that are larger.
+type Histogram struct {
+	Count   uint64                   `json:"count"` // how many values
+	Sum     uint64                   `json:"sum"`   // what they add up to
+	Buckets [HistogramBuckets]uint64 `json:"buckets"`
+}
+
+// UpperBound returns the largest value that this bucket counts, [math.MaxUint64] for the last.
+func (Histogram) UpperBound(bucket int) uint64 {
+	if bucket >= HistogramBuckets-1 {
+		return math.MaxUint64
+	}
+	return 1 << bucket
+}
+
+// Quantile returns a value that at least this share of all values, from 0 to 1, does not exceed: the upper bound of the
+// bucket where that share is reached, so at most twice the true value. Of no values it is 0.
+func (h Histogram) Quantile(share float64) uint64 {
+	if h.Count == 0 {
+		return 0
+	}
+	wanted := max(1, min(max(share, 0), 1)*float64(h.Count))
+	var seen uint64
+	for bucket, count := range h.Buckets {
+		seen += count
+		if float64(seen) >= wanted {
+			return h.UpperBound(bucket)
+		}
+	}
+	return math.MaxUint64
+}
+
+func histogram(from *C.pm_histogram) Histogram {
+	h := Histogram{Count: uint64(from.count), Sum: uint64(from.sum)}
+	for i, count := range from.buckets {
+		h.Buckets[i] = uint64(count)
+	}
+	return h
+}
+
+// Stats returns the store's counts and sizes.
+func (m *PoolMetadata) Stats() (Stats, error) {
+	const op, doing = "Stats", "read the store's statistics"
+	if m.calls.isShut() {
+		return Stats{}, errClosed(op, doing)
+	}
+	var (
+		reply C.pmgo_reply
+		s     C.pm_stats
+	)
+	status := C.pmgo_stats(m.handle, &s, &reply)
+	runtime.KeepAlive(m)
+	if status != C.PM_OK {
+		return Stats{}, failure(status, reply.detail, op, doing)
+	}
+	return Stats{
+		Devices:             uint64(s.devices),
+		TakenIDs:            uint64(s.taken_ids),
+		FreeIDs:             uint64(s.free_ids),
+		FaultyIDs:           uint64(s.faulty_ids),
+		LastID:              uint64(s.last_id),
+		Commits:             uint64(s.commits),
+		MapSize:             uint64(s.map_size),
+		MapUsed:             uint64(s.map_used),
+		FileSize:            uint64(s.file_size),
+		PageSize:            uint64(s.page_size),
+		MaxReaders:          uint64(s.max_readers),
+		ReadersInUse:        uint64(s.readers_in_use),
+		PagesFree:           uint64(s.pages_free),
+		PagesHeld:           uint64(s.pages_held),
+		ReadersActive:       uint64(s.readers_active),
+		OldestReaderCommits: uint64(s.oldest_reader_commits),
+		ReaderWaits:         uint64(s.reader_waits),
+		ReaderRefusals:      uint64(s.reader_refusals),
+		WalksOpen:           uint64(s.walks_open),
+		OldestWalk:          time.Duration(s.oldest_walk_ns),
+		WritersWaiting:      uint64(s.writers_waiting),
+		WritesStopped:       s.writes_stopped != 0,
+		CommitOperations:    histogram(&s.commit_operations),
+		CommitNanoseconds:   histogram(&s.commit_nanoseconds),
+	}, nil
+}

@@ -1,0 +1,345 @@
+//! What a store tells of itself: commits, readers, waiting writers, pages.
+
+mod common;
+
+use common::child::{self, Peer};
+use common::{add, check, device, options, place, sys, wait_until};
+use pool_metadata::{Change, DeviceState, Error, Histogram, Ids, OpenOptions, PoolMetadata, Stats};
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "look" => look(argument.as_ref()),
+        "slots" => slots(argument.as_ref()),
+        "hold" => hold(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+fn commit(store: &PoolMetadata, count: usize) {
+    for _ in 0..count {
+        store
+            .change_device_state("a", DeviceState::Suspended)
+            .unwrap();
+    }
+}
+
+fn filled(histogram: &Histogram) -> Vec<(Option<u64>, u64)> {
+    assert_eq!(histogram.buckets.iter().sum::<u64>(), histogram.count);
+    let buckets = histogram.buckets.iter().copied().enumerate();
+    buckets
+        .filter(|(_, count)| *count > 0)
+        .map(|(bucket, count)| (Histogram::upper_bound(bucket), count))
+        .collect()
+}
+
+#[test]
+fn commits_are_counted_by_their_operations_and_their_time() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    let stats = store.stats().unwrap();
+    assert_eq!(filled(&stats.commit_operations), []);
+    assert_eq!(filled(&stats.commit_nanoseconds), []);
+    let ids = Ids {
+        last_id: 3,
+        free: vec![1, 2, 3],
+        ..Ids::default()
+    };
+    store.import(&[], &ids).unwrap();
+    add(&store, "a");
+    commit(&store, 9);
+    let adds = |range: std::ops::Range<u32>| -> Vec<_> {
+        range.map(|n| Change::Add(device(n.to_string()))).collect()
+    };
+    store.apply(&adds(0..6)).unwrap();
+    store.apply(&adds(10..1010)).unwrap();
+    // What is refused, and what changes nothing, is no commit.
+    assert_error!(store.mark_faulty("none"), Error::NotFound { .. });
+    assert_error!(
+        store.add_device(&mut device("a")),
+        Error::AlreadyExists { .. }
+    );
+    assert!(store.apply(&adds(2000..2001)).is_ok());
+    assert!(store.apply(&adds(1009..1011)).is_err());
+    store.apply(&[]).unwrap();
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.commits, 14);
+    assert_eq!(stats.commit_operations.count, 14);
+    assert_eq!(stats.commit_operations.sum, 1 + 1 + 9 + 6 + 1000 + 1);
+    assert_eq!(
+        filled(&stats.commit_operations),
+        [(Some(1), 12), (Some(8), 1), (Some(1024), 1)]
+    );
+    assert_eq!(stats.commit_nanoseconds.count, 14);
+    // A commit is a few system calls at the least.
+    assert!(stats.commit_nanoseconds.quantile(0.0) > 500, "{stats:?}");
+    check(&store);
+    // What the store was asked for anew begins at nothing; the store's own count goes on.
+    store.close().unwrap();
+    let stats = PoolMetadata::open(&path).unwrap().stats().unwrap();
+    assert_eq!((stats.commits, stats.commit_operations.count), (14, 0));
+}
+
+#[test]
+fn threads_that_share_commits_are_counted_one_by_one() {
+    const THREADS: u64 = 32;
+    // Where a flush takes a while, so that others come meanwhile.
+    let directory = tempfile::tempdir().unwrap();
+    let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+    let mut rounds = 0;
+    let round = || {
+        rounds += 1;
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let store = &store;
+                scope.spawn(move || drop(add(store, format!("{thread}-{rounds}"))));
+            }
+        });
+        let stats = store.stats().unwrap();
+        assert_eq!(stats.commit_operations.sum, THREADS * rounds);
+        assert_eq!(stats.commit_operations.count, stats.commits);
+        assert_eq!(stats.commit_nanoseconds.count, stats.commits);
+        assert_eq!(stats.writers_waiting, 0);
+        stats.commits < THREADS * rounds
+    };
+    wait_until("some to share a commit", round);
+}
+
+/// Sees the store as of now, until told otherwise.
+fn look(path: &Path) {
+    let store = options(1000).open(path).unwrap();
+    let walk = store.walk().unwrap();
+    child::say("looks");
+    child::listen();
+    drop(walk);
+    child::say("done");
+    child::listen();
+}
+
+fn readers(stats: &Stats) -> [u64; 3] {
+    [
+        stats.readers_active,
+        stats.oldest_reader_commits,
+        stats.walks_open,
+    ]
+}
+
+#[test]
+fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    let none = store.stats().unwrap();
+    assert_eq!(readers(&none), [0, 0, 0]);
+    assert_eq!((none.oldest_walk, none.pages_held), (Duration::ZERO, 0));
+    let mut peer = Peer::start("look", &path);
+    peer.expect("looks");
+    commit(&store, 5);
+    assert_eq!(readers(&store.stats().unwrap()), [1, 5, 0]);
+    let walk = store.walk().unwrap();
+    commit(&store, 7);
+    thread::sleep(Duration::from_millis(2));
+    let held = store.stats().unwrap();
+    assert_eq!(readers(&held), [2, 12, 1]);
+    assert!(held.oldest_walk >= Duration::from_millis(2));
+    assert!(held.pages_held >= 12 && held.pages_held <= held.pages_free);
+    assert!(held.pages_free * held.page_size < held.map_used);
+    peer.tell("stop");
+    peer.expect("done");
+    assert_eq!(readers(&store.stats().unwrap()), [1, 7, 1]);
+    let younger = store.walk().unwrap();
+    drop(walk);
+    let stats = store.stats().unwrap();
+    assert_eq!(readers(&stats), [1, 0, 1]);
+    assert!(stats.oldest_walk < held.oldest_walk + Duration::from_secs(60));
+    drop(younger);
+    assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
+    assert_eq!(store.stats().unwrap().pages_held, 0);
+    // A short read is one as well, for as long as it lasts.
+    let inside = store.read_device("a", |_| {
+        thread::scope(|scope| scope.spawn(|| store.stats().unwrap()).join().unwrap())
+    });
+    assert_eq!(readers(&inside.unwrap()), [1, 0, 0]);
+    peer.finish();
+}
+
+#[test]
+fn a_read_of_a_killed_process_is_none() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    let mut peer = Peer::start("look", &path);
+    peer.expect("looks");
+    commit(&store, 5);
+    assert_eq!(readers(&store.stats().unwrap()), [1, 5, 0]);
+    peer.kill();
+    assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
+}
+
+#[test]
+fn writers_that_wait_for_a_device_are_counted() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(&path).unwrap();
+    add(&store, "a");
+    add(&store, "b");
+    let update = store.begin_update("a").unwrap();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| commit(&store, 1));
+        }
+        wait_until("three waiters", || {
+            store.stats().unwrap().writers_waiting == 3
+        });
+        update.commit().unwrap();
+    });
+    assert_eq!(store.stats().unwrap().writers_waiting, 0);
+}
+
+/// Holds the writers' lock between processes, by holding up its own commit.
+fn hold(path: &Path) {
+    let store = options(20_000).open(path).unwrap();
+    child::say("ready");
+    while child::listen().is_some() {
+        store
+            .change_device_state("a", DeviceState::Activated)
+            .unwrap();
+        child::say("done");
+    }
+}
+
+#[test]
+fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
+    let (_directory, path) = place();
+    let store = options(20_000).open(&path).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        add(&store, name);
+    }
+    let mut peer = Peer::start("hold", &path);
+    peer.expect("ready");
+    let mut waited = false;
+    // It may be stopped at any moment; sooner or later that is in the middle of a commit.
+    for moment in 0..500_u64 {
+        peer.tell("write");
+        thread::sleep(Duration::from_micros(7 * (moment % 61)));
+        peer.signal(libc::SIGSTOP);
+        thread::scope(|scope| {
+            let writers: Vec<_> = ["b", "c", "d"]
+                .map(|name| {
+                    let store = &store;
+                    scope.spawn(move || {
+                        store
+                            .change_device_state(name, DeviceState::Resumed)
+                            .unwrap()
+                    })
+                })
+                .into();
+            // One leads and waits for the other process, two for the one.
+            for _ in 0..20 {
+                waited |= store.stats().unwrap().writers_waiting == 3;
+                if waited || writers.iter().all(|writer| writer.is_finished()) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            peer.signal(libc::SIGCONT);
+        });
+        peer.expect("done");
+        if waited {
+            break;
+        }
+    }
+    assert!(waited, "it was never stopped while it wrote");
+    assert_eq!(store.stats().unwrap().writers_waiting, 0);
+    peer.finish();
+    check(&store);
+}
+
+#[test]
+fn a_flush_that_failed_shows() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    assert!(!store.stats().unwrap().writes_stopped);
+    let failed = thread::scope(|scope| {
+        let write = || {
+            sys::fail_in_this_thread(sys::FLUSHES, libc::EIO, None);
+            store.mark_faulty("a").is_err()
+        };
+        scope.spawn(write).join().unwrap()
+    });
+    let stats = store.stats().unwrap();
+    assert!(failed && stats.writes_stopped);
+    // What came to nothing is no commit.
+    assert_eq!((stats.commits, stats.commit_operations.count), (1, 1));
+}
+
+/// In a process of its own, since its slots, and what is counted of them, are the whole process's.
+fn slots(path: &Path) {
+    let store = options(50).max_readers(128).open(path).unwrap();
+    add(&store, "a");
+    let counts = || {
+        let stats = store.stats().unwrap();
+        (stats.reader_waits, stats.reader_refusals)
+    };
+    assert_eq!(counts(), (0, 0));
+    let mut walks: Vec<_> = Vec::new();
+    let full = loop {
+        match store.walk() {
+            Ok(walk) => walks.push(walk),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::ReadersFull { .. }), "{full:?}");
+    assert!(walks.len() > 64, "{}", walks.len());
+    walks.pop();
+    assert_eq!(counts(), (1, 1), "the one that found no place");
+    drop(walks);
+    // All slots of the process: one read more waits for one, in vain.
+    let (inside, release) = (Barrier::new(65), Barrier::new(65));
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                let read = store.read_device("a", |_| {
+                    inside.wait();
+                    release.wait();
+                });
+                read.unwrap();
+            });
+        }
+        inside.wait();
+        assert_error!(store.get_device("a"), Error::Timeout { .. });
+        release.wait();
+    });
+    assert_eq!(counts(), (2, 2));
+}
+
+#[test]
+fn reads_that_wait_for_a_place_are_counted() {
+    let (_directory, path) = place();
+    Peer::start("slots", &path).finish();
+}
+
+#[test]
+fn pages_that_are_freed_are_counted_until_they_are_used_again() {
+    let (_directory, path) = place();
+    let store = OpenOptions::new().open(&path).unwrap();
+    let mut large = device("large");
+    large.error = vec![b'e'; 1 << 20];
+    store.add_device(&mut large).unwrap();
+    let before = store.stats().unwrap();
+    store.remove_device("large").unwrap();
+    let freed = store.stats().unwrap();
+    let pages = (1 << 20) / freed.page_size;
+    assert!(freed.pages_free >= before.pages_free + pages, "{freed:?}");
+    // Which the next commit may not, but for those before it.
+    add(&store, "small");
+    store.add_device(&mut large).unwrap();
+    let after = store.stats().unwrap();
+    assert!(after.pages_free < freed.pages_free, "{after:?}");
+    // Nothing is counted that is in use.
+    assert!((after.pages_free + pages) * after.page_size < after.map_used);
+}
