@@ -9,6 +9,7 @@ mod disk;
 mod measure;
 mod memory;
 mod open;
+mod stats;
 #[path = "../subjects/mod.rs"]
 mod subjects;
 mod table;
@@ -60,6 +61,10 @@ fn main() {
     for pool in &pools {
         eprintln!("open, {} devices", pool.size);
         open::measure(pool, &mut table);
+    }
+    eprintln!("statistics");
+    for pool in &pools {
+        stats::measure(pool, &mut table);
     }
     eprintln!("memory");
     memory::count_allocations(&pools[0], &mut table);
