@@ -97,6 +97,8 @@ SIGNATURES = {
     "pm_get_device_names": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Names))],
     "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
+    "pm_backup": ON_STORE + [text, size_t, u32],
+    "pm_restore": [text, size_t, text, size_t, pointer, pointer],
 }
 OTHERS = {
     "pm_abi_version": (u32, []),
@@ -396,6 +398,22 @@ def test_a_pool_moves_to_another_store(path):
         refused("PM_ERR_NOT_EMPTY", "pm_import", copy.handle, records, used, ids)
         lib.pm_free(ids)
         assert copy.names() == [b"a", b"c"] and copy.add(b"d") == 2
+
+
+def test_a_backup_is_put_back(path):
+    backup = path + ".backup"
+    with Store(path) as store:
+        store.add(b"a")
+        store.on("pm_backup", backup.encode(), 0)
+        store.add(b"b")
+        refused("PM_ERR_FILE_EXISTS", "pm_backup", store.handle, backup.encode(), len(backup), 0)
+    kept = ctypes.POINTER(Name)()
+    call("pm_restore", backup.encode(), len(backup), path.encode(), len(path), None, ctypes.byref(kept))
+    old_path = ctypes.string_at(kept.contents.name, kept.contents.name_len).decode()
+    assert old_path == path + ".before-restore"
+    with Store(path) as store, Store(old_path) as old:
+        assert store.names() == [b"a"] and old.names() == [b"a", b"b"]
+    lib.pm_free(kept)
 
 
 def test_a_list_of_changes(path):

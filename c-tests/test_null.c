@@ -57,6 +57,7 @@ static void no_store(void) {
     REFUSES("store", pm_get_device_names, NULL, &names);
     REFUSES("store", pm_import, NULL, NULL, 0, &ids);
     REFUSES("store", pm_apply, NULL, &change, 1, NULL);
+    REFUSES("store", pm_backup, NULL, PM_LIT("copy.db"), 0);
     CHECK(got == UNTOUCHED && update == UNTOUCHED && walk == UNTOUCHED && names == UNTOUCHED);
     CHECK(device.device_id == 0 && stats.map_size == 0);
 }

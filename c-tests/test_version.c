@@ -57,6 +57,7 @@ static const struct {
     CODE(PM_ERR_NO_MEMORY, 34),
     CODE(PM_ERR_INTERNAL, 35),
     CODE(PM_ERR_NOT_EMPTY, 36),
+    CODE(PM_ERR_FILE_EXISTS, 37),
 #undef CODE
 };
 

@@ -50,6 +50,7 @@ const (
 	CodeNoMemory        Code = C.PM_ERR_NO_MEMORY
 	CodeInternal        Code = C.PM_ERR_INTERNAL
 	CodeNotEmpty        Code = C.PM_ERR_NOT_EMPTY
+	CodeFileExists      Code = C.PM_ERR_FILE_EXISTS
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -128,6 +129,8 @@ var (
 	ErrInternal error = &sentinel{"internal error", errdefs.ErrInternal}
 	// ErrNotEmpty says that only an empty store can be filled by Import.
 	ErrNotEmpty error = &sentinel{"store not empty", errdefs.ErrFailedPrecondition}
+	// ErrFileExists says that something is where a new file was to be.
+	ErrFileExists error = &sentinel{"file exists", fs.ErrExist}
 )
 
 // sentinels has the error value of each code.
@@ -142,7 +145,7 @@ var sentinels = map[Code]error{
 	CodeNewerFormat: ErrNewerFormat, CodeCorrupt: ErrCorrupt, CodeDiskFull: ErrDiskFull, CodeMapFull: ErrMapFull,
 	CodeReadersFull: ErrReadersFull, CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped,
 	CodeNoMemory: ErrNoMemory, CodeInternal: ErrInternal,
-	CodeNotEmpty: ErrNotEmpty,
+	CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

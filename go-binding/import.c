@@ -1,28 +1,5 @@
 #include "import.h"
-
-#include <stdlib.h>
-
-/* Room for what a call has to report; the library does without where there is none. */
-static pm_error *make_error(void)
-{
-    pm_error *error = calloc(1, sizeof *error);
-
-    if (error != NULL) {
-        error->struct_size = sizeof *error;
-    }
-    return error;
-}
-
-/* Hands the report of a failed call to Go. */
-static int32_t end(int32_t status, pm_error *error, pmgo_reply *reply)
-{
-    if (status == PM_OK) {
-        free(error);
-    } else {
-        reply->detail = (uintptr_t)error;
-    }
-    return status;
-}
+#include "report.h"
 
 int32_t pmgo_import(uintptr_t store, const uint64_t *records, size_t size, uint32_t last_id, const uint32_t *free_ids,
                     size_t free_count, const uint32_t *faulty_ids, size_t faulty_count, pmgo_reply *reply)

@@ -25,6 +25,14 @@ type options struct {
 	durability Durability
 }
 
+func makeOptions(opts []Option) options {
+	o := options{lockWait: DefaultLockWait}
+	for _, apply := range opts {
+		apply(&o)
+	}
+	return o
+}
+
 // WithReadOnly opens the store for reading only: it must exist, and every write fails with [ErrReadOnly].
 func WithReadOnly() Option {
 	return func(o *options) { o.flags |= C.PM_OPEN_READ_ONLY }

@@ -42,10 +42,7 @@ func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
 // What is at path and is no store, or a damaged one, is left as it is, and the error says what it is.
 func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	const op = "Open"
-	o := options{lockWait: DefaultLockWait}
-	for _, apply := range opts {
-		apply(&o)
-	}
+	o := makeOptions(opts)
 	native, err := o.native()
 	if err != nil {
 		return nil, err

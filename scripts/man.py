@@ -20,13 +20,14 @@ MAN = ROOT / "man"
 DATE = "2026-11-22"
 COMMAND = "make man"
 
-# Which struct's page lists which constants, under which heading.
+# Which struct's or function's page lists which constants, under which heading.
 CONSTANTS = [
     ("pm_error", "STATUS CODES", r"PM_(OK|ERR_\w+)$"),
     ("pm_device", "STATES", r"PM_STATE_\w+$"),
     ("pm_options", "FLAGS", r"PM_OPEN_\w+$"),
     ("pm_options", "VERIFICATION", r"PM_VERIFY_\w+$"),
     ("pm_options", "DURABILITY", r"PM_DURABILITY_\w+$"),
+    ("pm_backup", "FLAGS", r"PM_BACKUP_\w+$"),
 ]
 
 TOKEN = re.compile(
@@ -277,19 +278,25 @@ def struct_page(match, doc, constants, inline, others):
     sections = [("FIELDS", [line for field in fields for line in tagged(field_name(field.text), field.doc)])]
     if inline:
         sections.append(("FUNCTIONS", [line for f, text in inline for line in tagged(f.group("name") + "()", text)]))
+    return page(name, synopsis, doc, sections + constant_sections(name, constants), others)
+
+
+def constant_sections(page_name, constants):
+    sections = []
     for owner, title, pattern in CONSTANTS:
         rows = [(c, v, d) for c, v, d in constants if re.match(pattern, c)]
-        if owner == name and rows:
+        if owner == page_name and rows:
             sections.append((title, [line for c, v, d in rows for line in tagged(f"{c} ({v})", d)]))
-    return page(name, synopsis, doc, sections, others)
+    return sections
 
 
-def function_page(match, doc, callbacks, others):
+def function_page(match, doc, constants, callbacks, others):
     synopsis, sections = prototype(match), []
     for name, (callback, text) in callbacks.items():
         if re.search(rf"\b{name}\b", match.group("parameters")):
             synopsis = ["\\fB" + callback + ";\\fR", ".PP", *synopsis]
             sections.append(("CALLBACK", body(text)))
+    sections += constant_sections(match.group("name"), constants)
     return page(match.group("name"), synopsis, doc, sections, others)
 
 
@@ -314,7 +321,7 @@ def pages():
             out[name] = struct_page(match, doc, constants, own, found)
             out.update({f.group("name"): f".so man3/{name}.3\n" for f, _ in own})
         else:
-            out[name] = function_page(match, doc, callbacks, found)
+            out[name] = function_page(match, doc, constants, callbacks, found)
     return out
 
 

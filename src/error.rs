@@ -110,6 +110,11 @@ pub enum Error {
         /// By whom, and what to do.
         why: &'static str,
     },
+    /// Something is at the path where a new file was to be.
+    FileExists {
+        /// The path.
+        path: Box<Path>,
+    },
     /// A path that cannot name a store.
     InvalidPath {
         /// The path asked for.
@@ -281,6 +286,29 @@ impl Error {
             Error::Corrupt { path: None, what } => Error::Corrupt {
                 path: Some(store.into()),
                 what,
+            },
+            other => other,
+        }
+    }
+
+    /// The same error of the file that the damaged one is a copy of.
+    pub(crate) fn of(self, original: &Path) -> Error {
+        match self {
+            Error::Corrupt { what, .. } => Error::corrupt(what).at(original),
+            Error::NotAStore { why, .. } => Error::NotAStore {
+                path: original.into(),
+                why,
+            },
+            Error::BboltFile { .. } => Error::BboltFile {
+                path: original.into(),
+            },
+            Error::ForeignLmdb { .. } => Error::ForeignLmdb {
+                path: original.into(),
+            },
+            Error::NewerFormat { found, known, .. } => Error::NewerFormat {
+                path: original.into(),
+                found,
+                known,
             },
             other => other,
         }

@@ -49,8 +49,8 @@ pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LE
 pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use pool::{
-    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify,
-    Walk,
+    Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats,
+    Update, Verify, Walk,
 };
 
 /// The README's Rust is compiled with the documentation tests.

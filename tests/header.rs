@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 11] = [
+const TOPICS: [&str; 12] = [
     "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
-    "changes", "import",
+    "changes", "import", "backup",
 ];
 
 #[test]

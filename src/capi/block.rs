@@ -8,7 +8,7 @@ use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-/// Frees what pm_get_device, pm_get_device_names or pm_walk_get_ids returned. NULL is allowed and does nothing.
+/// Frees what a function returned that says so: pm_get_device, pm_get_device_names, pm_walk_get_ids, pm_restore. NULL is allowed and does nothing.
 ///
 /// Never fails; may be called from any thread, also after the store was closed.
 #[unsafe(no_mangle)]
@@ -182,6 +182,21 @@ pub(super) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
             free_count: free.len(),
             faulty_ids,
             faulty_count: faulty.len(),
+        });
+    }
+    Ok(block.cast())
+}
+
+/// A block with one text.
+pub(super) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
+    let head = size_of::<pm_name>();
+    let block = allocate(head + text.len() + 1)?;
+    // SAFETY: the block has room for the head and, behind it, the text and its NUL.
+    unsafe {
+        let name = Texts(block.add(head)).put(text);
+        block.cast::<pm_name>().write(pm_name {
+            name,
+            name_len: text.len(),
         });
     }
     Ok(block.cast())

@@ -9,6 +9,7 @@
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)]
 
+mod backup;
 mod block;
 mod changes;
 mod device;
@@ -22,6 +23,7 @@ mod update;
 mod version;
 mod walk;
 
+pub use backup::*;
 pub use block::pm_free;
 pub use changes::*;
 pub use device::*;

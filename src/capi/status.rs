@@ -81,6 +81,8 @@ pub const PM_ERR_NO_MEMORY: i32 = 34;
 pub const PM_ERR_INTERNAL: i32 = 35;
 /// Only an empty store can be filled by pm_import.
 pub const PM_ERR_NOT_EMPTY: i32 = 36;
+/// Something is at the path where a new file was to be.
+pub const PM_ERR_FILE_EXISTS: i32 = 37;
 
 /// Pairs of a code and its name.
 macro_rules! names {
@@ -130,6 +132,7 @@ const NAMES: &[(i32, &CStr)] = names! {
     PM_ERR_NO_MEMORY
     PM_ERR_INTERNAL
     PM_ERR_NOT_EMPTY
+    PM_ERR_FILE_EXISTS
 };
 
 /// Why a call failed, on its way to the caller's `pm_error`.
@@ -202,6 +205,7 @@ fn code_of(error: &Error) -> i32 {
         Error::Forked => PM_ERR_FORKED,
         Error::ReadOnly { .. } => PM_ERR_READ_ONLY,
         Error::AlreadyOpen { .. } => PM_ERR_ALREADY_OPEN,
+        Error::FileExists { .. } => PM_ERR_FILE_EXISTS,
         Error::InvalidPath { .. } => PM_ERR_INVALID_PATH,
         Error::NoSuchFile { .. } => PM_ERR_NO_SUCH_FILE,
         Error::Permission { .. } => PM_ERR_PERMISSION,

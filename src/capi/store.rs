@@ -46,24 +46,39 @@ pub unsafe extern "C" fn pm_open(
             if store.is_null() {
                 return Err(Failure::null("store"));
             }
-            let (options, lock_wait) = if options.is_null() {
-                (OpenOptions::new(), OpenOptions::DEFAULT_LOCK_WAIT)
-            } else {
-                open_options(&read_struct(options, "options")?)?
-            };
-            if path.len() > libc::PATH_MAX as usize {
-                // A wrong length: what is behind it must be neither searched nor copied.
-                return Err(Error::InvalidPath {
-                    path: Path::new(OsStr::from_bytes(&path[..libc::PATH_MAX as usize])).into(),
-                    why: "it is longer than the system allows",
-                }
-                .into());
-            }
-            let opened = options.open(OsStr::from_bytes(path))?;
+            let (options, lock_wait) = options_or_default(options)?;
+            let opened = options.open(checked_path(path)?)?;
             store.write(handle::new(&opened, lock_wait));
             Ok(())
         })
     }
+}
+
+/// A path that is to be used: of a wrong length, what is behind it must be neither searched nor copied.
+pub(super) fn checked_path(path: &[u8]) -> Outcome<&Path> {
+    let most = libc::PATH_MAX as usize;
+    if path.len() > most {
+        return Err(Error::InvalidPath {
+            path: Path::new(OsStr::from_bytes(&path[..most])).into(),
+            why: "it is longer than the system allows",
+        }
+        .into());
+    }
+    Ok(Path::new(OsStr::from_bytes(path)))
+}
+
+/// The caller's options, or the default ones for NULL.
+///
+/// # Safety
+/// `options` is NULL or as [`read_struct`] asks for.
+pub(super) unsafe fn options_or_default(
+    options: *const pm_options,
+) -> Outcome<(OpenOptions, Duration)> {
+    if options.is_null() {
+        return Ok((OpenOptions::new(), OpenOptions::DEFAULT_LOCK_WAIT));
+    }
+    // SAFETY: says the caller.
+    open_options(&unsafe { read_struct(options, "options")? })
 }
 
 /// The core's options for the caller's, and the lock wait.

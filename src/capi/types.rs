@@ -230,11 +230,11 @@ pub struct pm_record {
     pub error_len: u32,
 }
 
-/// One name of a list.
+/// One name of a list, or a path.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_name {
-    /// The name; ends in a NUL that is not counted.
+    /// The name or path; ends in a NUL that is not counted.
     pub name: *const c_char,
     /// Its length in bytes.
     pub name_len: usize,

@@ -129,7 +129,7 @@ fn fill(draft: &Path) -> lmdb::Result<()> {
 }
 
 /// Renames the draft unless something came to be at `path` meanwhile.
-fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
     let from = CString::new(draft.as_os_str().as_bytes())?;
     let to = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: both strings end in NUL and outlive the call.

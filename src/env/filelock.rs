@@ -23,6 +23,8 @@ const WRITER: i64 = 1 << 62;
 const TURN: i64 = WRITER + 1;
 /// The bytes that stand for `-lock` files, by inode number.
 const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
+/// Held, shared, by every process from before LMDB opens the file there until it has closed it.
+const USE: i64 = IDENTITY.start - 1;
 
 /// A descriptor of the data file that carries this process's locks on it.
 pub(super) struct FileLock {
@@ -54,6 +56,21 @@ impl FileLock {
         self.set(libc::F_RDLCK, own, 1)?;
         Ok(!self.held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
             && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+    }
+
+    /// Takes part in the file's use, beside others; false while somebody has it alone.
+    pub fn claim_use(&self) -> io::Result<bool> {
+        self.try_set(libc::F_RDLCK, USE, 1)
+    }
+
+    /// Takes the file alone; false if anybody uses it, in this process or another. Needs a descriptor that can write.
+    pub fn claim_alone(&self) -> io::Result<bool> {
+        self.try_set(libc::F_WRLCK, USE, IDENTITY.end - USE)
+    }
+
+    /// Whether somebody else uses the file at this moment.
+    pub fn used_elsewhere(&self) -> io::Result<bool> {
+        self.held_elsewhere(USE, IDENTITY.end - USE)
     }
 
     /// Gives up all that this descriptor has locked.
@@ -88,17 +105,19 @@ impl FileLock {
     }
 
     fn try_writer(&self, my_turn: &mut bool) -> io::Result<Option<WriterLock<'_>>> {
-        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && self.try_lock(WRITER)? {
+        let write_lock = |byte| self.try_set(libc::F_WRLCK, byte, 1);
+        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && write_lock(WRITER)? {
             return Ok(Some(WriterLock(self)));
         }
         if !*my_turn {
-            *my_turn = self.try_lock(TURN)?;
+            *my_turn = write_lock(TURN)?;
         }
         Ok(None)
     }
 
-    fn try_lock(&self, byte: i64) -> io::Result<bool> {
-        match self.set(libc::F_WRLCK, byte, 1) {
+    /// Sets a lock; false if another's is in the way.
+    fn try_set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<bool> {
+        match self.set(kind, start, len) {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
             Err(e) => Err(e),
@@ -179,7 +198,7 @@ mod tests {
     fn who_waits_comes_before_who_just_wrote() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
-        assert!(b.try_lock(TURN).unwrap());
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
         let mut my_turn = false;
         assert!(
             a.try_writer(&mut my_turn).unwrap().is_none(),
@@ -188,6 +207,24 @@ mod tests {
         assert!(!my_turn);
         let mut bs_turn = true;
         assert!(b.try_writer(&mut bs_turn).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_is_used_by_many_or_had_by_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+        assert!(a.claim_use().unwrap() && b.claim_use().unwrap());
+        assert!(a.claim_identity(Some(7)).unwrap());
+        assert!(c.used_elsewhere().unwrap() && !c.claim_alone().unwrap());
+        b.release();
+        assert!(!c.claim_alone().unwrap());
+        a.release();
+        assert!(!c.used_elsewhere().unwrap() && c.claim_alone().unwrap());
+        assert!(!a.claim_use().unwrap() && !b.claim_alone().unwrap());
+        c.release();
+        // One that uses it without the first byte, too, keeps it from being had alone.
+        assert!(a.claim_identity(None).unwrap());
+        assert!(!c.claim_alone().unwrap());
     }
 
     #[test]

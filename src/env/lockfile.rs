@@ -48,6 +48,18 @@ pub(super) fn check(store: &Path) -> Result<()> {
     Err(refuse())
 }
 
+/// Removes the lock file of a store that another file has taken the place of. Nobody can have the new one open.
+pub(super) fn discard(store: &Path) -> Result<()> {
+    check(store)?;
+    let path = lock_path(store);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("removing the old lock file", &path, e))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Env {
     /// Makes sure that every process that has the file open uses the same `-lock` file.
     pub(super) fn claim_lock_file(&self) -> Result<()> {

@@ -4,7 +4,9 @@
 //! the memory map never leaves a closure or a borrow that ends before the map can move.
 #![allow(unsafe_code)]
 
+mod copy;
 mod create;
+mod draft;
 mod error;
 mod filelock;
 mod gate;
@@ -20,15 +22,19 @@ mod registry;
 mod renewal;
 mod slots;
 mod snapshot;
+mod target;
 mod usage;
 mod wait;
 mod write;
 
-pub(crate) use open::Config;
+pub(crate) use copy::{copy_compacted, copy_file, copy_pages};
+pub(crate) use draft::Draft;
+pub(crate) use open::{open_unused, refuse_used, Config, Sharing};
 pub(crate) use process::stamp as process_stamp;
 pub(crate) use reader::Try;
 pub(crate) use slots::{AllSlots, Slot};
 pub(crate) use snapshot::{Move, Snapshot};
+pub(crate) use target::Target;
 pub(crate) use wait::Deadline;
 pub(crate) use write::{Fault, Step, WriteTxn, Writing};
 

@@ -13,7 +13,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -26,6 +26,16 @@ pub(crate) struct Config {
     pub max_readers: u32,
     pub lock_wait: Duration,
     pub relaxed: bool,
+    pub sharing: Sharing,
+}
+
+/// Who else may have the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Any number of processes.
+    Many,
+    /// Nobody knows of it: a draft, which is only read and needs no lock file.
+    Draft,
 }
 
 impl Env {
@@ -36,19 +46,21 @@ impl Env {
         if !config.read_only {
             create::ensure(&path, &deadline)?;
         }
-        let (file, metadata) = open_file(&path, config.read_only)?;
-        let registered = Registered::enter(&path, metadata.dev(), metadata.ino(), &deadline)?;
+        let Claimed {
+            file,
+            metadata,
+            process_lock,
+            registered,
+        } = claim_file(&path, &config, &deadline)?;
         let head = head::identify(&file, &path, &deadline)?;
         if !config.read_only && head.commits == 0 {
             // Whoever created it may have died before its name was on disk; nothing may be written before it is.
             create::sync_directory(&path)?;
         }
-        lockfile::check(&path)?;
+        if config.sharing != Sharing::Draft {
+            lockfile::check(&path)?;
+        }
         let lmdb = open_lmdb(&path, &config, &head)?;
-        let process_lock = FileLock::new(
-            file.try_clone()
-                .map_err(|e| Error::io("opening", &path, e))?,
-        );
         let env = Env {
             tables: open_tables(&lmdb, &path)?,
             readers: (0..process::SLOTS)
@@ -67,7 +79,7 @@ impl Env {
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
-            registered: Mutex::new(Some(registered)),
+            registered: Mutex::new(registered),
         };
         env.settle(&metadata)?;
         Ok(env)
@@ -78,6 +90,9 @@ impl Env {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
         self.close_on_exec().map_err(fail)?;
+        if self.config.sharing == Sharing::Draft {
+            return Ok(());
+        }
         self.claim_lock_file()?;
         self.clear_dead_readers().map(drop)
     }
@@ -98,11 +113,72 @@ impl Env {
     }
 }
 
+/// The data file, and this process's right to it.
+struct Claimed {
+    file: File,
+    metadata: Metadata,
+    process_lock: FileLock,
+    registered: Option<Registered>,
+}
+
+/// Opens the data file and takes part in its use, once nobody has it alone.
+fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
+    let fail = |e| Error::io("opening", path, e);
+    deadline.poll("the end of a repair or a restore of the store", || {
+        let (file, metadata) = open_file(path, config.read_only)?;
+        let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
+        let mut registered = None;
+        if config.sharing == Sharing::Many {
+            let (device, inode) = (metadata.dev(), metadata.ino());
+            registered = Some(Registered::enter(path, device, inode, deadline)?);
+            // Another file may have taken its place while it was waited for.
+            if !process_lock.claim_use().map_err(fail)? || !is_at(path, &metadata).map_err(fail)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Claimed {
+            file,
+            metadata,
+            process_lock,
+            registered,
+        }))
+    })
+}
+
+/// Opens a file for reading all of it, and refuses one that is open as a store. The path has its links resolved.
+pub(crate) fn open_unused(path: &Path) -> Result<(File, PathBuf)> {
+    let path = resolve(path)?;
+    let (file, _) = open_file(&path, true)?;
+    refuse_used(&file, &path)?;
+    Ok((file, path))
+}
+
+/// Refuses a file that is open as a store, here or in another process.
+pub(crate) fn refuse_used(file: &File, path: &Path) -> Result<()> {
+    let fail = |e| Error::io("opening", path, e);
+    let lock = FileLock::new(file.try_clone().map_err(fail)?);
+    if lock.used_elsewhere().map_err(fail)? {
+        return Err(Error::AlreadyOpen {
+            path: path.into(),
+            why: "it is open as a store, here or in another process, and may change while it is read; close it first, or make a backup of it and take that",
+        });
+    }
+    Ok(())
+}
+
+/// Whether that file is at the path.
+pub(super) fn is_at(path: &Path, file: &Metadata) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(now) => Ok((now.dev(), now.ino()) == (file.dev(), file.ino())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Refuses a path at which there is another file than the one that was opened.
 pub(super) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
     let fail = |e| Error::io("opening", path, e);
-    let now = std::fs::metadata(path).map_err(fail)?;
-    if (now.dev(), now.ino()) == (opened.dev(), opened.ino()) {
+    if is_at(path, opened).map_err(fail)? {
         return Ok(());
     }
     Err(fail(io::Error::other(
@@ -111,11 +187,11 @@ pub(super) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
 }
 
 /// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.
-fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
+pub(super) fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
     let fail = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Error::NoSuchFile {
             path: path.into(),
-            why: "there is no such file, and a store opened read-only is not created",
+            why: "there is no such file, and reading creates none",
         },
         _ => Error::io("opening the file", path, e),
     };
@@ -136,6 +212,7 @@ pub(super) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
     let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
     flags.set(EnvironmentFlags::READ_ONLY, config.read_only);
     flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
+    flags.set(EnvironmentFlags::NO_LOCK, config.sharing == Sharing::Draft);
     let used = (head.last_page + 1) * head.page_size;
     let mut builder = Environment::new();
     builder

@@ -198,6 +198,12 @@ impl Snapshot {
         &self.env
     }
 
+    /// LMDB's number of the commit that this is a view of.
+    pub(super) fn commit(&self) -> u64 {
+        // SAFETY: the transaction runs until this is dropped.
+        unsafe { ffi::mdb_txn_id(self.txn) as u64 }
+    }
+
     /// A forked child has no use of its parent's transaction, which the parent may end and replace.
     #[inline]
     fn check_own_process(&self) -> Result<()> {

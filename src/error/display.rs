@@ -87,6 +87,11 @@ impl Error {
                 path.display()
             ),
             Error::AlreadyOpen { path, why } => write!(f, "{}: {why}", path.display()),
+            Error::FileExists { path } => write!(
+                f,
+                "{}: something is there already; move it, or give another path",
+                path.display()
+            ),
             Error::InvalidPath { path, why } => {
                 write!(f, "{}: not a usable path: {why}", Quoted(path.as_os_str().as_encoded_bytes()))
             }

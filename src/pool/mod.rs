@@ -1,5 +1,6 @@
 //! The store: its operations, and how they keep out of each other's way.
 
+mod backup;
 mod changes;
 mod commit;
 mod import;
@@ -11,6 +12,7 @@ mod stats;
 mod update;
 mod walk;
 
+pub use backup::BackupOptions;
 pub use changes::{Applied, ApplyError, Change};
 pub(crate) use commit::Op;
 pub use import::Ids;

@@ -1,7 +1,7 @@
 //! How a store is opened.
 
 use super::{commit, locks::DeviceLocks, Pool, PoolMetadata};
-use crate::env::{Config, Env, Snapshot};
+use crate::env::{Config, Env, Sharing, Snapshot};
 use crate::error::{Error, Result};
 use crate::verify::rows;
 use std::path::Path;
@@ -133,11 +133,7 @@ impl OpenOptions {
     /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::DiskFull`], [`Error::NoMemory`], [`Error::Io`]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
         let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
-        match self.verify {
-            Verify::None => {}
-            Verify::Quick => rows::verify_counts(&Snapshot::open(&env)?)?,
-            Verify::Full => rows::verify_all(&Snapshot::open(&env)?)?,
-        }
+        verify(&env, self.verify)?;
         Ok(PoolMetadata {
             pool: Arc::new(Pool {
                 env,
@@ -147,7 +143,7 @@ impl OpenOptions {
         })
     }
 
-    fn config(&self) -> Result<Config> {
+    pub(super) fn config(&self) -> Result<Config> {
         let refuse = |option, why| Err(Error::InvalidOption { option, why });
         if self.map_size > Self::MAX_MAP_SIZE {
             return refuse("map_size", "at most 2^46 bytes (64 TiB)");
@@ -161,6 +157,16 @@ impl OpenOptions {
             max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
             lock_wait: self.lock_wait,
             relaxed: self.durability == Durability::Relaxed,
+            sharing: Sharing::Many,
         })
+    }
+}
+
+/// Checks a store that has just been opened.
+pub(super) fn verify(env: &Arc<Env>, level: Verify) -> Result<()> {
+    match level {
+        Verify::None => Ok(()),
+        Verify::Quick => rows::verify_counts(&Snapshot::open(env)?),
+        Verify::Full => rows::verify_all(&Snapshot::open(env)?),
     }
 }

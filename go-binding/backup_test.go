@@ -1,0 +1,164 @@
+package poolmetadata
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sameStore checks that both tell the same of devices and ids.
+func sameStore(t testing.TB, a, b *PoolMetadata) {
+	t.Helper()
+	devicesA, idsA, err := a.Snapshot()
+	ok(t, err)
+	devicesB, idsB, err := b.Snapshot()
+	ok(t, err)
+	if !reflect.DeepEqual(devicesA, devicesB) || !reflect.DeepEqual(idsA, idsB) {
+		t.Errorf("%d devices, %v\n%d devices, %v", len(devicesA), idsA, len(devicesB), idsB)
+	}
+}
+
+func TestBackupIsAStoreWithTheSameContents(t *testing.T) {
+	store := newStore(t)
+	livedIn(t, store)
+	for _, opts := range [][]BackupOption{nil, {BackupCompact()}, {BackupUnchecked()}, {BackupCompact(), BackupOverwrite()}} {
+		path := newPath(t)
+		ok(t, store.Backup(ctx, path, opts...))
+		info, err := os.Stat(path)
+		ok(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v", info.Mode())
+		}
+		backup := openStore(t, path)
+		sameStore(t, store, backup)
+	}
+}
+
+func TestBackupsWhileTheStoreIsWritten(t *testing.T) {
+	store := newStore(t)
+	livedIn(t, store)
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for _, name := range []string{"one", "two"} {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := store.AddDevice(ctx, &DeviceInfo{Name: name}); err != nil {
+					t.Error(err)
+				}
+				if err := store.RemoveDevice(ctx, name); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	for range 20 {
+		path := newPath(t)
+		ok(t, store.Backup(ctx, path))
+		backup, err := Open(path)
+		ok(t, err)
+		checkSound(t, backup)
+		ok(t, backup.Close())
+	}
+	close(stop)
+	writers.Wait()
+}
+
+func TestBackupRefuses(t *testing.T) {
+	store := newStore(t)
+	path := newPath(t)
+	ok(t, store.Backup(ctx, path))
+	err := store.Backup(ctx, path)
+	wantError(t, err, ErrFileExists)
+	if !errors.Is(err, fs.ErrExist) || !strings.HasPrefix(err.Error(), "failed to back up the store: "+path) {
+		t.Error(err)
+	}
+	ok(t, store.Backup(ctx, path, BackupOverwrite()))
+	openStore(t, path)
+	wantError(t, store.Backup(ctx, path, BackupOverwrite()), ErrAlreadyOpen)
+	err = store.Backup(ctx, filepath.Join(path, "below"))
+	wantError(t, err, ErrInvalidPath)
+	err = store.Backup(ctx, filepath.Join(filepath.Dir(path), "no", "where"))
+	wantError(t, err, ErrNoSuchFile)
+	wantError(t, err, syscall.ENOENT)
+	wantError(t, store.Backup(ctx, ""), ErrInvalidPath)
+	wantError(t, store.Backup(ctx, "a\x00b"), ErrInvalidPath)
+	text := newPath(t)
+	ok(t, os.WriteFile(text, []byte("some text of somebody's"), 0o600))
+	wantError(t, store.Backup(ctx, text, BackupOverwrite()), ErrNotAStore)
+	closed, err := Open(newPath(t))
+	ok(t, err)
+	ok(t, closed.Close())
+	wantError(t, closed.Backup(ctx, newPath(t)), ErrClosed)
+}
+
+func TestRestore(t *testing.T) {
+	path, backup := newPath(t), newPath(t)
+	store, err := Open(path)
+	ok(t, err)
+	livedIn(t, store)
+	ok(t, store.Backup(ctx, backup))
+	add(t, store, DeviceInfo{Name: "since"})
+	_, err = Restore(backup, path)
+	wantError(t, err, ErrAlreadyOpen)
+	_, err = Restore(path, newPath(t))
+	wantError(t, err, ErrAlreadyOpen)
+	ok(t, store.Close())
+
+	kept, err := Restore(backup, path, WithLockWait(time.Second))
+	ok(t, err)
+	if kept != path+".before-restore" {
+		t.Errorf("kept as %q", kept)
+	}
+	restored, old := openStore(t, path), openStore(t, kept)
+	_, err = restored.GetDevice(ctx, "since")
+	wantError(t, err, ErrNotFound)
+	_, err = old.GetDevice(ctx, "since")
+	ok(t, err)
+
+	fresh := newPath(t)
+	kept, err = Restore(backup, fresh)
+	ok(t, err)
+	if kept != "" {
+		t.Errorf("kept as %q", kept)
+	}
+	sameStore(t, restored, openStore(t, fresh))
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	path, backup := newPath(t), newPath(t)
+	_, err := Restore(backup, path)
+	wantError(t, err, ErrNoSuchFile)
+	ok(t, os.WriteFile(backup, []byte("some text of somebody's"), 0o600))
+	_, err = Restore(backup, path)
+	wantError(t, err, ErrNotAStore)
+	_, err = Restore(backup, path, WithLockWait(-1))
+	wantError(t, err, ErrInvalidArgument)
+	_, err = Restore("", path)
+	wantError(t, err, ErrInvalidPath)
+	store := newStore(t)
+	ok(t, os.Remove(backup))
+	ok(t, store.Backup(ctx, backup))
+	ok(t, os.Truncate(backup, 9000))
+	_, err = Restore(backup, path)
+	wantError(t, err, ErrCorrupt)
+	if !strings.HasPrefix(err.Error(), "failed to restore the store: "+backup) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}

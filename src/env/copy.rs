@@ -1,0 +1,147 @@
+//! Copies of whole files: of a store in use, as of one commit, and of a file that nobody changes.
+
+use super::error::from_code;
+use super::reader::{sort_begin, Begin};
+use super::{Deadline, Draft, Env, Snapshot};
+use crate::error::{Error, Result};
+use lmdb_sys as ffi;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How much is read and written at a time.
+const PIECE: usize = 1 << 20;
+/// Offset of a page's own number, and of what a meta page says of the commit (mdb.c: `MDB_page`, `MDB_meta`).
+const PAGE_NUMBER: usize = 0;
+const META_LAST_PAGE: usize = 16 + 120;
+const META_COMMIT: usize = 16 + 128;
+
+/// Copies a store in use to the draft, page by page, as of one commit.
+///
+/// LMDB's own copy holds its writer lock, which cannot be waited for with a limit, while it writes the meta pages, and
+/// reads through the map, where a failing disk is a signal. This takes no lock that a writer wants, and a read that
+/// fails is an error. The pages of the commit stay as they are while the snapshot lasts.
+pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+    let (_snapshot, mut meta) =
+        deadline.poll("a moment without a commit, to read the meta page", || {
+            let snapshot = Snapshot::open(env)?;
+            Ok(snapshot.meta_page()?.map(|meta| (snapshot, meta)))
+        })?;
+    let page_size = env.page_size;
+    let end = number_at(&meta, META_LAST_PAGE)
+        .and_then(|last| last.checked_add(1)?.checked_mul(page_size))
+        .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
+    copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
+    // Last, so that a half copy is no store. Both say the same: should one be damaged, the other serves.
+    for page in 0..2_u64 {
+        meta[PAGE_NUMBER..8].copy_from_slice(&page.to_le_bytes());
+        write(draft, &meta, page * page_size)?;
+    }
+    Ok(())
+}
+
+/// Copies a store in use to the draft, as of one commit, without the pages that are free.
+pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+    let mut waited = false;
+    loop {
+        // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
+        let snapshot = Snapshot::open(env)?;
+        draft.file().set_len(0).map_err(|e| fail(draft, e))?;
+        let fd = draft.file().as_raw_fd();
+        // SAFETY: the environment stays open while the snapshot is counted, and the descriptor while `draft` is.
+        let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };
+        drop(snapshot);
+        match sort_begin(env.path(), code) {
+            Begin::Ok => return Ok(()),
+            Begin::Resized => env.adopt_map_size(deadline)?,
+            Begin::SlotsFull => env.wait_for_lmdb_reader(deadline, &mut waited)?,
+            Begin::GivenUp => env.renew(deadline)?,
+            Begin::Failed(error) => return Err(sort_copy(env, draft, code, error)),
+        }
+    }
+}
+
+/// Of LMDB's copy, the system's errors are those of writing: it reads through the map.
+fn sort_copy(env: &Env, draft: &Draft, code: libc::c_int, error: Error) -> Error {
+    match code {
+        ffi::MDB_INCOMPATIBLE => Error::corrupt(
+            "compacting it found pages that are neither used nor free; back it up without compacting",
+        )
+        .at(env.path()),
+        libc::ENOMEM => error,
+        errno if errno > 0 => from_code("writing the copy", draft.path(), errno),
+        _ => error,
+    }
+}
+
+/// Copies a whole file that nobody changes.
+pub(crate) fn copy_file(from: &File, path: &Path, draft: &Draft) -> Result<()> {
+    let len = from
+        .metadata()
+        .map_err(|e| Error::io("reading the file's size", path, e))?
+        .len();
+    copy_range(from, path, 0..len, draft)
+}
+
+fn copy_range(from: &File, path: &Path, range: std::ops::Range<u64>, draft: &Draft) -> Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = (range.end - at).min(PIECE as u64) as usize;
+        let got = match from.read_at(&mut piece[..wanted], at) {
+            Ok(0) => {
+                return Err(Error::corrupt(format!(
+                    "the file ends at byte {at}, and should have {}",
+                    range.end
+                ))
+                .at(path))
+            }
+            Ok(got) => got,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("reading the file", path, e)),
+        };
+        write(draft, &piece[..got], at)?;
+        at += got as u64;
+    }
+    Ok(())
+}
+
+fn write(draft: &Draft, bytes: &[u8], at: u64) -> Result<()> {
+    draft
+        .file()
+        .write_all_at(bytes, at)
+        .map_err(|e| fail(draft, e))
+}
+
+fn fail(draft: &Draft, e: io::Error) -> Error {
+    Error::io("writing the copy", draft.path(), e)
+}
+
+fn number_at(page: &[u8], at: usize) -> Option<u64> {
+    let bytes = page.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+impl Snapshot {
+    /// The meta page of this snapshot's commit; `None` if it may be under way to that of a later one.
+    fn meta_page(&self) -> Result<Option<Vec<u8>>> {
+        let env = self.env();
+        let commit = self.commit();
+        let mut page = vec![0; env.page_size as usize];
+        // LMDB writes each commit's meta page over that of the one before the last.
+        env.file
+            .read_exact_at(&mut page, (commit & 1) * env.page_size)
+            .map_err(|e| Error::io("reading the meta page", env.path(), e))?;
+        let newest = env
+            .lmdb()
+            .info()
+            .map_err(|e| env.lmdb_error("reading the environment's state", e))?
+            .last_txnid() as u64;
+        // The one after next is not begun before the next one's page is written.
+        let unchanged = newest == commit && number_at(&page, META_COMMIT) == Some(commit);
+        Ok(unchanged.then_some(page))
+    }
+}

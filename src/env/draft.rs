@@ -1,0 +1,119 @@
+//! A file in the making: written under another name beside its own, and given that once it is on disk.
+//!
+//! Killed at any moment, its maker leaves a draft behind at most, which the next one for the same place takes over.
+//! While a draft is made, and until its new name is durable, its maker has the file alone: who opens it as a store
+//! waits.
+
+use super::create::{put_in_place, sync_directory};
+use super::filelock::FileLock;
+use super::lockfile;
+use super::open::is_at;
+use super::path::{lock_path, refuse_irregular, with_suffix};
+use super::target::Target;
+use super::Deadline;
+use crate::error::{Error, Result};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A draft, removed when it is dropped without having been put in place.
+pub(crate) struct Draft {
+    path: PathBuf,
+    file: File,
+    /// Another descriptor's locks would end with that one.
+    _alone: FileLock,
+    placed: bool,
+}
+
+impl Draft {
+    /// Makes an empty draft of what is to be at `target`, under its name with `suffix`, with mode 0600.
+    pub fn begin(target: &Path, suffix: &str, deadline: &Deadline) -> Result<Draft> {
+        let path = with_suffix(target, suffix);
+        let fail = |e| Error::io("making a draft", &path, e);
+        let draft = deadline.poll("another maker of the same file", || {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+                .open(&path)
+                .map_err(fail)?;
+            let opened = file.metadata().map_err(fail)?;
+            refuse_irregular(&path, &opened)?;
+            let alone = FileLock::new(file.try_clone().map_err(fail)?);
+            // Whoever had it before may have put this very file in place.
+            if !alone.claim_alone().map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
+                return Ok(None);
+            }
+            refuse_store(&path)?;
+            Ok(Some(Draft {
+                path: path.clone(),
+                file,
+                _alone: alone,
+                placed: false,
+            }))
+        })?;
+        // One that was left behind may have been made in another way.
+        draft.file.set_len(0).map_err(fail)?;
+        draft
+            .file
+            .set_permissions(Permissions::from_mode(0o600))
+            .map_err(fail)?;
+        Ok(draft)
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Flushes what is in it.
+    pub fn flush(&self) -> Result<()> {
+        self.file
+            .sync_all()
+            .map_err(|e| Error::io("flushing", &self.path, e))
+    }
+
+    /// Gives the draft, which has been flushed, its own name, in the place of what `target` has claimed.
+    pub fn put_in_place(mut self, target: &Target) -> Result<()> {
+        let path = target.path();
+        if target.is_vacant() {
+            put_in_place(&self.path, path).map_err(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => target.occupied(),
+                _ => Error::io("putting the file in place", path, e),
+            })?;
+        } else {
+            std::fs::rename(&self.path, path)
+                .map_err(|e| Error::io("putting the file in place", path, e))?;
+        }
+        self.placed = true;
+        // The lock file that is there was another store's. Nobody can open this one yet.
+        lockfile::discard(path)?;
+        sync_directory(path)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Refuses to take over a store that happens to be called like a draft: drafts have no lock file.
+fn refuse_store(draft: &Path) -> Result<()> {
+    if lock_path(draft).exists() {
+        return Err(Error::InvalidPath {
+            path: draft.into(),
+            why: "a store is there, under the name of a draft; move it, or give another path",
+        });
+    }
+    Ok(())
+}

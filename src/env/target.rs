@@ -1,0 +1,180 @@
+//! A place that a file is to be put to: what is there now, and that nobody uses it.
+
+use super::create::sync_directory;
+use super::filelock::FileLock;
+use super::open::{is_at, open_file};
+use super::path::{resolve, with_suffix};
+use super::registry::Registered;
+use super::{lockfile, Deadline};
+use crate::error::{Error, Result};
+use crate::verify::head;
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How many files are kept under one name before it is an error that the names are in use.
+const MOST_KEPT: u32 = 1000;
+
+/// A place, and the file there, which nobody else uses until this is dropped.
+pub(crate) struct Target {
+    path: PathBuf,
+    old: Option<Old>,
+}
+
+struct Old {
+    metadata: Metadata,
+    _alone: FileLock,
+    _registered: Registered,
+}
+
+impl Target {
+    /// A place where nothing is.
+    pub fn vacant(path: &Path) -> Result<Target> {
+        let path = resolve(path)?;
+        let target = Target { path, old: None };
+        match target.path.symlink_metadata() {
+            Ok(_) => Err(target.occupied()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                lockfile::check(&target.path)?;
+                Ok(target)
+            }
+            Err(e) => Err(Error::io("looking at", &target.path, e)),
+        }
+    }
+
+    /// A place where nothing is, or a store, sound or not, that nobody has open. Files of other kinds are not for this
+    /// library to replace.
+    pub fn store(path: &Path, deadline: &Deadline) -> Result<Target> {
+        let path = resolve(path)?;
+        let fail = |e| Error::io("looking at", &path, e);
+        let old = deadline.poll("a store that is replaced again and again", || {
+            if !path.try_exists().map_err(fail)? {
+                return Ok(Some(None));
+            }
+            let (file, metadata) = open_file(&path, false)?;
+            let in_use = || Error::AlreadyOpen {
+                path: path.as_path().into(),
+                why: "the store is open, here or in another process; close it everywhere first",
+            };
+            let registered = Registered::enter(&path, metadata.dev(), metadata.ino(), deadline)
+                .map_err(|e| match e {
+                    Error::AlreadyOpen { .. } => in_use(),
+                    other => other,
+                })?;
+            let alone = FileLock::new(file.try_clone().map_err(fail)?);
+            if !alone.claim_alone().map_err(fail)? {
+                return Err(in_use());
+            }
+            if !is_at(&path, &metadata).map_err(fail)? {
+                return Ok(None);
+            }
+            match head::identify(&file, &path, deadline) {
+                Ok(_) | Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {}
+                Err(other) => return Err(other),
+            }
+            Ok(Some(Some(Old {
+                metadata,
+                _alone: alone,
+                _registered: registered,
+            })))
+        })?;
+        lockfile::check(&path)?;
+        Ok(Target { path, old })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn is_vacant(&self) -> bool {
+        self.old.is_none()
+    }
+
+    /// Whether the file that was there still is.
+    pub fn is_in_place(&self) -> bool {
+        let still = |old: &Old| is_at(&self.path, &old.metadata);
+        self.old
+            .as_ref()
+            .is_some_and(|old| matches!(still(old), Ok(true)))
+    }
+
+    /// The error for a place that is not vacant.
+    pub fn occupied(&self) -> Error {
+        Error::FileExists {
+            path: self.path.as_path().into(),
+        }
+    }
+
+    /// Gives `file` the owner and the permissions of the file there.
+    pub fn pass_access_on(&self, file: &File, path: &Path) -> Result<()> {
+        let Some(old) = &self.old else {
+            return Ok(());
+        };
+        let fail = |e| Error::io("setting the owner", path, e);
+        let is = file.metadata().map_err(fail)?;
+        let was = &old.metadata;
+        if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
+            std::os::unix::fs::fchown(file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
+        }
+        file.set_permissions(Permissions::from_mode(was.mode() & 0o7777))
+            .map_err(fail)
+    }
+
+    /// Gives the file there a second name, its own with `suffix` and, where that is taken, a number: there it is
+    /// kept when another takes its place.
+    pub fn keep(&self, suffix: &str) -> Result<Option<Kept>> {
+        let Some(old) = &self.old else {
+            return Ok(None);
+        };
+        for number in 0..MOST_KEPT {
+            let name = match number {
+                0 => with_suffix(&self.path, suffix),
+                n => with_suffix(&self.path, &format!("{suffix}.{n}")),
+            };
+            let fresh = match std::fs::hard_link(&self.path, &name) {
+                Ok(()) => true,
+                // Who was killed here before came as far.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    match is_at(&name, &old.metadata) {
+                        Ok(true) => false,
+                        _ => continue,
+                    }
+                }
+                Err(e) => return Err(Error::io("keeping the old file", &name, e)),
+            };
+            let kept = Kept {
+                path: name,
+                drop_it: fresh,
+            };
+            sync_directory(&kept.path)?;
+            return Ok(Some(kept));
+        }
+        Err(Error::InvalidPath {
+            path: with_suffix(&self.path, suffix).into(),
+            why: "a thousand old files are kept under this name; move some",
+        })
+    }
+}
+
+/// The old file's second name; given up when dropped, unless it is to stay.
+pub(crate) struct Kept {
+    path: PathBuf,
+    drop_it: bool,
+}
+
+impl Kept {
+    /// Lets the name stay.
+    pub fn stay(mut self) -> PathBuf {
+        self.drop_it = false;
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.drop_it {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
