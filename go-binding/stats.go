@@ -19,7 +19,7 @@ type Stats struct {
 	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
 	LastID       uint64 `json:"last_id"`        // highest id ever given out; 0 for none
 	Commits      uint64 `json:"commits"`        // commits since the store was created
-	MapSize      uint64 `json:"map_size"`       // size of the memory map in bytes
+	MapSize      uint64 `json:"map_size"`       // size of this process's memory map in bytes
 	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
 	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
 	PageSize     uint64 `json:"page_size"`      // size of a page in bytes

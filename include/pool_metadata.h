@@ -540,7 +540,8 @@ typedef struct pm_stats {
    */
   uint64_t commits;
   /**
-   * Size of the memory map in bytes: address space, not memory.
+   * Size of this process's memory map in bytes: address space, not memory. If another process has made it
+   * larger, this one follows with its next read or write.
    */
   uint64_t map_size;
   /**

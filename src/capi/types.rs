@@ -163,7 +163,8 @@ pub struct pm_stats {
     pub last_id: u64,
     /// Commits since the store was created.
     pub commits: u64,
-    /// Size of the memory map in bytes: address space, not memory.
+    /// Size of this process's memory map in bytes: address space, not memory. If another process has made it
+    /// larger, this one follows with its next read or write.
     pub map_size: u64,
     /// Bytes of the map in use, up to the end of the last page; pages freed in between count.
     pub map_used: u64,

@@ -144,10 +144,14 @@ impl Pool {
         self.check_not_in_update()?;
         op.check()?;
         self.env.check_writable()?;
-        match self.queue.enter(deadline, || op.into_owned()) {
-            Entered::Leader(lead) => self.lead(lead, op, deadline),
-            Entered::Done(result) => result,
-            Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
+        loop {
+            return match self.queue.enter(deadline, || op.into_owned()) {
+                Entered::Leader(lead) => self.lead(lead, op, deadline),
+                // It was the leader's wait that has come to its end, and not this one's.
+                Entered::Done(Err(Error::Timeout { .. })) if !deadline.left().is_zero() => continue,
+                Entered::Done(result) => result,
+                Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
+            };
         }
     }
 
@@ -235,11 +239,12 @@ fn alone(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
     }
 }
 
-/// Whether the failure is the store's, and not one that an operation could have brought about.
+/// Whether the failure is the store's, and not one that an operation could have brought about, as one that needs a
+/// larger map brings about a wait in vain.
 fn ends_all(error: &Error) -> bool {
     matches!(
         error,
-        Error::Io { .. } | Error::WritesStopped { .. } | Error::Closed | Error::Timeout { .. }
+        Error::Io { .. } | Error::WritesStopped { .. } | Error::Closed
     )
 }
 
@@ -396,3 +401,6 @@ fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {
         generation: batch.header.commit,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

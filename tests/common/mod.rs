@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How much of something a test does: so much in `make test`, so much in `make campaign`.
+pub fn campaign(short: usize, long: usize) -> usize {
+    if std::env::var_os("PM_CAMPAIGN").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
 /// A directory that goes away with the test, in memory where the machine offers that: most tests ask what the
 /// store means, not how fast the disk flushes.
 pub fn directory() -> TempDir {
