@@ -1,0 +1,18 @@
+#!/bin/sh
+# Cuts the power at every point of recorded work: scripts/powercut.sh everything|migration
+#
+# `everything` is all of tests/powercut, `migration` the part that `cargo test` alone cannot run: that of the program
+# in Go. PM_POWERCUT and PM_SEED are as tests/powercut/main.rs says.
+set -eu
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/powercut"
+PM_MIGRATE=$(cd "$target/powercut" && pwd)/pm-migrate
+export PM_MIGRATE
+(cd go-binding && "$(../scripts/go.sh)" build -o "$PM_MIGRATE" ./cmd/pm-migrate)
+
+case $1 in
+    everything) set -- --include-ignored ;;
+    migration) set -- --ignored ;;
+esac
+cargo test --release --test powercut -- "$@" --nocapture --test-threads=2

@@ -1,0 +1,248 @@
+//! What a power cut can leave of a recording: everything that was flushed, and any part of the rest.
+//!
+//! Taken for granted is what LMDB takes for granted as well: a flushed byte stays, a sector of 512 bytes is written as
+//! a whole or not at all, and what replaces unflushed bytes in the page cache replaces them for good. Nothing is taken
+//! for granted about the order in which unflushed writes, lengths and names reach the disk.
+
+use super::record::{Event, FileId, Recording};
+use super::rng::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+
+const SECTOR: usize = 512;
+
+/// Flushes that the disk only says it has made, to show that the explorer would see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Broken {
+    Nothing,
+    /// Writes through a descriptor with `O_DSYNC`: LMDB's meta pages.
+    DurableWrites,
+    /// `fsync` and `fdatasync` of files.
+    Flushes,
+    /// `fsync` of directories.
+    NameFlushes,
+}
+
+/// The content of every file by its name.
+pub type Image = BTreeMap<String, Vec<u8>>;
+
+/// How much of what was not flushed survives.
+#[derive(Clone, Copy, Debug)]
+pub enum Survivors {
+    None,
+    All,
+    /// All but the last write, of which only so many sectors.
+    TornEnd(usize),
+    /// This one alone, and all but this one.
+    Only(usize),
+    AllBut(usize),
+    /// Every write with that chance in 16.
+    Writes(u64),
+    /// Every sector with that chance in 16.
+    Sectors(u64),
+}
+
+#[derive(Clone)]
+struct Pending<'r> {
+    number: usize,
+    event: &'r Event,
+    durable: bool,
+}
+
+/// A disk on which a recording is played.
+pub struct Disk<'r> {
+    pub broken: Broken,
+    files: BTreeMap<FileId, Vec<u8>>,
+    names: BTreeMap<String, FileId>,
+    /// Writes and lengths that a flush is still to come for; durable ones stay here too, for their place in the order.
+    pending: Vec<Pending<'r>>,
+    pending_names: Vec<Pending<'r>>,
+}
+
+impl<'r> Disk<'r> {
+    pub fn new(recording: &Recording) -> Disk<'r> {
+        Disk {
+            broken: Broken::Nothing,
+            files: recording.before.iter().cloned().enumerate().collect(),
+            names: recording.names.clone(),
+            pending: Vec::new(),
+            pending_names: Vec::new(),
+        }
+    }
+
+    /// Plays one event.
+    pub fn play(&mut self, number: usize, event: &'r Event) {
+        let durable = matches!(event, Event::Write { durable: true, .. })
+            && self.broken != Broken::DurableWrites;
+        let pending = Pending {
+            number,
+            event,
+            durable,
+        };
+        match event {
+            Event::Write { .. } | Event::Length { .. } => self.pending.push(pending),
+            Event::Names { .. } => self.pending_names.push(pending),
+            Event::Flush { file, began } if self.broken != Broken::Flushes => {
+                self.flush(*file, *began);
+            }
+            Event::FlushNames { began } if self.broken != Broken::NameFlushes => {
+                self.pending_names.retain(|pending| {
+                    let covered = pending.number < *began;
+                    if covered {
+                        rename(&mut self.names, pending.event);
+                    }
+                    !covered
+                });
+            }
+            Event::Flush { .. } | Event::FlushNames { .. } | Event::Said(_) => {}
+        }
+    }
+
+    fn flush(&mut self, file: FileId, began: usize) {
+        let content = self.files.entry(file).or_default();
+        self.pending.retain(|pending| {
+            let covered = file_of(pending.event) == file && pending.number < began;
+            if covered {
+                write(content, pending.event, true, |_| true);
+            }
+            !covered
+        });
+    }
+
+    /// Whether a power cut now could leave more than one image.
+    pub fn is_settled(&self) -> bool {
+        self.pending.iter().all(|pending| pending.durable) && self.pending_names.is_empty()
+    }
+
+    /// How many writes and changes of names are not durable.
+    pub fn unflushed(&self) -> usize {
+        let writes = self.pending.iter().filter(|pending| !pending.durable);
+        writes.count() + self.pending_names.len()
+    }
+
+    /// Sectors of the last unflushed write.
+    pub fn last_sectors(&self) -> usize {
+        match self.pending.last() {
+            Some(Pending {
+                event: Event::Write { bytes, .. },
+                durable: false,
+                ..
+            }) if self.pending_names.is_empty() => bytes.len().div_ceil(SECTOR),
+            _ => 0,
+        }
+    }
+
+    /// What is left after a power cut now.
+    pub fn image(&self, survivors: Survivors, rng: &mut Rng) -> Image {
+        let mut files = self.files.clone();
+        let count = self.unflushed();
+        let mut index = 0;
+        for pending in &self.pending {
+            let content = files.entry(file_of(pending.event)).or_default();
+            if pending.durable {
+                write(content, pending.event, true, |_| true);
+                continue;
+            }
+            let whole = survives(survivors, index, count, rng);
+            match survivors {
+                Survivors::Sectors(chance) if matches!(pending.event, Event::Write { .. }) => {
+                    let length = rng.below(2) == 0;
+                    write(content, pending.event, length, |_| rng.below(16) < chance);
+                }
+                Survivors::TornEnd(sectors) if index + 1 == count => {
+                    write(content, pending.event, false, |sector| sector < sectors);
+                }
+                _ if whole => write(content, pending.event, true, |_| true),
+                // The length may get there without the bytes.
+                _ if rng.below(4) == 0 && matches!(pending.event, Event::Write { .. }) => {
+                    write(content, pending.event, true, |_| false);
+                }
+                _ => {}
+            }
+            index += 1;
+        }
+        let mut names = self.names.clone();
+        for pending in &self.pending_names {
+            if survives(survivors, index, count, rng) {
+                rename(&mut names, pending.event);
+            }
+            index += 1;
+        }
+        let content = |file| files.get(&file).cloned().unwrap_or_default();
+        names
+            .into_iter()
+            .map(|(name, file)| (name, content(file)))
+            .collect()
+    }
+}
+
+fn survives(survivors: Survivors, index: usize, count: usize, rng: &mut Rng) -> bool {
+    match survivors {
+        Survivors::None => false,
+        Survivors::All => true,
+        Survivors::TornEnd(_) => index + 1 < count,
+        Survivors::Only(one) => index == one,
+        Survivors::AllBut(one) => index != one,
+        Survivors::Writes(chance) | Survivors::Sectors(chance) => rng.below(16) < chance,
+    }
+}
+
+fn file_of(event: &Event) -> FileId {
+    match event {
+        Event::Write { file, .. } | Event::Length { file, .. } => *file,
+        _ => unreachable!("no change of a file: {event:?}"),
+    }
+}
+
+/// Does to the content what the event did, with those of its sectors that get there, and with the whole length or only
+/// what these need.
+fn write(
+    content: &mut Vec<u8>,
+    event: &Event,
+    length: bool,
+    mut gets_there: impl FnMut(usize) -> bool,
+) {
+    match event {
+        Event::Write { offset, bytes, .. } => {
+            let start = *offset as usize;
+            let end = start + bytes.len();
+            if length {
+                grow(content, end);
+            }
+            // Sectors lie at multiples of their size in the file, wherever the write begins.
+            let mut at = start;
+            let mut sector = 0;
+            while at < end {
+                let next = ((at / SECTOR + 1) * SECTOR).min(end);
+                if gets_there(sector) {
+                    grow(content, next);
+                    content[at..next].copy_from_slice(&bytes[at - start..next - start]);
+                }
+                at = next;
+                sector += 1;
+            }
+        }
+        Event::Length { len, .. } => {
+            content.truncate(*len as usize);
+            grow(content, *len as usize);
+        }
+        _ => unreachable!("no change of a file: {event:?}"),
+    }
+}
+
+/// Makes the content so long at least. Bytes that nobody has written read as zeros.
+fn grow(content: &mut Vec<u8>, len: usize) {
+    const ZEROS: &[u8] = &[0; 64 << 10];
+    while content.len() < len {
+        let missing = (len - content.len()).min(ZEROS.len());
+        content.extend_from_slice(&ZEROS[..missing]);
+    }
+}
+
+fn rename(names: &mut BTreeMap<String, FileId>, event: &Event) {
+    let Event::Names { given, taken } = event else {
+        unreachable!("no change of names: {event:?}");
+    };
+    let taken: &BTreeSet<String> = taken;
+    names.retain(|name, _| !taken.contains(name));
+    names.extend(given.iter().map(|(name, file)| (name.clone(), *file)));
+}

@@ -1,0 +1,152 @@
+//! Looks at what a power cut at every point of a recording could leave.
+
+use super::disk::{Broken, Disk, Image, Survivors};
+use super::record::{Event, Recording};
+use super::rng::Rng;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What the recorded process was doing, and what may be found after a power cut.
+pub trait Subject {
+    /// What was found in a directory that a power cut has left.
+    type Outcome: Clone;
+
+    /// Opens what is there, as whoever comes next would.
+    fn look(&self, directory: &Path, thorough: bool) -> Result<Self::Outcome, String>;
+
+    /// Whether that may be so after the process has said these words.
+    fn judge(&self, found: &Self::Outcome, said: &[&str]) -> Result<(), String>;
+}
+
+pub struct Campaign {
+    pub seed: u64,
+    /// Images with random survivors at every point, besides the systematic ones.
+    pub random: usize,
+    pub broken: Broken,
+    /// The first event from which on it is so.
+    pub lies_from: usize,
+    /// How many violations are enough.
+    pub enough: usize,
+}
+
+#[derive(Default)]
+pub struct Found {
+    /// Points at which the power was cut.
+    pub cuts: usize,
+    /// Images that were judged.
+    pub images: usize,
+    /// Of these, how many had to be opened because no other was the same.
+    pub opened: usize,
+    pub violations: Vec<String>,
+}
+
+type Seen<O> = HashMap<u128, Rc<Result<O, String>>>;
+
+/// Cuts the power after every event of the recording.
+pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: &S) -> Found {
+    let place = crate::common::directory();
+    let mut seen: Seen<S::Outcome> = HashMap::new();
+    let mut found = Found::default();
+    let mut disk = Disk::new(recording);
+    let mut said = Vec::new();
+    for (number, event) in recording.events.iter().enumerate() {
+        if number == campaign.lies_from {
+            disk.broken = campaign.broken;
+        }
+        disk.play(number, event);
+        if let Event::Said(words) = event {
+            said.push(words.as_str());
+        }
+        found.cuts += 1;
+        let plans = plans(&disk, campaign, number);
+        for (index, survivors) in plans.into_iter().enumerate() {
+            let mut rng = Rng::of(campaign.seed, &[number, index]);
+            let image = disk.image(survivors, &mut rng);
+            found.images += 1;
+            let outcome = seen.entry(digest(&image)).or_insert_with(|| {
+                found.opened += 1;
+                put(place.path(), &image, &recording.lock_file, &mut rng);
+                Rc::new(subject.look(place.path(), rng.below(8) == 0))
+            });
+            let judged = match &**outcome {
+                Ok(outcome) => subject.judge(outcome, &said),
+                Err(error) => Err(error.clone()),
+            };
+            if let Err(why) = judged {
+                let last = said.last().unwrap_or(&"nothing");
+                let seed = campaign.seed;
+                found.violations.push(format!(
+                    "seed {seed}, event {number}, image {index} ({survivors:?}), after {last:?}: {why}"
+                ));
+                if found.violations.len() >= campaign.enough {
+                    return found;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Which images to make at one point: the extremes, every single write that is there or missing, the last one torn at
+/// every sector, and random ones.
+fn plans(disk: &Disk<'_>, campaign: &Campaign, number: usize) -> Vec<Survivors> {
+    const MOST: usize = 8;
+    let mut plans = vec![Survivors::None, Survivors::All];
+    if disk.is_settled() {
+        return plans;
+    }
+    let mut rng = Rng::of(campaign.seed, &[number]);
+    let mut some_of = |count: usize| -> Vec<usize> {
+        if count <= MOST {
+            return (0..count).collect();
+        }
+        (0..MOST)
+            .map(|_| rng.below(count as u64) as usize)
+            .collect()
+    };
+    let torn = some_of(disk.last_sectors());
+    plans.extend(torn.into_iter().map(Survivors::TornEnd));
+    for one in some_of(disk.unflushed()) {
+        plans.push(Survivors::Only(one));
+        plans.push(Survivors::AllBut(one));
+    }
+    for index in 0..campaign.random {
+        let chance = [2, 8, 14][index / 2 % 3];
+        plans.push(match index % 2 {
+            0 => Survivors::Writes(chance),
+            _ => Survivors::Sectors(chance),
+        });
+    }
+    plans
+}
+
+fn digest(image: &Image) -> u128 {
+    let mut hasher = Xxh3::new();
+    for (name, content) in image {
+        hasher.update(name.as_bytes());
+        hasher.update(&content.len().to_le_bytes());
+        hasher.update(content);
+    }
+    hasher.digest128()
+}
+
+/// Makes the directory what the power cut has left. A lock file has no part in what is promised: it may be there as it
+/// was, or in parts.
+fn put(place: &Path, image: &Image, lock_file: &[u8], rng: &mut Rng) {
+    for entry in fs::read_dir(place).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for (name, content) in image {
+        fs::write(place.join(name), content).unwrap();
+    }
+    let lock_path = place.join("pool.db-lock");
+    match rng.below(4) {
+        0 => fs::write(lock_path, "").unwrap(),
+        1 => fs::write(lock_path, vec![0; lock_file.len()]).unwrap(),
+        2 => fs::write(lock_path, lock_file).unwrap(),
+        _ => {}
+    }
+}

@@ -1,0 +1,201 @@
+//! What has to be found after a power cut.
+
+use super::explore::Subject;
+use super::workload::{Op, Script, Threads, STORE};
+use crate::common::{check, device, devices};
+use pool_metadata::{DeviceInfo, Durability, Ids, PoolMetadata};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+/// All that a store holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dump {
+    pub devices: Rc<Vec<DeviceInfo>>,
+    ids: Ids,
+    commits: u64,
+}
+
+impl Dump {
+    pub fn of(store: &PoolMetadata) -> Dump {
+        Dump {
+            devices: Rc::new(devices(store)),
+            ids: store.walk().unwrap().ids().unwrap(),
+            commits: store.stats().unwrap().commits,
+        }
+    }
+}
+
+/// Opens a store that a power cut has left; none if there is none. Opening verifies all of it.
+pub fn open_left(directory: &Path, thorough: bool) -> Result<Option<Dump>, String> {
+    let path = directory.join(STORE);
+    let there = path.exists();
+    let told = |what: &str, error: pool_metadata::Error| format!("{what}: {error}");
+    let open = || PoolMetadata::open(&path).map_err(|error| told("opening", error));
+    let store = open()?;
+    let found = Dump::of(&store);
+    if !there && !found.devices.is_empty() {
+        return Err("devices in a store that was not there".to_owned());
+    }
+    if thorough {
+        let add = |name: &str| store.add_device(&mut device(name));
+        add("after-the-cut").map_err(|error| told("adding", error))?;
+        check(&store);
+        store.close().map_err(|error| told("closing", error))?;
+        let again = Dump::of(&open()?);
+        if again.devices.len() != found.devices.len() + 1 {
+            return Err("what was added is not there, or something else has gone".to_owned());
+        }
+    }
+    Ok(there.then_some(found))
+}
+
+/// Only until opening it has returned.
+fn store_may_be_absent(said: &[&str]) -> Result<(), String> {
+    match said.is_empty() {
+        true => Ok(()),
+        false => Err("the store is gone".to_owned()),
+    }
+}
+
+/// A process that takes the steps of one script.
+pub struct Single {
+    /// What the store holds before the first step and after each.
+    pub states: Vec<Dump>,
+    /// Whether the last step may be lost though it was done, if it was not made durable.
+    pub relaxed: bool,
+    pub syncs: Vec<usize>,
+}
+
+impl Single {
+    pub fn new(script: &Script, start: &Path) -> Single {
+        let is_sync = |op: &Op| matches!(op, Op::Sync);
+        let ops = script.ops.iter().enumerate();
+        let syncs = ops.filter(|(_, op)| is_sync(op)).map(|(index, _)| index);
+        Single {
+            states: script.states(start),
+            relaxed: script.durability == Durability::Relaxed,
+            syncs: syncs.collect(),
+        }
+    }
+
+    /// The least number of steps whose effects must be there.
+    fn least(&self, done: usize) -> usize {
+        if !self.relaxed {
+            return done;
+        }
+        // The last step that wrote something may be undone; a flush keeps all before it.
+        let changed = (1..=done).rev();
+        let last_write = changed
+            .into_iter()
+            .find(|step| self.states[*step] != self.states[*step - 1])
+            .unwrap_or(0);
+        let synced = self.syncs.iter().filter(|step| **step < done);
+        let kept = synced.map(|step| step + 1).max().unwrap_or(0);
+        kept.max(last_write.saturating_sub(1))
+    }
+}
+
+impl Subject for Single {
+    type Outcome = Option<Dump>;
+
+    fn look(&self, directory: &Path, thorough: bool) -> Result<Option<Dump>, String> {
+        let found = open_left(directory, thorough)?;
+        // There are few states and many images: the same state is kept once.
+        Ok(found.map(|found| {
+            let known = self.states.iter().find(|state| **state == found);
+            known.cloned().unwrap_or(found)
+        }))
+    }
+
+    fn judge(&self, found: &Option<Dump>, said: &[&str]) -> Result<(), String> {
+        let count = |word: &str| said.iter().filter(|said| said.starts_with(word)).count();
+        let (done, begun) = (count("done"), count("begin"));
+        let Some(found) = found else {
+            return store_may_be_absent(said);
+        };
+        let may_be = &self.states[self.least(done)..=begun];
+        if may_be.contains(found) {
+            return Ok(());
+        }
+        let is = self.states.iter().position(|state| state == found);
+        Err(format!(
+            "{done} steps were done and {begun} begun; what is there is that after {is:?}"
+        ))
+    }
+}
+
+/// Several threads, each with devices of its own.
+pub struct Many(Vec<Vec<Own>>);
+
+/// One thread's devices, without what depends on the others.
+type Own = BTreeMap<Vec<u8>, DeviceInfo>;
+
+fn own(devices: &[DeviceInfo], thread: usize) -> Own {
+    let prefix = format!("t{thread}-").into_bytes();
+    let its = devices
+        .iter()
+        .filter(|device| device.name.starts_with(&prefix));
+    let stripped = its.map(|device| DeviceInfo {
+        device_id: 0,
+        generation: 0,
+        ..device.clone()
+    });
+    stripped
+        .map(|device| (device.name.clone(), device))
+        .collect()
+}
+
+impl Many {
+    pub fn new(threads: &Threads) -> Many {
+        let states = |(thread, script): (usize, &Script)| -> Vec<Own> {
+            let place = crate::common::directory();
+            let states = script.states(&place.path().join(STORE));
+            states
+                .iter()
+                .map(|dump| own(&dump.devices, thread))
+                .collect()
+        };
+        Many(threads.scripts.iter().enumerate().map(states).collect())
+    }
+}
+
+impl Subject for Many {
+    /// For each thread, which of its states is there; none if there is no store.
+    type Outcome = Option<Vec<Vec<usize>>>;
+
+    fn look(&self, directory: &Path, thorough: bool) -> Result<Self::Outcome, String> {
+        let Some(found) = open_left(directory, thorough)? else {
+            return Ok(None);
+        };
+        let threads = self.0.iter().enumerate();
+        let is = threads.map(|(thread, states)| {
+            let found = own(&found.devices, thread);
+            let same = states
+                .iter()
+                .enumerate()
+                .filter(|(_, state)| **state == found);
+            same.map(|(index, _)| index).collect()
+        });
+        Ok(Some(is.collect()))
+    }
+
+    fn judge(&self, found: &Self::Outcome, said: &[&str]) -> Result<(), String> {
+        let Some(found) = found else {
+            return store_may_be_absent(said);
+        };
+        for (thread, is) in found.iter().enumerate() {
+            let count = |word| {
+                let words = format!("{word} {thread}");
+                said.iter().filter(|said| **said == words).count()
+            };
+            let may_be = count("done")..=count("begin");
+            if !is.iter().any(|state| may_be.contains(state)) {
+                return Err(format!(
+                    "thread {thread}: any of the states {may_be:?} was due, and {is:?} is there"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Power cuts: whatever of the unflushed writes a disk has kept, what was acknowledged is there, what was not is there
+//! as a whole or not at all, and the invariants hold.
+//!
+//! A process works on a store while every one of its writes and flushes is recorded; then the file is rebuilt as a power
+//! cut after each of these events could have left it, and opened. `docs/reliability.md` says what is taken for granted
+//! of the disk. `make powercut` runs this for longer: `PM_POWERCUT` says how many times as long, and `PM_SEED` makes
+//! the whole another one.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod disk;
+mod explore;
+mod judge;
+mod migration;
+mod ptrace;
+mod record;
+mod rng;
+mod workload;
+
+use common::{child, device};
+use disk::{Broken, Disk, Survivors};
+use explore::{explore, Campaign, Found, Subject};
+use judge::{open_left, Many, Single};
+use migration::{Migration, MIGRATED};
+use pool_metadata::{Change, DeviceInfo, Durability};
+use record::{record, Event, Recording};
+use rng::Rng;
+use std::path::Path;
+use std::process::Stdio;
+use workload::{Op, Script, Threads, STORE};
+
+/// How many times as long as in the short run.
+fn scale() -> usize {
+    std::env::var("PM_POWERCUT").map_or(1, |value| value.parse().unwrap())
+}
+
+fn seed() -> u64 {
+    std::env::var("PM_SEED").map_or(1, |value| value.parse().unwrap())
+}
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| {
+        let (seed, path) = argument.to_str().unwrap().split_once(':').unwrap();
+        let (seed, path) = (seed.parse().unwrap(), Path::new(path));
+        match role {
+            "one" => one(seed).play(path),
+            "relaxed" => relaxed(seed).play(path),
+            "import" => import(seed).play(path),
+            "next" => next(seed).play(path),
+            "threads" => threads(seed).play(path),
+            other => panic!("no role {other}"),
+        }
+    });
+}
+
+fn one(seed: u64) -> Script {
+    let mut script = Script::random(seed, "", 40, Durability::Full);
+    // The map is too small for this.
+    let large = |index| DeviceInfo {
+        error: vec![b'L'; 400_000],
+        ..device(format!("large-{index}"))
+    };
+    script
+        .ops
+        .insert(15, Op::Apply((0..3).map(large).map(Change::Add).collect()));
+    script
+}
+
+fn relaxed(seed: u64) -> Script {
+    Script::random(seed, "", 40, Durability::Relaxed)
+}
+
+fn import(seed: u64) -> Script {
+    let mut script = Script::random(seed, "", 10, Durability::Full);
+    script.ops.insert(0, Op::Import(500));
+    script
+}
+
+fn next(seed: u64) -> Script {
+    Script::random(!seed, "next-", 25, Durability::Full)
+}
+
+fn threads(seed: u64) -> Threads {
+    Threads::random(seed, 6, 12)
+}
+
+/// Records a child of this program in a role.
+fn record_child(role: &str, seed: u64, directory: &Path) -> Recording {
+    let argument = format!("{seed}:{}", directory.join(STORE).display());
+    let mut command = child::command(role, argument);
+    record(
+        directory,
+        command.stdin(Stdio::null()).stdout(Stdio::null()),
+    )
+}
+
+fn recording(role: &str, seed: u64) -> Recording {
+    record_child(role, seed, common::directory().path())
+}
+
+fn campaign(seed: u64) -> Campaign {
+    Campaign {
+        seed,
+        random: 12,
+        broken: Broken::Nothing,
+        lies_from: 0,
+        enough: 20,
+    }
+}
+
+/// Cuts the power everywhere and fails if anything is found that may not be.
+fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject) {
+    let found = explore(recording, &campaign(seed), subject);
+    let Found {
+        cuts,
+        images,
+        opened,
+        violations,
+    } = found;
+    println!("{what}, seed {seed}: {cuts} points, {images} images, {opened} of them different: {} violations", violations.len());
+    assert!(violations.is_empty(), "{violations:#?}");
+    assert!(cuts > 30 && opened > cuts, "that was no campaign");
+}
+
+fn said<'r>(recording: &'r Recording, word: &str) -> &'r str {
+    let words = recording
+        .events
+        .iter()
+        .rev()
+        .filter_map(|event| match event {
+            Event::Said(words) => words.strip_prefix(word),
+            _ => None,
+        });
+    words.into_iter().next().unwrap().trim()
+}
+
+/// A script played on a store that is not there yet.
+fn play(role: &str, script: fn(u64) -> Script, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let place = common::directory();
+        let subject = Single::new(&script(seed), &place.path().join(STORE));
+        let recording = recording(role, seed);
+        let map: u64 = said(&recording, "map").parse().unwrap();
+        assert!(role != "one" || map > 1 << 20, "the map has not grown");
+        survive(role, seed, &recording, &subject);
+    }
+}
+
+fn seeds(count: usize) -> std::ops::Range<u64> {
+    let first = seed() * 1_000_000;
+    first..first + (count * scale()) as u64
+}
+
+#[test]
+fn one_writer() {
+    play("one", one, seeds(1));
+}
+
+#[test]
+fn a_whole_pool_taken_over() {
+    play("import", import, seeds(1));
+}
+
+#[test]
+fn with_relaxed_durability_the_last_write_at_most_is_undone() {
+    play("relaxed", relaxed, seeds(1));
+}
+
+#[test]
+fn threads_that_share_their_commits() {
+    for seed in seeds(1) {
+        let threads = threads(seed);
+        let recording = recording("threads", seed);
+        let writes: usize = threads.scripts.iter().map(|script| script.ops.len()).sum();
+        let commits: usize = said(&recording, "commits").parse().unwrap();
+        assert!(
+            commits < writes,
+            "no two of {writes} writes shared a commit"
+        );
+        survive("threads", seed, &recording, &Many::new(&threads));
+    }
+}
+
+/// Power is cut while a store is used that another power cut has left.
+#[test]
+fn one_power_cut_after_another() {
+    for seed in seeds(2) {
+        let first = recording("one", seed);
+        let (place, start) = (common::directory(), common::directory());
+        leave(&first, seed, place.path());
+        leave(&first, seed, start.path());
+        let subject = Single::new(&next(seed), &start.path().join(STORE));
+        let recording = record_child("next", seed, place.path());
+        survive("after another", seed, &recording, &subject);
+    }
+}
+
+/// Makes of the directory what a cut at some point of the recording could leave.
+fn leave(recording: &Recording, seed: u64, directory: &Path) {
+    let mut rng = Rng::of(seed, &[]);
+    let mut disk = Disk::new(recording);
+    let cut = rng.below(recording.events.len() as u64) as usize;
+    for (number, event) in recording.events[..=cut].iter().enumerate() {
+        disk.play(number, event);
+    }
+    for (name, content) in disk.image(Survivors::Sectors(8), &mut rng) {
+        std::fs::write(directory.join(name), content).unwrap();
+    }
+}
+
+/// The campaign would see it if one of the flushes were not made: with each kind left out, it finds violations.
+#[test]
+fn a_disk_that_lies_is_found_out() {
+    let (seed, place) = (seeds(1).start, common::directory());
+    let subject = Single::new(&one(seed), &place.path().join(STORE));
+    let recording = recording("one", seed);
+    let opened = recording
+        .events
+        .iter()
+        .position(|event| matches!(event, Event::Said(words) if words == "opened"))
+        .unwrap();
+    let violation = |broken, lies_from| {
+        let campaign = Campaign {
+            broken,
+            lies_from,
+            enough: 1,
+            ..campaign(seed)
+        };
+        let mut found = explore(&recording, &campaign, &subject).violations;
+        let first = found.pop().unwrap_or_default();
+        println!("{broken:?}: {first}");
+        first
+    };
+    // LMDB's meta pages not on the disk: what was done is undone.
+    assert!(violation(Broken::DurableWrites, opened).contains("what is there is that after"));
+    // The pages that a meta page refers to not on the disk: the store is refused, or reads as something else.
+    assert!(!violation(Broken::Flushes, opened).is_empty());
+    // The same while the store is created.
+    assert!(!violation(Broken::Flushes, 0).is_empty());
+    // The store's own name not on the disk.
+    assert!(violation(Broken::NameFlushes, 0).contains("the store is gone"));
+    assert!(violation(Broken::Nothing, 0).is_empty());
+}
+
+/// The Go program is asked for by `scripts/powercut.sh`, which builds it and names it in `PM_MIGRATE`.
+#[test]
+#[ignore = "needs a program in Go: make test-powercut"]
+fn a_bbolt_file_taken_over() {
+    let program = Path::new(&std::env::var_os("PM_MIGRATE").unwrap()).to_owned();
+    let old = std::fs::read("go-binding/testdata/pool.bolt").unwrap();
+    let place = common::directory();
+    std::fs::write(place.path().join(STORE), &old).unwrap();
+    let mut command = migration::command(&program, place.path());
+    let mut recording = record(place.path(), &mut command);
+    recording.events.push(Event::Said(MIGRATED.to_owned()));
+    let new = open_left(place.path(), false).unwrap().unwrap();
+    assert!(new.devices.len() > 10);
+    let subject = Migration { program, old, new };
+    for seed in seeds(1) {
+        survive("migration", seed, &recording, &subject);
+    }
+    let lie = Campaign {
+        broken: Broken::NameFlushes,
+        enough: 1,
+        ..campaign(seed())
+    };
+    let found = explore(&recording, &lie, &subject).violations;
+    assert!(found.iter().any(|why| why.contains("lost")), "{found:?}");
+}

@@ -1,0 +1,188 @@
+//! Stops a child process, with all its threads, at the system calls that it is asked about; see `record.rs`.
+//!
+//! The kernel's filter (seccomp) lets all other calls run at full speed, and it sees those of every run time, also of
+//! one that makes its own system calls, as Go's does.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus};
+use std::ptr::addr_of_mut;
+
+/// A system call of the child.
+pub struct Call {
+    pub thread: i32,
+    pub number: i64,
+    pub arguments: [u64; 6],
+    /// What it returned; only after it.
+    pub result: i64,
+}
+
+/// When a [`Call`] is shown.
+#[derive(Clone, Copy, PartialEq)]
+pub enum When {
+    Before,
+    After,
+}
+
+/// What every stop for a system call adds to SIGTRAP (`PTRACE_O_TRACESYSGOOD`).
+const CALL_STOP: i32 = libc::SIGTRAP | 0x80;
+
+/// Runs the command to its end and shows each of those system calls, before and after it is made.
+pub fn run(
+    command: &mut Command,
+    calls: &[libc::c_long],
+    mut see: impl FnMut(When, &Call),
+) -> io::Result<ExitStatus> {
+    let filter = filter(calls);
+    // SAFETY: what runs between `fork` and `exec` makes system calls and nothing else.
+    unsafe { command.pre_exec(move || be_traced(&filter)) };
+    // From here on the child is traced by this very thread.
+    let mut child = command.spawn()?;
+    let main = child.id() as i32;
+    let mut running: BTreeMap<i32, Option<Call>> = BTreeMap::new();
+    let mut ready = false;
+    while let Some((thread, status)) = wait_for_any()? {
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            running.remove(&thread);
+            if thread == main {
+                use std::os::unix::process::ExitStatusExt;
+                return Ok(ExitStatus::from_raw(status));
+            }
+            continue;
+        }
+        if !ready {
+            // The stop that follows `exec`.
+            set_options(thread)?;
+            ready = true;
+        }
+        let signal = libc::WSTOPSIG(status);
+        let first = !running.contains_key(&thread);
+        let current = running.entry(thread).or_default();
+        let event = status >> 16;
+        if event == libc::PTRACE_EVENT_SECCOMP {
+            let call = entered(thread)?;
+            see(When::Before, &call);
+            *current = Some(call);
+            go_on(libc::PTRACE_SYSCALL, thread, 0);
+        } else if signal == CALL_STOP {
+            if let Some(mut call) = current.take() {
+                call.result = returned(thread)?;
+                see(When::After, &call);
+            }
+            go_on(libc::PTRACE_CONT, thread, 0);
+        } else {
+            // A new thread begins with a stop, and so does a new program; other signals are the child's own.
+            let its_own = !(first || event != 0 || signal == libc::SIGTRAP);
+            go_on(libc::PTRACE_CONT, thread, if its_own { signal } else { 0 });
+        }
+    }
+    child.wait()
+}
+
+fn filter(calls: &[libc::c_long]) -> Vec<libc::sock_filter> {
+    let step = |code: u32, k: u32, jump: usize| libc::sock_filter {
+        code: code as u16,
+        jt: jump as u8,
+        jf: 0,
+        k,
+    };
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for (index, call) in calls.iter().enumerate() {
+        let test = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        program.push(step(test, *call as u32, calls.len() - index));
+    }
+    let give = libc::BPF_RET | libc::BPF_K;
+    program.push(step(give, libc::SECCOMP_RET_ALLOW, 0));
+    program.push(step(give, libc::SECCOMP_RET_TRACE, 0));
+    program
+}
+
+/// In the child, before `exec`.
+fn be_traced(filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies the program, which outlives the calls.
+    unsafe {
+        checked(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0))?;
+        checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
+        let mode = libc::SECCOMP_MODE_FILTER;
+        checked(libc::prctl(libc::PR_SET_SECCOMP, mode, &program).into())
+    }
+}
+
+fn checked(result: libc::c_long) -> io::Result<()> {
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The next child or thread of this thread's that has stopped or ended; none once there is none.
+fn wait_for_any() -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call. Children that other threads of this process wait for are left alone.
+        match unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) } {
+            -1 => {
+                let error = io::Error::last_os_error();
+                match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::ECHILD) => return Ok(None),
+                    _ => return Err(error),
+                }
+            }
+            thread => return Ok(Some((thread, status))),
+        }
+    }
+}
+
+fn set_options(thread: i32) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_EXITKILL;
+    // SAFETY: touches no memory of this process.
+    checked(unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, thread, 0, options) })
+}
+
+fn go_on(how: libc::c_uint, thread: i32, signal: i32) {
+    // SAFETY: touches no memory of this process. A thread that was killed meanwhile cannot go on, and need not.
+    unsafe { libc::ptrace(how, thread, 0, libc::c_long::from(signal)) };
+}
+
+fn entered(thread: i32) -> io::Result<Call> {
+    let info = info(thread)?;
+    assert_eq!(info.op, libc::PTRACE_SYSCALL_INFO_SECCOMP);
+    // SAFETY: `op` says which of the union's parts the kernel has filled.
+    let call = unsafe { info.u.seccomp };
+    Ok(Call {
+        thread,
+        number: call.nr as i64,
+        arguments: call.args,
+        result: 0,
+    })
+}
+
+fn returned(thread: i32) -> io::Result<i64> {
+    let info = info(thread)?;
+    assert_eq!(info.op, libc::PTRACE_SYSCALL_INFO_EXIT);
+    // SAFETY: `op` says which of the union's parts the kernel has filled.
+    Ok(unsafe { info.u.exit }.sval)
+}
+
+fn info(thread: i32) -> io::Result<libc::ptrace_syscall_info> {
+    // SAFETY: all zeros is a valid value of these numbers.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    let size = std::mem::size_of_val(&info);
+    let into = addr_of_mut!(info).cast::<libc::c_void>();
+    // SAFETY: the kernel writes at most `size` bytes to `info`, which outlives the call.
+    checked(unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, thread, size, into) })?;
+    Ok(info)
+}

@@ -1,0 +1,317 @@
+//! Records what a process does to the files of one directory: every write, every change of a length or a name, every
+//! flush, in their order.
+//!
+//! Nothing is asked of the process but that its own words, which say how far it is, go to the file [`SAID`] there. What
+//! was written is read back from the file while the writing thread is stopped, and what became of the names by looking
+//! at the directory, so no memory of the process has to be read.
+
+use super::ptrace::{self, Call, When};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The file that the process writes its words to. It is no part of the disk.
+pub const SAID: &str = "said";
+
+/// Number of a file, in the order of their first appearance.
+pub type FileId = usize;
+
+/// What a process did. A flush covers what was done before it began: the event of that number is the first that it
+/// need not cover.
+#[derive(Debug)]
+pub enum Event {
+    /// Bytes written; `durable` if the call returns only when these bytes are on the disk (`O_DSYNC`).
+    Write {
+        file: FileId,
+        offset: u64,
+        bytes: Vec<u8>,
+        durable: bool,
+    },
+    Length {
+        file: FileId,
+        len: u64,
+    },
+    /// Names that were given and taken away by one call, as a rename does both.
+    Names {
+        given: BTreeMap<String, FileId>,
+        taken: BTreeSet<String>,
+    },
+    Flush {
+        file: FileId,
+        began: usize,
+    },
+    FlushNames {
+        began: usize,
+    },
+    Said(String),
+}
+
+/// All that happened, and what there was before.
+#[derive(Default)]
+pub struct Recording {
+    pub before: Vec<Vec<u8>>,
+    pub names: BTreeMap<String, FileId>,
+    pub events: Vec<Event>,
+    /// What LMDB's lock file held at the end.
+    pub lock_file: Vec<u8>,
+}
+
+/// Whether a name stands for something that a power cut takes away, or that is not the store's.
+fn is_ignored(name: &str) -> bool {
+    name == SAID || name.ends_with("-lock")
+}
+
+/// Runs the command and records what it does in that directory. It must end well.
+pub fn record(directory: &Path, command: &mut Command) -> Recording {
+    let directory = directory.canonicalize().unwrap();
+    fs::write(directory.join(SAID), "").unwrap();
+    let mut recorder = Recorder::new(&directory);
+    let status = ptrace::run(command, CALLS, |when, call| recorder.see(when, call)).unwrap();
+    assert!(status.success(), "the recorded process: {status}");
+    let mut done = recorder.done;
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_str().unwrap().ends_with("-lock") {
+            done.lock_file = fs::read(path).unwrap();
+        }
+    }
+    done
+}
+
+const CALLS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_link,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    libc::SYS_openat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+];
+
+struct Recorder {
+    directory: PathBuf,
+    /// Device and inode of each file.
+    files: BTreeMap<(u64, u64), FileId>,
+    /// For each thread in a flush, when it began.
+    flushing: BTreeMap<i32, usize>,
+    names: BTreeMap<String, FileId>,
+    /// Bytes of [`SAID`] that have been read.
+    heard: u64,
+    done: Recording,
+}
+
+/// What a descriptor of the process stands for.
+enum Target {
+    Other,
+    Directory,
+    File(FileId),
+    Said,
+}
+
+impl Recorder {
+    fn new(directory: &Path) -> Recorder {
+        let mut recorder = Recorder {
+            directory: directory.into(),
+            files: BTreeMap::new(),
+            flushing: BTreeMap::new(),
+            names: BTreeMap::new(),
+            heard: 0,
+            done: Recording::default(),
+        };
+        recorder.names = recorder.look();
+        for name in recorder.names.keys() {
+            let bytes = fs::read(recorder.directory.join(name)).unwrap();
+            recorder.done.before.push(bytes);
+        }
+        // Files were numbered in the order of their names; a second name has no content of its own.
+        assert_eq!(recorder.done.before.len(), recorder.files.len());
+        recorder.done.names = recorder.names.clone();
+        recorder
+    }
+
+    fn see(&mut self, when: When, call: &Call) {
+        let flush = [libc::SYS_fsync, libc::SYS_fdatasync].contains(&call.number);
+        if when == When::Before {
+            if flush {
+                self.flushing.insert(call.thread, self.done.events.len());
+            }
+            return;
+        }
+        let began = self.flushing.remove(&call.thread);
+        if call.result < 0 {
+            return;
+        }
+        match (call.number, began) {
+            (_, Some(began)) => self.flushed(call, began),
+            (libc::SYS_write | libc::SYS_writev | libc::SYS_sendfile, _) => {
+                self.wrote(call, call.arguments[0], None);
+            }
+            (libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2, _) => {
+                self.wrote(call, call.arguments[0], Some(call.arguments[3]));
+            }
+            (libc::SYS_copy_file_range, _) => {
+                assert_eq!(call.arguments[3], 0, "a copy to a place of its own");
+                self.wrote(call, call.arguments[2], None);
+            }
+            (libc::SYS_ftruncate, _) => self.set_length(call),
+            (libc::SYS_fallocate, _) => {
+                let target = self.target(call, call.arguments[0]);
+                assert!(!matches!(target, Target::File(_)), "not recorded");
+            }
+            (libc::SYS_openat, _) => self.opened(call, call.arguments[2]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_open, _) => self.opened(call, call.arguments[1]),
+            _ => self.names_changed(),
+        }
+    }
+
+    fn opened(&mut self, call: &Call, flags: u64) {
+        if flags & libc::O_CREAT as u64 != 0 {
+            self.names_changed();
+        }
+        if flags & libc::O_TRUNC as u64 != 0 {
+            if let Target::File(file) = self.target(call, call.result as u64) {
+                self.done.events.push(Event::Length { file, len: 0 });
+            }
+        }
+    }
+
+    fn flushed(&mut self, call: &Call, began: usize) {
+        match self.target(call, call.arguments[0]) {
+            Target::File(file) => self.done.events.push(Event::Flush { file, began }),
+            Target::Directory => self.done.events.push(Event::FlushNames { began }),
+            Target::Said | Target::Other => {}
+        }
+    }
+
+    /// Bytes were written at that offset, or up to where the descriptor stands now.
+    fn wrote(&mut self, call: &Call, fd: u64, offset: Option<u64>) {
+        match self.target(call, fd) {
+            Target::File(file) => {
+                let mut bytes = vec![0; call.result as usize];
+                let before = || position(call.thread, fd) - bytes.len() as u64;
+                let offset = offset.unwrap_or_else(before);
+                let opened = File::open(descriptor(call.thread, fd)).unwrap();
+                opened.read_exact_at(&mut bytes, offset).unwrap();
+                let flags = field(call.thread, fd, "flags:", 8);
+                let durable = flags & libc::O_DSYNC as u64 != 0;
+                self.done.events.push(Event::Write {
+                    file,
+                    offset,
+                    bytes,
+                    durable,
+                });
+            }
+            Target::Said => self.listen(),
+            Target::Directory | Target::Other => {}
+        }
+    }
+
+    fn listen(&mut self) {
+        let said = fs::read(self.directory.join(SAID)).unwrap();
+        let new = String::from_utf8(said[self.heard as usize..].to_vec()).unwrap();
+        self.heard = said.len() as u64;
+        let words = new.lines().map(|line| Event::Said(line.to_owned()));
+        self.done.events.extend(words);
+    }
+
+    fn set_length(&mut self, call: &Call) {
+        if let Target::File(file) = self.target(call, call.arguments[0]) {
+            let len = call.arguments[1];
+            self.done.events.push(Event::Length { file, len });
+        }
+    }
+
+    fn names_changed(&mut self) {
+        let now = self.look();
+        if now == self.names {
+            return;
+        }
+        let is_new = |(name, file): &(&String, &FileId)| self.names.get(*name) != Some(file);
+        let given = now.iter().filter(is_new);
+        let given = given.map(|(name, file)| (name.clone(), *file)).collect();
+        let gone = self.names.keys().filter(|name| !now.contains_key(*name));
+        let taken = gone.cloned().collect();
+        self.done.events.push(Event::Names { given, taken });
+        self.names = now;
+    }
+
+    /// The directory's names as they are.
+    fn look(&mut self) -> BTreeMap<String, FileId> {
+        let entries = fs::read_dir(&self.directory).unwrap();
+        let names: BTreeSet<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !is_ignored(name))
+            .collect();
+        let mut found = BTreeMap::new();
+        for name in names {
+            // One that has gone in the meantime is not there.
+            if let Ok(metadata) = fs::symlink_metadata(self.directory.join(&name)) {
+                let next = self.files.len();
+                let file = self.files.entry((metadata.dev(), metadata.ino()));
+                found.insert(name, *file.or_insert(next));
+            }
+        }
+        found
+    }
+
+    fn target(&mut self, call: &Call, fd: u64) -> Target {
+        let descriptor = descriptor(call.thread, fd);
+        let path = fs::read_link(&descriptor).unwrap();
+        if path == self.directory {
+            return Target::Directory;
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        if path.parent() != Some(&self.directory) {
+            return Target::Other;
+        }
+        match name {
+            Some(SAID) => return Target::Said,
+            Some(name) if is_ignored(name) => return Target::Other,
+            _ => {}
+        }
+        // Made and not yet seen, if another thread's call was faster.
+        self.names_changed();
+        let metadata = fs::metadata(descriptor).unwrap();
+        match self.files.get(&(metadata.dev(), metadata.ino())) {
+            Some(file) => Target::File(*file),
+            None => Target::Other,
+        }
+    }
+}
+
+fn descriptor(thread: i32, fd: u64) -> PathBuf {
+    format!("/proc/{thread}/fd/{fd}").into()
+}
+
+/// Where the descriptor stands in its file.
+fn position(thread: i32, fd: u64) -> u64 {
+    field(thread, fd, "pos:", 10)
+}
+
+fn field(thread: i32, fd: u64, name: &str, base: u32) -> u64 {
+    let facts = fs::read_to_string(format!("/proc/{thread}/fdinfo/{fd}")).unwrap();
+    let line = facts.lines().find(|line| line.starts_with(name)).unwrap();
+    u64::from_str_radix(line[name.len()..].trim(), base).unwrap()
+}

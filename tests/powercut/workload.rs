@@ -1,0 +1,287 @@
+//! What the recorded processes do.
+
+use super::judge::Dump;
+use super::record::SAID;
+use super::rng::Rng;
+use crate::common::{device, options};
+use pool_metadata::{Change, DeviceInfo, DeviceState, Durability, Ids, PoolMetadata, Walk};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+pub const STORE: &str = "pool.db";
+
+/// One step of a process. All but the last three are writes.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Add(DeviceInfo),
+    Text {
+        name: Vec<u8>,
+        len: usize,
+    },
+    State {
+        name: Vec<u8>,
+        state: DeviceState,
+    },
+    Faulty(Vec<u8>),
+    Remove(Vec<u8>),
+    Apply(Vec<Change>),
+    Import(usize),
+    /// Close the store and open it again.
+    Reopen,
+    /// Keep a snapshot from here on: pages that it needs are not used again. Or let it go.
+    Hold,
+    /// Flush what relaxed durability has left.
+    Sync,
+}
+
+/// A process: opens a store and takes these steps one after the other.
+#[derive(Clone)]
+pub struct Script {
+    pub ops: Vec<Op>,
+    pub durability: Durability,
+}
+
+impl Script {
+    /// Random steps on devices whose names begin with that prefix.
+    pub fn random(seed: u64, prefix: &str, steps: usize, durability: Durability) -> Script {
+        let mut writer = Writer {
+            rng: Rng::of(seed, &[steps]),
+            prefix: prefix.to_owned(),
+            next: 0,
+            alive: Vec::new(),
+            faulty: Vec::new(),
+        };
+        let ops = (0..steps).map(|_| writer.step(durability)).collect();
+        Script { ops, durability }
+    }
+
+    pub fn open(&self, path: &Path) -> PoolMetadata {
+        // A small map, so that it has to grow.
+        let mut options = options(60_000);
+        options.map_size(1 << 20).durability(self.durability);
+        options.open(path).unwrap()
+    }
+
+    /// In the process that is recorded: takes the steps, and says before and after each how far it is.
+    pub fn play(&self, path: &Path) {
+        let mut said = Mouth::of(path);
+        let mut store = self.open(path);
+        let mut held = None;
+        said.say("opened");
+        for (index, op) in self.ops.iter().enumerate() {
+            said.say(&format!("begin {index}"));
+            if matches!(op, Op::Reopen) {
+                held = None;
+                store.close().unwrap();
+                store = self.open(path);
+            } else {
+                perform(&store, &mut held, op);
+            }
+            said.say(&format!("done {index}"));
+        }
+        let grown = store.stats().unwrap().map_size;
+        said.say(&format!("map {grown}"));
+    }
+
+    /// What the store holds before the first step and after each, from the state in that directory on.
+    pub fn states(&self, path: &Path) -> Vec<Dump> {
+        let store = self.open(path);
+        let mut states = vec![Dump::of(&store)];
+        for op in &self.ops {
+            if !matches!(op, Op::Reopen | Op::Hold) {
+                perform(&store, &mut None, op);
+            }
+            states.push(Dump::of(&store));
+        }
+        states
+    }
+}
+
+/// Makes up steps that succeed.
+struct Writer {
+    rng: Rng,
+    prefix: String,
+    next: usize,
+    alive: Vec<Vec<u8>>,
+    faulty: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    fn step(&mut self, durability: Durability) -> Op {
+        let kind = self.rng.below(24);
+        match kind {
+            7..=10 if !self.alive.is_empty() => Op::Text {
+                name: self.pick(),
+                len: self.len(),
+            },
+            11 | 12 if !self.alive.is_empty() => Op::State {
+                name: self.pick(),
+                state: DeviceState::Suspended,
+            },
+            13..=15 if !self.alive.is_empty() => Op::Remove(self.take()),
+            16 if !self.alive.is_empty() => {
+                let name = self.take();
+                self.faulty.push(name.clone());
+                Op::Faulty(name)
+            }
+            17 if !self.faulty.is_empty() => {
+                let name = self.faulty.pop().unwrap();
+                self.alive.push(name.clone());
+                Op::Add(device(name))
+            }
+            18..=20 => self.list(),
+            21 => Op::Reopen,
+            22 => Op::Hold,
+            23 if durability == Durability::Relaxed => Op::Sync,
+            _ => Op::Add(self.new_device()),
+        }
+    }
+
+    /// Changes that are made as a whole; one list in three makes the map and the file larger.
+    fn list(&mut self) -> Op {
+        let large = self.rng.below(3) == 0;
+        let mut changes = Vec::new();
+        for _ in 0..3 + self.rng.below(5) {
+            if self.alive.len() > 3 && self.rng.below(2) == 0 {
+                changes.push(Change::Remove { name: self.take() });
+                continue;
+            }
+            let mut device = self.new_device();
+            if large {
+                device.error = vec![b'L'; 60_000];
+            }
+            changes.push(Change::Add(device));
+        }
+        changes.push(Change::ChangeState {
+            name: self.pick(),
+            state: DeviceState::Activated,
+        });
+        Op::Apply(changes)
+    }
+
+    fn new_device(&mut self) -> DeviceInfo {
+        self.next += 1;
+        let name = format!("{}d{}", self.prefix, self.next).into_bytes();
+        self.alive.push(name.clone());
+        DeviceInfo {
+            error: vec![b'n'; self.len()],
+            ..device(name)
+        }
+    }
+
+    fn len(&mut self) -> usize {
+        [0, 0, 10, 200, 1500, 6000, 30_000][self.rng.below(7) as usize]
+    }
+
+    fn pick(&mut self) -> Vec<u8> {
+        self.alive[self.rng.below(self.alive.len() as u64) as usize].clone()
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        let index = self.rng.below(self.alive.len() as u64);
+        self.alive.swap_remove(index as usize)
+    }
+}
+
+/// Takes one step. What it keeps until a later one is in `held`.
+pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
+    match op {
+        Op::Add(device) => store.add_device(&mut device.clone()),
+        Op::Text { name, len } => store.update_device(name, |device| {
+            device.error = vec![b't'; *len];
+            Ok(())
+        }),
+        Op::State { name, state } => store.change_device_state(name, *state),
+        Op::Faulty(name) => store.mark_faulty(name),
+        Op::Remove(name) => store.remove_device(name),
+        Op::Apply(changes) => {
+            // A snapshot would keep the map from growing.
+            *held = None;
+            store.apply(changes).map(drop).map_err(Into::into)
+        }
+        Op::Import(count) => import(store, *count),
+        Op::Sync => store.sync(),
+        Op::Hold => {
+            *held = match held {
+                Some(_) => None,
+                None => Some(store.walk().unwrap()),
+            };
+            Ok(())
+        }
+        Op::Reopen => unreachable!("not a step on an open store"),
+    }
+    .unwrap();
+}
+
+fn import(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
+    let all: Vec<_> = (0..count)
+        .map(|index| DeviceInfo {
+            device_id: index as u32 + 1,
+            error: vec![b'i'; index % 7 * 100],
+            ..device(format!("imported-{index:06}"))
+        })
+        .collect();
+    let devices: Vec<_> = all.iter().map(DeviceInfo::as_ref).collect();
+    let ids = Ids {
+        last_id: count as u32 + 2,
+        free: vec![count as u32 + 1],
+        faulty: vec![count as u32 + 2],
+    };
+    store.import(&devices, &ids)
+}
+
+/// Says where the recorder listens.
+pub struct Mouth(File);
+
+impl Mouth {
+    pub fn of(store: &Path) -> Mouth {
+        let path = store.with_file_name(SAID);
+        Mouth(File::options().append(true).open(path).unwrap())
+    }
+
+    pub fn say(&mut self, words: &str) {
+        self.0.write_all(format!("{words}\n").as_bytes()).unwrap();
+    }
+}
+
+/// Several threads that write at once, each on devices of its own.
+pub struct Threads {
+    pub scripts: Vec<Script>,
+}
+
+impl Threads {
+    pub fn random(seed: u64, threads: usize, steps: usize) -> Threads {
+        let script = |thread: usize| {
+            let prefix = format!("t{thread}-");
+            let seed = seed.wrapping_add(1000 * thread as u64);
+            let mut script = Script::random(seed, &prefix, steps, Durability::Full);
+            // These would be in the other threads' way.
+            script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));
+            script
+        };
+        Threads {
+            scripts: (0..threads).map(script).collect(),
+        }
+    }
+
+    /// In the process that is recorded. Ends with how many commits were made.
+    pub fn play(&self, path: &Path) {
+        let store = self.scripts[0].open(path);
+        Mouth::of(path).say("opened");
+        std::thread::scope(|scope| {
+            for (thread, script) in self.scripts.iter().enumerate() {
+                let store = &store;
+                scope.spawn(move || {
+                    let mut said = Mouth::of(path);
+                    for op in &script.ops {
+                        said.say(&format!("begin {thread}"));
+                        perform(store, &mut None, op);
+                        said.say(&format!("done {thread}"));
+                    }
+                });
+            }
+        });
+        Mouth::of(path).say(&format!("commits {}", store.stats().unwrap().commits));
+    }
+}
