@@ -38,6 +38,15 @@ impl<'t, 'e> Batch<'t, 'e> {
         Ok(())
     }
 
+    /// Writes a row unless one is there; false if it is, and then nothing has changed.
+    pub fn insert_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
+        let new = self.txn.put_new(table, key, value)?;
+        if new {
+            self.add(digest::row(table, key, value));
+        }
+        Ok(new)
+    }
+
     /// Writes a row behind all others of the table.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
         self.txn.append(table, key, value)?;

@@ -55,11 +55,16 @@ pub(crate) fn allocate(batch: &mut Batch<'_, '_>) -> Step<u32> {
         down(&mut batch.header.free_ids, "free ids")?;
         return Ok(id);
     }
-    if batch.header.last_id >= MAX_DEVICE_ID {
-        return Err(Error::IdsExhausted.into());
+    allocate_unused(batch).ok_or_else(|| Error::IdsExhausted.into())
+}
+
+/// Gives out an id that was never given out, if none is free and there is one.
+pub(crate) fn allocate_unused(batch: &mut Batch<'_, '_>) -> Option<u32> {
+    if batch.header.free_ids > 0 || batch.header.last_id >= MAX_DEVICE_ID {
+        return None;
     }
     batch.header.last_id += 1;
-    Ok(batch.header.last_id)
+    Some(batch.header.last_id)
 }
 
 /// Takes note that no device has `id` any more.

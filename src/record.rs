@@ -50,7 +50,10 @@ pub(crate) fn checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Encodes `device` into `out`, which is emptied first. The key is `device.name`.
 pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) -> Result<()> {
+    // Most that the numbers and the lengths can take, besides the texts: the buffer grows once at the most.
+    const REST: usize = 64;
     out.clear();
+    out.reserve(REST + device.parent_name.len() + device.error.len());
     out.push(VERSION);
     let record = RecordV1 {
         device_id: device.device_id,

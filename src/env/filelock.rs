@@ -15,12 +15,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Held while writing.
 const WRITER: i64 = 1 << 62;
 /// Held by the one that waits for [`WRITER`] next, so that a busy process cannot keep it for itself.
 const TURN: i64 = WRITER + 1;
+/// No tick of the clock.
+const NEVER: u64 = u64::MAX;
 /// The bytes that stand for `-lock` files, by inode number.
 const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
 /// Held, shared, by every process from before LMDB opens the file there until it has closed it.
@@ -31,6 +33,8 @@ pub(super) struct FileLock {
     file: File,
     /// How many of this process's writers wait for another's, for the statistics.
     waiters: AtomicUsize,
+    /// The tick of the clock at which it was last looked at whether another process waits for its turn.
+    looked: AtomicU64,
 }
 
 /// The writer lock, held until dropped.
@@ -41,6 +45,7 @@ impl FileLock {
         FileLock {
             file,
             waiters: AtomicUsize::new(0),
+            looked: AtomicU64::new(NEVER),
         }
     }
 
@@ -80,13 +85,21 @@ impl FileLock {
     }
 
     /// Takes the writer lock, waiting until `deadline` for a writer of another process.
+    ///
+    /// Called by one thread at a time. Whether another process waits is asked once a tick of the clock, some
+    /// milliseconds, and not for every write: asking takes as long as locking. So who waits may have to wait for a
+    /// tick's worth of writes, but no longer.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;
-        let mut attempt = || {
-            self.try_writer(&mut my_turn)
-                .map_err(|e| Error::io("locking the store for writing", path, e))
-        };
+        let fail = |e| Error::io("locking the store for writing", path, e);
+        let tick = tick();
+        let seen = tick == Some(self.looked.load(Ordering::Relaxed));
+        if seen && self.try_set(libc::F_WRLCK, WRITER, 1).map_err(fail)? {
+            return Ok(WriterLock(self));
+        }
+        let mut attempt = || self.try_writer(&mut my_turn).map_err(fail);
         if let Some(lock) = attempt()? {
+            self.looked.store(tick.unwrap_or(NEVER), Ordering::Relaxed);
             return Ok(lock);
         }
         self.waiters.fetch_add(1, Ordering::Relaxed);
@@ -163,6 +176,17 @@ impl FileLock {
     }
 }
 
+/// The time, on a clock that costs a few nanoseconds to read and goes on every few milliseconds.
+fn tick() -> Option<u64> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` outlives the call.
+    let read = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) } == 0;
+    read.then(|| (now.tv_sec as u64).wrapping_mul(1_000_000_000) + now.tv_nsec as u64)
+}
+
 impl Drop for WriterLock<'_> {
     fn drop(&mut self) {
         let _ = self.0.set(libc::F_UNLCK, WRITER, 1);
@@ -225,6 +249,22 @@ mod tests {
         // One that uses it without the first byte, too, keeps it from being had alone.
         assert!(a.claim_identity(None).unwrap());
         assert!(!c.claim_alone().unwrap());
+    }
+
+    #[test]
+    fn who_writes_without_a_pause_lets_who_waits_come_in() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        let soon = || Deadline::after(Duration::from_millis(1));
+        drop(a.lock_writer(file.path(), &soon()).unwrap());
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        let start = std::time::Instant::now();
+        while a.lock_writer(file.path(), &soon()).is_ok() {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "it never looked again"
+            );
+        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use super::filelock::WriterLock;
 use super::gate::Writer;
+use super::snapshot::bytes;
 use super::{growth, Deadline, Env};
 use crate::digest::Table;
 use crate::error::{Error, Result};
 use crate::header;
 use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
 use lmdb_sys as ffi;
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -34,6 +36,9 @@ impl From<Error> for Fault {
 pub(crate) struct WriteTxn<'e> {
     env: &'e Env,
     txn: RwTransaction<'e>,
+    /// A cursor over the devices, which stays at the row that was looked at last: the next one that is looked for is
+    /// often that, or on the same page. LMDB frees it when the transaction ends.
+    devices: Cell<*mut ffi::MDB_cursor>,
     /// Rows written and removed.
     writes: u64,
     /// Bytes of the rows written.
@@ -48,6 +53,21 @@ const ROW_OVERHEAD: usize = 32;
 /// The result of a step inside a write transaction.
 pub(crate) type Step<T> = std::result::Result<T, Fault>;
 
+fn ok(code: libc::c_int) -> lmdb::Result<()> {
+    match code {
+        ffi::MDB_SUCCESS => Ok(()),
+        code => Err(lmdb::Error::from_err_code(code)),
+    }
+}
+
+/// For LMDB to read.
+fn val(bytes: &[u8]) -> ffi::MDB_val {
+    ffi::MDB_val {
+        mv_size: bytes.len(),
+        mv_data: bytes.as_ptr() as *mut libc::c_void,
+    }
+}
+
 impl<'e> WriteTxn<'e> {
     /// How many rows it has written and removed.
     pub fn writes(&self) -> u64 {
@@ -61,11 +81,42 @@ impl<'e> WriteTxn<'e> {
 
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
-        match self.txn.get(self.env.tables.get(table), &key) {
+        let found = match table {
+            Table::Devices => self.get_device(key),
+            Table::Ids => self.txn.get(self.env.tables.ids, &key),
+        };
+        match found {
             Ok(value) => Ok(Some(value)),
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(e) => Err(self.fault("reading a row", e)),
         }
+    }
+
+    fn get_device(&self, key: &[u8]) -> lmdb::Result<&[u8]> {
+        let cursor = self.cursor()?;
+        let (mut key, mut value) = (val(key), val(b""));
+        // SAFETY: the cursor is the running transaction's; LMDB reads the key before it returns, and the value that
+        // it finds lies still until the transaction writes, which takes `&mut self`.
+        unsafe {
+            ok(ffi::mdb_cursor_get(
+                cursor,
+                &mut key,
+                &mut value,
+                ffi::MDB_SET,
+            ))?;
+            Ok(bytes(&value))
+        }
+    }
+
+    fn cursor(&self) -> lmdb::Result<*mut ffi::MDB_cursor> {
+        if self.devices.get().is_null() {
+            let mut cursor = std::ptr::null_mut();
+            let devices = self.env.tables.devices.dbi();
+            // SAFETY: the transaction runs, and the database is open; `cursor` outlives the call.
+            ok(unsafe { ffi::mdb_cursor_open(self.txn.txn(), devices, &mut cursor) })?;
+            self.devices.set(cursor);
+        }
+        Ok(self.devices.get())
     }
 
     /// The first row whose key is `from` or greater.
@@ -91,13 +142,44 @@ impl<'e> WriteTxn<'e> {
         self.put_with(table, key, value, WriteFlags::APPEND)
     }
 
+    /// Writes a row unless there is one under that key; false if there is, and then nothing has changed.
+    pub fn put_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
+        match self.try_put(table, key, value, WriteFlags::NO_OVERWRITE) {
+            Ok(()) => Ok(true),
+            Err(lmdb::Error::KeyExist) => Ok(false),
+            Err(e) => Err(self.fault("writing a row", e)),
+        }
+    }
+
     fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
-        self.writes += 1;
-        self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
-        let db = self.env.tables.get(table);
-        self.txn
-            .put(db, &key, &value, flags)
+        self.try_put(table, key, value, flags)
             .map_err(|e| self.fault("writing a row", e))
+    }
+
+    fn try_put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        flags: WriteFlags,
+    ) -> lmdb::Result<()> {
+        let put = match table {
+            Table::Devices => self.put_device(key, value, flags),
+            Table::Ids => self.txn.put(self.env.tables.ids, &key, &value, flags),
+        };
+        // A row that was there already has changed nothing; whatever else went wrong may have.
+        if !matches!(put, Err(lmdb::Error::KeyExist)) {
+            self.writes += 1;
+            self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
+        }
+        put
+    }
+
+    fn put_device(&mut self, key: &[u8], value: &[u8], flags: WriteFlags) -> lmdb::Result<()> {
+        let cursor = self.cursor()?;
+        // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes neither: with
+        // these flags, it lets `value` refer to a row that is there already.
+        ok(unsafe { ffi::mdb_cursor_put(cursor, &mut val(key), &mut val(value), flags.bits()) })
     }
 
     /// Removes a row that is there.
@@ -193,6 +275,7 @@ impl Env {
         let mut txn = WriteTxn {
             env: self,
             txn,
+            devices: Cell::new(std::ptr::null_mut()),
             writes: 0,
             bytes: 0,
             operations: 0,

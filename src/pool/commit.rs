@@ -172,33 +172,57 @@ impl Pool {
         }
     }
 
-    /// Commits the leader's own operation, and with it those that have come meanwhile.
+    /// Commits the leader's own operation, and with it those that have come meanwhile. While those that come next
+    /// would have to be woken, and their commits are short, it leads on for them.
     fn lead(&self, mut lead: CommitLead<'_>, own: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         let writing = self.env.begin_writing(deadline)?;
-        lead.gather(GATHER);
-        let (mut count, mut bytes) = (1, own.bytes());
-        let followers = lead.take(|work| {
-            let Some(op) = work.as_op() else {
-                return false;
-            };
-            count += 1;
-            bytes += op.bytes();
-            count <= BATCH_OPS && bytes <= BATCH_BYTES
-        });
-        let mut ops = vec![*own];
-        ops.extend(followers.iter().filter_map(|request| request.work.as_op()));
-        let mut results = write_batch(&writing, &ops);
-        drop(ops);
+        let (own, mut results) = with_followers(&writing, &mut lead, Some(own), GATHER);
+        for _ in 0..EXTRA_ROUNDS {
+            if !lead.next_sleeps() {
+                break;
+            }
+            lead.answer(results);
+            (_, results) = with_followers(&writing, &mut lead, None, Duration::ZERO);
+        }
+        // Given back before the lead is passed on.
         drop(writing);
-        let own = results.remove(0);
         lead.finish(results);
-        own
+        own.unwrap_or(Err(Error::Closed))
     }
+}
+
+/// One round of a leader: its own operation, if it is still to be done, and those of who waits.
+fn with_followers(
+    writing: &Writing<'_>,
+    lead: &mut CommitLead<'_>,
+    own: Option<&Op<'_>>,
+    gather: Duration,
+) -> (Option<Result<Written>>, Vec<Result<Written>>) {
+    let (mut count, mut bytes) = own.map_or((0, 0), |op| (1, op.bytes()));
+    let followers = lead.take(gather, |work| {
+        let Some(op) = work.as_op() else {
+            return false;
+        };
+        count += 1;
+        bytes += op.bytes();
+        count <= BATCH_OPS && bytes <= BATCH_BYTES
+    });
+    if followers.is_empty() {
+        return (own.map(|op| write_one(writing, op)), Vec::new());
+    }
+    let followers = followers.iter().filter_map(|r| r.work.as_op());
+    let ops: Vec<_> = own.copied().into_iter().chain(followers).collect();
+    let mut results = write_batch(writing, &ops);
+    let own = own.map(|_| results.remove(0));
+    (own, results)
 }
 
 /// Most operations, and most bytes of texts, that share a commit: what comes after them waits for the next.
 const BATCH_OPS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How often a leader goes on for others when its own operation is done.
+const EXTRA_ROUNDS: u32 = 3;
 
 /// Longest that a leader waits for those whom the last commit has released.
 const GATHER: Duration = Duration::from_micros(500);
@@ -224,19 +248,20 @@ fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Written>> {
             .into_iter()
             .map(|result| result.map_err(|e| e.at(writing.path())))
             .collect(),
-        Err(error) if ops.len() == 1 || ends_all(&error) => {
-            ops.iter().map(|_| Err(error.clone())).collect()
-        }
+        Err(error) if ends_all(&error) => ops.iter().map(|_| Err(error.clone())).collect(),
         // Something went wrong with one of them: none of the others shall suffer for it.
-        Err(_) => ops.iter().map(|op| alone(writing, op)).collect(),
+        Err(_) => ops.iter().map(|op| write_one(writing, op)).collect(),
     }
 }
 
-fn alone(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
-    match write_batch(writing, std::slice::from_ref(op)).pop() {
-        Some(result) => result,
-        None => Err(Error::Closed),
-    }
+/// Writes an operation in a commit of its own.
+fn write_one(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
+    writing.run(|txn| {
+        let mut batch = Batch::begin(txn)?;
+        let done = apply(&mut batch, op, &mut Vec::new())?;
+        batch.finish()?;
+        Ok(done)
+    })
 }
 
 /// Whether the failure is the store's, and not one that an operation could have brought about, as one that needs a
@@ -286,6 +311,11 @@ pub(super) fn apply_one(
 
 /// Does one operation. It refuses before its first write, so that others could share its commit.
 fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<Written> {
+    if let Op::Add(device) = op {
+        if let Some(added) = add_new(batch, *device, record)? {
+            return Ok(added);
+        }
+    }
     let existing = find(batch, op.name())?;
     let missing = || Error::not_found(op.name());
     match op {
@@ -336,6 +366,26 @@ fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<W
     }
 }
 
+/// Adds a device of a new name under an id that was never given out, with one search for the place of its row; none,
+/// and nothing written, if that is not how it is.
+fn add_new(
+    batch: &mut Batch<'_, '_>,
+    device: DeviceRef<'_>,
+    record: &mut Vec<u8>,
+) -> Step<Option<Written>> {
+    let before = batch.header.clone();
+    let Some(device_id) = ids::allocate_unused(batch) else {
+        return Ok(None);
+    };
+    encode(batch, device_id, device, record)?;
+    up(&mut batch.header.devices, "devices")?;
+    if batch.insert_new(Table::Devices, device.name, record)? {
+        return Ok(Some(written(batch, device_id)));
+    }
+    batch.header = before;
+    Ok(None)
+}
+
 /// A faulty device is replaced and gets another id; the one it had stays out of use, whatever state it was in.
 fn add(
     batch: &mut Batch<'_, '_>,
@@ -380,19 +430,26 @@ fn write(
     replaced: Option<u128>,
     record: &mut Vec<u8>,
 ) -> Step<Written> {
-    let generation = batch.header.commit;
-    record::encode(
-        &DeviceRef {
-            generation,
-            ..device
-        },
-        record,
-    )?;
+    encode(batch, device.device_id, device, record)?;
     match replaced {
         Some(old) => batch.replace(Table::Devices, device.name, old, record)?,
         None => batch.insert(Table::Devices, device.name, record)?,
     }
     Ok(written(batch, device.device_id))
+}
+
+fn encode(
+    batch: &Batch<'_, '_>,
+    device_id: u32,
+    device: DeviceRef<'_>,
+    record: &mut Vec<u8>,
+) -> Result<()> {
+    let device = DeviceRef {
+        device_id,
+        generation: batch.header.commit,
+        ..device
+    };
+    record::encode(&device, record)
 }
 
 fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {

@@ -1,14 +1,23 @@
 //! The commit queue: of all threads that want to write, one leads, and commits for those who came meanwhile.
 //!
-//! Who finds no leader leads. Who finds one hands its work in and waits, on a condition of its own, until it
-//! is told the result or that the lead is its now. There is no thread in the background, and a writer that is
-//! alone takes one lock and gives it back.
+//! Who finds no leader leads. Who finds one hands its work in and waits, until it is told the result or that the
+//! lead is its now. There is no thread in the background, and a writer that is alone takes one lock and gives it
+//! back.
+//!
+//! Where commits are short, as without a disk, putting a thread to sleep and waking it costs more than the commit
+//! that it waits for. There, who waits looks for the result a while before it sleeps, and a leader whose next in
+//! line sleeps leads on for a few rounds and does its work.
 
 use crate::env::Deadline;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use crate::sync::{clock, hint, Arc, AtomicBool, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// Commits are short if the typical one takes no longer than this.
+const SHORT: Duration = Duration::from_micros(60);
+/// How long a thread waits awake, at the most.
+const AWAKE: Duration = Duration::from_micros(20);
 
 /// Work `W` on its way to a result `R`.
 pub(crate) struct Queue<W, R> {
@@ -19,6 +28,8 @@ pub(crate) struct Queue<W, R> {
     waiters: AtomicUsize,
     /// The result of work whose leader died over it.
     lost: fn() -> R,
+    /// Whether two threads can run at the same moment: else nobody waits awake.
+    parallel: bool,
 }
 
 struct State<W, R> {
@@ -28,20 +39,33 @@ struct State<W, R> {
     wanted: usize,
     /// How many, besides the leader, the last commit was for.
     last: usize,
+    /// How long commits take, smoothed; known once several threads have met.
+    typical: Option<Duration>,
+}
+
+impl<W, R> State<W, R> {
+    fn short(&self) -> bool {
+        self.typical.is_some_and(|typical| typical <= SHORT)
+    }
 }
 
 /// Work that was handed in.
 pub(crate) struct Request<W, R> {
     pub work: W,
-    stage: Mutex<Stage<R>>,
+    slot: Mutex<Slot<R>>,
+    /// There is something to be found in the slot.
+    told: AtomicBool,
     changed: Condvar,
 }
 
-enum Stage<R> {
-    /// In the queue.
-    Waiting,
-    /// In a leader's hands: it can no longer be withdrawn.
-    Taken,
+struct Slot<R> {
+    news: News<R>,
+    /// Whether the owner sleeps, or is about to, and has to be woken.
+    sleeps: bool,
+}
+
+enum News<R> {
+    None,
     /// Its owner leads now; the work is still to be done.
     Leads,
     /// Done, with this result.
@@ -65,6 +89,8 @@ pub(crate) struct Lead<'q, W, R> {
     taken: Vec<Arc<Request<W, R>>>,
     /// How many, besides the leader, this commit is for.
     followers: usize,
+    /// When the commit began, if anybody is there whom it concerns how long it takes.
+    began: Option<Instant>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -75,27 +101,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<W, R> Queue<W, R> {
     pub fn new(lost: fn() -> R) -> Queue<W, R> {
+        let processors = std::thread::available_parallelism();
         Queue {
             state: Mutex::new(State {
                 led: false,
                 waiting: VecDeque::new(),
                 wanted: 0,
                 last: 0,
+                typical: None,
             }),
             arrived: Condvar::new(),
             waiters: AtomicUsize::new(0),
             lost,
+            parallel: processors.is_ok_and(|count| count.get() > 1),
         }
     }
 
     /// Leads, or hands work in and waits. The work is only made if it is to be handed in.
+    #[inline]
     pub fn enter(&self, deadline: &Deadline, make: impl FnOnce() -> W) -> Entered<'_, W, R> {
         if self.try_lead() {
             return Entered::Leader(self.lead());
         }
+        self.hand_in(deadline, make())
+    }
+
+    #[inline(never)]
+    fn hand_in(&self, deadline: &Deadline, work: W) -> Entered<'_, W, R> {
         let request = Arc::new(Request {
-            work: make(),
-            stage: Mutex::new(Stage::Waiting),
+            work,
+            slot: Mutex::new(Slot {
+                news: News::None,
+                sleeps: false,
+            }),
+            told: AtomicBool::new(false),
             changed: Condvar::new(),
         });
         let mut state = lock(&self.state);
@@ -106,11 +145,15 @@ impl<W, R> Queue<W, R> {
         }
         state.waiting.push_back(Arc::clone(&request));
         let enough = state.wanted > 0 && state.waiting.len() >= state.wanted;
+        let short = state.short();
         drop(state);
         if enough {
             self.arrived.notify_one();
         }
         self.waiters.fetch_add(1, Ordering::Relaxed);
+        if short && self.parallel {
+            request.watch();
+        }
         let entered = self.wait(&request, deadline);
         self.waiters.fetch_sub(1, Ordering::Relaxed);
         entered
@@ -131,35 +174,36 @@ impl<W, R> Queue<W, R> {
             queue: self,
             taken: Vec::new(),
             followers: 0,
+            began: None,
         }
     }
 
     fn wait(&self, request: &Arc<Request<W, R>>, deadline: &Deadline) -> Entered<'_, W, R> {
-        let mut stage = lock(&request.stage);
+        let mut slot = lock(&request.slot);
+        // Once a leader has it, the result comes when its flush is over, whatever the deadline.
+        let mut in_line = true;
         loop {
-            match std::mem::replace(&mut *stage, Stage::Taken) {
-                Stage::Done(result) => return Entered::Done(result),
-                Stage::Leads => return Entered::Leader(self.lead()),
-                // A leader has it: the result comes once its flush is over.
-                Stage::Taken => stage = wait(&request.changed, stage),
-                Stage::Waiting => {
-                    *stage = Stage::Waiting;
-                    let left = deadline.left();
-                    if !left.is_zero() {
-                        stage = wait_timeout(&request.changed, stage, left);
-                        continue;
-                    }
-                    drop(stage);
-                    if self.withdraw(request) {
-                        return Entered::TimedOut;
-                    }
-                    stage = lock(&request.stage);
-                    // Taken from the queue at this very moment; whoever did says so next.
-                    if matches!(*stage, Stage::Waiting) {
-                        stage = wait(&request.changed, stage);
-                    }
-                }
+            match std::mem::replace(&mut slot.news, News::None) {
+                News::Done(result) => return Entered::Done(result),
+                News::Leads => return Entered::Leader(self.lead()),
+                News::None => {}
             }
+            slot.sleeps = true;
+            if !in_line {
+                slot = wait(&request.changed, slot);
+                continue;
+            }
+            let left = deadline.left();
+            if !left.is_zero() {
+                slot = wait_timeout(&request.changed, slot, left);
+                continue;
+            }
+            drop(slot);
+            if self.withdraw(request) {
+                return Entered::TimedOut;
+            }
+            in_line = false;
+            slot = lock(&request.slot);
         }
     }
 
@@ -178,12 +222,43 @@ impl<W, R> Queue<W, R> {
 }
 
 impl<W, R> Lead<'_, W, R> {
-    /// Waits a little while as many come as came last time: those whom that commit released are on their way.
+    /// Takes work off the queue, oldest first, as long as `fits` agrees; the commit begins now.
     ///
-    /// It ends once all are there, once nobody has come for a while, and at the latest after `longest`.
-    pub fn gather(&self, longest: Duration) {
-        const SILENCE: Duration = Duration::from_micros(100);
+    /// Before that it waits, for up to `longest`, while as many come as came last time: those whom that commit
+    /// released are on their way.
+    pub fn take(
+        &mut self,
+        longest: Duration,
+        mut fits: impl FnMut(&W) -> bool,
+    ) -> &[Arc<Request<W, R>>] {
         let mut state = lock(&self.queue.state);
+        if state.waiting.len() < state.last {
+            state = self.gather(state, longest);
+        }
+        let alone = state.waiting.is_empty() && state.last == 0;
+        while let Some(request) = state.waiting.pop_front() {
+            if !fits(&request.work) {
+                state.waiting.push_front(request);
+                break;
+            }
+            self.taken.push(request);
+        }
+        drop(state);
+        self.began = if alone { None } else { clock() };
+        self.followers = self.taken.len();
+        &self.taken
+    }
+
+    /// It ends once all are there, and once nobody has come for a while. Short commits are not worth waiting for.
+    fn gather<'s>(
+        &self,
+        mut state: MutexGuard<'s, State<W, R>>,
+        longest: Duration,
+    ) -> MutexGuard<'s, State<W, R>> {
+        const SILENCE: Duration = Duration::from_micros(100);
+        if longest.is_zero() || state.short() {
+            return state;
+        }
         state.wanted = state.last;
         let end = Instant::now() + longest;
         while state.waiting.len() < state.wanted {
@@ -198,33 +273,47 @@ impl<W, R> Lead<'_, W, R> {
             }
         }
         state.wanted = 0;
+        state
     }
 
-    /// Takes work off the queue, oldest first, as long as `fits` agrees.
-    pub fn take(&mut self, mut fits: impl FnMut(&W) -> bool) -> &[Arc<Request<W, R>>] {
-        let mut state = lock(&self.queue.state);
-        while let Some(request) = state.waiting.pop_front() {
-            if !fits(&request.work) {
-                state.waiting.push_front(request);
-                break;
-            }
-            self.taken.push(request);
-        }
-        drop(state);
-        for request in &self.taken {
-            *lock(&request.stage) = Stage::Taken;
-        }
-        self.followers = self.taken.len();
-        &self.taken
+    /// Whether the next in line sleeps, so that its work is done sooner by who leads now.
+    pub fn next_sleeps(&self) -> bool {
+        let state = lock(&self.queue.state);
+        state.short()
+            && state
+                .waiting
+                .front()
+                .is_some_and(|next| lock(&next.slot).sleeps)
     }
 
-    /// Passes the lead on and tells every follower its result, in the order in which they were taken.
-    pub fn finish(mut self, results: Vec<R>) {
+    /// Tells every follower its result, in the order in which they were taken, and keeps the lead.
+    pub fn answer(&mut self, results: impl IntoIterator<Item = R>) {
+        self.note(&mut lock(&self.queue.state));
+        for (request, result) in std::mem::take(&mut self.taken).into_iter().zip(results) {
+            request.tell(News::Done(result));
+        }
+    }
+
+    /// Passes the lead on and tells every follower its result.
+    pub fn finish(mut self, results: impl IntoIterator<Item = R>) {
         let taken = std::mem::take(&mut self.taken);
         // The next leader first: its commit is what the others would wait for next.
         drop(self);
         for (request, result) in taken.into_iter().zip(results) {
-            request.tell(Stage::Done(result));
+            request.tell(News::Done(result));
+        }
+    }
+
+    /// Keeps for the next commit what this one was like.
+    fn note(&self, state: &mut State<W, R>) {
+        state.last = self.followers;
+        if let Some(began) = self.began {
+            let took = began.elapsed();
+            state.typical = Some(
+                state
+                    .typical
+                    .map_or(took, |typical| (7 * typical + took) / 8),
+            );
         }
     }
 }
@@ -232,23 +321,47 @@ impl<W, R> Lead<'_, W, R> {
 impl<W, R> Drop for Lead<'_, W, R> {
     fn drop(&mut self) {
         let mut state = lock(&self.queue.state);
-        state.last = self.followers;
+        self.note(&mut state);
         let next = state.waiting.pop_front();
         state.led = next.is_some();
         drop(state);
         if let Some(next) = next {
-            next.tell(Stage::Leads);
+            next.tell(News::Leads);
         }
         for request in std::mem::take(&mut self.taken) {
-            request.tell(Stage::Done((self.queue.lost)()));
+            request.tell(News::Done((self.queue.lost)()));
         }
     }
 }
 
 impl<W, R> Request<W, R> {
-    fn tell(&self, stage: Stage<R>) {
-        *lock(&self.stage) = stage;
-        self.changed.notify_one();
+    fn tell(&self, news: News<R>) {
+        let mut slot = lock(&self.slot);
+        slot.news = news;
+        let sleeps = slot.sleeps;
+        drop(slot);
+        // After the slot is free: who watches takes it next.
+        self.told.store(true, Ordering::Release);
+        if sleeps {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Looks for news, for a while.
+    fn watch(&self) {
+        const LOOKS: u32 = 8;
+        let end = clock().map(|now| now + AWAKE);
+        loop {
+            for _ in 0..LOOKS {
+                if self.told.load(Ordering::Acquire) {
+                    return;
+                }
+                hint::spin_loop();
+            }
+            if end.is_none_or(|end| Instant::now() >= end) {
+                return;
+            }
+        }
     }
 }
 

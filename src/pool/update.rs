@@ -16,10 +16,9 @@ use std::sync::Arc;
 pub struct Update {
     pool: Arc<Pool>,
     device: DeviceInfo,
-    name: Box<[u8]>,
     device_id: u32,
     generation: u64,
-    _lock: DeviceLock,
+    lock: DeviceLock,
 }
 
 impl Update {
@@ -32,11 +31,10 @@ impl Update {
         let device = pool.read(name, |device| Ok(device.to_owned()))?;
         Ok(Update {
             pool: Arc::clone(pool),
-            name: name.into(),
             device_id: device.device_id,
             generation: device.generation,
             device,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -66,9 +64,9 @@ impl Update {
 
     /// Writes `device` in the record's place, without a copy of texts that may have to be refused.
     pub(crate) fn commit_as(&self, device: DeviceRef<'_>) -> Result<Written> {
-        if device.name != &*self.name || device.device_id != self.device_id {
+        if device.name != self.lock.name() || device.device_id != self.device_id {
             return Err(Error::IdentityChanged {
-                name: self.name.clone(),
+                name: self.lock.name().into(),
                 new_name: kept(device.name),
                 device_id: self.device_id,
                 new_device_id: device.device_id,

@@ -11,17 +11,23 @@ fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize
         Entered::Done(result) => result,
         Entered::TimedOut => None,
         Entered::Leader(mut lead) => {
-            lead.gather(Duration::from_micros(200));
-            let results = lead
-                .take(|_| true)
-                .iter()
-                .map(|r| Some(2 * r.work))
-                .collect();
-            commits.fetch_add(1, Ordering::Relaxed);
+            let mut results = commit(&mut lead, commits);
+            for _ in 0..3 {
+                if lead.next_sleeps() {
+                    lead.answer(results);
+                    results = commit(&mut lead, commits);
+                }
+            }
             lead.finish(results);
             Some(2 * number)
         }
     }
+}
+
+fn commit(lead: &mut Lead<'_, usize, Option<usize>>, commits: &AtomicUsize) -> Vec<Option<usize>> {
+    commits.fetch_add(1, Ordering::Relaxed);
+    let taken = lead.take(Duration::from_micros(200), |_| true);
+    taken.iter().map(|r| Some(2 * r.work)).collect()
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
         while lock(&queue.state).waiting.is_empty() {
             std::thread::yield_now();
         }
-        assert_eq!(lead.take(|_| true).len(), 1);
+        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
         let second = scope.spawn(move || double(queue, 2, commits));
         while lock(&queue.state).waiting.is_empty() {
             std::thread::yield_now();
@@ -79,7 +85,72 @@ fn who_waits_too_long_withdraws_and_nobody_does_its_work() {
     };
     let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
     assert!(matches!(entered, Entered::TimedOut));
-    assert!(lead.take(|_| true).is_empty());
+    assert!(lead.take(Duration::ZERO, |_| true).is_empty());
+}
+
+/// Who leads while another waits, and how the queue takes the commits for: this long.
+fn with_one_waiting(
+    typical: Duration,
+    then: impl FnOnce(Lead<'_, usize, Option<usize>>, &Numbers),
+) {
+    let queue = Numbers::new(|| None);
+    let Entered::Leader(lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
+        panic!("nobody else is here");
+    };
+    lock(&queue.state).typical = Some(typical);
+    let commits = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (queue, commits) = (&queue, &commits);
+        let other = scope.spawn(move || double(queue, 1, commits));
+        let sleeps = |state: &State<_, _>| {
+            let next = state.waiting.front();
+            next.is_some_and(|next| lock(&next.slot).sleeps)
+        };
+        while !sleeps(&lock(&queue.state)) {
+            std::thread::yield_now();
+        }
+        then(lead, queue);
+        assert_eq!(other.join().unwrap(), Some(2));
+    });
+    assert!(!lock(&queue.state).led && lock(&queue.state).waiting.is_empty());
+}
+
+#[test]
+fn a_leader_goes_on_for_who_sleeps_if_commits_are_short() {
+    with_one_waiting(Duration::ZERO, |mut lead, queue| {
+        assert!(lead.next_sleeps());
+        lead.answer([]);
+        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
+        assert!(!lead.next_sleeps());
+        lead.answer([Some(2)]);
+        assert!(lock(&queue.state).led, "it leads on");
+        lead.finish([]);
+    });
+}
+
+#[test]
+fn a_leader_passes_the_lead_on_if_commits_are_long() {
+    with_one_waiting(Duration::from_secs(1), |lead, _| {
+        assert!(!lead.next_sleeps());
+        lead.finish([]);
+    });
+}
+
+#[test]
+fn the_queue_learns_how_long_commits_take() {
+    with_one_waiting(Duration::from_secs(1), |mut lead, queue| {
+        for _ in 0..200 {
+            assert!(!lead.next_sleeps() || lock(&queue.state).short());
+            lead.take(Duration::ZERO, |_| false);
+            lead.answer([]);
+        }
+        assert!(lead.next_sleeps(), "they were short");
+        lead.take(Duration::ZERO, |_| false);
+        std::thread::sleep(10 * SHORT);
+        lead.answer([]);
+        assert!(!lead.next_sleeps(), "the last one was long");
+        lead.finish([]);
+    });
 }
 
 #[test]
@@ -98,7 +169,7 @@ fn what_does_not_fit_waits_for_the_next() {
             std::thread::yield_now();
         }
         let mut room = 2;
-        let taken = lead.take(|_| {
+        let taken = lead.take(Duration::ZERO, |_| {
             room -= 1;
             room >= 0
         });
