@@ -82,20 +82,19 @@ fn threads_that_create_the_same_store_at_once() {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        let mut stores = 0;
+        // Kept open, so that the others cannot have it one after the other.
+        let mut stores = Vec::new();
         for result in opened {
             match result {
                 Ok(store) => {
-                    stores += 1;
                     check(&store);
-                    // Kept open, so that the others cannot have it one after the other.
-                    std::mem::forget(store);
+                    stores.push(store);
                 }
                 Err(Error::AlreadyOpen { .. }) => {}
                 Err(other) => panic!("{other:?}"),
             }
         }
-        assert_eq!(stores, 1);
+        assert_eq!(stores.len(), 1);
         assert_eq!(names_in(directory.path()), ["pool.db", "pool.db-lock"]);
     }
 }
