@@ -33,7 +33,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test loom lint bench header man install uninstall clean distclean help \
+.PHONY: all run test loom lint bench sanitize miri header man install uninstall clean distclean help \
         setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
@@ -61,6 +61,13 @@ test-rust:
 # A directory of its own: every crate is compiled for loom.
 loom: setup-build  ## model-check the commit queue: every interleaving of a few threads
 	RUSTFLAGS='--cfg loom' $(CARGO) test --release --lib --target-dir target/loom pool::queue
+
+sanitize: setup-test  ## run the Rust tests under AddressSanitizer and ThreadSanitizer, LMDB's C included (needs rustup's rust-src)
+	scripts/sanitize.sh address
+	scripts/sanitize.sh thread
+
+miri: setup-build  ## run the tests of what calls no LMDB in Miri (needs a nightly toolchain that has it)
+	scripts/sanitize.sh miri
 
 test-run: all
 	CC='$(CC)' scripts/run.sh $(RELEASE)

@@ -226,10 +226,18 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
     });
 }
 
+/// Milliseconds in which each of those readers comes to an end once, under a sanitizer too.
+fn patience() -> u64 {
+    match std::env::var_os("PM_TEST_SLOW") {
+        Some(_) => 60_000,
+        None => 5000,
+    }
+}
+
 #[test]
 fn a_store_that_is_read_all_the_time_can_be_closed() {
     let (_directory, path) = place();
-    let store = options(5000).open(&path).unwrap();
+    let store = options(patience()).open(&path).unwrap();
     among_readers(&store, || store.close());
     assert_error!(store.stats(), Error::Closed);
     check(&PoolMetadata::open(&path).unwrap());
@@ -238,7 +246,7 @@ fn a_store_that_is_read_all_the_time_can_be_closed() {
 #[test]
 fn the_map_of_a_store_that_is_read_all_the_time_can_grow() {
     let (_directory, path) = place();
-    let store = options(5000).map_size(1 << 20).open(path).unwrap();
+    let store = options(patience()).map_size(1 << 20).open(path).unwrap();
     among_readers(&store, || {
         let before = store.stats()?.map_size;
         for number in 0.. {
