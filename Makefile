@@ -33,7 +33,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test loom lint bench sanitize miri header man install uninstall clean distclean help \
+.PHONY: all run test loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
         setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
@@ -68,6 +68,9 @@ sanitize: setup-test  ## run the Rust tests under AddressSanitizer and ThreadSan
 
 miri: setup-build  ## run the tests of what calls no LMDB in Miri (needs a nightly toolchain that has it)
 	scripts/sanitize.sh miri
+
+fuzz: setup-test  ## fuzz the library (FUZZTIME=60: seconds for each; TARGETS=open: of record, open, calls)
+	scripts/fuzz.sh $(or $(FUZZTIME),60) $(TARGETS)
 
 test-run: all
 	CC='$(CC)' scripts/run.sh $(RELEASE)
@@ -125,6 +128,7 @@ endif
 
 lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 	scripts/lint-c.sh

@@ -44,6 +44,9 @@ mod verify;
 
 #[allow(unsafe_code)]
 pub mod capi;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};

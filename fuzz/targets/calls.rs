@@ -1,0 +1,371 @@
+//! Sequences of calls of the C functions, with arguments that a careless caller would give: every call returns a
+//! status, and the store is sound after all of them.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use pool_metadata::capi::*;
+use std::ffi::{c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
+
+/// A name or text as it is passed: mostly one that occurs again, or any bytes, or NULL with a length.
+#[derive(Arbitrary, Debug)]
+enum Text {
+    Known(u8),
+    Any(Vec<u8>),
+    Long(u16),
+    Null(u8),
+}
+
+#[derive(Arbitrary, Debug)]
+struct Fields {
+    struct_size: Option<u16>,
+    name: Text,
+    parent: Text,
+    error: Text,
+    state: i8,
+    size: u64,
+    device_id: u8,
+    generation: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Call {
+    Reopen,
+    Close,
+    Sync,
+    Stats(Option<u16>),
+    Add(Fields),
+    Get(Text),
+    Read(Text, u16),
+    ChangeState(Text, i8),
+    MarkFaulty(Text),
+    Remove(Text),
+    Update(Text, Fields, i8),
+    Begin(Text),
+    SetTexts(Text, Text),
+    Commit,
+    Abort,
+    Apply(Vec<(i8, Fields)>),
+    WalkOpen,
+    WalkNext(u16),
+    WalkClose,
+    WalkIds,
+    Walk(i8),
+    Names,
+}
+
+/// What is open, as a C program would keep it.
+struct Program {
+    store: *mut pm_store,
+    walk: *mut pm_walk,
+    update: *mut pm_update,
+    device: *mut pm_device,
+    error: pm_error,
+}
+
+fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let memory = Path::new("/dev/shm");
+    let new = || {
+        if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+    };
+    DIRECTORY.get_or_init(|| new().unwrap()).path()
+}
+
+fn path() -> PathBuf {
+    directory().join("pool.db")
+}
+
+impl Text {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Text::Known(number) => Some(format!("device-{}", number % 8).into_bytes()),
+            Text::Any(bytes) => Some(bytes.clone()),
+            Text::Long(len) => Some(vec![b'n'; usize::from(*len) % 5000]),
+            Text::Null(_) => None,
+        }
+    }
+
+    fn len(&self, bytes: &Option<Vec<u8>>) -> usize {
+        match (self, bytes) {
+            (Text::Null(len), _) => usize::from(*len),
+            (_, Some(bytes)) => bytes.len(),
+            (_, None) => 0,
+        }
+    }
+}
+
+/// Calls with a text's pointer and length.
+fn with<R>(text: &Text, call: impl FnOnce(*const c_char, usize) -> R) -> R {
+    let bytes = text.bytes();
+    call(
+        bytes.as_ref().map_or(null(), |b| b.as_ptr().cast()),
+        text.len(&bytes),
+    )
+}
+
+/// Calls with a struct of these fields.
+fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R {
+    with(&fields.name, |name, name_len| {
+        with(&fields.parent, |parent_name, parent_name_len| {
+            with(&fields.error, |error, error_len| {
+                let size = size_of::<pm_device>();
+                call(&mut pm_device {
+                    struct_size: fields
+                        .struct_size
+                        .map_or(size, |other| size.min(other.into())),
+                    size: fields.size,
+                    generation: fields.generation.into(),
+                    device_id: fields.device_id.into(),
+                    state: fields.state.into(),
+                    name,
+                    name_len,
+                    parent_name,
+                    parent_name_len,
+                    error,
+                    error_len,
+                    owner: null_mut(),
+                })
+            })
+        })
+    })
+}
+
+unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {
+    let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
+    unsafe {
+        (*device).state = fields.state.into();
+        (*device).size = fields.size;
+    }
+    (*code).into()
+}
+
+unsafe extern "C-unwind" fn on_walk(device: *const pm_device, user_data: *mut c_void) -> i32 {
+    assert!(!unsafe { (*device).name }.is_null());
+    unsafe { *user_data.cast::<i8>() }.into()
+}
+
+impl Program {
+    fn run(&mut self, call: &Call) -> i32 {
+        let e: *mut pm_error = &mut self.error;
+        let store = self.store;
+        unsafe {
+            match call {
+                Call::Reopen => self.reopen(),
+                Call::Close => pm_close(store, e),
+                Call::Sync => pm_sync(store, e),
+                Call::Stats(size) => {
+                    let mut stats: pm_stats = std::mem::zeroed();
+                    let size = size.map_or(size_of::<pm_stats>(), usize::from);
+                    // A size greater than the memory is the one lie that cannot be noticed.
+                    stats.struct_size = size.min(size_of::<pm_stats>());
+                    pm_get_stats(store, &mut stats, e)
+                }
+                Call::Add(fields) => with_device(fields, |device| pm_add_device(store, device, e)),
+                Call::Get(name) => {
+                    let mut device = null_mut();
+                    let status = with(name, |name, len| {
+                        pm_get_device(store, name, len, &mut device, e)
+                    });
+                    pm_free(device.cast());
+                    status
+                }
+                Call::Read(name, capacity) => {
+                    let mut buffer = vec![0u64; usize::from(*capacity) / 8 + 1];
+                    let mut needed = 0;
+                    with(name, |name, len| {
+                        pm_read_device(
+                            store,
+                            name,
+                            len,
+                            buffer.as_mut_ptr().cast(),
+                            (*capacity).into(),
+                            &mut needed,
+                            e,
+                        )
+                    })
+                }
+                Call::ChangeState(name, state) => with(name, |name, len| {
+                    pm_change_device_state(store, name, len, (*state).into(), e)
+                }),
+                Call::MarkFaulty(name) => {
+                    with(name, |name, len| pm_mark_faulty(store, name, len, e))
+                }
+                Call::Remove(name) => with(name, |name, len| pm_remove_device(store, name, len, e)),
+                Call::Update(name, fields, code) => {
+                    let mut context = (fields, *code);
+                    let context = (&raw mut context).cast();
+                    with(name, |name, len| {
+                        pm_update_device(store, name, len, Some(on_update), context, e)
+                    })
+                }
+                Call::Begin(name) => self.begin(name),
+                Call::SetTexts(parent, error) => self.set_texts(parent, error),
+                Call::Commit => {
+                    let update = std::mem::replace(&mut self.update, null_mut());
+                    pm_update_commit(update, e)
+                }
+                Call::Abort => {
+                    pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
+                    PM_OK
+                }
+                Call::Apply(changes) => self.apply(changes),
+                Call::WalkOpen => {
+                    pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
+                    pm_walk_open(store, &mut self.walk, e)
+                }
+                Call::WalkNext(capacity) => {
+                    let mut buffer = vec![0u64; usize::from(*capacity) / 8 + 1];
+                    let (mut count, mut needed) = (0, 0);
+                    let buffer = buffer.as_mut_ptr().cast();
+                    pm_walk_next(
+                        self.walk,
+                        buffer,
+                        (*capacity).into(),
+                        &mut count,
+                        &mut needed,
+                        e,
+                    )
+                }
+                Call::WalkClose => {
+                    pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
+                    PM_OK
+                }
+                Call::WalkIds => {
+                    let mut ids = null_mut();
+                    let status = pm_walk_get_ids(self.walk, &mut ids, e);
+                    pm_free(ids.cast());
+                    status
+                }
+                Call::Walk(code) => {
+                    let mut code = *code;
+                    pm_walk_devices(store, Some(on_walk), (&raw mut code).cast(), e)
+                }
+                Call::Names => {
+                    let mut names = null_mut();
+                    let status = pm_get_device_names(store, &mut names, e);
+                    pm_free(names.cast());
+                    status
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> i32 {
+        self.end();
+        let path = path();
+        let path = path.as_os_str().as_encoded_bytes();
+        let mut options: pm_options = unsafe { std::mem::zeroed() };
+        options.struct_size = size_of::<pm_options>();
+        options.map_size = 1 << 20;
+        options.lock_wait_ms = 20;
+        unsafe {
+            pm_open(
+                path.as_ptr().cast(),
+                path.len(),
+                &options,
+                &mut self.store,
+                &mut self.error,
+            )
+        }
+    }
+
+    fn begin(&mut self, name: &Text) -> i32 {
+        unsafe {
+            pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
+            with(name, |name, len| {
+                pm_update_begin(
+                    self.store,
+                    name,
+                    len,
+                    &mut self.update,
+                    &mut self.device,
+                    &mut self.error,
+                )
+            })
+        }
+    }
+
+    fn set_texts(&mut self, parent: &Text, error: &Text) -> i32 {
+        if self.update.is_null() {
+            return PM_OK;
+        }
+        let (device, e): (_, *mut pm_error) = (self.device, &mut self.error);
+        unsafe {
+            with(parent, |text, len| {
+                pm_device_set_parent_name(device, text, len, e)
+            });
+            with(error, |text, len| pm_device_set_error(device, text, len, e))
+        }
+    }
+
+    fn apply(&mut self, changes: &[(i8, Fields)]) -> i32 {
+        match changes {
+            [] => unsafe { pm_apply(self.store, null(), 0, null_mut(), &mut self.error) },
+            changes => self.apply_from(changes, Vec::new()),
+        }
+    }
+
+    /// The texts of all structs have to live until the call, so each is made inside the one before.
+    fn apply_from(&mut self, changes: &[(i8, Fields)], mut made: Vec<pm_change>) -> i32 {
+        let Some(((kind, fields), rest)) = changes.split_first().filter(|_| made.len() < 8) else {
+            let mut refused = 0;
+            return unsafe {
+                pm_apply(
+                    self.store,
+                    made.as_ptr(),
+                    made.len(),
+                    &mut refused,
+                    &mut self.error,
+                )
+            };
+        };
+        with_device(fields, |device| {
+            let mut change: pm_change = unsafe { std::mem::zeroed() };
+            change.kind = (*kind).into();
+            change.device = device;
+            made.push(change);
+            self.apply_from(rest, made)
+        })
+    }
+
+    fn end(&mut self) {
+        unsafe {
+            pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
+            pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
+            if !self.store.is_null() {
+                let status = pm_close(self.store, null_mut());
+                assert!(status == PM_OK || status == PM_ERR_CLOSED, "{status}");
+            }
+        }
+    }
+}
+
+fuzz_target!(|calls: Vec<Call>| {
+    let mut program = Program {
+        store: null_mut(),
+        walk: null_mut(),
+        update: null_mut(),
+        device: null_mut(),
+        error: unsafe { std::mem::zeroed() },
+    };
+    program.error.struct_size = size_of::<pm_error>();
+    assert_eq!(program.reopen(), PM_OK);
+    for call in calls.iter().take(40) {
+        let status = program.run(call);
+        assert_ne!(status, PM_ERR_INTERNAL, "{call:?}");
+        assert_ne!(status, PM_ERR_CORRUPT, "{call:?}");
+    }
+    assert_eq!(program.reopen(), PM_OK);
+    assert_eq!(unsafe { pm_verify(program.store, null_mut()) }, PM_OK);
+    program.end();
+    let _ = std::fs::remove_file(path());
+    let _ = std::fs::remove_file(directory().join("pool.db-lock"));
+});

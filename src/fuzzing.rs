@@ -1,0 +1,24 @@
+//! What the fuzzing targets reach of the inside. There only with `--cfg fuzzing`; no part of the interface.
+
+use crate::device::DeviceInfo;
+use crate::error::Result;
+use crate::record;
+
+/// Decodes a record found under `name`.
+pub fn decode(name: &[u8], value: &[u8]) -> Result<DeviceInfo> {
+    record::decode(name, value).map(|device| device.to_owned())
+}
+
+/// Encodes a device's record.
+pub fn encode(device: &DeviceInfo) -> Result<Vec<u8>> {
+    let mut value = Vec::new();
+    record::encode(&device.as_ref(), &mut value)?;
+    Ok(value)
+}
+
+/// Puts the right checksum behind a record's body.
+pub fn seal(name: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut value = body.to_vec();
+    value.extend(record::checksum(name, body));
+    value
+}
