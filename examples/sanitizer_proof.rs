@@ -12,11 +12,11 @@ use std::ptr::null_mut;
 fn main() {
     let mistake = std::env::args().nth(1).unwrap_or_default();
     match mistake.as_str() {
-        "use-after-free" => black_box(use_after_free(|place| {
+        "use-after-free" => use_after_free(|place| {
             // SAFETY: none, on purpose: the memory was given back.
             unsafe { place.write(1) }
-        })),
-        "use-after-free-in-lmdb" => black_box(use_after_free(version_to)),
+        }),
+        "use-after-free-in-lmdb" => use_after_free(version_to),
         "race" => race(|place| {
             // SAFETY: none, on purpose: another thread does the same at the same time.
             unsafe { place.write(1) }
