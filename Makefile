@@ -33,7 +33,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
+.PHONY: all run test campaign loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
         setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
@@ -57,6 +57,9 @@ test: setup-test test-rust loom all test-run test-symbols test-c test-install te
 
 test-rust:
 	$(CARGO) test --workspace
+
+campaign: setup-build  ## more of what `make test` does with growing maps, crowds of readers and updates (ten minutes)
+	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space
 
 # A directory of its own: every crate is compiled for loom.
 loom: setup-build  ## model-check the commit queue: every interleaving of a few threads

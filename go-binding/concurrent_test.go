@@ -1,10 +1,12 @@
 package poolmetadata
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // fillMany adds n devices with all hands, in no order.
@@ -143,4 +145,56 @@ func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
 		}
 	}
 	return nil
+}
+
+// Three thousand goroutines read at once. There are 1,024 places for readers: the others wait, and nobody fails.
+func TestThousandsOfReaders(t *testing.T) {
+	const goroutines, devices = 3000, 1500 // more than one page of a walk, so that it stays open
+	store := newStore(t, WithDurability(DurabilityRelaxed))
+	fillMany(t, store, devices)
+	var (
+		all      sync.WaitGroup
+		walking  atomic.Int64
+		released = make(chan struct{})
+		enough   = errors.New("seen enough")
+	)
+	before := stats(t, store)
+	for i := range goroutines {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			err := store.WalkDevices(ctx, func(*DeviceInfo) error {
+				walking.Add(1)
+				<-released
+				return enough
+			})
+			if err != enough {
+				t.Errorf("walk: %v", err)
+			}
+			name := deviceName(i % devices)
+			if info, err := store.GetDevice(ctx, name); err != nil || info.Name != name {
+				t.Errorf("%+v, %v", info, err)
+			}
+		}()
+	}
+	// All places are taken when there are no more walks though there are still goroutines.
+	var last int64
+	eventually(t, func() bool {
+		time.Sleep(50 * time.Millisecond)
+		now := walking.Load()
+		full := now > 900 && now == last
+		last = now
+		return full
+	})
+	if last > 1024 {
+		t.Errorf("%d walks are open", last)
+	}
+	// Writing needs no place.
+	ok(t, store.ChangeDeviceState(ctx, deviceName(0), Suspended))
+	close(released)
+	all.Wait()
+	after := stats(t, store)
+	if after.ReaderWaits == before.ReaderWaits || after.ReaderRefusals != before.ReaderRefusals || after.ReadersActive != 0 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
 }

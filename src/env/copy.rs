@@ -45,7 +45,6 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
 
 /// Copies a store in use to the draft, as of one commit, without the pages that are free.
 pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
-    let mut waited = false;
     loop {
         // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
         let snapshot = Snapshot::open(env)?;
@@ -57,7 +56,7 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
         match sort_begin(env.path(), code) {
             Begin::Ok => return Ok(()),
             Begin::Resized => env.adopt_map_size(deadline)?,
-            Begin::SlotsFull => env.wait_for_lmdb_reader(deadline, &mut waited)?,
+            Begin::SlotsFull => env.wait_for_places(deadline)?,
             Begin::GivenUp => env.renew(deadline)?,
             Begin::Failed(error) => return Err(sort_copy(env, draft, code, error)),
         }

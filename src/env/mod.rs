@@ -16,6 +16,7 @@ mod lockfile;
 mod open;
 mod order;
 mod path;
+mod places;
 mod process;
 mod reader;
 mod registry;
@@ -62,6 +63,7 @@ pub(crate) struct Env {
     readers: Box<[UnsafeCell<reader::Reader>]>,
     writer: gate::WriterGate,
     snapshots: snapshot::Count,
+    places: places::Line,
     process_lock: filelock::FileLock,
     /// The data file again, for what LMDB does not do itself.
     file: File,

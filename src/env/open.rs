@@ -3,7 +3,9 @@
 use super::filelock::FileLock;
 use super::path::{refuse_irregular, resolve};
 use super::registry::Registered;
-use super::{create, error, gate, growth, lockfile, order, process, reader, snapshot, usage};
+use super::{
+    create, error, gate, growth, lockfile, order, places, process, reader, snapshot, usage,
+};
 use super::{Deadline, Env, Tables, DEVICES, IDS, MIN_MAP_SIZE};
 use crate::error::{Error, Result};
 use crate::verify::head::{self, Head};
@@ -71,6 +73,7 @@ impl Env {
             config,
             writer: gate::WriterGate::default(),
             snapshots: snapshot::Count::default(),
+            places: places::Line::default(),
             process_lock,
             file,
             known_len: AtomicU64::new(metadata.len()),

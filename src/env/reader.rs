@@ -1,13 +1,12 @@
 //! Short reads: a pooled read transaction, renewed for one look-up and reset after it.
 
 use super::error::from_code;
-use super::{slots, Deadline, Env, Slot};
+use super::{Env, Slot};
 use crate::digest::Table;
 use crate::error::{Error, Result};
 use lmdb_sys as ffi;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 /// What a try to begin a read met.
 pub(super) enum Begin {
@@ -119,7 +118,7 @@ impl Env {
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<R> {
         let deadline = self.deadline();
-        let mut waited = false;
+        let mut turn = None;
         loop {
             let slot = Slot::acquire(&deadline)?;
             let tried = self.try_read_row(&slot, table, key, &mut look)?;
@@ -127,9 +126,7 @@ impl Env {
             match tried {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
-                Try::Later(Wait::ReaderTable) => {
-                    self.wait_for_lmdb_reader(&deadline, &mut waited)?
-                }
+                Try::Later(Wait::ReaderTable) => self.wait_for_place(&deadline, &mut turn)?,
                 Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
             }
         }
@@ -198,32 +195,6 @@ impl Env {
             ffi::MDB_NOTFOUND => Ok(None),
             code => Err(from_code("looking a row up", &self.path, code)),
         }
-    }
-
-    /// LMDB's reader table is full: clears the places of processes that died, or else waits a little for one
-    /// to be given back.
-    pub(super) fn wait_for_lmdb_reader(
-        &self,
-        deadline: &Deadline,
-        waited: &mut bool,
-    ) -> Result<()> {
-        let slot = Slot::acquire(deadline)?;
-        self.check_usable()?;
-        let dead = self.clear_dead_readers()?;
-        drop(slot);
-        if dead > 0 {
-            return Ok(());
-        }
-        if !std::mem::replace(waited, true) {
-            slots::WAITS.fetch_add(1, Ordering::Relaxed);
-        }
-        if deadline.pause() {
-            return Ok(());
-        }
-        slots::REFUSALS.fetch_add(1, Ordering::Relaxed);
-        Err(Error::ReadersFull {
-            slots: self.max_readers()?,
-        })
     }
 
     /// Gives the places of processes that died back; how many those were. The caller keeps the environment open.

@@ -150,7 +150,8 @@ impl Snapshot {
     /// Opens a snapshot of the newest commit.
     pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
         let deadline = env.deadline();
-        let mut waited = false;
+        env.check_usable()?;
+        let mut turn = env.after_others(&deadline)?;
         loop {
             env.check_usable()?;
             let number = env.snapshots.enter(&deadline)?;
@@ -187,7 +188,7 @@ impl Snapshot {
                 }
                 Begin::SlotsFull => {
                     drop(snapshot);
-                    env.wait_for_lmdb_reader(&deadline, &mut waited)?;
+                    env.wait_for_place(&deadline, &mut turn)?;
                 }
             }
         }
@@ -335,6 +336,7 @@ impl Drop for Snapshot {
         if !self.txn.is_null() {
             // SAFETY: the transaction runs and is not used again.
             unsafe { ffi::mdb_txn_abort(self.txn) };
+            self.env.places.given_back();
         }
         self.env.snapshots.leave(self.number);
     }

@@ -41,13 +41,6 @@ impl Deadline {
         }
     }
 
-    /// Sleeps a moment; false, at once, when the deadline is over.
-    pub fn pause(&self) -> bool {
-        let left = self.left();
-        std::thread::sleep(left.min(Duration::from_millis(1)));
-        !left.is_zero()
-    }
-
     /// Tries until there is something, sleeping a little longer each time, or until the deadline.
     pub fn poll<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         const LONGEST: Duration = Duration::from_millis(1);

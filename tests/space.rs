@@ -1,0 +1,149 @@
+//! The file does not grow without end while readers come and go: what a commit frees is used again once nobody reads it.
+//!
+//! `make campaign` makes a million updates where `make test` makes a hundred thousand.
+
+mod common;
+
+use common::child::{self, Peer};
+use common::{add, campaign, check, place};
+use pool_metadata::{DeviceState, Durability, OpenOptions, PoolMetadata, Stats};
+use std::collections::VecDeque;
+use std::path::Path;
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "look" => look(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// Relaxed, and in memory: it is about pages, and not about flushes.
+fn open(path: &Path) -> PoolMetadata {
+    let mut options = OpenOptions::new();
+    options.durability(Durability::Relaxed).open(path).unwrap()
+}
+
+/// Keeps a read open for as long as it lives.
+fn look(path: &Path) {
+    let store = open(path);
+    let _walk = store.walk().unwrap();
+    child::say("looking");
+    child::listen();
+}
+
+const DEVICES: usize = 1000;
+
+fn fill(store: &PoolMetadata) {
+    for number in 0..DEVICES {
+        add(store, format!("device-{number:04}"));
+    }
+}
+
+/// One update, of each device in turn, in an order that meets every page.
+fn update(store: &PoolMetadata, number: usize) {
+    let name = format!("device-{:04}", number * 379 % DEVICES);
+    let state = DeviceState::from_number((number % 13) as i64).unwrap();
+    store.change_device_state(name, state).unwrap();
+}
+
+/// Pages that an update writes anew at most: the way to a device's record, the unnamed database with the header, and
+/// the free list, each with a page to spare.
+const PAGES_PER_UPDATE: u64 = 10;
+
+/// Pages in use where the rows take `live` and a read may be `age` commits old: the free list has a row for each of
+/// those commits, with their pages' numbers, on pages that may be half full.
+fn in_use(live: u64, age: u64, page_size: u64) -> u64 {
+    let row = 8 * (3 + PAGES_PER_UPDATE);
+    live + PAGES_PER_UPDATE + 2 * (age + 3) * row / page_size
+}
+
+/// The largest that such a file may be.
+///
+/// What a read holds back is `age` commits' pages. LMDB uses freed pages of a commit only from the second one after
+/// it on, and the file is made longer by an eighth, from 256 KiB to 8 MiB, at a time.
+fn largest(live: u64, age: u64, page_size: u64) -> u64 {
+    let pages = in_use(live, age, page_size) + (age + 3) * PAGES_PER_UPDATE;
+    let bytes = pages * page_size;
+    bytes + (bytes / 8).clamp(256 << 10, 8 << 20) + (1 << 20)
+}
+
+fn live_pages(stats: &Stats) -> u64 {
+    stats.map_used / stats.page_size - stats.pages_free
+}
+
+#[test]
+fn the_file_stays_small_while_reads_come_and_go() {
+    // A walk is begun every so often, and ends when three more have been.
+    const EVERY: usize = 250;
+    const WALKS: usize = 4;
+    let updates = campaign(100_000, 1_000_000);
+    let (_directory, path) = place();
+    let store = open(&path);
+    fill(&store);
+    let live = live_pages(&store.stats().unwrap());
+    let mut walks = VecDeque::new();
+    let (mut oldest, mut most_held) = (0, 0);
+    for number in 0..updates {
+        update(&store, number);
+        if number % EVERY == 0 {
+            if walks.len() == WALKS {
+                let stats = store.stats().unwrap();
+                // In commits: how many since the oldest walk was begun, for all to see.
+                let expected = WALKS * EVERY;
+                assert_eq!(stats.oldest_reader_commits, expected as u64, "{stats:?}");
+                assert_eq!(stats.walks_open, WALKS as u64);
+                oldest = oldest.max(stats.oldest_reader_commits);
+                most_held = most_held.max(stats.pages_held);
+                let walk: pool_metadata::Walk = walks.pop_front().unwrap();
+                assert_eq!(walk.count(), DEVICES);
+                // It falls as soon as that one has ended.
+                let after = store.stats().unwrap().oldest_reader_commits;
+                assert_eq!(after, expected as u64 - EVERY as u64);
+            }
+            walks.push_back(store.walk().unwrap());
+        }
+    }
+    let stats = store.stats().unwrap();
+    let largest = largest(live, oldest, stats.page_size);
+    assert!(stats.file_size <= largest, "more than {largest}: {stats:?}");
+    assert!(most_held > 1000, "the walks held nothing back: {most_held}");
+    // The rest is for no more rows than there were in the beginning.
+    let (now, most) = (live_pages(&stats), in_use(live, oldest, stats.page_size));
+    assert!(now <= most, "{now} pages and not {most}");
+    println!(
+        "{} bytes of {largest}, {now} pages of {most}",
+        stats.file_size
+    );
+    drop(walks);
+    assert_eq!(store.stats().unwrap().oldest_reader_commits, 0);
+    check(&store);
+}
+
+#[test]
+fn the_file_stays_small_though_a_reading_process_was_killed() {
+    let updates = campaign(10_000, 200_000);
+    let (_directory, path) = place();
+    let store = open(&path);
+    fill(&store);
+    let live = live_pages(&store.stats().unwrap());
+    let mut peer = Peer::start("look", &path);
+    peer.expect("looking");
+    const HELD: u64 = 100;
+    for number in 0..HELD as usize {
+        update(&store, number);
+    }
+    assert_eq!(store.stats().unwrap().oldest_reader_commits, HELD);
+    peer.kill();
+    // From here on nobody opens a store, asks for statistics or finds the table full: a writer has to see to it.
+    for number in 0..updates {
+        update(&store, number);
+    }
+    let size = std::fs::metadata(&path).unwrap().len();
+    let stats = store.stats().unwrap();
+    // As long as what the file was made longer by lasted, nobody looked.
+    let unnoticed = (512 << 10) / stats.page_size;
+    let largest = largest(live, HELD + unnoticed, stats.page_size);
+    assert!(size <= largest, "more than {largest}: {stats:?}");
+    check(&store);
+}
