@@ -117,11 +117,13 @@ pub const PM_OPEN_READ_ONLY: u32 = 1;
 
 /// The default: PM_VERIFY_FULL.
 pub const PM_VERIFY_DEFAULT: i32 = 0;
-/// Check only what kind of file it is, and that it is not cut short.
+/// Check only what kind of file it is, and that it is not cut short. A damaged page can end the process.
 pub const PM_VERIFY_NONE: i32 = 1;
-/// Check also that the numbers of rows are those of the header: a few reads, however large the store.
+/// Check also the free list, and that the numbers of rows are those of the header: a few reads, however large
+/// the store. A damaged page among the others can end the process.
 pub const PM_VERIFY_QUICK: i32 = 2;
-/// Check also every row, and that all of them add up.
+/// Check also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
+/// process.
 pub const PM_VERIFY_FULL: i32 = 3;
 
 /// A write that has returned survives a power cut.

@@ -115,6 +115,11 @@ impl Env {
         &self.path
     }
 
+    /// The data file, for reading it without LMDB.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// How long operations may wait.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(self.config.lock_wait)

@@ -200,7 +200,7 @@ impl Snapshot {
     }
 
     /// LMDB's number of the commit that this is a view of.
-    pub(super) fn commit(&self) -> u64 {
+    pub fn commit(&self) -> u64 {
         // SAFETY: the transaction runs until this is dropped.
         unsafe { ffi::mdb_txn_id(self.txn) as u64 }
     }
@@ -309,19 +309,6 @@ impl Snapshot {
             code => Err(from_code("reading the header row", self.env.path(), code)),
         }
     }
-
-    /// How many rows LMDB counts in `table` in this view.
-    pub fn entries(&self, table: Table) -> Result<u64> {
-        self.check_own_process()?;
-        let mut stat = std::mem::MaybeUninit::<ffi::MDB_stat>::zeroed();
-        let dbi = self.env.tables.get(table).dbi();
-        // SAFETY: the transaction runs; `stat` outlives the call.
-        match unsafe { ffi::mdb_stat(self.txn, dbi, stat.as_mut_ptr()) } {
-            // SAFETY: LMDB has filled it, and zeros were valid before.
-            ffi::MDB_SUCCESS => Ok(unsafe { stat.assume_init() }.ms_entries as u64),
-            code => Err(from_code("counting rows", self.env.path(), code)),
-        }
-    }
 }
 
 impl Drop for Snapshot {
@@ -373,7 +360,6 @@ mod tests {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let refused = matches!(snapshot.header_row(), Err(Error::Forked))
-                && matches!(snapshot.entries(Table::Ids), Err(Error::Forked))
                 && matches!(walk.ids(), Err(Error::Forked));
             // SAFETY: ends the child without what the parent's threads have registered.
             unsafe { libc::_exit(if refused { 0 } else { 1 }) };

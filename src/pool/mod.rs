@@ -23,7 +23,7 @@ pub use walk::Walk;
 
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::digest::Table;
-use crate::env::{Env, Slot, Snapshot, Try};
+use crate::env::{Env, Slot, Try};
 use crate::error::{Error, Result};
 use crate::{record, verify};
 use std::path::Path;
@@ -245,7 +245,7 @@ impl PoolMetadata {
     /// # Errors
     /// [`Error::Corrupt`] says what is wrong; else those of [`get_device`](Self::get_device).
     pub fn verify(&self) -> Result<()> {
-        verify::rows::verify_all(&Snapshot::open(&self.pool.env)?)
+        verify::store(&self.pool.env, verify::Level::Full)
     }
 
     /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to flush.

@@ -1,9 +1,9 @@
 //! How a store is opened.
 
 use super::{commit, locks::DeviceLocks, Pool, PoolMetadata};
-use crate::env::{Config, Env, Sharing, Snapshot};
+use crate::env::{Config, Env, Sharing};
 use crate::error::{Error, Result};
-use crate::verify::rows;
+use crate::verify::{self, Level};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,13 @@ use std::time::Duration;
 /// How much of a store is checked when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Only what kind of file it is, and that it is not cut short.
+    /// Only what kind of file it is, and that it is not cut short. A damaged page can end the process.
     None,
-    /// Also that the numbers of rows are those of the header: a few reads, however large the store.
+    /// Also the free list, and that the numbers of rows are those of the header: a few reads, however large the store.
+    /// A damaged page among the others can end the process.
     Quick,
-    /// Also every row, and that all of them add up. Takes time in proportion to the store's size.
+    /// Also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
+    /// process. Takes time in proportion to the store's size.
     #[default]
     Full,
 }
@@ -166,7 +168,7 @@ impl OpenOptions {
 pub(super) fn verify(env: &Arc<Env>, level: Verify) -> Result<()> {
     match level {
         Verify::None => Ok(()),
-        Verify::Quick => rows::verify_counts(&Snapshot::open(env)?),
-        Verify::Full => rows::verify_all(&Snapshot::open(env)?),
+        Verify::Quick => verify::store(env, Level::Quick),
+        Verify::Full => verify::store(env, Level::Full),
     }
 }

@@ -1,33 +1,19 @@
 //! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and without a
 //! trace on disk: LMDB itself checks a magic number and a version and trusts all the rest.
 
-use super::bytes::{u16_at, u32_at, u64_at};
-use super::page::{Flaw, Kind, Page, Row, Value};
+use super::bytes::{u32_at, ReadAt};
+use super::finding::{Place, Problem};
+use super::meta::{self, Meta, MetaFlaw, Metas};
+use super::page::{Flaw, Kind, Page, Row, TreeRecord, Value, HEADER};
+use super::structure;
 use crate::env::{Deadline, DEVICES, IDS};
 use crate::error::{Error, Result};
 use crate::header::{self, Header, Parsed, FORMAT};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// `MDB_MAGIC` and `MDB_DATA_VERSION` (mdb.c).
-const LMDB_MAGIC: u32 = 0xBEEF_C0DE;
-const LMDB_DATA_VERSION: u32 = 1;
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
 const BBOLT_MAGIC: u32 = 0xED0C_DAED;
-
-/// Offsets and lengths of LMDB's 64-bit page layout (mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`).
-const PAGE_HEADER: usize = super::page::HEADER;
-const META_LEN: usize = PAGE_HEADER + 136;
-const P_META: u16 = 0x08;
-/// `P_INVALID`: the root of an empty tree.
-const NO_PAGE: u64 = u64::MAX;
-
-/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB.
-const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=32768;
-/// Bytes of a page where the second meta page begins on almost every system.
-const USUAL_PAGE: u64 = 4096;
 
 /// What the file says of itself.
 #[derive(Clone, Debug)]
@@ -38,41 +24,22 @@ pub(crate) struct Head {
     pub commits: u64,
 }
 
-/// One of the two meta pages.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Meta {
-    page_size: u64,
-    free_root: u64,
-    main_depth: u16,
-    main_root: u64,
-    last_page: u64,
-    txnid: u64,
-}
-
-impl Meta {
-    /// Bytes up to the end of the last page.
-    fn needed(&self) -> u64 {
-        (self.last_page + 1) * self.page_size
-    }
-}
-
 /// Says what the file is, or refuses it with the error for what it is instead.
 pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
     let looker = Looker { file, path };
     deadline.poll(
         "a moment without a commit, to read the file's first pages",
         || {
-            let before = looker.newest_meta();
-            let header = before.as_ref().ok().map(|meta| looker.header_row(meta));
-            let after = looker.newest_meta();
+            let before = looker.metas()?;
+            let seen = looker
+                .newest_meta(&before)
+                .and_then(|meta| Ok((meta, looker.header_row(&meta)?)));
             // A writer may change the pages while they are read. What is seen counts if nothing moved meanwhile.
-            match (before, header, after) {
-                (Ok(meta), Some(header), Ok(same)) if meta == same => {
-                    looker.conclude(meta, header?).map(Some)
-                }
-                (Err(error), _, Err(_)) => Err(error),
-                _ => Ok(None),
+            if looker.metas()? != before {
+                return Ok(None);
             }
+            let (meta, header) = seen?;
+            looker.conclude(meta, header).map(Some)
         },
     )
 }
@@ -101,53 +68,40 @@ impl Looker<'_> {
         }
     }
 
-    /// Reads up to `len` bytes; fewer where the file ends.
-    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let mut got = 0;
-        while got < len {
-            match self.file.read_at(&mut bytes[got..], offset + got as u64) {
-                Ok(0) => break,
-                Ok(n) => got += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io("reading the file", self.path, e)),
-            }
-        }
-        bytes.truncate(got);
-        Ok(bytes)
+    fn metas(&self) -> Result<Metas> {
+        Metas::read(self.file).map_err(|e| Error::io("reading the file", self.path, e))
     }
 
-    fn newest_meta(&self) -> Result<Meta> {
-        let first = self.read(0, META_LEN)?;
-        if first.is_empty() {
+    fn newest_meta(&self, metas: &Metas) -> Result<Meta> {
+        if metas.first.is_empty() {
             return Err(self.corrupt(
                 "the file is empty (0 bytes); if it never held a store, delete it and open again",
             ));
         }
-        if magic(&first) != Some(LMDB_MAGIC) {
-            return Err(self.other_kind(&first)?);
+        if magic(&metas.first) != Some(meta::MAGIC) {
+            return Err(self.other_kind(metas));
         }
-        let first = self.meta(&first, "first")?;
-        let second = self.meta(&self.read(first.page_size, META_LEN)?, "second")?;
+        let first = self.meta(&metas.first, "first")?;
+        let second = self.meta(&metas.second, "second")?;
         if second.page_size != first.page_size {
             return Err(self.corrupt("its two meta pages tell different page sizes"));
         }
-        self.check_range(if second.txnid > first.txnid {
-            second
-        } else {
-            first
-        })
+        let meta = structure::in_force(metas)
+            .map_err(|problem| self.corrupt(format!("its two meta pages: {problem}")))?;
+        meta.check_range()
+            .map_err(|flaw| self.corrupt(format!("its newest meta page {flaw}")))?;
+        Ok(meta)
     }
 
     /// The error for a file that does not begin as LMDB's do.
-    fn other_kind(&self, first: &[u8]) -> Result<Error> {
-        let second = self.read(USUAL_PAGE, META_LEN)?;
-        let magics = [magic(first), magic(&second)];
-        Ok(if magics.contains(&Some(BBOLT_MAGIC)) {
+    fn other_kind(&self, metas: &Metas) -> Error {
+        let first = &metas.first;
+        let magics = [magic(first), magic(&metas.second)];
+        if magics.contains(&Some(BBOLT_MAGIC)) {
             Error::BboltFile {
                 path: self.path.into(),
             }
-        } else if magics.contains(&Some(LMDB_MAGIC)) {
+        } else if magics.contains(&Some(meta::MAGIC)) {
             self.corrupt("its first meta page is overwritten")
         } else if first.iter().all(|byte| *byte == 0) {
             self.not_a_store("it begins with zeros")
@@ -156,46 +110,16 @@ impl Looker<'_> {
                 "it begins with \"{}\"",
                 first[..first.len().min(8)].escape_ascii()
             ))
-        })
+        }
     }
 
     fn meta(&self, page: &[u8], which: &str) -> Result<Meta> {
-        let damaged = |what: &str| self.corrupt(format!("its {which} meta page {what}"));
-        if page.len() < META_LEN {
-            return Err(damaged("is cut short"));
-        }
-        if magic(page) != Some(LMDB_MAGIC) || u16_at(page, 10) & P_META == 0 {
-            return Err(damaged("is overwritten"));
-        }
-        if u32_at(page, 20) != LMDB_DATA_VERSION {
-            return Err(Error::ForeignLmdb {
+        Meta::parse(page).map_err(|flaw| match flaw {
+            MetaFlaw::Version(_) => Error::ForeignLmdb {
                 path: self.path.into(),
-            });
-        }
-        let main = &page[PAGE_HEADER + 72..];
-        let meta = Meta {
-            page_size: u32_at(page, PAGE_HEADER + 24).into(),
-            free_root: u64_at(page, PAGE_HEADER + 24 + 40),
-            main_depth: u16_at(main, 6),
-            main_root: u64_at(main, 40),
-            last_page: u64_at(page, PAGE_HEADER + 120),
-            txnid: u64_at(page, PAGE_HEADER + 128),
-        };
-        if !meta.page_size.is_power_of_two() || !PAGE_SIZES.contains(&meta.page_size) {
-            return Err(damaged("tells an impossible page size"));
-        }
-        Ok(meta)
-    }
-
-    /// Looks at what the meta page in force points to. The other one may point anywhere: where writing a meta
-    /// page fails, LMDB gives it its old number back, but not its old roots.
-    fn check_range(&self, meta: Meta) -> Result<Meta> {
-        let roots = [meta.free_root, meta.main_root];
-        let out_of_range = |root: &u64| *root != NO_PAGE && !(2..=meta.last_page).contains(root);
-        if meta.last_page < 1 || meta.last_page > u64::MAX >> 17 || roots.iter().any(out_of_range) {
-            return Err(self.corrupt("its newest meta page points outside the file"));
-        }
-        Ok(meta)
+            },
+            flaw => self.corrupt(format!("its {which} meta page {flaw}")),
+        })
     }
 
     fn cut_short(&self, meta: &Meta) -> Result<Error> {
@@ -208,15 +132,19 @@ impl Looker<'_> {
     /// What the header row of the commit that `meta` stands for says.
     fn header_row(&self, meta: &Meta) -> Result<Parsed> {
         // A store's unnamed database is one leaf page: the header row and the two named databases.
-        if meta.main_depth != 1 {
+        let (1, Some(root)) = (meta.main.depth, meta.main.root) else {
             return Ok(Parsed::Foreign);
-        }
-        let page = self.read(meta.main_root * meta.page_size, meta.page_size as usize)?;
-        if page.len() as u64 != meta.page_size {
+        };
+        let mut page = vec![0; meta.page_size as usize];
+        let got = self
+            .file
+            .read_up_to(&mut page, root * meta.page_size)
+            .map_err(|e| Error::io("reading the file", self.path, e))?;
+        if got < page.len() {
             return Err(self.cut_short(meta)?);
         }
-        let rows = leaf_rows(&page, meta.main_root)
-            .map_err(|flaw| self.corrupt(format!("page {}, its root: {flaw}", meta.main_root)))?;
+        let rows = leaf_rows(&page, root)
+            .map_err(|flaw| self.corrupt(format!("page {root}, its root: {flaw}")))?;
         let find = |name: &[u8]| rows.iter().find(|row| row.key == name);
         let is_table = |name: &&str| {
             let row = find(name.as_bytes());
@@ -228,13 +156,23 @@ impl Looker<'_> {
             None if [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
             None => Parsed::Foreign,
         };
-        match parsed {
-            Parsed::Known(_) => match [DEVICES, IDS].iter().find(|name| !is_table(name)) {
-                Some(name) => Err(self.corrupt(format!("its table \"{name}\" is missing"))),
-                None => Ok(parsed),
-            },
-            parsed => Ok(parsed),
+        if let Parsed::Known(_) = parsed {
+            if meta.main.flags != 0 {
+                let flags = Problem::Flags(meta.main.flags);
+                return Err(self.corrupt(format!("{}: {flags}", Place::Root)));
+            }
+            for name in [DEVICES, IDS] {
+                match find(name.as_bytes()).map(|row| row.value) {
+                    Some(Value::Tree(record)) if usable(record, meta) => {}
+                    Some(Value::Tree(_)) => {
+                        let what = format!("the record of its table \"{name}\" is damaged");
+                        return Err(self.corrupt(what));
+                    }
+                    _ => return Err(self.corrupt(format!("its table \"{name}\" is missing"))),
+                }
+            }
         }
+        Ok(parsed)
     }
 
     fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
@@ -265,6 +203,15 @@ impl Looker<'_> {
     }
 }
 
+/// Whether LMDB can open a named database by this record: a cursor looks no further than at where its root is.
+fn usable(record: &[u8], meta: &Meta) -> bool {
+    let Ok(record) = record.try_into().map(TreeRecord::parse) else {
+        return false;
+    };
+    let in_file = |root| (2..=meta.last_page).contains(&root);
+    record.flags == 0 && record.root.is_none_or(in_file)
+}
+
 /// The rows of a leaf page.
 fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Flaw> {
     let page = Page::parse(page, number)?;
@@ -275,6 +222,5 @@ fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Flaw
 }
 
 fn magic(page: &[u8]) -> Option<u32> {
-    page.get(PAGE_HEADER..PAGE_HEADER + 4)
-        .map(|bytes| u32_at(bytes, 0))
+    page.get(HEADER..HEADER + 4).map(|bytes| u32_at(bytes, 0))
 }

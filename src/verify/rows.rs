@@ -1,162 +1,239 @@
 //! Do the rows add up? Every invariant of docs/design.md, recomputed from the rows of one snapshot.
 
-use crate::device::MAX_DEVICE_ID;
+use super::finding::{Findings, Place, Problem};
+use super::page::{Row, Value};
+use super::space::{Space, Trouble};
+use super::tree::{Keys, Rows};
+use crate::device::{MAX_DEVICE_ID, MAX_ERROR_LEN};
 use crate::digest::{self, Table};
 use crate::env::Snapshot;
-use crate::error::{Error, Quoted, Result};
+use crate::error::{Error, Quoted};
 use crate::header::{Header, Parsed};
 use crate::ids::{self, IdState};
 use crate::record;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A set of device ids, one bit each.
-struct IdSet(Vec<u64>);
+/// No record is longer: its texts, and what is around them.
+const LONGEST_RECORD: usize = MAX_ERROR_LEN + 1024;
+
+/// The header row of this snapshot, decoded.
+pub(crate) fn header(snapshot: &Snapshot) -> crate::Result<Header> {
+    let row = snapshot.header_row()?;
+    row.and_then(parse_header)
+        .ok_or_else(|| Error::corrupt(DAMAGED_HEADER).at(snapshot.env().path()))
+}
+
+pub(crate) const DAMAGED_HEADER: &str = "its header row is damaged";
+
+/// A header row of a format that is known, with numbers that can be.
+pub(crate) fn parse_header(row: &[u8]) -> Option<Header> {
+    match Header::parse(row) {
+        Parsed::Known(header) if header.last_id <= MAX_DEVICE_ID => Some(header),
+        _ => None,
+    }
+}
+
+/// A set of device ids, one bit each, filled by several threads at once.
+struct IdSet(Vec<AtomicU64>);
 
 impl IdSet {
     fn up_to(last: u32) -> IdSet {
-        IdSet(vec![0; last as usize / 64 + 1])
+        IdSet((0..=last / 64).map(|_| AtomicU64::new(0)).collect())
     }
 
     /// Adds `id`; false if it was there.
-    fn insert(&mut self, id: u32) -> bool {
-        let (word, bit) = (&mut self.0[id as usize / 64], 1 << (id % 64));
-        let fresh = *word & bit == 0;
-        *word |= bit;
-        fresh
+    fn insert(&self, id: u32) -> bool {
+        let bit = 1 << (id % 64);
+        // Nothing else is told by a bit than that it was set.
+        self.0[id as usize / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    fn contains(&self, id: u32) -> bool {
-        self.0[id as usize / 64] & 1 << (id % 64) != 0
+    fn word(&self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Relaxed)
     }
 }
 
 /// What the rows add up to, to be held against the header.
-struct Sums {
+pub(crate) struct Sums {
     header: Header,
     owned: IdSet,
     free: IdSet,
     faulty: IdSet,
-    found: Header,
 }
 
-/// The header row of this snapshot, decoded.
-pub(crate) fn header(snapshot: &Snapshot) -> Result<Header> {
-    match snapshot.header_row()?.map(Header::parse) {
-        Some(Parsed::Known(header)) if header.last_id <= MAX_DEVICE_ID => Ok(header),
-        _ => Err(Error::corrupt("its header row is damaged").at(snapshot.env().path())),
+/// One thread's part of the sums.
+#[derive(Default)]
+pub(crate) struct Tally {
+    devices: u32,
+    free_ids: u32,
+    faulty_ids: u32,
+    digest: u128,
+}
+
+/// The rows of `devices`, and those of `ids`.
+pub(crate) struct DeviceRows<'a>(pub &'a Sums);
+pub(crate) struct IdRows<'a>(pub &'a Sums);
+
+impl Rows for DeviceRows<'_> {
+    type Tally = Tally;
+    const KEYS: Keys = Keys::Bytes;
+
+    fn row(&self, space: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), Trouble> {
+        match row.value {
+            Value::Here(value) => self.0.device(tally, row.key, value)?,
+            Value::Far { page, len } if len <= LONGEST_RECORD => {
+                let mut value = Vec::with_capacity(len);
+                space.each_piece(page, len, |piece| {
+                    value.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                self.0.device(tally, row.key, &value)?;
+            }
+            Value::Far { .. } | Value::Tree(_) => {
+                let name = Quoted(row.key);
+                let what = format!("record of device {name}: it is longer than any may be");
+                return Err(Problem::Row(what).into());
+            }
+        }
+        Ok(())
     }
 }
 
-/// Holds the number of rows that LMDB counts against the header: a few reads, however large the store.
-pub(crate) fn verify_counts(snapshot: &Snapshot) -> Result<()> {
-    let header = header(snapshot)?;
-    let ids = u64::from(header.free_ids) + u64::from(header.faulty_ids);
-    let counted = [
-        snapshot.entries(Table::Devices)?,
-        snapshot.entries(Table::Ids)?,
-    ];
-    if counted != [header.devices.into(), ids] {
-        let what = format!(
-            "it has {} devices and {} id rows where its header says {} and {ids}",
-            counted[0], counted[1], header.devices
-        );
-        return Err(Error::corrupt(what).at(snapshot.env().path()));
-    }
-    Ok(())
-}
+impl Rows for IdRows<'_> {
+    type Tally = Tally;
+    const KEYS: Keys = Keys::Bytes;
 
-/// Reads every row and checks every invariant.
-pub(crate) fn verify_all(snapshot: &Snapshot) -> Result<()> {
-    let header = header(snapshot)?;
-    let mut sums = Sums {
-        owned: IdSet::up_to(header.last_id),
-        free: IdSet::up_to(header.last_id),
-        faulty: IdSet::up_to(header.last_id),
-        found: Header {
-            commit: header.commit,
-            last_id: header.last_id,
-            ..Header::default()
-        },
-        header,
-    };
-    snapshot
-        .each_row(Table::Devices, |key, value| sums.device(key, value))
-        .and_then(|()| snapshot.each_row(Table::Ids, |key, value| sums.id(key, value)))
-        .and_then(|()| sums.conclude())
-        .map_err(|e| e.at(snapshot.env().path()))
+    fn row(&self, _: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), Trouble> {
+        // Their values have four bytes: none is on pages of its own.
+        let value = match row.value {
+            Value::Here(value) => value,
+            Value::Far { .. } | Value::Tree(_) => &[],
+        };
+        Ok(self.0.id(tally, row.key, value)?)
+    }
 }
 
 impl Sums {
-    fn device(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
-        let device = record::decode(name, value)?;
-        let what =
-            |problem: String| Err(Error::corrupt(format!("device {} {problem}", Quoted(name))));
-        if device.device_id == 0 || device.device_id > self.header.last_id {
-            return what(format!(
-                "has id {}, and ids were given out only up to {}",
-                device.device_id, self.header.last_id
+    /// Of a store with this header.
+    pub fn new(header: Header) -> Sums {
+        let ids = || IdSet::up_to(header.last_id);
+        Sums {
+            owned: ids(),
+            free: ids(),
+            faulty: ids(),
+            header,
+        }
+    }
+
+    fn device(&self, tally: &mut Tally, name: &[u8], value: &[u8]) -> Result<(), Problem> {
+        let device = record::decode(name, value).map_err(row_problem)?;
+        let wrong = |what: String| Err(Problem::Row(format!("device {} {what}", Quoted(name))));
+        let id = device.device_id;
+        if id == 0 || id > self.header.last_id {
+            let last = self.header.last_id;
+            return wrong(format!(
+                "has id {id}, and ids were given out only up to {last}"
             ));
         }
         if device.generation > self.header.commit {
-            return what(format!(
-                "was written by commit {}, and the last was {}",
-                device.generation, self.header.commit
+            let (generation, last) = (device.generation, self.header.commit);
+            return wrong(format!(
+                "was written by commit {generation}, and the last was {last}"
             ));
         }
-        if !self.owned.insert(device.device_id) {
-            return what(format!(
-                "has id {}, which another device has as well",
-                device.device_id
-            ));
+        if !self.owned.insert(id) {
+            return wrong(format!("has id {id}, which another device has as well"));
         }
-        self.found.devices += 1;
-        self.add(Table::Devices, name, value);
+        tally.devices += 1;
+        tally.add(digest::row(Table::Devices, name, value));
         Ok(())
     }
 
-    fn id(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let (state, id) = ids::decode(key, value)?;
+    fn id(&self, tally: &mut Tally, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        let (state, id) = ids::decode(key, value).map_err(row_problem)?;
         if id == 0 || id > self.header.last_id {
-            return Err(Error::corrupt(format!(
-                "id {id} has a state and was never given out"
-            )));
+            let what = format!("id {id} has a state and was never given out");
+            return Err(Problem::Row(what));
         }
         match state {
             IdState::Free => {
                 self.free.insert(id);
-                self.found.free_ids += 1;
+                tally.free_ids += 1;
             }
             IdState::Faulty => {
                 self.faulty.insert(id);
-                self.found.faulty_ids += 1;
+                tally.faulty_ids += 1;
             }
         }
-        self.add(Table::Ids, key, value);
+        tally.add(digest::row(Table::Ids, key, value));
         Ok(())
     }
 
-    fn add(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        let share = digest::row(table, key, value);
-        self.found.digest = self.found.digest.wrapping_add(share);
+    /// Holds what all rows add up to against the header.
+    pub fn conclude(&self, tallies: impl Iterator<Item = Tally>, findings: &mut Findings) {
+        let mut found = Header {
+            commit: self.header.commit,
+            last_id: self.header.last_id,
+            ..Header::default()
+        };
+        for tally in tallies {
+            found.devices += tally.devices;
+            found.free_ids += tally.free_ids;
+            found.faulty_ids += tally.faulty_ids;
+            found.digest = found.digest.wrapping_add(tally.digest);
+        }
+        let sets_hold = self.check_sets(findings);
+        if sets_hold && found != self.header {
+            let what = format!(
+                "its rows add up to {found:?} where its header says {:?}",
+                self.header
+            );
+            findings.add(Place::File, None, Problem::Row(what));
+        }
     }
 
-    fn conclude(&self) -> Result<()> {
-        for id in 1..=self.header.last_id {
-            let [owned, free, faulty] =
-                [&self.owned, &self.free, &self.faulty].map(|set| set.contains(id));
-            let problem = match (owned, free, faulty) {
-                (true, true, _) => "is free, and a device has it",
-                (_, true, true) => "is free and faulty at once",
-                (false, false, false) => "is taken, and no device has it",
-                _ => continue,
+    /// Every id is in one set, or faulty and a device's.
+    fn check_sets(&self, findings: &mut Findings) -> bool {
+        let last = self.header.last_id;
+        let mut hold = true;
+        for at in 0..=last as usize / 64 {
+            let [owned, free, faulty] = [&self.owned, &self.free, &self.faulty].map(|s| s.word(at));
+            // Bit 0 of the first word stands for no id, and neither do those behind the last one's.
+            let first = u64::from(at == 0);
+            let behind = match last as usize / 64 == at {
+                true => !(u64::MAX >> (63 - last % 64)),
+                false => 0,
             };
-            return Err(Error::corrupt(format!("id {id} {problem}")));
+            let given_out = !(first | behind);
+            for (wrong, problem) in [
+                (owned & free, "is free, and a device has it"),
+                (free & faulty, "is free and faulty at once"),
+                (
+                    given_out & !(owned | free | faulty),
+                    "is taken, and no device has it",
+                ),
+            ] {
+                let ids = (0..64).filter(|bit| wrong & 1 << bit != 0);
+                for id in ids.map(|bit| at * 64 + bit) {
+                    hold = false;
+                    let what = format!("id {id} {problem}");
+                    findings.add(Place::Ids, None, Problem::Row(what));
+                }
+            }
         }
-        if self.found != self.header {
-            return Err(Error::corrupt(format!(
-                "its rows add up to {:?} where its header says {:?}",
-                self.found, self.header
-            )));
-        }
-        Ok(())
+        hold
     }
+}
+
+impl Tally {
+    fn add(&mut self, share: u128) {
+        self.digest = self.digest.wrapping_add(share);
+    }
+}
+
+fn row_problem(error: Error) -> Problem {
+    Problem::Row(match error {
+        Error::Corrupt { what, .. } => what,
+        other => other.to_string(),
+    })
 }

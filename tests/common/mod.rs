@@ -2,6 +2,7 @@
 #![allow(dead_code)] // every test program uses a part of it
 
 pub mod child;
+pub mod pages;
 pub mod raw;
 pub mod sys;
 

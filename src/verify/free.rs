@@ -1,0 +1,124 @@
+//! The free list: for each commit, the pages that it left. A writer takes pages from it without a look at them, so
+//! a page that is in use must not be there, and none twice.
+
+use super::bytes::u64_at;
+use super::finding::Problem;
+use super::page::{Row, Value};
+use super::space::{Space, Trouble};
+use super::tree::{Keys, Rows};
+
+/// The lists of one snapshot.
+pub(crate) struct FreeRows {
+    /// The snapshot's commit.
+    pub txnid: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct FreeTally {
+    /// Pages that are free.
+    pub pages: u64,
+    /// The newest commit that left any.
+    pub newest: u64,
+}
+
+impl Rows for FreeRows {
+    type Tally = FreeTally;
+    const KEYS: Keys = Keys::Numbers;
+
+    fn row(&self, space: &Space<'_>, tally: &mut FreeTally, row: Row<'_>) -> Result<(), Trouble> {
+        let txnid = u64_at(row.key, 0);
+        let problem = |why| Problem::List { txnid, why };
+        // LMDB reads lists from commit 1 on, and takes pages from those before the oldest reader.
+        if txnid == 0 || txnid > self.txnid {
+            return Err(problem("is of no commit that was").into());
+        }
+        tally.newest = tally.newest.max(txnid);
+        let mut list = List::new(space, txnid);
+        match row.value {
+            Value::Here(words) => list.take(words, words.len())?,
+            Value::Far { page, len } => {
+                space.each_piece(page, len, |words| list.take(words, len))?
+            }
+            Value::Tree(_) => return Err(problem("is none").into()),
+        }
+        tally.pages += list.end()?;
+        Ok(())
+    }
+}
+
+/// A list on its way: its length, and then page numbers in descending order. What is behind those is not looked at.
+struct List<'a> {
+    space: &'a Space<'a>,
+    txnid: u64,
+    /// Page numbers that are still to come, once the first word has told.
+    left: Option<u64>,
+    count: u64,
+    before: u64,
+}
+
+impl<'a> List<'a> {
+    fn new(space: &'a Space<'a>, txnid: u64) -> List<'a> {
+        List {
+            space,
+            txnid,
+            left: None,
+            count: 0,
+            before: u64::MAX,
+        }
+    }
+
+    fn problem(&self, why: &'static str) -> Problem {
+        Problem::List {
+            txnid: self.txnid,
+            why,
+        }
+    }
+
+    /// Takes the next words of a list that has `len` bytes in all.
+    fn take(&mut self, words: &[u8], len: usize) -> Result<(), Problem> {
+        let (words, rest) = words.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(self.problem("is not made of whole words"));
+        }
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            match self.left {
+                None if word >= len as u64 / 8 => {
+                    return Err(self.problem("is longer than its row"));
+                }
+                None => {
+                    self.left = Some(word);
+                    self.count = word;
+                }
+                Some(0) => return Ok(()),
+                Some(left) => {
+                    self.page(word)?;
+                    self.left = Some(left - 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, page: u64) -> Result<(), Problem> {
+        if page >= self.before {
+            return Err(self.problem("is not in descending order"));
+        }
+        self.before = page;
+        self.space.reach(page).map_err(|problem| match problem {
+            Problem::Twice => Problem::NotFree {
+                txnid: self.txnid,
+                target: page,
+            },
+            other => other,
+        })
+    }
+
+    /// How many pages it has.
+    fn end(&self) -> Result<u64, Problem> {
+        match self.left {
+            Some(0) => Ok(self.count),
+            _ => Err(self.problem("is shorter than it says")),
+        }
+    }
+}

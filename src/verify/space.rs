@@ -1,0 +1,113 @@
+//! The pages of one file: reading them, and who has been where.
+
+use super::bytes::ReadAt;
+use super::finding::Problem;
+use super::page::{self, HEADER};
+use super::pages::PageSet;
+use std::io;
+
+/// A file's pages up to the last one that a meta page names.
+pub(crate) struct Space<'a> {
+    pub source: &'a dyn ReadAt,
+    pub page_size: usize,
+    pub last_page: u64,
+    /// Pages that are in use, or listed as free. Both meta pages are.
+    reached: PageSet,
+}
+
+/// Why a step of a verification came to nothing.
+pub(crate) enum Trouble {
+    Io(io::Error),
+    Found(Problem),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble::Io(error)
+    }
+}
+
+impl From<Problem> for Trouble {
+    fn from(problem: Problem) -> Trouble {
+        Trouble::Found(problem)
+    }
+}
+
+impl<'a> Space<'a> {
+    pub fn new(source: &'a dyn ReadAt, page_size: usize, last_page: u64) -> Space<'a> {
+        Space {
+            source,
+            page_size,
+            last_page,
+            reached: PageSet::up_to(last_page),
+        }
+    }
+
+    /// Takes note that `page` is reached.
+    pub fn reach(&self, page: u64) -> Result<(), Problem> {
+        if !(2..=self.last_page).contains(&page) {
+            return Err(self.outside(page));
+        }
+        match self.reached.insert(page) {
+            true => Ok(()),
+            false => Err(Problem::Twice),
+        }
+    }
+
+    pub fn outside(&self, target: u64) -> Problem {
+        Problem::Outside {
+            target,
+            last: self.last_page,
+        }
+    }
+
+    /// Reads whole pages from `first` on; how many of them the file has.
+    pub fn read_pages(&self, first: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let offset = first * self.page_size as u64;
+        Ok(self.source.read_up_to(buffer, offset)? / self.page_size)
+    }
+
+    /// Takes note of the pages of a value of `len` bytes that begins on `first`; how many they are.
+    pub fn reach_overflow(&self, first: u64, len: usize) -> Result<u64, Trouble> {
+        if !(2..=self.last_page).contains(&first) {
+            return Err(self.outside(first).into());
+        }
+        let mut header = [0; HEADER];
+        let got = self
+            .source
+            .read_up_to(&mut header, first * self.page_size as u64)?;
+        let pages = page::overflow_extent(&header[..got], first).map_err(Problem::Page)?;
+        if pages < page::overflow_pages(len, self.page_size) || pages > self.last_page - first + 1 {
+            let len = len as u64;
+            return Err(Problem::Overflow { len, pages }.into());
+        }
+        // The first that is in use already ends it: however many values claim the same pages, each page is looked at
+        // once and then once more for each value.
+        (first..first + pages).try_for_each(|page| self.reach(page))?;
+        Ok(pages)
+    }
+
+    /// Shows a value of `len` bytes, whose pages are known to be there, piece by piece. Pieces are of whole words.
+    pub fn each_piece(
+        &self,
+        first: u64,
+        len: usize,
+        mut show: impl FnMut(&[u8]) -> Result<(), Problem>,
+    ) -> Result<(), Trouble> {
+        let mut piece = vec![0; len.min(64 << 10)];
+        let start = first * self.page_size as u64 + HEADER as u64;
+        let mut done = 0;
+        while done < len {
+            let wanted = piece.len().min(len - done);
+            let got = self
+                .source
+                .read_up_to(&mut piece[..wanted], start + done as u64)?;
+            if got < wanted {
+                return Err(Problem::Page(page::Flaw::Short).into());
+            }
+            show(&piece[..wanted])?;
+            done += wanted;
+        }
+        Ok(())
+    }
+}

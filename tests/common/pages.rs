@@ -1,0 +1,197 @@
+//! The pages of a store's file, to be damaged with aim: where the trees are, and what stands where in a page.
+
+use std::path::Path;
+
+/// Size of a page on the machines that tests run on; [`Pages::read`] holds that it is so.
+pub const PAGE: usize = 4096;
+const HEADER: usize = 16;
+
+pub const BRANCH: u16 = 1;
+pub const LEAF: u16 = 2;
+pub const OVERFLOW: u16 = 4;
+
+/// Fields of a tree's record.
+pub const FLAGS: usize = 4;
+pub const DEPTH: usize = 6;
+pub const BRANCH_PAGES: usize = 8;
+pub const LEAF_PAGES: usize = 16;
+pub const OVERFLOW_PAGES: usize = 24;
+pub const ENTRIES: usize = 32;
+pub const ROOT: usize = 40;
+
+/// A store's file in memory.
+#[derive(Clone)]
+pub struct Pages(pub Vec<u8>);
+
+/// A structure of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tree {
+    Free,
+    Main,
+    Devices,
+    Ids,
+}
+
+impl Pages {
+    pub fn read(path: &Path) -> Pages {
+        let pages = Pages(std::fs::read(path).unwrap());
+        assert_eq!(pages.u32(HEADER + 24), PAGE as u32);
+        pages
+    }
+
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, &self.0).unwrap();
+    }
+
+    fn number<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0[at..at + N].try_into().unwrap()
+    }
+
+    pub fn u16(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.number(at))
+    }
+
+    pub fn u32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.number(at))
+    }
+
+    pub fn u64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.number(at))
+    }
+
+    pub fn put16(&mut self, at: usize, number: u16) {
+        self.0[at..at + 2].copy_from_slice(&number.to_le_bytes());
+    }
+
+    pub fn put32(&mut self, at: usize, number: u32) {
+        self.0[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+
+    pub fn put64(&mut self, at: usize, number: u64) {
+        self.0[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    }
+
+    /// The number of the commit that a meta page stands for: where it is.
+    pub fn txnid_at(meta: usize) -> usize {
+        meta * PAGE + HEADER + 128
+    }
+
+    /// The meta page in force, 0 or 1.
+    pub fn newest(&self) -> usize {
+        let [first, second] = [0, 1].map(|meta| self.u64(Self::txnid_at(meta)));
+        usize::from(second > first)
+    }
+
+    pub fn txnid(&self) -> u64 {
+        self.u64(Self::txnid_at(self.newest()))
+    }
+
+    /// Where the meta page in force tells the last page.
+    pub fn last_page_at(&self) -> usize {
+        self.newest() * PAGE + HEADER + 120
+    }
+
+    pub fn last_page(&self) -> u64 {
+        self.u64(self.last_page_at())
+    }
+
+    /// Where the record of a tree is.
+    pub fn record(&self, tree: Tree) -> usize {
+        let meta = self.newest() * PAGE + HEADER;
+        let name: &[u8] = match tree {
+            Tree::Free => return meta + 24,
+            Tree::Main => return meta + 72,
+            Tree::Devices => b"devices",
+            Tree::Ids => b"ids",
+        };
+        let root = self.root(Tree::Main);
+        let node = (0..self.nodes(root)).find(|at| self.key(root, *at) == name);
+        self.value_at(root, node.unwrap())
+    }
+
+    pub fn root(&self, tree: Tree) -> u64 {
+        self.u64(self.record(tree) + ROOT)
+    }
+
+    /// Where a page begins.
+    pub fn at(&self, page: u64) -> usize {
+        page as usize * PAGE
+    }
+
+    pub fn flags(&self, page: u64) -> u16 {
+        self.u16(self.at(page) + 10)
+    }
+
+    pub fn nodes(&self, page: u64) -> usize {
+        (usize::from(self.u16(self.at(page) + 12)) - HEADER) / 2
+    }
+
+    /// Where the offset of a page's node is.
+    pub fn offset_at(&self, page: u64, node: usize) -> usize {
+        self.at(page) + HEADER + 2 * node
+    }
+
+    /// Where the node is.
+    pub fn node_at(&self, page: u64, node: usize) -> usize {
+        self.at(page) + usize::from(self.u16(self.offset_at(page, node)))
+    }
+
+    pub fn key(&self, page: u64, node: usize) -> &[u8] {
+        let at = self.node_at(page, node);
+        &self.0[at + 8..][..usize::from(self.u16(at + 6))]
+    }
+
+    /// Where a row's value is, or the number of the page that has it.
+    pub fn value_at(&self, page: u64, node: usize) -> usize {
+        let at = self.node_at(page, node);
+        at + 8 + usize::from(self.u16(at + 6))
+    }
+
+    pub fn child(&self, page: u64, node: usize) -> u64 {
+        let at = self.node_at(page, node);
+        u64::from(self.u32(at)) | u64::from(self.u16(at + 4)) << 32
+    }
+
+    /// Every page of a tree with its depth, from the left to the right.
+    pub fn pages(&self, tree: Tree) -> Vec<(u64, usize)> {
+        let mut found = Vec::new();
+        let mut next = match self.u16(self.record(tree) + DEPTH) {
+            0 => vec![],
+            _ => vec![(self.root(tree), 0)],
+        };
+        while let Some((page, depth)) = next.pop() {
+            found.push((page, depth));
+            if self.flags(page) == BRANCH {
+                let children = (0..self.nodes(page)).rev();
+                next.extend(children.map(|node| (self.child(page, node), depth + 1)));
+            }
+        }
+        found
+    }
+
+    /// The leaves of a tree.
+    pub fn leaves(&self, tree: Tree) -> Vec<u64> {
+        let pages = self.pages(tree).into_iter().map(|(page, _)| page);
+        pages.filter(|page| self.flags(*page) == LEAF).collect()
+    }
+
+    /// The first row of a tree whose value is on pages of its own: its page, its node, and the first of those.
+    pub fn far(&self, tree: Tree) -> Option<(u64, usize, u64)> {
+        self.leaves(tree).into_iter().find_map(|page| {
+            let is_far = |node: &usize| self.u16(self.node_at(page, *node) + 4) == 1;
+            let node = (0..self.nodes(page)).find(is_far)?;
+            Some((page, node, self.u64(self.value_at(page, node))))
+        })
+    }
+
+    /// Where the first list of free pages is that is on a leaf and has at least `pages` pages: its length.
+    pub fn free_list(&self, pages: u64) -> usize {
+        let lists = self.leaves(Tree::Free).into_iter().flat_map(|page| {
+            let here = move |node: &usize| self.u16(self.node_at(page, *node) + 4) == 0;
+            let nodes = (0..self.nodes(page)).filter(here);
+            nodes.map(move |node| self.value_at(page, node))
+        });
+        let mut long = lists.filter(|at| self.u64(*at) >= pages);
+        long.next().unwrap()
+    }
+}
