@@ -72,11 +72,13 @@ type VerifyLevel int32
 const (
 	// VerifyDefault is VerifyFull.
 	VerifyDefault VerifyLevel = C.PM_VERIFY_DEFAULT
-	// VerifyNone checks only what kind of file it is, and that it is not cut short.
+	// VerifyNone checks only what kind of file it is, and that it is not cut short. A damaged page can end the process.
 	VerifyNone VerifyLevel = C.PM_VERIFY_NONE
-	// VerifyQuick also compares the numbers of rows with what the header says: a few reads.
+	// VerifyQuick also checks the free list, and the numbers of rows with what the header says: a few reads.
+	// A damaged page among the others can end the process.
 	VerifyQuick VerifyLevel = C.PM_VERIFY_QUICK
-	// VerifyFull also checks every row, and that all of them add up.
+	// VerifyFull also checks every page and every row, and that all of them add up: no damage to the file can make
+	// LMDB end the process.
 	VerifyFull VerifyLevel = C.PM_VERIFY_FULL
 )
 

@@ -334,17 +334,19 @@
 #define PM_VERIFY_DEFAULT 0
 
 /**
- * Check only what kind of file it is, and that it is not cut short.
+ * Check only what kind of file it is, and that it is not cut short. A damaged page can end the process.
  */
 #define PM_VERIFY_NONE 1
 
 /**
- * Check also that the numbers of rows are those of the header: a few reads, however large the store.
+ * Check also the free list, and that the numbers of rows are those of the header: a few reads, however large
+ * the store. A damaged page among the others can end the process.
  */
 #define PM_VERIFY_QUICK 2
 
 /**
- * Check also every row, and that all of them add up.
+ * Check also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
+ * process.
  */
 #define PM_VERIFY_FULL 3
 
