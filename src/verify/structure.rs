@@ -226,8 +226,8 @@ pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Problem> {
         false => [second, first],
     };
     let at_home = metas.of_commit(newer.txnid) == Some(newer);
-    if newer.txnid == 0 {
-        return Ok(first); // nothing was ever committed
+    if first == second {
+        return Ok(first); // nothing was ever committed, or this is a backup
     }
     match at_home && older.txnid.checked_add(1) == Some(newer.txnid) {
         true => Ok(newer),
