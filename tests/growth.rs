@@ -21,6 +21,7 @@ fn child_entry() {
         "looker" => looker(argument.as_ref()),
         "cannot-grow" => cannot_grow(argument.as_ref()),
         "keeps-a-walk" => keeps_a_walk(argument.as_ref()),
+        "wants-more" => wants_more(argument.as_ref()),
         other => panic!("no role {other}"),
     });
 }
@@ -367,5 +368,44 @@ fn a_process_that_keeps_a_walk_is_told_that_it_cannot_follow_anothers_growth() {
     wait_until("its write", || {
         store.get_device("base").unwrap().state == DeviceState::Suspended
     });
+    check(&store);
+}
+
+/// Wants a larger map, which a walk of its own keeps it from having.
+fn wants_more(path: &Path) {
+    let store = open(path, 3000);
+    let _walk = store.walk().unwrap();
+    let mut large = device("large");
+    large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
+    child::say("begins");
+    assert_error!(store.add_device(&mut large), Error::Timeout { .. });
+    child::say("gives up");
+    child::listen();
+}
+
+#[test]
+fn who_waits_for_a_larger_map_does_not_keep_other_processes_from_writing() {
+    let (_directory, path) = place();
+    let store = open(&path, 500);
+    add(&store, "base");
+    let mut peer = Peer::start("wants-more", &path);
+    peer.expect("begins");
+    let gave_up = AtomicBool::new(false);
+    let mut writes = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            peer.expect("gives up");
+            gave_up.store(true, Ordering::SeqCst);
+        });
+        while !gave_up.load(Ordering::SeqCst) {
+            store
+                .change_device_state("base", DeviceState::Activated)
+                .unwrap();
+            writes += 1;
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    assert!(writes > 20, "{writes}");
+    peer.finish();
     check(&store);
 }

@@ -221,8 +221,9 @@ impl<'e> WriteTxn<'e> {
 pub(crate) struct Writing<'e> {
     env: &'e Env,
     deadline: &'e Deadline,
-    // Given up before the gate: in this process nobody has to wait for what it waits for.
-    _process: WriterLock<'e>,
+    /// None while this thread waits for a larger map, which no other process need wait for. Given up before the gate: in
+    /// this process nobody has to wait for what it waits for.
+    process: Cell<Option<WriterLock<'e>>>,
     writer: Writer<'e>,
 }
 
@@ -236,7 +237,7 @@ impl Env {
         Ok(Writing {
             env: self,
             deadline,
-            _process: self.process_lock.lock_writer(&self.path, deadline)?,
+            process: Cell::new(Some(self.process_lock.lock_writer(&self.path, deadline)?)),
             writer,
         })
     }
@@ -253,9 +254,13 @@ impl Writing<'_> {
     /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep
     /// anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
-        let to = |to| self.env.grow(&self.writer, to, self.deadline);
+        let to = |to| {
+            drop(self.process.take());
+            self.env.grow(&self.writer, to, self.deadline)
+        };
         self.env.check_writable()?;
         loop {
+            self.lock_process()?;
             match self.env.try_write(&mut work) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
@@ -263,6 +268,19 @@ impl Writing<'_> {
                 Err(Fault::Resized) => to(growth::To::File)?,
             }
         }
+    }
+
+    /// Keeps other processes' writers out again, if they were let in.
+    fn lock_process(&self) -> Result<()> {
+        let lock = match self.process.take() {
+            Some(lock) => lock,
+            None => self
+                .env
+                .process_lock
+                .lock_writer(&self.env.path, self.deadline)?,
+        };
+        self.process.set(Some(lock));
+        Ok(())
     }
 }
 
