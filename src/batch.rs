@@ -14,9 +14,12 @@ pub(crate) struct Batch<'t, 'e> {
 impl<'t, 'e> Batch<'t, 'e> {
     /// Begins the commit after the one that the header row tells of.
     pub fn begin(txn: &'t mut WriteTxn<'e>) -> Step<Batch<'t, 'e>> {
-        let mut header = match Header::parse(txn.header()?) {
-            Parsed::Known(header) => header,
-            _ => return Err(Error::corrupt("its header row is damaged").into()),
+        let mut header = match txn.known_header() {
+            Some(header) => header,
+            None => match Header::parse(txn.header()?) {
+                Parsed::Known(header) => header,
+                _ => return Err(Error::corrupt("its header row is damaged").into()),
+            },
         };
         header.commit = header
             .commit
@@ -28,7 +31,7 @@ impl<'t, 'e> Batch<'t, 'e> {
     /// Writes the header row. What comes before it is in the commit, or nothing is.
     pub fn finish(self) -> Step<()> {
         let row = self.header.encode()?;
-        self.txn.put_header(&row)
+        self.txn.put_header(self.header, &row)
     }
 
     /// Writes a row that is not there.

@@ -1,6 +1,9 @@
-//! Locks between processes, on the data file itself, by open file description (`F_OFD_SETLK`, Linux 3.15).
+//! Locks between processes, on the data file itself, by open file description.
 //!
-//! LMDB's own writer lock can only be waited for without end, so writers take this one first, with a limit.
+//! LMDB's own writer lock can only be waited for without end, so writers take one here first, with a limit: that of
+//! `flock`, which takes and gives back in half the time of one on a range of bytes. All others are such ranges
+//! (`F_OFD_SETLK`, Linux 3.15); the two kinds know nothing of each other.
+//!
 //! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through different
 //! `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite pages that the other
 //! still reads. Each process therefore holds a shared lock on a byte that stands for its `-lock` file, and
@@ -17,10 +20,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Held while writing.
-const WRITER: i64 = 1 << 62;
-/// Held by the one that waits for [`WRITER`] next, so that a busy process cannot keep it for itself.
-const TURN: i64 = WRITER + 1;
+/// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for itself.
+const TURN: i64 = (1 << 62) + 1;
 /// No tick of the clock.
 const NEVER: u64 = u64::MAX;
 /// The bytes that stand for `-lock` files, by inode number.
@@ -94,7 +95,7 @@ impl FileLock {
         let fail = |e| Error::io("locking the store for writing", path, e);
         let tick = tick();
         let seen = tick == Some(self.looked.load(Ordering::Relaxed));
-        if seen && self.try_set(libc::F_WRLCK, WRITER, 1).map_err(fail)? {
+        if seen && self.try_flock().map_err(fail)? {
             return Ok(WriterLock(self));
         }
         let mut attempt = || self.try_writer(&mut my_turn).map_err(fail);
@@ -118,14 +119,33 @@ impl FileLock {
     }
 
     fn try_writer(&self, my_turn: &mut bool) -> io::Result<Option<WriterLock<'_>>> {
-        let write_lock = |byte| self.try_set(libc::F_WRLCK, byte, 1);
-        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && write_lock(WRITER)? {
+        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && self.try_flock()? {
             return Ok(Some(WriterLock(self)));
         }
         if !*my_turn {
-            *my_turn = write_lock(TURN)?;
+            *my_turn = self.try_set(libc::F_WRLCK, TURN, 1)?;
         }
         Ok(None)
+    }
+
+    /// Takes the writer lock; false if another has it.
+    fn try_flock(&self) -> io::Result<bool> {
+        loop {
+            match self.flock(libc::LOCK_EX | libc::LOCK_NB) {
+                Ok(()) => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
+        // SAFETY: the descriptor is open for as long as `self` lives.
+        match unsafe { libc::flock(self.file.as_raw_fd(), operation) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Sets a lock; false if another's is in the way.
@@ -189,7 +209,8 @@ fn tick() -> Option<u64> {
 
 impl Drop for WriterLock<'_> {
     fn drop(&mut self) {
-        let _ = self.0.set(libc::F_UNLCK, WRITER, 1);
+        // It cannot fail: the descriptor is open, and nothing is waited for.
+        let _ = self.0.flock(libc::LOCK_UN);
     }
 }
 

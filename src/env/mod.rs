@@ -72,6 +72,7 @@ pub(crate) struct Env {
     page_size: u64,
     /// What this process has committed.
     commits: usage::Commits,
+    newest: write::Newest,
     /// The process that opened it.
     stamp: u64,
     closed: AtomicBool,

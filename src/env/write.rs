@@ -6,14 +6,14 @@ use super::snapshot::bytes;
 use super::{growth, Deadline, Env};
 use crate::digest::Table;
 use crate::error::{Error, Result};
-use crate::header;
+use crate::header::{self, Header};
 use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
 use lmdb_sys as ffi;
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Why a write transaction came to nothing.
@@ -45,7 +45,13 @@ pub(crate) struct WriteTxn<'e> {
     bytes: u64,
     /// Operations that were done, for the statistics.
     operations: u64,
+    /// What the header row says now, if this transaction has written it.
+    header: Option<Header>,
 }
+
+/// The header that this process's newest commit has left behind, and that commit's number in LMDB: the next one need not
+/// read it, if no other process has committed since.
+pub(super) type Newest = Mutex<Option<(usize, Header)>>;
 
 /// What a page keeps for a row beside its key and value, with room for odd ends.
 const ROW_OVERHEAD: usize = 32;
@@ -176,6 +182,10 @@ impl<'e> WriteTxn<'e> {
     }
 
     fn put_device(&mut self, key: &[u8], value: &[u8], flags: WriteFlags) -> lmdb::Result<()> {
+        // A cursor that is used once costs more than it saves.
+        if self.writes == 0 && self.devices.get().is_null() {
+            return self.txn.put(self.env.tables.devices, &key, &value, flags);
+        }
         let cursor = self.cursor()?;
         // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes neither: with
         // these flags, it lets `value` refer to a row that is there already.
@@ -199,8 +209,23 @@ impl<'e> WriteTxn<'e> {
         }
     }
 
-    /// Writes the header row.
-    pub fn put_header(&mut self, value: &[u8]) -> Step<()> {
+    /// What the header row says, if this process wrote it last.
+    pub fn known_header(&self) -> Option<Header> {
+        let newest = self.env.newest.lock();
+        let newest = newest.unwrap_or_else(PoisonError::into_inner);
+        let (id, header) = newest.as_ref()?;
+        (*id + 1 == self.id()).then(|| header.clone())
+    }
+
+    /// The number that LMDB gives to the commit.
+    fn id(&self) -> usize {
+        // SAFETY: the transaction runs.
+        unsafe { ffi::mdb_txn_id(self.txn.txn()) }
+    }
+
+    /// Writes the header row, which says this.
+    pub fn put_header(&mut self, header: Header, value: &[u8]) -> Step<()> {
+        self.header = Some(header);
         self.writes += 1;
         self.txn
             .put(
@@ -297,6 +322,7 @@ impl Env {
             writes: 0,
             bytes: 0,
             operations: 0,
+            header: None,
         };
         let done = work(&mut txn)?;
         if txn.writes == 0 {
@@ -305,9 +331,11 @@ impl Env {
         // LMDB keeps changed pages in memory up to here, but for those that a very large commit has spilled to
         // where nothing refers to yet.
         self.make_headroom(txn.writes, txn.bytes)?;
+        let newest = txn.header.take().map(|header| (txn.id(), header));
         let (operations, start) = (txn.operations.max(1), Instant::now());
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
         self.commits.add(operations, start.elapsed());
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = newest;
         // What was committed stays committed, whatever becomes of the room behind it.
         let _ = self.cover_last_page();
         Ok(done)
