@@ -3,6 +3,7 @@
 use crate::device::DeviceInfo;
 use crate::error::Result;
 use crate::record;
+use crate::verify::{Level, Report};
 
 /// Decodes a record found under `name`.
 pub fn decode(name: &[u8], value: &[u8]) -> Result<DeviceInfo> {
@@ -21,4 +22,13 @@ pub fn seal(name: &[u8], body: &[u8]) -> Vec<u8> {
     let mut value = body.to_vec();
     value.extend(record::checksum(name, body));
     value
+}
+
+/// What full verification says of a file with these bytes; if it is sound, how many pages are lost in it.
+pub fn verify(bytes: &[u8]) -> std::result::Result<u64, String> {
+    match Report::of_bytes(&bytes, Level::Full) {
+        Ok(report) if report.is_sound() => Ok(report.lost),
+        Ok(report) => Err(report.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -56,21 +56,6 @@ pub use pool::{
     Update, Verify, Walk,
 };
 
-/// For the fuzzers: no part of the interface, and not kept from one release to the next.
-#[doc(hidden)]
-pub mod fuzzing {
-    use crate::verify::{Level, Report};
-
-    /// What full verification says of a file with these bytes; if it is sound, how many pages are lost in it.
-    pub fn verify(bytes: &[u8]) -> Result<u64, String> {
-        match Report::of_bytes(&bytes, Level::Full) {
-            Ok(report) if report.is_sound() => Ok(report.lost),
-            Ok(report) => Err(report.to_string()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
 /// The README's Rust is compiled with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
