@@ -1,4 +1,4 @@
-//! What the fuzzing targets reach of the inside. There only with `--cfg fuzzing`; no part of the interface.
+//! What the fuzzing targets reach of the inside: no part of the interface, and not kept from one release to the next.
 
 use crate::device::DeviceInfo;
 use crate::error::Result;

@@ -44,7 +44,6 @@ mod verify;
 
 #[allow(unsafe_code)]
 pub mod capi;
-#[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 

@@ -1,0 +1,33 @@
+//! The verifier on bytes alone: any file, and a store's with any damage. It comes to an end, and takes as sound only what
+//! is: LMDB may be trusted with it, which the target `open` finds out.
+#![no_main]
+
+#[allow(dead_code)] // what only the target `open` needs
+mod damage;
+
+use arbitrary::Arbitrary;
+use damage::{apply, original, Damage};
+use libfuzzer_sys::{fuzz_target, Corpus};
+use pool_metadata::fuzzing::verify;
+
+#[derive(Arbitrary, Debug)]
+enum File {
+    Any(Vec<u8>),
+    Damaged(Vec<Damage>),
+}
+
+fuzz_target!(|file: File| -> Corpus {
+    match file {
+        File::Any(bytes) => {
+            let _ = verify(&bytes);
+        }
+        File::Damaged(damages) if damages.len() > 12 => return Corpus::Reject,
+        File::Damaged(damages) => {
+            let mut bytes = original().now.clone();
+            damages.iter().for_each(|damage| apply(damage, &mut bytes));
+            let sound = let _ = verify(&bytes);
+            assert!(sound || bytes != original().now, "a sound file is refused");
+        }
+    }
+    Corpus::Keep
+});
