@@ -72,7 +72,7 @@ sanitize: setup-test  ## run the Rust tests under AddressSanitizer and ThreadSan
 miri: setup-build  ## run the tests of what calls no LMDB in Miri (needs a nightly toolchain that has it)
 	scripts/sanitize.sh miri
 
-fuzz: setup-test  ## fuzz the library (FUZZTIME=60: seconds for each; TARGETS=open: of record, open, calls)
+fuzz: setup-test  ## fuzz the library (FUZZTIME=60: seconds for each; TARGETS=open: of record, verify, open, calls)
 	scripts/fuzz.sh $(or $(FUZZTIME),60) $(TARGETS)
 
 test-run: all

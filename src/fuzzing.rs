@@ -1,4 +1,4 @@
-//! What the fuzzing targets reach of the inside: no part of the interface, and not kept from one release to the next.
+//! What the fuzzing targets reach of the inside. There only with `--cfg fuzzing`; no part of the interface.
 
 use crate::device::DeviceInfo;
 use crate::error::Result;

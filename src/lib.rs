@@ -44,6 +44,7 @@ mod verify;
 
 #[allow(unsafe_code)]
 pub mod capi;
+#[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 
