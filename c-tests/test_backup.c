@@ -29,6 +29,10 @@ static void open_pool(void) {
     device.error = text;
     device.error_len = sizeof text;
     OK(pm_add_device(store, &device, why()));
+    device = device_named("broken");
+    device.error = "what happened";
+    device.error_len = strlen(device.error);
+    OK(pm_add_device(store, &device, why()));
     OK(pm_remove_device(store, PM_LIT("device-07"), why()));
 }
 
@@ -110,7 +114,7 @@ static void a_damaged_store_is_backed_up_only_unchecked(void) {
     const char *copy = place("copy.db");
     open_pool();
     close_store(store);
-    damage(place("pool.db"), "device-30");
+    damage(place("pool.db"), "what happened");
     options.verify = PM_VERIFY_NONE;
     OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
     FAILS(PM_ERR_CORRUPT, pm_backup(store, PM_CSTR(copy), 0, why()));

@@ -88,6 +88,9 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, apply_one(store, PM_CHANGE_ADD, &device, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_backup(store, PM_CSTR(place("copy.db")), 0, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_check(store, 0, (pm_report **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_check_file(PM_LIT("none"), NULL, 0, (pm_report **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_repair(PM_LIT("none"), NULL, (pm_report **)&out, &bad));
     /* The one call that ends a handle has not ended it: the update is still there to be committed. */
     FAILS(PM_ERR_STRUCT_SIZE, pm_update_commit(update, &bad));
     CHECK(out == UNTOUCHED && count == 77 && stats.devices == 0);

@@ -65,6 +65,7 @@ static void everything_is_refused(void) {
     FAILS(PM_ERR_FORKED, pm_import(store, NULL, 0, &ids, why()));
     FAILS(PM_ERR_FORKED, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_FORKED, pm_apply(store, NULL, 0, NULL, why()));
+    FAILS(PM_ERR_FORKED, pm_check(store, 0, (pm_report **)&out, why()));
     FAILS(PM_ERR_FORKED, pm_backup(store, PM_LIT("/nowhere/copy.db"), 0, why()));
     /* What was begun before the fork as well. */
     FAILS(PM_ERR_FORKED, pm_walk_next(open_walk, buffer, sizeof buffer, &count, NULL, why()));

@@ -39,6 +39,7 @@ static void no_store(void) {
     pm_update *update = UNTOUCHED;
     pm_walk *walk = UNTOUCHED;
     pm_names *names = UNTOUCHED;
+    pm_report *report = UNTOUCHED;
     uint64_t buffer[8];
     REFUSES("store", pm_close, NULL);
     REFUSES("store", pm_sync, NULL);
@@ -58,7 +59,9 @@ static void no_store(void) {
     REFUSES("store", pm_import, NULL, NULL, 0, &ids);
     REFUSES("store", pm_apply, NULL, &change, 1, NULL);
     REFUSES("store", pm_backup, NULL, PM_LIT("copy.db"), 0);
+    REFUSES("store", pm_check, NULL, 0, &report);
     CHECK(got == UNTOUCHED && update == UNTOUCHED && walk == UNTOUCHED && names == UNTOUCHED);
+    CHECK(report == UNTOUCHED);
     CHECK(device.device_id == 0 && stats.map_size == 0);
 }
 
@@ -178,6 +181,14 @@ static void no_output(void) {
     REFUSES("walk", pm_walk_open, store, NULL);
     REFUSES("names", pm_get_device_names, store, NULL);
     REFUSES("ids", pm_import, store, NULL, 0, NULL);
+    REFUSES("report", pm_check, store, 0, NULL);
+    REFUSES("report", pm_check_file, PM_LIT("none"), NULL, 0, NULL);
+    REFUSES("report", pm_repair, PM_LIT("none"), NULL, NULL);
+    REFUSES("path", pm_check_file, NULL, 1, NULL, 0, NULL);
+    REFUSES("path", pm_repair, NULL, 1, NULL, NULL);
+    REFUSES("path", pm_backup, store, NULL, 1, 0);
+    REFUSES("path", pm_restore, PM_LIT("none"), NULL, 1, NULL, NULL);
+    REFUSES("backup", pm_restore, NULL, 1, PM_LIT("none"), NULL, NULL);
     REFUSES("changes", pm_apply, store, NULL, 1, NULL);
     REFUSES("device", pm_apply, store, &change, 1, NULL);
     OK(pm_walk_open(store, &walk, why()));

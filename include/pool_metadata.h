@@ -407,6 +407,91 @@
 #define PM_BACKUP_UNCHECKED 4
 
 /**
+ * The header row is missing or damaged.
+ */
+#define PM_FINDING_HEADER_DAMAGED 1
+
+/**
+ * A counter of the header is not what the rows add up to.
+ */
+#define PM_FINDING_COUNTERS 2
+
+/**
+ * The header's digest is not that of the rows: some are missing, or are of an older commit.
+ */
+#define PM_FINDING_DIGEST 3
+
+/**
+ * A record's checksum does not hold, or it does not decode.
+ */
+#define PM_FINDING_RECORD_DAMAGED 4
+
+/**
+ * A record's device id is none, or was never given out.
+ */
+#define PM_FINDING_RECORD_ID 5
+
+/**
+ * A record is of a commit that is still to come.
+ */
+#define PM_FINDING_RECORD_GENERATION 6
+
+/**
+ * The device id of a record is another record's as well. There is a finding for each of them.
+ */
+#define PM_FINDING_SHARED_ID 7
+
+/**
+ * A row of the table of ids is damaged.
+ */
+#define PM_FINDING_ID_ROW_DAMAGED 8
+
+/**
+ * A row of the table of ids is of an id that is none, or was never given out.
+ */
+#define PM_FINDING_ID_ROW_OUTSIDE 9
+
+/**
+ * An id is free, and a device has it.
+ */
+#define PM_FINDING_FREE_AND_OWNED 10
+
+/**
+ * An id is free and faulty.
+ */
+#define PM_FINDING_FREE_AND_FAULTY 11
+
+/**
+ * An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
+ */
+#define PM_FINDING_LOST 12
+
+/**
+ * Nothing that is not a guess: go back to a backup, or salvage what is whole.
+ */
+#define PM_MEND_NOTHING 0
+
+/**
+ * Writing the header anew, from the rows.
+ */
+#define PM_MEND_HEADER 1
+
+/**
+ * Removing a row from the table of ids.
+ */
+#define PM_MEND_REMOVE_ID_ROW 2
+
+/**
+ * Making the id faulty, so that it is not given out.
+ */
+#define PM_MEND_MAKE_FAULTY 3
+
+/**
+ * Only say what is wrong and what would mend it: as pm_check_file does.
+ */
+#define PM_REPAIR_DRY_RUN 1
+
+/**
  * An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
  *
  * A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
@@ -491,8 +576,8 @@ typedef struct pm_error {
 } pm_error;
 
 /**
- * How many values of each size there were. The sizes double from bucket to bucket: buckets[0] counts values up to 1,
- * buckets[i] those up to 2^i that no bucket before it counts, and the last all that are larger.
+ * How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]` counts values up to 1,
+ * `buckets[i]` those up to 2^i that no bucket before it counts, and the last all that are larger.
  */
 typedef struct pm_histogram {
   /**
@@ -763,6 +848,112 @@ typedef struct pm_ids {
 } pm_ids;
 
 /**
+ * One violation of the invariants.
+ */
+typedef struct pm_finding {
+  /**
+   * sizeof(pm_finding), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * What kind of violation it is, PM_FINDING_*; later releases may know more kinds.
+   */
+  int32_t kind;
+  /**
+   * What would mend it, PM_MEND_*.
+   */
+  int32_t mend;
+  /**
+   * The device id that it is about; 0 if it is about none, or that is not known.
+   */
+  uint32_t device_id;
+  /**
+   * Name of the device whose record it is about; empty if it is about none. Ends in a NUL.
+   */
+  const char *name;
+  /**
+   * Its length in bytes.
+   */
+  size_t name_len;
+  /**
+   * What is wrong, in words. Ends in a NUL.
+   */
+  const char *text;
+  /**
+   * Its length in bytes.
+   */
+  size_t text_len;
+} pm_finding;
+
+/**
+ * What a check or a repair has found: one block of memory, to be given to pm_free.
+ */
+typedef struct pm_report {
+  /**
+   * sizeof(pm_report), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * How many findings there are in all; 0 for a sound store.
+   */
+  uint64_t total;
+  /**
+   * How many of all cannot be mended: those with PM_MEND_NOTHING.
+   */
+  uint64_t unmendable;
+  /**
+   * How many findings are left: after a repair, only what cannot be mended; else all.
+   */
+  uint64_t left;
+  /**
+   * How many findings are in the list: the first ones, as many as were asked for.
+   */
+  size_t count;
+  /**
+   * That many pointers to findings.
+   */
+  const struct pm_finding *const *findings;
+  /**
+   * Where a repair has kept the file as it was; empty if it has changed nothing. Ends in a NUL.
+   */
+  const char *backup;
+  /**
+   * Its length in bytes.
+   */
+  size_t backup_len;
+} pm_report;
+
+/**
+ * How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+ */
+typedef struct pm_repair_options {
+  /**
+   * sizeof(pm_repair_options), set by the caller; PM_REPAIR_OPTIONS_INIT does.
+   */
+  size_t struct_size;
+  /**
+   * PM_REPAIR_* flags, or 0.
+   */
+  uint32_t flags;
+  /**
+   * Where the copy of the file is to be that is made first; there must be nothing.
+   */
+  const char *backup;
+  /**
+   * Its length in bytes. 0: `<path>.before-repair-<n>`, with the lowest number that is not taken.
+   */
+  size_t backup_len;
+  /**
+   * How many findings the report keeps. 0: 1000.
+   */
+  size_t limit;
+  /**
+   * How long to wait for others at each place, in milliseconds. 0: 10000.
+   */
+  uint64_t lock_wait_ms;
+} pm_repair_options;
+
+/**
  * One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
  * the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no
  * pointers, so the buffer may be moved. pm_record_name() and its siblings find the texts.
@@ -842,7 +1033,7 @@ const char *pm_status_name(int32_t status);
 const char *pm_state_name(int32_t state);
 
 /**
- * Frees what a function returned that says so: pm_get_device, pm_get_device_names, pm_walk_get_ids, pm_restore. NULL is allowed and does nothing.
+ * Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed and does nothing.
  *
  * Never fails; may be called from any thread, also after the store was closed.
  */
@@ -1369,6 +1560,73 @@ int32_t pm_restore(const char *backup,
                    struct pm_name **kept,
                    struct pm_error *error);
 
+/**
+ * Reads the whole store, as of this moment, and reports every violation of the invariants: what it is about, and what
+ * would mend it.
+ *
+ * @param store     The store.
+ * @param limit     How many findings the report keeps; all are counted. 0: 1000.
+ * @param report    Where the report goes, on success only: to be given to pm_free. A store that is not sound is a
+ *   success: the report says so.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK, PM_ERR_CORRUPT (LMDB cannot read the rows), PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+ *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; writers are not held up.
+ */
+int32_t pm_check(struct pm_store *store,
+                 size_t limit,
+                 struct pm_report **report,
+                 struct pm_error *error);
+
+/**
+ * The same for a store that need not be open, and that pm_open refuses for what its rows say. Nothing is changed.
+ *
+ * @param path      The store's path, path_len bytes. Other processes may have it open; this one must not.
+ * @param options   NULL for the defaults; only the lock wait counts.
+ * @param limit     How many findings the report keeps; all are counted. 0: 1000.
+ * @param report    Where the report goes, on success only: to be given to pm_free.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK, or what pm_open returns: a file that is no store, or whose structure is damaged, cannot be checked.
+ *
+ * Thread safety: may be called from any thread; writers are not held up.
+ */
+int32_t pm_check_file(const char *path,
+                      size_t path_len,
+                      const struct pm_options *options,
+                      size_t limit,
+                      struct pm_report **report,
+                      struct pm_error *error);
+
+/**
+ * Mends what is wrong with the rows of a store that nobody has open, as far as that needs no guessing, in one transaction,
+ * and says what it found and what it could not mend.
+ *
+ * - The header (counters, last id, digest) is written anew from the rows.
+ * - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
+ * - An id that is nobody's becomes faulty, so that it is not given out.
+ * - Rows of the table of ids that are damaged, or of no id that there is, are removed.
+ * - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and the
+ *   store is still refused.
+ *
+ * The file is copied first, if there is anything to mend.
+ *
+ * @param path      The store's path, path_len bytes.
+ * @param options   NULL for the defaults.
+ * @param report    Where the report goes, on success only: to be given to pm_free. Its findings are what was wrong before.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the store is open, here or
+ *   in another process; PM_ERR_FILE_EXISTS if something is where the copy was to be; or what pm_open and any
+ *   write can return. The store is as it was then.
+ *
+ * Thread safety: may be called from any thread. Who opens the store meanwhile waits.
+ */
+int32_t pm_repair(const char *path,
+                  size_t path_len,
+                  const struct pm_repair_options *options,
+                  struct pm_report **report,
+                  struct pm_error *error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1379,6 +1637,7 @@ int32_t pm_restore(const char *backup,
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
 #define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
+#define PM_REPAIR_OPTIONS_INIT { sizeof(pm_repair_options), 0, NULL, 0, 0, 0 }
 #define PM_STATS_INIT \
     { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       { 0, 0, { 0 } }, { 0, 0, { 0 } } }

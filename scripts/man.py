@@ -28,6 +28,9 @@ CONSTANTS = [
     ("pm_options", "VERIFICATION", r"PM_VERIFY_\w+$"),
     ("pm_options", "DURABILITY", r"PM_DURABILITY_\w+$"),
     ("pm_backup", "FLAGS", r"PM_BACKUP_\w+$"),
+    ("pm_finding", "KINDS", r"PM_FINDING_\w+$"),
+    ("pm_finding", "WHAT MENDS THEM", r"PM_MEND_\w+$"),
+    ("pm_repair_options", "FLAGS", r"PM_REPAIR_DRY_RUN$"),
 ]
 
 TOKEN = re.compile(

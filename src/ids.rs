@@ -6,7 +6,7 @@
 
 use crate::batch::{down, up, Batch};
 use crate::device::MAX_DEVICE_ID;
-use crate::digest::Table;
+use crate::digest::{self, Table};
 use crate::env::Step;
 use crate::error::{Error, Result};
 use crate::record;
@@ -27,6 +27,18 @@ const KEY_LEN: usize = 5;
 fn key(state: IdState, id: u32) -> [u8; KEY_LEN] {
     let [a, b, c, d] = id.to_be_bytes();
     [state as u8, a, b, c, d]
+}
+
+/// The row that says that an id is in that state.
+pub(crate) fn row(state: IdState, id: u32) -> ([u8; KEY_LEN], [u8; 4]) {
+    let key = key(state, id);
+    (key, record::checksum(&key, b""))
+}
+
+/// That row's share of the digest.
+pub(crate) fn share(state: IdState, id: u32) -> u128 {
+    let (key, value) = row(state, id);
+    digest::row(Table::Ids, &key, &value)
 }
 
 /// Reads a row: its value is the key's checksum.
@@ -93,8 +105,8 @@ pub(crate) fn mark_faulty(batch: &mut Batch<'_, '_>, id: u32) -> Step<()> {
 pub(crate) fn fill(batch: &mut Batch<'_, '_>, free: &[u32], faulty: &[u32]) -> Step<()> {
     for (state, ids) in [(IdState::Free, free), (IdState::Faulty, faulty)] {
         for &id in ids {
-            let key = key(state, id);
-            batch.append(Table::Ids, &key, &record::checksum(&key, b""))?;
+            let (key, value) = row(state, id);
+            batch.append(Table::Ids, &key, &value)?;
         }
     }
     batch.header.free_ids = free.len() as u32;
@@ -131,13 +143,11 @@ fn check_given_out(batch: &Batch<'_, '_>, id: u32) -> Step<()> {
 }
 
 fn set(batch: &mut Batch<'_, '_>, state: IdState, id: u32) -> Step<()> {
-    let key = key(state, id);
-    let value = record::checksum(&key, b"");
+    let (key, value) = row(state, id);
     batch.insert(Table::Ids, &key, &value)
 }
 
 fn clear(batch: &mut Batch<'_, '_>, state: IdState, id: u32) -> Step<()> {
-    let key = key(state, id);
-    let value = record::checksum(&key, b"");
+    let (key, value) = row(state, id);
     batch.remove(Table::Ids, &key, &value)
 }

@@ -28,6 +28,7 @@
 //!
 //! `docs/design.md` in the repository describes the file format, the invariants and the concurrency model.
 
+mod audit;
 mod batch;
 mod crc;
 mod device;
@@ -48,12 +49,13 @@ pub mod capi;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use audit::{Finding, FindingKind, Mend, Report};
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use pool::{
-    Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats,
-    Update, Verify, Walk,
+    Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata,
+    RepairOptions, Repaired, Stats, Update, Verify, Walk,
 };
 
 /// The README's Rust is compiled with the documentation tests.

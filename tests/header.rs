@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 12] = [
+const TOPICS: [&str; 13] = [
     "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
-    "changes", "import", "backup",
+    "changes", "import", "backup", "check",
 ];
 
 #[test]

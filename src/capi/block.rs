@@ -1,14 +1,16 @@
 //! Memory that the library hands to the caller: one block from the C allocator for each result, so that one
 //! function frees them all, whatever is in them.
 
+use super::check::{pm_finding, pm_report};
 use super::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
 use super::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
+use crate::audit::{Finding, Report};
 use crate::device::DeviceRef;
 use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-/// Frees what a function returned that says so: pm_get_device, pm_get_device_names, pm_walk_get_ids, pm_restore. NULL is allowed and does nothing.
+/// Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed and does nothing.
 ///
 /// Never fails; may be called from any thread, also after the store was closed.
 #[unsafe(no_mangle)]
@@ -197,6 +199,52 @@ pub(super) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
         block.cast::<pm_name>().write(pm_name {
             name,
             name_len: text.len(),
+        });
+    }
+    Ok(block.cast())
+}
+
+/// A block with a report; `left` is how many findings are left, and `backup` where the file is kept as it was.
+pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
+    let count = from.findings.len();
+    let texts_of = |finding: &Finding| {
+        let name = finding.name.as_deref().unwrap_or_default().len();
+        name + finding.what.len() + 2
+    };
+    let texts: usize = from.findings.iter().map(texts_of).sum::<usize>() + backup.len() + 1;
+    let list = size_of::<pm_report>();
+    let bodies = list + count * size_of::<*const pm_finding>();
+    let behind = bodies + count * size_of::<pm_finding>();
+    let block = allocate(behind + texts)?;
+    // SAFETY: the block has room for the head, the list, the findings and the texts, in this order; each begins where
+    // it is aligned, since all but the texts are multiples of a pointer's size.
+    unsafe {
+        let mut texts = Texts(block.add(behind));
+        let findings = block.add(list).cast::<*const pm_finding>();
+        for (at, finding) in from.findings.iter().enumerate() {
+            let place = block.add(bodies).cast::<pm_finding>().add(at);
+            let name = finding.name.as_deref().unwrap_or_default();
+            place.write(pm_finding {
+                struct_size: size_of::<pm_finding>(),
+                kind: finding.kind as i32,
+                mend: finding.mend as i32,
+                device_id: finding.device_id.unwrap_or(0),
+                name: texts.put(name),
+                name_len: name.len(),
+                text: texts.put(finding.what.as_bytes()),
+                text_len: finding.what.len(),
+            });
+            findings.add(at).write(place);
+        }
+        block.cast::<pm_report>().write(pm_report {
+            struct_size: size_of::<pm_report>(),
+            total: from.total,
+            unmendable: from.unmendable,
+            left,
+            count,
+            findings,
+            backup: texts.put(backup),
+            backup_len: backup.len(),
         });
     }
     Ok(block.cast())

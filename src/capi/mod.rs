@@ -12,6 +12,7 @@
 mod backup;
 mod block;
 mod changes;
+mod check;
 mod device;
 mod guard;
 mod handle;
@@ -26,6 +27,7 @@ mod walk;
 pub use backup::*;
 pub use block::pm_free;
 pub use changes::*;
+pub use check::*;
 pub use device::*;
 pub use handle::pm_store;
 pub use import::*;

@@ -134,8 +134,8 @@ pub const PM_DURABILITY_RELAXED: i32 = 1;
 /// How many buckets a pm_histogram has.
 pub const PM_HISTOGRAM_BUCKETS: usize = 40;
 
-/// How many values of each size there were. The sizes double from bucket to bucket: buckets[0] counts values up to 1,
-/// buckets[i] those up to 2^i that no bucket before it counts, and the last all that are larger.
+/// How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]` counts values up to 1,
+/// `buckets[i]` those up to 2^i that no bucket before it counts, and the last all that are larger.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_histogram {

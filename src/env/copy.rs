@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// How much is read and written at a time.
 const PIECE: usize = 1 << 20;
-/// Offset of a page's own number, and of what a meta page says of the commit (mdb.c: `MDB_page`, `MDB_meta`).
-const PAGE_NUMBER: usize = 0;
+/// Where a meta page, which begins with its own number, says what the last page is, and of which commit it is (mdb.c:
+/// `MDB_page`, `MDB_meta`).
 const META_LAST_PAGE: usize = 16 + 120;
 const META_COMMIT: usize = 16 + 128;
 
@@ -25,7 +25,7 @@ const META_COMMIT: usize = 16 + 128;
 /// reads through the map, where a failing disk is a signal. This takes no lock that a writer wants, and a read that
 /// fails is an error. The pages of the commit stay as they are while the snapshot lasts.
 pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
-    let (_snapshot, mut meta) =
+    let (snapshot, mut meta) =
         deadline.poll("a moment without a commit, to read the meta page", || {
             let snapshot = Snapshot::open(env)?;
             Ok(snapshot.meta_page()?.map(|meta| (snapshot, meta)))
@@ -35,9 +35,12 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
         .and_then(|last| last.checked_add(1)?.checked_mul(page_size))
         .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
     copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
-    // Last, so that a half copy is no store. Both say the same: should one be damaged, the other serves.
-    for page in 0..2_u64 {
-        meta[PAGE_NUMBER..8].copy_from_slice(&page.to_le_bytes());
+    // Last, so that a half copy is no store. The other one is as of the commit before, which makes this one the newest, and
+    // has the same tree: should this one be damaged, it serves.
+    let commit = snapshot.commit();
+    for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
+        meta[..8].copy_from_slice(&page.to_le_bytes());
+        meta[META_COMMIT..][..8].copy_from_slice(&commit.to_le_bytes());
         write(draft, &meta, page * page_size)?;
     }
     Ok(())

@@ -12,6 +12,7 @@
 //! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
 #![allow(unsafe_code)]
 
+use super::process;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -36,6 +37,8 @@ pub(super) struct FileLock {
     waiters: AtomicUsize,
     /// The tick of the clock at which it was last looked at whether another process waits for its turn.
     looked: AtomicU64,
+    /// The process that opened it.
+    stamp: u64,
 }
 
 /// The writer lock, held until dropped.
@@ -47,6 +50,7 @@ impl FileLock {
             file,
             waiters: AtomicUsize::new(0),
             looked: AtomicU64::new(NEVER),
+            stamp: process::stamp(),
         }
     }
 
@@ -81,7 +85,7 @@ impl FileLock {
 
     /// Gives up all that this descriptor has locked.
     pub fn release(&self) {
-        // Closing the descriptor does it as well; there is nothing to do about a failure.
+        // Closing the descriptor does it as well, in the end; there is nothing to do about a failure.
         let _ = self.set(libc::F_UNLCK, 0, 0);
     }
 
@@ -207,6 +211,16 @@ fn tick() -> Option<u64> {
     read.then(|| (now.tv_sec as u64).wrapping_mul(1_000_000_000) + now.tv_nsec as u64)
 }
 
+impl Drop for FileLock {
+    /// Closing the descriptor gives the locks up only once no child that is just being started has a copy of it.
+    fn drop(&mut self) {
+        // A forked child's copy stands for the same locks, and they are its parent's.
+        if process::stamp() == self.stamp {
+            self.release();
+        }
+    }
+}
+
 impl Drop for WriterLock<'_> {
     fn drop(&mut self) {
         // It cannot fail: the descriptor is open, and nothing is waited for.
@@ -286,6 +300,18 @@ mod tests {
                 "it never looked again"
             );
         }
+    }
+
+    #[test]
+    fn what_is_dropped_is_given_up_though_a_child_has_the_descriptor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        assert!(a.claim_use().unwrap());
+        // As a child that has not come to its `exec` yet has it.
+        let copy = a.file.try_clone().unwrap();
+        drop(a);
+        assert!(b.claim_alone().unwrap());
+        drop(copy);
     }
 
     #[test]

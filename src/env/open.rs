@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub lock_wait: Duration,
     pub relaxed: bool,
     pub sharing: Sharing,
+    /// Whether a store whose header row is damaged is to be opened all the same.
+    pub damaged_header: bool,
 }
 
 /// Who else may have the file open.
@@ -36,6 +38,8 @@ pub(crate) struct Config {
 pub(crate) enum Sharing {
     /// Any number of processes.
     Many,
+    /// Nobody: it is being mended.
+    Alone,
     /// Nobody knows of it: a draft, which is only read and needs no lock file.
     Draft,
 }
@@ -45,7 +49,7 @@ impl Env {
     pub fn open(path: &Path, config: Config) -> Result<Env> {
         let deadline = Deadline::after(config.lock_wait);
         let path = resolve(path)?;
-        if !config.read_only {
+        if !config.read_only && config.sharing == Sharing::Many {
             create::ensure(&path, &deadline)?;
         }
         let Claimed {
@@ -54,7 +58,11 @@ impl Env {
             process_lock,
             registered,
         } = claim_file(&path, &config, &deadline)?;
-        let head = head::identify(&file, &path, &deadline)?;
+        let head = if config.damaged_header {
+            head::identify_damaged(&file, &path, &deadline)?
+        } else {
+            head::identify(&file, &path, &deadline)?
+        };
         if !config.read_only && head.commits == 0 {
             // Whoever created it may have died before its name was on disk; nothing may be written before it is.
             create::sync_directory(&path)?;
@@ -94,10 +102,11 @@ impl Env {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
         self.close_on_exec().map_err(fail)?;
-        if self.config.sharing == Sharing::Draft {
-            return Ok(());
+        match self.config.sharing {
+            Sharing::Many => self.claim_lock_file()?,
+            Sharing::Alone => {}
+            Sharing::Draft => return Ok(()),
         }
-        self.claim_lock_file()?;
         self.clear_dead_readers().map(drop)
     }
 
@@ -132,11 +141,21 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
         let (file, metadata) = open_file(path, config.read_only)?;
         let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         let mut registered = None;
-        if config.sharing == Sharing::Many {
+        if config.sharing != Sharing::Draft {
             let (device, inode) = (metadata.dev(), metadata.ino());
             registered = Some(Registered::enter(path, device, inode, deadline)?);
+            let claimed = match config.sharing {
+                Sharing::Alone if !process_lock.claim_alone().map_err(fail)? => {
+                    return Err(Error::AlreadyOpen {
+                        path: path.into(),
+                        why: "another process has the store open; close it there first",
+                    })
+                }
+                Sharing::Alone => true,
+                _ => process_lock.claim_use().map_err(fail)?,
+            };
             // Another file may have taken its place while it was waited for.
-            if !process_lock.claim_use().map_err(fail)? || !is_at(path, &metadata).map_err(fail)? {
+            if !claimed || !is_at(path, &metadata).map_err(fail)? {
                 return Ok(None);
             }
         }

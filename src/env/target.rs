@@ -43,6 +43,20 @@ impl Target {
         }
     }
 
+    /// A place where nothing is, whose name is that of `path` with `suffix` and a number, the lowest that is not taken.
+    pub fn numbered(path: &Path, suffix: &str, most: u32) -> Result<Target> {
+        for number in 1..=most {
+            match Target::vacant(&with_suffix(path, &format!("{suffix}{number}"))) {
+                Err(Error::FileExists { .. }) => {}
+                other => return other,
+            }
+        }
+        Err(Error::InvalidPath {
+            path: with_suffix(path, suffix).into(),
+            why: "a thousand files of this name, with a number, are there; move some",
+        })
+    }
+
     /// A place where nothing is, or a store, sound or not, that nobody has open. Files of other kinds are not for this
     /// library to replace.
     pub fn store(path: &Path, deadline: &Deadline) -> Result<Target> {

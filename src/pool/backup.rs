@@ -160,6 +160,7 @@ fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
         lock_wait: Duration::ZERO,
         relaxed: false,
         sharing: Sharing::Draft,
+        damaged_header: false,
     };
     let verified =
         Env::open(draft.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));

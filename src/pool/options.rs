@@ -160,6 +160,7 @@ impl OpenOptions {
             lock_wait: self.lock_wait,
             relaxed: self.durability == Durability::Relaxed,
             sharing: Sharing::Many,
+            damaged_header: false,
         })
     }
 }

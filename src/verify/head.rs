@@ -26,7 +26,17 @@ pub(crate) struct Head {
 
 /// Says what the file is, or refuses it with the error for what it is instead.
 pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
-    let looker = Looker { file, path };
+    let mend = false;
+    look(Looker { file, path, mend }, deadline)
+}
+
+/// The same for one who can do with a store whose header row is damaged.
+pub(crate) fn identify_damaged(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
+    let mend = true;
+    look(Looker { file, path, mend }, deadline)
+}
+
+fn look(looker: Looker<'_>, deadline: &Deadline) -> Result<Head> {
     deadline.poll(
         "a moment without a commit, to read the file's first pages",
         || {
@@ -47,6 +57,8 @@ pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<
 struct Looker<'a> {
     file: &'a File,
     path: &'a Path,
+    /// Whether a damaged header row can be mended.
+    mend: bool,
 }
 
 impl Looker<'_> {
@@ -156,7 +168,11 @@ impl Looker<'_> {
             None if [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
             None => Parsed::Foreign,
         };
-        if let Parsed::Known(_) = parsed {
+        let parsed = match parsed {
+            Parsed::Foreign if self.mend && [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
+            parsed => parsed,
+        };
+        if matches!(parsed, Parsed::Known(_)) || (self.mend && parsed == Parsed::Damaged) {
             if meta.main.flags != 0 {
                 let flags = Problem::Flags(meta.main.flags);
                 return Err(self.corrupt(format!("{}: {flags}", Place::Root)));
@@ -178,6 +194,7 @@ impl Looker<'_> {
     fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
         let commits = match header {
             Parsed::Known(header) => header.commit,
+            Parsed::Damaged if self.mend => 1,
             Parsed::Damaged => return Err(self.corrupt("its header row is damaged")),
             Parsed::Foreign => {
                 return Err(Error::ForeignLmdb {

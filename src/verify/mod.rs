@@ -31,6 +31,8 @@ use std::{fmt, io};
 pub(crate) enum Level {
     /// The meta pages, the unnamed database, the free list, and the file's length.
     Quick,
+    /// Every page, and no row: whether LMDB can read it, whatever the rows say.
+    Structure,
     /// Every page and every row.
     Full,
 }

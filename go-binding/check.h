@@ -1,0 +1,33 @@
+/* What the Go package calls to check and repair stores. See native.h for the conventions. */
+#ifndef PMGO_CHECK_H
+#define PMGO_CHECK_H
+
+#include "native.h"
+
+/* A report without its texts: reply->handle stands for it. */
+typedef struct pmgo_report {
+    uint64_t total;
+    uint64_t unmendable;
+    uint64_t left;
+    size_t count;
+    size_t texts_len; /* of all findings' names and texts and of the backup's path, one behind the other */
+    size_t backup_len;
+} pmgo_report;
+
+typedef struct pmgo_finding {
+    size_t name_len;
+    size_t text_len;
+    uint32_t device_id;
+    int32_t kind;
+    int32_t mend;
+} pmgo_finding;
+
+int32_t pmgo_check(uintptr_t store, size_t limit, pmgo_report *report, pmgo_reply *reply);
+int32_t pmgo_check_file(const char *path, size_t path_len, const pm_options *options, size_t limit, pmgo_report *report,
+                        pmgo_reply *reply);
+int32_t pmgo_repair(const char *path, size_t path_len, uint32_t flags, const char *backup, size_t backup_len,
+                    size_t limit, uint64_t lock_wait_ms, pmgo_report *report, pmgo_reply *reply);
+/* Copies a report's findings and texts to where there is room for them, and frees it. */
+void pmgo_report_take(uintptr_t from, pmgo_finding *findings, char *texts);
+
+#endif

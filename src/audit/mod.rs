@@ -1,0 +1,304 @@
+//! Everything that is wrong with a store's rows, and what would mend it without guessing.
+//!
+//! `verify` says whether a store is sound; this says of one that is not what to do about it. Where the two tables
+//! contradict each other, the records are right, since they are what the pool's devices were made with; where an
+//! id is nobody's, it is taken out of use.
+
+mod idset;
+mod report;
+
+pub(crate) use idset::IdSet;
+pub(crate) use report::Findings;
+pub use report::{Finding, FindingKind, Mend, Report};
+
+use crate::device::MAX_DEVICE_ID;
+use crate::digest::{self, Table};
+use crate::env::Snapshot;
+use crate::error::{Error, Result};
+use crate::header::{Header, Parsed};
+use crate::ids::{self, IdState};
+use crate::record;
+use FindingKind::*;
+
+/// No store gets to a commit of this number; a record that says it is of one is not to be believed.
+const NO_COMMIT: u64 = 1 << 63;
+
+/// What has to be done to mend what can be.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Keys of the rows in the table of ids that do not belong there.
+    pub remove: Vec<Vec<u8>>,
+    /// Ids whose row as a free one is wrong.
+    pub not_free: IdSet,
+    /// Ids that are to be faulty.
+    pub faulty: IdSet,
+    /// The header, as the rows will add up to then.
+    pub header: Header,
+}
+
+/// What was found, and what is to be done about it.
+pub(crate) struct Audit {
+    pub report: Report,
+    pub plan: Plan,
+}
+
+/// Reads every row, and keeps the first `limit` findings.
+pub(crate) fn audit(snapshot: &Snapshot, limit: usize) -> Result<Audit> {
+    let mut auditor = Auditor::new(limit);
+    auditor.header(snapshot.header_row()?);
+    snapshot.each_row(Table::Devices, |name, value| {
+        auditor.record(name, value);
+        Ok(())
+    })?;
+    if !auditor.shared.is_empty() {
+        snapshot.each_row(Table::Devices, |name, value| {
+            auditor.shared_id(name, value);
+            Ok(())
+        })?;
+    }
+    snapshot.each_row(Table::Ids, |key, value| {
+        auditor.id_row(key, value);
+        Ok(())
+    })?;
+    auditor.conclude()
+}
+
+struct Auditor {
+    findings: Findings,
+    /// What the header says; `None` if it is damaged.
+    said: Option<Header>,
+    /// The numbers that ids and generations are held against.
+    last_id: u32,
+    commit: u64,
+    /// What the rows that are there add up to.
+    found: Header,
+    owned: IdSet,
+    shared: IdSet,
+    free: IdSet,
+    faulty: IdSet,
+    remove: Vec<Vec<u8>>,
+    removed: u128,
+}
+
+impl Auditor {
+    fn new(limit: usize) -> Auditor {
+        Auditor {
+            findings: Findings::new(limit),
+            said: None,
+            last_id: 0,
+            commit: 0,
+            found: Header::default(),
+            owned: IdSet::default(),
+            shared: IdSet::default(),
+            free: IdSet::default(),
+            faulty: IdSet::default(),
+            remove: Vec::new(),
+            removed: 0,
+        }
+    }
+
+    /// Takes note of a row of the table of ids that is to go.
+    fn remove(&mut self, key: &[u8], share: u128) {
+        self.remove.push(key.to_vec());
+        self.removed = self.removed.wrapping_add(share);
+    }
+
+    fn header(&mut self, row: Option<&[u8]>) {
+        match row.map(Header::parse) {
+            Some(Parsed::Known(header)) => {
+                if header.last_id <= MAX_DEVICE_ID {
+                    self.last_id = header.last_id;
+                } else {
+                    self.findings.store(Counters, Mend::Header, || {
+                        let last = header.last_id;
+                        format!("the header says that id {last} was given out, and there is none")
+                    });
+                }
+                self.commit = header.commit;
+                self.said = Some(header);
+            }
+            _ => {
+                self.findings.store(HeaderDamaged, Mend::Header, || {
+                    "the header row is damaged".to_owned()
+                });
+            }
+        }
+        self.found.last_id = self.last_id;
+        self.found.commit = self.commit;
+    }
+
+    fn record(&mut self, name: &[u8], value: &[u8]) {
+        self.found.devices += 1;
+        self.count(digest::row(Table::Devices, name, value));
+        let device = match record::decode(name, value) {
+            Ok(device) => device,
+            Err(_) => {
+                return self
+                    .findings
+                    .record(RecordDamaged, name, None, Mend::Nothing, || {
+                        "has a damaged record".to_owned()
+                    })
+            }
+        };
+        self.generation(name, device.generation);
+        let id = device.device_id;
+        if id == 0 || id > MAX_DEVICE_ID {
+            return self
+                .findings
+                .record(RecordId, name, Some(id), Mend::Nothing, || {
+                    format!("has id {id}, which is none")
+                });
+        }
+        // Without a header there is nothing to hold the numbers against.
+        if id > self.last_id && self.said.is_some() {
+            let last = self.last_id;
+            self.findings
+                .record(RecordId, name, Some(id), Mend::Header, || {
+                    format!("has id {id}, and ids were given out only up to {last}")
+                });
+        }
+        self.found.last_id = self.found.last_id.max(id);
+        if !self.owned.insert(id) {
+            self.shared.insert(id);
+        }
+    }
+
+    fn generation(&mut self, name: &[u8], generation: u64) {
+        let known = self.said.is_some();
+        let mend = match generation {
+            NO_COMMIT.. if generation > self.commit => Mend::Nothing,
+            _ => {
+                self.found.commit = self.found.commit.max(generation);
+                Mend::Header
+            }
+        };
+        if generation > self.commit && (known || mend == Mend::Nothing) {
+            let last = self.commit;
+            self.findings
+                .record(RecordGeneration, name, None, mend, || {
+                    format!("was written by commit {generation}, and the last was {last}")
+                });
+        }
+    }
+
+    fn shared_id(&mut self, name: &[u8], value: &[u8]) {
+        let Ok(device) = record::decode(name, value) else {
+            return;
+        };
+        let id = device.device_id;
+        if self.shared.contains(id) {
+            self.findings
+                .record(SharedId, name, Some(id), Mend::Nothing, || {
+                    format!("has id {id}, which another device has as well")
+                });
+        }
+    }
+
+    fn id_row(&mut self, key: &[u8], value: &[u8]) {
+        let share = digest::row(Table::Ids, key, value);
+        self.count(share);
+        let outside = "has a state, and there is no such id";
+        let (state, id) = match ids::decode(key, value) {
+            Ok((state, id)) if (1..=MAX_DEVICE_ID).contains(&id) => (state, id),
+            Ok((_, id)) => {
+                self.findings
+                    .id(IdRowOutside, id, Mend::RemoveIdRow, outside);
+                return self.remove(key, share);
+            }
+            Err(_) => {
+                let id = key.last_chunk().copied().map(u32::from_be_bytes);
+                self.findings.id_row(key, id.filter(|_| key.len() == 5));
+                return self.remove(key, share);
+            }
+        };
+        if id > self.last_id && self.said.is_some() {
+            let what = "has a state, and was never given out by what the header says";
+            self.findings.id(IdRowOutside, id, Mend::Header, what);
+        }
+        self.found.last_id = self.found.last_id.max(id);
+        match state {
+            IdState::Free => {
+                self.free.insert(id);
+                self.found.free_ids += 1;
+            }
+            IdState::Faulty => {
+                self.faulty.insert(id);
+                self.found.faulty_ids += 1;
+            }
+        }
+    }
+
+    fn count(&mut self, share: u128) {
+        self.found.digest = self.found.digest.wrapping_add(share);
+    }
+
+    /// Holds the header against the rows, and the ids against each other.
+    fn conclude(mut self) -> Result<Audit> {
+        self.counters();
+        let mut plan = Plan {
+            header: self.found.clone(),
+            ..Plan::default()
+        };
+        let header = &mut plan.header;
+        for id in 1..=self.found.last_id {
+            let [owned, free, faulty] =
+                [&self.owned, &self.free, &self.faulty].map(|set| set.contains(id));
+            let (kind, mend, what) = match (owned, free, faulty) {
+                (true, true, _) => (
+                    FreeAndOwned,
+                    Mend::RemoveIdRow,
+                    "is free, and a device has it",
+                ),
+                (_, true, true) => (
+                    FreeAndFaulty,
+                    Mend::RemoveIdRow,
+                    "is free and faulty at once",
+                ),
+                (false, false, false) => {
+                    let what = "was given out, and is neither a device's nor free nor faulty";
+                    (Lost, Mend::MakeFaulty, what)
+                }
+                _ => continue,
+            };
+            self.findings.id(kind, id, mend, what);
+            if kind == Lost {
+                plan.faulty.insert(id);
+                header.faulty_ids += 1;
+                header.digest = header.digest.wrapping_add(ids::share(IdState::Faulty, id));
+            } else {
+                plan.not_free.insert(id);
+                header.free_ids -= 1;
+                header.digest = header.digest.wrapping_sub(ids::share(IdState::Free, id));
+            }
+        }
+        header.digest = header.digest.wrapping_sub(self.removed);
+        plan.remove = self.remove;
+        let next = header.commit.checked_add(1);
+        header.commit = next.ok_or_else(|| Error::corrupt("its number of commits cannot be"))?;
+        Ok(Audit {
+            report: self.findings.report,
+            plan,
+        })
+    }
+
+    fn counters(&mut self) {
+        let (Some(said), found) = (&self.said, &self.found) else {
+            return;
+        };
+        let counters = |header: &Header| [header.devices, header.free_ids, header.faulty_ids];
+        if counters(said) != counters(found) {
+            let [a, b] = [counters(said), counters(found)];
+            self.findings.store(Counters, Mend::Header, || {
+                format!(
+                    "the header counts {} devices, {} free and {} faulty ids, and there are {}, {} and {}",
+                    a[0], a[1], a[2], b[0], b[1], b[2]
+                )
+            });
+        }
+        if said.digest != found.digest {
+            self.findings.store(Digest, Mend::Header, || {
+                "the rows are not those that the header's digest is of: some were lost, added, or are older".to_owned()
+            });
+        }
+    }
+}

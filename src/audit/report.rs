@@ -1,0 +1,167 @@
+//! What is wrong with a store's rows, as data.
+
+use crate::error::Quoted;
+use std::fmt;
+
+/// One violation of the invariants (`docs/design.md`, section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What kind of violation it is.
+    pub kind: FindingKind,
+    /// The device whose record it is about, if it is about one.
+    pub name: Option<Vec<u8>>,
+    /// The device id that it is about, if it is about one and that is known.
+    pub device_id: Option<u32>,
+    /// What would mend it.
+    pub mend: Mend,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// What kind of violation a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// The header row is missing or damaged.
+    HeaderDamaged = 1,
+    /// A counter of the header is not what the rows add up to.
+    Counters = 2,
+    /// The header's digest is not that of the rows: some are missing, or are of an older commit.
+    Digest = 3,
+    /// A record's checksum does not hold, or it does not decode.
+    RecordDamaged = 4,
+    /// A record's device id is none, or was never given out.
+    RecordId = 5,
+    /// A record is of a commit that is still to come.
+    RecordGeneration = 6,
+    /// The device id of a record is another record's as well. There is a finding for each of them.
+    SharedId = 7,
+    /// A row of the table of ids is damaged.
+    IdRowDamaged = 8,
+    /// A row of the table of ids is of an id that is none, or was never given out.
+    IdRowOutside = 9,
+    /// An id is free, and a device has it.
+    FreeAndOwned = 10,
+    /// An id is free and faulty.
+    FreeAndFaulty = 11,
+    /// An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
+    Lost = 12,
+}
+
+/// What would mend a [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mend {
+    /// Nothing that is not a guess: go back to a backup, or salvage what is whole.
+    Nothing = 0,
+    /// Writing the header anew, from the rows.
+    Header = 1,
+    /// Removing a row from the table of ids.
+    RemoveIdRow = 2,
+    /// Making the id faulty, so that it is not given out.
+    MakeFaulty = 3,
+}
+
+/// What a check of a store has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The first findings, as many as the caller asked for.
+    pub findings: Vec<Finding>,
+    /// How many there are in all.
+    pub total: u64,
+    /// How many of all cannot be mended ([`Mend::Nothing`]).
+    pub unmendable: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.total == 0
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// Findings in the making.
+pub(crate) struct Findings {
+    pub report: Report,
+    limit: usize,
+}
+
+impl Findings {
+    pub fn new(limit: usize) -> Findings {
+        Findings {
+            report: Report::default(),
+            limit,
+        }
+    }
+
+    fn add(&mut self, mend: Mend, finding: impl FnOnce() -> Finding) {
+        self.report.total += 1;
+        self.report.unmendable += u64::from(mend == Mend::Nothing);
+        if self.report.findings.len() < self.limit {
+            self.report.findings.push(finding());
+        }
+    }
+
+    /// About the store as a whole.
+    pub fn store(&mut self, kind: FindingKind, mend: Mend, what: impl FnOnce() -> String) {
+        self.add(mend, || Finding {
+            kind,
+            name: None,
+            device_id: None,
+            mend,
+            what: what(),
+        });
+    }
+
+    /// About a record; the words come behind the device's name.
+    pub fn record(
+        &mut self,
+        kind: FindingKind,
+        name: &[u8],
+        device_id: Option<u32>,
+        mend: Mend,
+        what: impl FnOnce() -> String,
+    ) {
+        self.add(mend, || Finding {
+            kind,
+            name: Some(name.to_vec()),
+            device_id,
+            mend,
+            what: format!("device {} {}", Quoted(name), what()),
+        });
+    }
+
+    /// About an id; the words come behind its number.
+    pub fn id(&mut self, kind: FindingKind, id: u32, mend: Mend, what: &str) {
+        self.add(mend, || Finding {
+            kind,
+            name: None,
+            device_id: Some(id),
+            mend,
+            what: format!("id {id} {what}"),
+        });
+    }
+
+    /// About a row of the table of ids that does not decode.
+    pub fn id_row(&mut self, key: &[u8], device_id: Option<u32>) {
+        let (kind, mend) = (FindingKind::IdRowDamaged, Mend::RemoveIdRow);
+        self.add(mend, || Finding {
+            kind,
+            name: None,
+            device_id,
+            mend,
+            what: format!(
+                "the row \"{}\" of the table of ids is damaged",
+                key.escape_ascii()
+            ),
+        });
+    }
+}

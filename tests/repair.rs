@@ -1,0 +1,627 @@
+//! Violations of every kind, made behind the store's back: what a check tells of them, and what a repair makes of them.
+
+mod common;
+
+use common::child::{self, Peer};
+use common::pages::{self, Pages, Tree};
+use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use lmdb::{RwTransaction, Transaction, WriteFlags};
+use pool_metadata::{DeviceInfo, DeviceState, Error, Finding, FindingKind, Mend, OpenOptions};
+use pool_metadata::{PoolMetadata, RepairOptions, Repaired, Report, Verify};
+use raw::Tables;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+use FindingKind::*;
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "hold" => hold(argument.as_ref()),
+        "repair" => repair_on(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty without a device.
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let (directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    for name in ["a", "b", "gone", "c", "e"] {
+        add(&store, name);
+    }
+    store.mark_faulty("e").unwrap();
+    store.add_device(&mut device("e")).unwrap();
+    store.remove_device("gone").unwrap();
+    store.remove_device("e").unwrap();
+    store.mark_faulty("a").unwrap();
+    check(&store);
+    let stats = store.stats().unwrap();
+    assert_eq!([stats.devices, stats.free_ids, stats.faulty_ids], [3, 2, 2]);
+    assert!(store.check(10).unwrap().is_sound());
+    store.close().unwrap();
+    (directory, path)
+}
+
+fn check_file(path: &Path) -> Report {
+    OpenOptions::new().check_file(path, 1000).unwrap()
+}
+
+fn repair(path: &Path) -> Repaired {
+    OpenOptions::new()
+        .repair(path, &RepairOptions::new())
+        .unwrap()
+}
+
+/// What a finding is about, without its words.
+type Told = (FindingKind, Option<&'static str>, Option<u32>, Mend);
+
+fn told(report: &Report) -> Vec<(FindingKind, Option<String>, Option<u32>, Mend)> {
+    let one = |finding: &Finding| {
+        let name = finding.name.as_ref();
+        let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
+        (finding.kind, name, finding.device_id, finding.mend)
+    };
+    report.findings.iter().map(one).collect()
+}
+
+/// What the store holds, but for records that cannot be read.
+fn records(path: &Path) -> Vec<DeviceInfo> {
+    let store = OpenOptions::new().verify(Verify::None).open(path).unwrap();
+    let names = {
+        let mut names = Vec::new();
+        raw_names(path, &store, &mut names);
+        names
+    };
+    let found = names.iter().filter_map(|name| store.get_device(name).ok());
+    found.collect()
+}
+
+/// The keys of the devices, which a walk over a damaged record does not tell.
+fn raw_names(path: &Path, store: &PoolMetadata, names: &mut Vec<Vec<u8>>) {
+    let copy = path.with_extension("names");
+    let mut backup = pool_metadata::BackupOptions::new();
+    store.backup(&copy, backup.verify(false)).unwrap();
+    raw::edit(&copy, |txn, tables| *names = raw::keys(txn, tables.devices));
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::remove_file(raw::lock_path(&copy)).unwrap();
+}
+
+/// Damages a store; holds that the check says `expected`, that the repair leaves what has no mend and nothing else, and
+/// that it keeps all records that could be read. Returns the repaired store.
+fn mends(
+    expected: &[Told],
+    damage: impl FnOnce(&mut RwTransaction<'_>, &Tables),
+) -> (tempfile::TempDir, PathBuf) {
+    let (directory, path) = store();
+    raw::edit(&path, damage);
+    let bytes = std::fs::read(&path).unwrap();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(kind, name, id, mend)| (*kind, name.map(str::to_owned), *id, *mend))
+        .collect();
+    let report = check_file(&path);
+    assert_eq!(told(&report), expected);
+    assert_eq!(report.total, expected.len() as u64);
+    let hopeless = |told: &&(_, _, _, Mend)| told.3 == Mend::Nothing;
+    assert_eq!(
+        report.unmendable,
+        expected.iter().filter(hopeless).count() as u64
+    );
+    assert!(report
+        .findings
+        .iter()
+        .all(|finding| !finding.what.is_empty()));
+    let mut dry = RepairOptions::new();
+    let dry_run = OpenOptions::new().repair(&path, dry.dry_run(true)).unwrap();
+    assert_eq!((&dry_run.before, dry_run.backup), (&report, None));
+    assert_eq!(dry_run.after, report);
+    assert!(
+        std::fs::read(&path).unwrap() == bytes,
+        "a check changes nothing"
+    );
+    assert_error!(
+        PoolMetadata::open(&path),
+        Error::Corrupt { .. } | Error::ForeignLmdb { .. }
+    );
+    // Of a store that is open, the same.
+    if let Ok(store) = OpenOptions::new().verify(Verify::None).open(&path) {
+        assert_eq!(store.check(1000).unwrap(), report);
+        let few = store.check(1).unwrap();
+        assert_eq!((few.total, few.findings.len()), (report.total, 1));
+        assert!(store.check(0).unwrap().findings.is_empty());
+    }
+    let header = expected.iter().any(|told| told.0 == HeaderDamaged);
+    let before = (!header).then(|| records(&path));
+    let repaired = repair(&path);
+    assert_eq!(repaired.before, report);
+    let left: Vec<_> = expected.iter().filter(hopeless).cloned().collect();
+    assert_eq!(told(&repaired.after), left);
+    match &repaired.backup {
+        Some(backup) => {
+            assert_eq!(
+                backup,
+                Path::new(&format!("{}.before-repair-1", path.display()))
+            );
+            assert_eq!(told(&check_file(backup)), expected);
+        }
+        None => assert_eq!(left.len(), expected.len()),
+    }
+    let after = records(&path);
+    assert!(before.is_none_or(|before| before == after));
+    if left.is_empty() {
+        let store = PoolMetadata::open(&path).unwrap();
+        check(&store);
+        for n in 0..20 {
+            add(&store, format!("new-{n}"));
+        }
+        check(&store);
+        assert!(store.check(10).unwrap().is_sound());
+    } else {
+        assert_error!(PoolMetadata::open(&path), Error::Corrupt { .. });
+    }
+    // Another repair finds nothing more to do.
+    let again = repair(&path);
+    assert_eq!((told(&again.before), again.backup), (left, None));
+    (directory, path)
+}
+
+/// The id of a record is its second byte, as long as it is below 251.
+fn set_id(txn: &mut RwTransaction<'_>, tables: &Tables, name: &[u8], id: u8) {
+    raw::rewrite(txn, tables.devices, name, |value| {
+        value[1] = id;
+        raw::seal(name, value);
+    });
+}
+
+/// Field `n` of the header, all of which are below 251 and so a byte each: commit, last id, devices, free, faulty.
+fn set_header(txn: &mut RwTransaction<'_>, tables: &Tables, field: usize, to: u8) {
+    raw::rewrite(txn, tables.main, b"header", |value| {
+        value[10 + field] = to;
+        raw::seal(b"header", value);
+    });
+}
+
+fn put_id_row(txn: &mut RwTransaction<'_>, tables: &Tables, key: &[u8]) {
+    let mut value = [0; 4];
+    raw::seal(key, &mut value);
+    txn.put(tables.ids, &key, &value, WriteFlags::empty())
+        .unwrap();
+}
+
+fn del_id_row(txn: &mut RwTransaction<'_>, tables: &Tables, key: &[u8]) {
+    txn.del(tables.ids, &key, Option::None).unwrap();
+}
+
+const HEADER: Mend = Mend::Header;
+const NOTHING: Mend = Mend::Nothing;
+/// What comes with every change to a row behind the store's back.
+const DIGEST: Told = (Digest, None, None, HEADER);
+const COUNTERS: Told = (Counters, None, None, HEADER);
+
+#[test]
+fn counters_of_the_header() {
+    for (field, to) in [(2, 4), (2, 0), (3, 3), (4, 1)] {
+        mends(&[COUNTERS], |txn, tables| {
+            set_header(txn, tables, field, to)
+        });
+    }
+}
+
+#[test]
+fn a_digest_of_other_rows() {
+    // A record that went back to an older content: all that can be known is that something is not as it was.
+    mends(&[DIGEST], |txn, tables| {
+        raw::rewrite(txn, tables.devices, b"b", |value| {
+            let state = value.len() - 4 - 3;
+            value[state] = DeviceState::Removed as u8;
+            raw::seal(b"b", value);
+        });
+    });
+    mends(
+        &[COUNTERS, DIGEST, (Lost, None, Some(4), Mend::MakeFaulty)],
+        |txn, tables| txn.del(tables.devices, b"c", Option::None).unwrap(),
+    );
+}
+
+#[test]
+fn a_damaged_header() {
+    let expected = [(HeaderDamaged, None, None, HEADER)];
+    let (_directory, path) = mends(&expected, |txn, tables| {
+        raw::rewrite(txn, tables.main, b"header", |value| value[12] ^= 1);
+    });
+    let store = PoolMetadata::open(&path).unwrap();
+    assert_eq!(store.get_device("c").unwrap().device_id, 4);
+    mends(&expected, |txn, tables| {
+        txn.del(tables.main, b"header", Option::None).unwrap();
+    });
+    // Its very first bytes.
+    mends(&expected, |txn, tables| {
+        raw::rewrite(txn, tables.main, b"header", |value| value[0] ^= 1);
+    });
+}
+
+#[test]
+fn a_last_id_or_commit_that_went_back() {
+    mends(
+        &[
+            (RecordId, Some("c"), Some(4), HEADER),
+            (IdRowOutside, None, Some(6), HEADER),
+            (IdRowOutside, None, Some(5), HEADER),
+        ],
+        |txn, tables| set_header(txn, tables, 1, 3),
+    );
+    let commit = |txn: &mut RwTransaction<'_>, tables: &Tables| set_header(txn, tables, 0, 3);
+    let generations = ["a", "c"].map(|name| (RecordGeneration, Some(name), None, HEADER));
+    let (_directory, path) = mends(&generations, commit);
+    let store = PoolMetadata::open(&path).unwrap();
+    let newest = add(&store, "newest").generation;
+    assert!(devices(&store)
+        .iter()
+        .all(|device| device.generation <= newest));
+}
+
+#[test]
+fn a_last_id_that_went_ahead() {
+    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
+    mends(&[lost(7), lost(8), lost(9)], |txn, tables| {
+        set_header(txn, tables, 1, 9);
+    });
+}
+
+#[test]
+fn ids_that_are_in_two_states() {
+    let remove = Mend::RemoveIdRow;
+    mends(
+        &[COUNTERS, DIGEST, (FreeAndOwned, None, Some(2), remove)],
+        |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 2]),
+    );
+    mends(
+        &[COUNTERS, DIGEST, (FreeAndOwned, None, Some(1), remove)],
+        |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 1]),
+    );
+    mends(
+        &[COUNTERS, DIGEST, (FreeAndFaulty, None, Some(5), remove)],
+        |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 5]),
+    );
+}
+
+#[test]
+fn ids_that_nobody_has() {
+    for (key, id) in [([0, 0, 0, 0, 3], 3), ([2, 0, 0, 0, 5], 5)] {
+        let lost = (Lost, None, Some(id), Mend::MakeFaulty);
+        let (_directory, path) = mends(&[COUNTERS, DIGEST, lost], |txn, tables| {
+            del_id_row(txn, tables, &key);
+        });
+        let ids = PoolMetadata::open(&path)
+            .unwrap()
+            .walk()
+            .unwrap()
+            .ids()
+            .unwrap();
+        assert!(ids.faulty.contains(&id), "{ids:?}");
+    }
+}
+
+#[test]
+fn rows_that_are_none() {
+    let damaged = |id| (IdRowDamaged, None, id, Mend::RemoveIdRow);
+    let outside = |id| (IdRowOutside, None, Some(id), Mend::RemoveIdRow);
+    let lost = (Lost, None, Some(3), Mend::MakeFaulty);
+    mends(
+        &[damaged(Some(3)), COUNTERS, DIGEST, lost],
+        |txn, tables| {
+            raw::rewrite(txn, tables.ids, &[0, 0, 0, 0, 3], |value| value[1] ^= 4);
+        },
+    );
+    mends(&[damaged(Some(2)), DIGEST], |txn, tables| {
+        put_id_row(txn, tables, &[1, 0, 0, 0, 2]);
+    });
+    mends(&[damaged(None), DIGEST], |txn, tables| {
+        put_id_row(txn, tables, b"something else");
+    });
+    mends(&[outside(0), outside(0xff_ffff), DIGEST], |txn, tables| {
+        put_id_row(txn, tables, &[0, 0, 0, 0, 0]);
+        put_id_row(txn, tables, &[2, 0, 0xff, 0xff, 0xff]);
+    });
+    // One of an id that could be: it is believed, and the ids before it are nobody's.
+    let beyond = (IdRowOutside, None, Some(9), HEADER);
+    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
+    mends(
+        &[beyond, COUNTERS, DIGEST, lost(7), lost(8)],
+        |txn, tables| {
+            put_id_row(txn, tables, &[2, 0, 0, 0, 9]);
+        },
+    );
+}
+
+#[test]
+fn records_that_are_not_mended() {
+    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
+    mends(
+        &[(RecordDamaged, Some("b"), None, NOTHING), DIGEST, lost(2)],
+        |txn, tables| raw::rewrite(txn, tables.devices, b"b", |value| value[3] ^= 1),
+    );
+    mends(
+        &[
+            (SharedId, Some("b"), Some(2), NOTHING),
+            (SharedId, Some("c"), Some(2), NOTHING),
+            DIGEST,
+            lost(4),
+        ],
+        |txn, tables| set_id(txn, tables, b"c", 2),
+    );
+    mends(
+        &[(RecordId, Some("c"), Some(0), NOTHING), DIGEST, lost(4)],
+        |txn, tables| set_id(txn, tables, b"c", 0),
+    );
+    // An id that was never given out, and could be.
+    let expected = [
+        (RecordId, Some("c"), Some(8), HEADER),
+        DIGEST,
+        lost(4),
+        lost(7),
+    ];
+    mends(&expected, |txn, tables| set_id(txn, tables, b"c", 8));
+    // A commit that no store ever gets to.
+    mends(
+        &[(RecordGeneration, Some("b"), None, NOTHING), DIGEST],
+        |txn, tables| {
+            let key = b"b";
+            let mut value = txn.get(tables.devices, key).unwrap().to_vec();
+            // Version, id, size 4096 (251 and two bytes), then the generation.
+            assert_eq!(value[2], 251);
+            value.splice(5..6, [253, 0, 0, 0, 0, 0, 0, 0, 0x80]);
+            raw::seal(key, &mut value);
+            txn.put(tables.devices, key, &value, WriteFlags::empty())
+                .unwrap();
+        },
+    );
+}
+
+#[test]
+fn everything_at_once() {
+    let (_directory, path) = store();
+    raw::edit(&path, |txn, tables| {
+        set_id(txn, tables, b"c", 3);
+        put_id_row(txn, tables, &[0, 0, 0, 0, 2]);
+        del_id_row(txn, tables, &[2, 0, 0, 0, 5]);
+        put_id_row(txn, tables, b"nonsense");
+        set_header(txn, tables, 1, 2);
+        set_header(txn, tables, 2, 77);
+    });
+    let repaired = repair(&path);
+    assert!(repaired.after.is_sound(), "{:?}", repaired.after);
+    let store = PoolMetadata::open(&path).unwrap();
+    check(&store);
+    let ids = store.walk().unwrap().ids().unwrap();
+    assert_eq!(
+        (ids.last_id, ids.free, ids.faulty),
+        (6, vec![6], vec![1, 4, 5])
+    );
+    assert_eq!(store.get_device("c").unwrap().device_id, 3);
+}
+
+#[test]
+fn a_sound_store_is_left_alone() {
+    let (_directory, path) = store();
+    let before = std::fs::read(&path).unwrap();
+    assert!(check_file(&path).is_sound());
+    assert_eq!(repair(&path), Repaired::default());
+    assert!(std::fs::read(&path).unwrap() == before);
+    assert!(!Path::new(&format!("{}.before-repair-1", path.display())).exists());
+}
+
+fn lose_a_row(path: &Path) {
+    raw::edit(path, |txn, tables| {
+        del_id_row(txn, tables, &[0, 0, 0, 0, 3])
+    });
+}
+
+#[test]
+fn where_the_copy_goes() {
+    let (directory, path) = store();
+    lose_a_row(&path);
+    let damaged = std::fs::read(&path).unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let repair_to = |backup: &Path| {
+        let mut how = RepairOptions::new();
+        OpenOptions::new().repair(&path, how.backup(backup))
+    };
+    std::fs::write(at("taken"), "x").unwrap();
+    assert_error!(repair_to(&at("taken")), Error::FileExists { .. });
+    assert_error!(repair_to(&path), Error::FileExists { .. });
+    assert_error!(repair_to(&at("no/where")), Error::NoSuchFile { .. });
+    assert_error!(repair_to(Path::new("")), Error::InvalidPath { .. });
+    assert!(
+        std::fs::read(&path).unwrap() == damaged,
+        "without a copy, nothing is done"
+    );
+    let repaired = repair_to(&at("copy")).unwrap();
+    assert_eq!(repaired.backup, Some(at("copy")));
+    assert!(std::fs::read(at("copy")).unwrap() == damaged);
+    // By default, each gets a number of its own.
+    for n in 1..=2 {
+        lose_another(&path);
+        let backup = repair(&path).backup.unwrap();
+        assert_eq!(backup, at(&format!("pool.db.before-repair-{n}")));
+    }
+}
+
+fn lose_another(path: &Path) {
+    raw::edit(path, |txn, tables| {
+        let first = raw::keys(txn, tables.ids).remove(0);
+        del_id_row(txn, tables, &first);
+    });
+}
+
+fn hold(path: &Path) {
+    let _store = OpenOptions::new().verify(Verify::None).open(path).unwrap();
+    child::say("open");
+    child::listen();
+}
+
+#[test]
+fn a_store_in_use_is_checked_and_not_repaired() {
+    let (_directory, path) = store();
+    lose_a_row(&path);
+    let mut peer = Peer::start("hold", &path);
+    peer.expect("open");
+    assert_eq!(check_file(&path).total, 3);
+    let how = RepairOptions::new();
+    assert_error!(options(50).repair(&path, &how), Error::AlreadyOpen { .. });
+    peer.finish();
+    let store = OpenOptions::new().verify(Verify::None).open(&path).unwrap();
+    assert_error!(options(50).repair(&path, &how), Error::AlreadyOpen { .. });
+    assert_error!(options(50).check_file(&path, 9), Error::AlreadyOpen { .. });
+    assert_eq!(store.check(9).unwrap().total, 3);
+    assert!(sys::in_forked_child(|| matches!(
+        store.check(9),
+        Err(Error::Forked)
+    )));
+    store.close().unwrap();
+    assert_error!(store.check(9), Error::Closed);
+    assert!(repair(&path).after.is_sound());
+}
+
+#[test]
+fn files_that_are_no_store_cannot_be_checked() {
+    let (directory, path) = store();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("text"), "some text of somebody's").unwrap();
+    std::fs::write(at("bbolt"), raw::bbolt_file()).unwrap();
+    raw::foreign(&at("foreign"), |environment| {
+        raw::put_rows(environment, [(b"header".to_vec(), b"v".to_vec())]);
+    });
+    raw::edit(&path, |txn, tables| {
+        raw::rewrite(txn, tables.main, b"header", |value| {
+            value[8] = 2;
+            raw::seal(b"header", value);
+        });
+    });
+    let both = |path: &Path| {
+        let checked = options(50).check_file(path, 9);
+        let repaired = options(50).repair(path, &RepairOptions::new());
+        let errors = [error_of(checked), error_of(repaired)];
+        assert_eq!(errors[0].to_string(), errors[1].to_string());
+        errors.into_iter().next().unwrap()
+    };
+    assert!(matches!(both(&at("text")), Error::NotAStore { .. }));
+    assert!(matches!(both(&at("bbolt")), Error::BboltFile { .. }));
+    assert!(matches!(both(&at("foreign")), Error::ForeignLmdb { .. }));
+    assert!(matches!(both(&path), Error::NewerFormat { .. }));
+    assert!(matches!(
+        both(directory.path()),
+        Error::NotRegularFile { .. }
+    ));
+    assert!(matches!(both(&at("none")), Error::NoSuchFile { .. }));
+    assert!(!at("none").exists());
+}
+
+/// Before the rows come the pages: LMDB follows every number in them.
+#[test]
+fn a_file_whose_structure_is_damaged_cannot_be_checked() {
+    let (_directory, path) = store();
+    let sound = Pages::read(&path);
+    let damages: [fn(&mut Pages); 4] = [
+        |pages| {
+            let at = pages.at(pages.root(Tree::Devices)) + 12;
+            pages.put16(at, 0xfff0);
+        },
+        |pages| {
+            let at = pages.node_at(pages.root(Tree::Ids), 1);
+            pages.put32(at, 1 << 20);
+        },
+        |pages| {
+            let at = pages.record(Tree::Devices) + pages::ENTRIES;
+            pages.put64(at, 7);
+        },
+        |pages| {
+            let len = pages.0.len();
+            pages.0.truncate(len / 16);
+        },
+    ];
+    for damage in damages {
+        let mut pages = sound.clone();
+        damage(&mut pages);
+        pages.write(&path);
+        let checked = error_of(options(50).check_file(&path, 9));
+        let repaired = error_of(options(50).repair(&path, &RepairOptions::new()));
+        assert!(matches!(checked, Error::Corrupt { .. }), "{checked:?}");
+        assert!(matches!(repaired, Error::Corrupt { .. }), "{repaired:?}");
+        assert!(std::fs::read(&path).unwrap() == pages.0);
+    }
+    sound.write(&path);
+    assert!(check_file(&path).is_sound());
+    // The same of a store that is open, for who opened it without a look at its pages.
+    let mut pages = sound.clone();
+    let at = pages.record(Tree::Devices) + pages::ENTRIES;
+    pages.put64(at, 7);
+    pages.write(&path);
+    let store = OpenOptions::new().verify(Verify::None).open(&path).unwrap();
+    assert_error!(store.check(9), Error::Corrupt { .. });
+}
+
+#[test]
+fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
+    let (directory, path) = store();
+    lose_a_row(&path);
+    let found = check_file(&path);
+    for (calls, errno) in [
+        (sys::WRITES, libc::ENOSPC),
+        (sys::WRITES, libc::EIO),
+        (sys::FLUSHES, libc::EIO),
+        (&[libc::SYS_renameat2][..], libc::EIO),
+    ] {
+        let how = RepairOptions::new();
+        let run = || {
+            sys::fail_in_this_thread(calls, errno, None);
+            options(100).repair(&path, &how)
+        };
+        let error = error_of(thread::scope(|scope| scope.spawn(run).join().unwrap()));
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        assert_eq!(check_file(&path), found);
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 2, "the store and its lock file");
+    }
+    assert!(repair(&path).after.is_sound());
+}
+
+fn repair_on(path: &Path) {
+    child::say("ready");
+    let _ = options(5000).repair(path, &RepairOptions::new());
+    child::say("done");
+    child::listen();
+}
+
+#[test]
+fn killed_at_any_moment_it_is_mended_or_as_it_was() {
+    let (directory, path) = store();
+    let copy = directory.path().join("pool.db.before-repair-1");
+    let damage = || {
+        raw::edit(&path, |txn, tables| {
+            for id in 20..200_u8 {
+                put_id_row(txn, tables, &[2, 0, 0, 0, id]);
+            }
+        })
+    };
+    damage();
+    let damaged = std::fs::read(&path).unwrap();
+    let found = check_file(&path);
+    let mut ended = [0, 0];
+    for round in 0..60_u64 {
+        std::fs::write(&path, &damaged).unwrap();
+        let mut peer = Peer::start("repair", &path);
+        peer.expect("ready");
+        thread::sleep(Duration::from_micros(round * 211 % 7000));
+        peer.kill();
+        let now = check_file(&path);
+        assert!(now.is_sound() || now == found, "{now:?}");
+        ended[usize::from(now.is_sound())] += 1;
+        // What was mended was copied before.
+        assert!(!now.is_sound() || std::fs::read(&copy).unwrap() == damaged);
+        let _ = std::fs::remove_file(&copy);
+    }
+    println!("as it was, mended: {ended:?}");
+    assert!(ended[0] > 0 && ended[1] > 0);
+}
