@@ -224,17 +224,6 @@ void pmgo_update_abort(uintptr_t update)
     pm_update_abort((pm_update *)update);
 }
 
-static uint64_t page_size(const uint64_t *buffer, size_t count)
-{
-    const char *start = (const char *)buffer;
-    const pm_record *record = (const pm_record *)(const void *)buffer;
-
-    while (count-- > 0) {
-        record = pm_record_next(record);
-    }
-    return (uint64_t)((const char *)record - start);
-}
-
 int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_reply *reply)
 {
     pm_error error;
@@ -244,7 +233,7 @@ int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_r
     prepare(&error);
     status = pm_walk_next((pm_walk *)walk, buffer, capacity, &count, &needed, &error);
     reply->count = count;
-    reply->size = status == PM_OK ? page_size(buffer, count) : needed;
+    reply->size = needed;
     return finish(status, &error, reply);
 }
 

@@ -47,10 +47,7 @@ package poolmetadata
 */
 import "C"
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 // text returns the bytes of s as an argument for C, which reads them during the call only.
 func text(s string) *C.char {
@@ -65,46 +62,33 @@ func size(s string) C.size_t {
 // A record's place is a multiple of its alignment, so buffers are counted in words.
 const wordSize = 8
 
-// pageWords is the size of a walk's pages: 64 KiB.
-const pageWords = 64 << 10 / wordSize
-
-// pages are the buffers that walks read into. What a caller gets is copied out of them.
-var pages = sync.Pool{New: func() any { return new([pageWords]C.uint64_t) }}
-
-// decodeRecord puts what the record says into info. Its texts are parts of texts, a copy of the record's from the name on.
+// decodeRecord puts what the record says into info, which is empty. Its texts are parts of texts, a copy of the record's
+// from the name on.
 func decodeRecord(info *DeviceInfo, record *C.pm_record, texts string) {
 	name, parent, length := int(record.name_len), int(record.parent_name_len), int(record.error_len)
 	info.DeviceID = uint32(record.device_id)
 	info.Size = uint64(record.size)
 	info.State = DeviceState(record.state)
-	// There is a NUL behind each of them.
+	// There is a NUL behind each of them. What is empty is so already: not to write it spares the garbage collector a
+	// pointer.
 	info.Name = texts[:name]
-	info.ParentName = texts[name+1 : name+1+parent]
-	info.Error = texts[name+parent+2 : name+parent+2+length]
+	if parent > 0 {
+		info.ParentName = texts[name+1 : name+1+parent]
+	}
+	if length > 0 {
+		info.Error = texts[name+parent+2 : name+parent+2+length]
+	}
+}
+
+// textsOf returns the record's texts as they lie behind it, from the name to the end of the error text.
+func textsOf(record *C.pm_record) []byte {
+	first := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
+	return unsafe.Slice(first, int(record.name_len)+int(record.parent_name_len)+int(record.error_len)+2)
 }
 
 // decode turns the record in words into info, with one allocation, and returns its generation.
 func decode(words []C.uint64_t, info *DeviceInfo) uint64 {
 	record := (*C.pm_record)(unsafe.Pointer(unsafe.SliceData(words)))
-	texts := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
-	length := int(record.name_len) + int(record.parent_name_len) + int(record.error_len) + 2
-	decodeRecord(info, record, string(unsafe.Slice(texts, length)))
+	decodeRecord(info, record, string(textsOf(record)))
 	return uint64(record.generation)
-}
-
-// decodePage turns a page of records into devices, with two allocations however many they are.
-func decodePage(words []C.uint64_t, count int) []DeviceInfo {
-	if count == 0 {
-		return nil
-	}
-	start := unsafe.Pointer(unsafe.SliceData(words))
-	texts := string(unsafe.Slice((*byte)(start), len(words)*wordSize))
-	devices := make([]DeviceInfo, count)
-	at := 0
-	for i := range devices {
-		record := (*C.pm_record)(unsafe.Add(start, at))
-		decodeRecord(&devices[i], record, texts[at+C.sizeof_pm_record:])
-		at += int(record.record_size)
-	}
-	return devices
 }

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"runtime"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -73,57 +74,118 @@ func (m *PoolMetadata) walk(op string, cb func(info *DeviceInfo) error) error {
 	return err
 }
 
-// nativeWalk is a walk that is open, or 0.
+// pageWords is the size of a walk's pages: 64 KiB.
+const pageWords = 64 << 10 / wordSize
+
+// pages are the buffers that walks read into. What a caller gets is copied out of them.
+var pages = sync.Pool{New: func() any { return new([pageWords]C.uint64_t) }}
+
+// What a walk allocates at once, for devices and for their texts: the largest size that the runtime has lists for, less
+// the word that it adds to what holds pointers, so that nothing is lost to rounding. The less a walk allocates, the less
+// often the garbage collector runs, which costs more than the walk itself.
+const (
+	chunk     = 32<<10 - wordSize
+	chunkLoad = chunk / int(unsafe.Sizeof(DeviceInfo{}))
+)
+
+// nativeWalk is a walk, and the page of it that is being shown.
 type nativeWalk struct {
-	handle C.uintptr_t
+	handle C.uintptr_t // 0 if no page comes after this one
+	buffer *[pageWords]C.uint64_t
+	page   []C.uint64_t
+	at     int    // where in the page the next record is
+	left   int    // how many there are from that one on
+	free   []byte // room for texts
 }
 
-// first opens the walk and returns its first page. A walk of one page is over by then, so that small stores are not
+// first opens the walk and returns its first devices. A walk of one page is over by then, so that small stores are not
 // held open while callbacks run.
 func (w *nativeWalk) first(m *PoolMetadata, op, doing string) ([]DeviceInfo, error) {
-	return w.page(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
+	err := w.read(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
 		runtime.KeepAlive(m)
 		w.handle = reply.handle
 		return status
 	})
+	return w.decode(), err
 }
 
-// next returns the next page, which is empty after the last device.
-func (w *nativeWalk) next(op, doing string) ([]DeviceInfo, error) {
-	if w.handle == 0 {
-		return nil, nil
+// next returns the next devices, none after the last.
+func (w *nativeWalk) next(op, doing string) (devices []DeviceInfo, err error) {
+	if w.left == 0 && w.handle != 0 {
+		err = w.read(op, doing, w.fetch)
 	}
-	return w.page(op, doing, w.fetch)
+	return w.decode(), err
 }
 
 func (w *nativeWalk) fetch(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 	return C.pmgo_walk_next(w.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
 }
 
-// page fetches a page and takes the devices out of it.
-func (w *nativeWalk) page(
-	op, doing string, fetch func([]C.uint64_t, *C.pmgo_reply) C.int32_t,
-) ([]DeviceInfo, error) {
-	pooled := pages.Get().(*[pageWords]C.uint64_t)
-	defer pages.Put(pooled)
-	words := pooled[:]
+// read fetches a page.
+func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_reply) C.int32_t) error {
+	if w.buffer == nil {
+		w.buffer = pages.Get().(*[pageWords]C.uint64_t)
+	}
+	words := w.buffer[:]
 	for {
 		var reply C.pmgo_reply
 		switch status := fetch(words, &reply); status {
 		case C.PM_OK:
-			return decodePage(words[:reply.size/wordSize], int(reply.count)), nil
+			w.page, w.at, w.left = words, 0, int(reply.count)
+			return nil
 		case C.PM_ERR_BUFFER_TOO_SMALL:
 			// A device with a very long error text.
 			words = make([]C.uint64_t, reply.size/wordSize)
 			fetch = w.fetch
 		default:
-			return nil, failure(status, reply.detail, op, doing)
+			return failure(status, reply.detail, op, doing)
 		}
 	}
 }
 
+// decode turns the next records of the page into devices, as many as are allocated at once.
+func (w *nativeWalk) decode() []DeviceInfo {
+	if w.left == 0 {
+		return nil
+	}
+	devices := make([]DeviceInfo, min(w.left, chunkLoad))
+	// Kept out of w, where each change of a pointer would be the garbage collector's business.
+	page, at, free := unsafe.Pointer(unsafe.SliceData(w.page)), w.at, w.free
+	for i := range devices {
+		record := (*C.pm_record)(unsafe.Add(page, at))
+		from := textsOf(record)
+		if len(from) > len(free) {
+			free = make([]byte, w.chunkFor(len(from), w.left-i))
+		}
+		n := copy(free, from)
+		// Nothing is written to these bytes any more.
+		decodeRecord(&devices[i], record, unsafe.String(unsafe.SliceData(free), n))
+		free = free[n:]
+		at += int(record.record_size)
+	}
+	w.at, w.free = at, free
+	w.left -= len(devices)
+	return devices
+}
+
+// chunkFor returns how much to allocate for the texts of the page's last devices, the first of which needs n bytes.
+// What a page leaves over is for the next one; the last page leaves nothing if the texts are equally long.
+func (w *nativeWalk) chunkFor(n, left int) int {
+	if n > chunk/4 {
+		return n
+	}
+	if w.handle != 0 {
+		return chunk
+	}
+	return min(n*left, chunk)
+}
+
 func (w *nativeWalk) end() {
+	if w.buffer != nil {
+		pages.Put(w.buffer)
+		w.buffer = nil
+	}
 	if w.handle != 0 {
 		C.pmgo_walk_close(w.handle)
 		w.handle = 0
