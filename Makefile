@@ -34,7 +34,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: all run test campaign loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
-        setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut fuzz-go lint-go
+        setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
 all: setup-build  ## build the shared library and the static archive (the default)
@@ -52,7 +52,7 @@ run: all  ## take a pool through a day's work with a C program, and print the ta
 bench: setup-build  ## compare with raw LMDB in the same run: a table of ratios (QUICK=1: without 1M devices)
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
-test: setup-test test-rust loom all test-run test-symbols test-c test-install test-man test-go test-powercut test-containerd  ## run every test (installs what is missing first)
+test: setup-test test-rust loom all test-run test-symbols test-c test-install test-man test-go test-powercut test-kills test-containerd  ## run every test (installs what is missing first)
 	@echo 'make test: all passed'
 
 test-rust:
@@ -113,6 +113,12 @@ test-powercut: $(A)
 powercut: $(A)  ## cut the power after every write and flush of recorded work (POWERCUT=20: so many times as long, SEED=1)
 	PM_POWERCUT=$(or $(POWERCUT),20) PM_SEED=$(or $(SEED),1) scripts/powercut.sh everything
 
+test-kills: $(A)
+	CC='$(CC)' scripts/kills.sh 200
+
+kills: $(A)  ## kill writers in C, Go and Rust at any moment (KILLS=10000: how many, SEED=1)
+	CC='$(CC)' PM_SEED=$(or $(SEED),1) scripts/kills.sh $(or $(KILLS),10000)
+
 fuzz-go: $(A)  ## let Go's fuzzer look for a difference to containerd's own store (FUZZTIME=60s)
 	cd go-binding/containerdtest && $$(../../scripts/go.sh) test -run '^$$' -fuzz FuzzDifferential -fuzztime $(or $(FUZZTIME),60s) .
 
@@ -126,7 +132,7 @@ bench-writers: $(A)  ## many writers on the disk, against containerd's own store
 	$(CARGO) build --release --example raw_writers
 	scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/raw_writers' $(if $(QUICK),-quick)
 else
-test-go test-containerd test-powercut powercut fuzz-go lint-go bench-go bench-writers: ;
+test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go bench-go bench-writers: ;
 endif
 
 lint: setup-lint lint-go  ## check formatting, warnings, documentation, licences
@@ -186,4 +192,4 @@ setup-build setup-test setup-lint: setup-%:
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	    printf '  make %-16s %s\n' "$$name" "$$what"; done
-	@echo '  variables: CC CARGO QUICK CONTAINERD FUZZTIME CPU POWERCUT SEED DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  variables: CC CARGO QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'

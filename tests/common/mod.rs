@@ -4,6 +4,7 @@
 pub mod child;
 pub mod pages;
 pub mod raw;
+pub mod rng;
 pub mod sys;
 
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};

@@ -5,7 +5,7 @@
 //! for granted about the order in which unflushed writes, lengths and names reach the disk.
 
 use super::record::{Event, FileId, Recording};
-use super::rng::Rng;
+use crate::common::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SECTOR: usize = 512;

@@ -2,7 +2,7 @@
 
 use super::disk::{Broken, Disk, Image, Survivors};
 use super::record::{Event, Recording};
-use super::rng::Rng;
+use crate::common::rng::Rng;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

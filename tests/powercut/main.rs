@@ -14,9 +14,9 @@ mod judge;
 mod migration;
 mod ptrace;
 mod record;
-mod rng;
 mod workload;
 
+use common::rng::Rng;
 use common::{child, device};
 use disk::{Broken, Disk, Survivors};
 use explore::{explore, Campaign, Found, Subject};
@@ -24,7 +24,6 @@ use judge::{open_left, Many, Single};
 use migration::{Migration, MIGRATED};
 use pool_metadata::{Change, DeviceInfo, Durability};
 use record::{record, Event, Recording};
-use rng::Rng;
 use std::path::Path;
 use std::process::Stdio;
 use workload::{Op, Script, Threads, STORE};

@@ -2,7 +2,7 @@
 
 use super::judge::Dump;
 use super::record::SAID;
-use super::rng::Rng;
+use crate::common::rng::Rng;
 use crate::common::{device, options};
 use pool_metadata::{Change, DeviceInfo, DeviceState, Durability, Ids, PoolMetadata, Walk};
 use std::fs::File;

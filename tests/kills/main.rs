@@ -1,0 +1,323 @@
+//! Processes that are killed (SIGKILL) at any moment while others read and write the same store: what they were told is
+//! done is there, what they were at is there as a whole or not at all, and nobody is held up by what they leave.
+//!
+//! The victims are this program itself and, where `scripts/kills.sh` runs it, a program in C and one in Go. `PM_VICTIMS`
+//! lists these, `PM_KILLS` says how many times to kill, `PM_SEED` makes it another campaign, and `PM_DISK` puts the store on a disk.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod steps;
+mod victim;
+
+use common::child::{self, Peer};
+use common::rng::Rng;
+use common::{add, check, device, devices, options};
+use pool_metadata::{Change, OpenOptions, PoolMetadata};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+use steps::take;
+use victim::{found, judge, kill_one, may_be, Told, Victim};
+
+/// Nobody waits longer for what a dead process has left, on a machine that is not overrun.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Places in the reader table that all these processes need at most, with those of the dead that wait to be cleared.
+const PLACES: u64 = 128;
+/// Threads that kill, each one victim at a time.
+const HUNTERS: usize = 3;
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |value| value.parse().unwrap())
+}
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| {
+        let argument = argument.to_str().unwrap();
+        match role {
+            "victim" => {
+                let (prefix, path) = argument.split_once(':').unwrap();
+                let store = small().open(path).unwrap();
+                say(b'O');
+                for step in 0.. {
+                    take(&store, prefix, step).unwrap();
+                    say(b'+');
+                }
+            }
+            "liar" => {
+                let store = small().open(argument).unwrap();
+                for step in 0.. {
+                    say(b'+');
+                    say(b'+');
+                    take(&store, "liar", step).unwrap();
+                }
+            }
+            "beside" => work_beside(Path::new(argument)),
+            "hold" => hold(Path::new(argument)),
+            other => panic!("no role {other}"),
+        }
+    });
+}
+
+fn say(what: u8) {
+    let mut out = std::io::stdout();
+    out.write_all(&[what]).unwrap();
+    out.flush().unwrap();
+}
+
+/// A small map, so that it has to grow under way.
+fn small() -> OpenOptions {
+    let mut options = options(30_000);
+    options.map_size(1 << 20);
+    options
+}
+
+/// A process that is not killed: reads and writes until its parent has no more to say.
+fn work_beside(path: &Path) {
+    let store = small().open(path).unwrap();
+    child::say("ready");
+    while child::listen().is_some() {
+        let longest = write_and_read(&store, "beside");
+        assert!(longest < LONGEST, "a write took {longest:?}");
+        child::say("done");
+    }
+}
+
+/// Some writes and reads of a process or thread that lives on; how long the longest write took.
+fn write_and_read(store: &PoolMetadata, name: &str) -> Duration {
+    let mut longest = Duration::ZERO;
+    for round in 1..=20 {
+        let start = Instant::now();
+        match store.get_device(name) {
+            Ok(_) => store
+                .update_device(name, |device| {
+                    device.size = round;
+                    Ok::<(), pool_metadata::Error>(())
+                })
+                .unwrap(),
+            Err(_) => store.add_device(&mut device(name)).unwrap(),
+        }
+        longest = longest.max(start.elapsed());
+        let seen = devices(store);
+        assert!(seen.iter().any(|device| device.name == name.as_bytes()));
+        assert!(seen.is_sorted_by(|one, next| one.name < next.name));
+    }
+    longest
+}
+
+/// The common ground of all that happens at once.
+struct Ground {
+    path: PathBuf,
+    store: PoolMetadata,
+    victims: Vec<Victim>,
+    seed: u64,
+    kills: usize,
+    next: AtomicUsize,
+    steps: AtomicUsize,
+    killed_opening: AtomicUsize,
+    longest: Mutex<Duration>,
+}
+
+impl Ground {
+    fn hunt(&self) {
+        loop {
+            let round = self.next.fetch_add(1, Ordering::Relaxed);
+            if round >= self.kills {
+                return;
+            }
+            let mut rng = Rng::of(self.seed, &[round]);
+            let victim = &self.victims[round % self.victims.len()];
+            let prefix = format!("r{round}");
+            let told = match rng.below(8) {
+                0 => self.kill_creator(victim, &prefix, &mut rng),
+                _ => self.kill_here(victim, &prefix, &mut rng),
+            };
+            self.steps.fetch_add(told.done, Ordering::Relaxed);
+            let early = usize::from(!told.opened);
+            self.killed_opening.fetch_add(early, Ordering::Relaxed);
+            if round % 50 == 49 {
+                check(&self.store);
+                self.check_places();
+            }
+        }
+    }
+
+    /// On the store that all use.
+    fn kill_here(&self, victim: &Victim, prefix: &str, rng: &mut Rng) -> Told {
+        let told = kill_one(victim.command(prefix, &self.path), rng);
+        let first = judge(&self.store, prefix, &told);
+        self.write();
+        let left = judge(&self.store, prefix, &told);
+        // A commit that a process died over after its meta page was written is in force, and is seen from the next one
+        // on. What was seen once stays.
+        assert!(first == left || first == steps::left(prefix, told.done));
+        let gone: Vec<_> = left
+            .into_keys()
+            .map(|name| Change::Remove { name })
+            .collect();
+        let start = Instant::now();
+        self.store.apply(&gone).unwrap();
+        self.took(start.elapsed());
+        told
+    }
+
+    /// On a store that the victim has to create.
+    fn kill_creator(&self, victim: &Victim, prefix: &str, rng: &mut Rng) -> Told {
+        let place = common::directory();
+        let path = place.path().join("pool.db");
+        let told = kill_one(victim.command(prefix, &path), rng);
+        assert!(path.exists() || !told.opened, "the store is gone");
+        let store = small().open(&path).unwrap();
+        judge(&store, prefix, &told);
+        let start = Instant::now();
+        add(&store, "next");
+        self.took(start.elapsed());
+        check(&store);
+        store.close().unwrap();
+        told
+    }
+
+    /// Whoever writes next clears up after one that died while it wrote.
+    fn write(&self) {
+        let start = Instant::now();
+        self.store
+            .update_device("written", |device| {
+                device.size += 1;
+                Ok::<(), pool_metadata::Error>(())
+            })
+            .unwrap();
+        self.took(start.elapsed());
+    }
+
+    fn took(&self, time: Duration) {
+        let mut longest = self.longest.lock().unwrap();
+        *longest = longest.max(time);
+        assert!(time < LONGEST, "a write took {time:?}");
+    }
+
+    fn check_places(&self) {
+        let stats = self.store.stats().unwrap();
+        assert!(
+            stats.readers_in_use < PLACES,
+            "{} places",
+            stats.readers_in_use
+        );
+    }
+}
+
+#[test]
+fn processes_killed_at_any_moment() {
+    // A disk takes its time over a flush, so more are killed in one.
+    let directory = match std::env::var_os("PM_DISK") {
+        Some(_) => tempfile::tempdir().unwrap(),
+        None => common::directory(),
+    };
+    let path = directory.path().join("pool.db");
+    let kills = number("PM_KILLS", 60);
+    let mut ground = Ground {
+        store: small().open(&path).unwrap(),
+        path,
+        victims: Victim::all(),
+        seed: number("PM_SEED", 1) as u64,
+        kills,
+        next: AtomicUsize::new(0),
+        steps: AtomicUsize::new(0),
+        killed_opening: AtomicUsize::new(0),
+        longest: Mutex::default(),
+    };
+    add(&ground.store, "written");
+    let over = AtomicBool::new(false);
+    let mut beside = Peer::start("beside", &ground.path);
+    beside.expect("ready");
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let ground = &ground;
+        let hunters: Vec<_> = (0..HUNTERS)
+            .map(|_| scope.spawn(|| ground.hunt()))
+            .collect();
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                ground.took(write_and_read(&ground.store, "in-this-process"));
+            }
+        });
+        let hunted = || hunters.iter().all(|hunter| hunter.is_finished());
+        while !hunted() {
+            beside.tell("go on");
+            beside.expect("done");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    beside.finish();
+    ground.check_places();
+    check(&ground.store);
+    let stats = ground.store.stats().unwrap();
+    // Three live on; all others were removed, and no id was lost on the way.
+    assert_eq!([stats.devices, stats.taken_ids], [3, 3]);
+    ground.store.close().unwrap();
+    ground.store = small().open(&ground.path).unwrap();
+    check(&ground.store);
+    assert_eq!(devices(&ground.store).len(), 3);
+    let (steps, early) = (
+        ground.steps.into_inner(),
+        ground.killed_opening.into_inner(),
+    );
+    println!(
+        "{kills} processes killed in {:?}, {early} of them before they had the store open; {steps} steps done by them; \
+         the longest write beside them took {:?}; {} places in the reader table",
+        start.elapsed(),
+        ground.longest.into_inner().unwrap(),
+        stats.readers_in_use,
+    );
+    assert!(early > 0 && steps > 2 * kills, "that was not any moment");
+}
+
+/// One that says that its steps are done before they are is found out.
+#[test]
+fn a_lie_is_seen() {
+    let (_directory, path) = common::place();
+    let store = small().open(&path).unwrap();
+    let mut rng = Rng(1);
+    let lied = (0..20).any(|_| {
+        let told = kill_one(child::command("liar", &path), &mut rng);
+        let found = found(&store, "liar");
+        let gone = found.keys().cloned().map(|name| Change::Remove { name });
+        store.apply(&gone.collect::<Vec<_>>()).unwrap();
+        !may_be(&found, "liar", told.done)
+    });
+    assert!(lied);
+}
+
+fn hold(path: &Path) {
+    let store = small().open(path).unwrap();
+    let _walk = store.walk().unwrap();
+    child::say("reading");
+    child::listen();
+}
+
+/// What a reader sees may not be overwritten while it reads; once it is dead, it may, though nobody opens the store.
+#[test]
+fn a_killed_reader_does_not_make_the_file_grow() {
+    let (_directory, path) = common::place();
+    let store = small().open(&path).unwrap();
+    let mut large = device("large");
+    large.error = vec![b'e'; 100_000];
+    store.add_device(&mut large).unwrap();
+    let mut peer = Peer::start("hold", &path);
+    peer.expect("reading");
+    peer.kill();
+    for size in 0..500 {
+        store
+            .update_device("large", |device| {
+                device.size = size;
+                Ok::<(), pool_metadata::Error>(())
+            })
+            .unwrap();
+    }
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.readers_active, 0);
+    assert!(stats.file_size < 4 << 20, "{} bytes", stats.file_size);
+    check(&store);
+}

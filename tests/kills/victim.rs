@@ -1,0 +1,115 @@
+//! Processes that are there to be killed, and what they have left.
+
+use super::steps::{left, Devices};
+use crate::common::rng::Rng;
+use crate::common::{child, devices};
+use pool_metadata::{DeviceInfo, PoolMetadata};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How victims are started.
+pub enum Victim {
+    This,
+    Program(PathBuf),
+}
+
+impl Victim {
+    pub fn all() -> Vec<Victim> {
+        let listed = std::env::var("PM_VICTIMS").unwrap_or_default();
+        let programs = listed
+            .split_whitespace()
+            .map(|path| Victim::Program(path.into()));
+        std::iter::once(Victim::This).chain(programs).collect()
+    }
+
+    pub fn command(&self, prefix: &str, path: &Path) -> Command {
+        match self {
+            Victim::This => child::command("victim", format!("{prefix}:{}", path.display())),
+            Victim::Program(program) => {
+                let mut command = Command::new(program);
+                command.arg(prefix).arg(path);
+                command
+            }
+        }
+    }
+}
+
+/// What a victim was told is done before it was killed.
+#[derive(Default)]
+pub struct Told {
+    pub opened: bool,
+    pub done: usize,
+}
+
+impl Told {
+    /// Listens for at most so many steps, or until the victim has gone. Standard output of this program, as a victim,
+    /// has other words in it, too.
+    fn listen(&mut self, from: &mut ChildStdout, most: usize) {
+        let mut byte = [0];
+        while self.done < most && from.read(&mut byte).unwrap() == 1 {
+            match byte[0] {
+                b'O' => self.opened = true,
+                b'+' => self.done += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Starts a victim and kills it: some time after it was started, or after some of its steps.
+pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut from = child.stdout.take().unwrap();
+    let mut told = Told::default();
+    let wait = match rng.below(3) {
+        0 => rng.below(12_000),
+        _ => {
+            told.listen(&mut from, rng.below(40) as usize);
+            rng.below(1500)
+        }
+    };
+    thread::sleep(Duration::from_micros(wait));
+    child.kill().unwrap();
+    told.listen(&mut from, usize::MAX);
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "it ended by itself");
+    told
+}
+
+/// The victim's devices as they are.
+pub fn found(store: &PoolMetadata, prefix: &str) -> Devices {
+    let prefix = format!("{prefix}-").into_bytes();
+    let all = devices(store).into_iter();
+    all.filter(|device| device.name.starts_with(&prefix))
+        .map(
+            |DeviceInfo {
+                 name, state, error, ..
+             }| (name, (state, error.len())),
+        )
+        .collect()
+}
+
+/// Fails unless what is there is what was done, or that and the step that was under way.
+pub fn judge(store: &PoolMetadata, prefix: &str, told: &Told) -> Devices {
+    let found = found(store, prefix);
+    assert!(
+        may_be(&found, prefix, told.done),
+        "{prefix}: {} done: {found:?}",
+        told.done
+    );
+    found
+}
+
+pub fn may_be(found: &Devices, prefix: &str, done: usize) -> bool {
+    [done, done + 1]
+        .map(|steps| left(prefix, steps))
+        .contains(found)
+}
