@@ -33,7 +33,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test campaign loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
+.PHONY: all run test campaign damage loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
         setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
@@ -60,6 +60,12 @@ test-rust:
 
 campaign: setup-build  ## more of what `make test` does with growing maps, crowds of readers and updates (ten minutes)
 	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space
+
+# Goes on where it was stopped; without the file that PM_DAMAGE_STATE names it begins anew.
+damage: setup-build  ## damage store files by the thousand (CASES=100000 SEED=1; CASE=17: that one alone)
+	PM_DAMAGE_CASES=$(or $(CASES),100000) PM_DAMAGE_SEED=$(or $(SEED),1) PM_DAMAGE_CASE=$(CASE) \
+	    PM_DAMAGE_STATE=$(abspath $(TARGET))/damage-$(or $(SEED),1) \
+	    $(CARGO) test --release --test damage_campaign damaged_files -- --nocapture
 
 # A directory of its own: every crate is compiled for loom.
 loom: setup-build  ## model-check the commit queue: every interleaving of a few threads
@@ -192,4 +198,4 @@ setup-build setup-test setup-lint: setup-%:
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 	    printf '  make %-16s %s\n' "$$name" "$$what"; done
-	@echo '  variables: CC CARGO QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  variables: CC CARGO QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'

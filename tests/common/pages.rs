@@ -4,7 +4,8 @@ use std::path::Path;
 
 /// Size of a page on the machines that tests run on; [`Pages::read`] holds that it is so.
 pub const PAGE: usize = 4096;
-const HEADER: usize = 16;
+/// Bytes before the offsets of a page's nodes, and before the record of a meta page.
+pub const HEADER: usize = 16;
 
 pub const BRANCH: u16 = 1;
 pub const LEAF: u16 = 2;
@@ -175,11 +176,15 @@ impl Pages {
         pages.filter(|page| self.flags(*page) == LEAF).collect()
     }
 
+    /// Whether a row's value is on pages of its own.
+    pub fn is_far(&self, page: u64, node: usize) -> bool {
+        self.u16(self.node_at(page, node) + 4) == 1
+    }
+
     /// The first row of a tree whose value is on pages of its own: its page, its node, and the first of those.
     pub fn far(&self, tree: Tree) -> Option<(u64, usize, u64)> {
         self.leaves(tree).into_iter().find_map(|page| {
-            let is_far = |node: &usize| self.u16(self.node_at(page, *node) + 4) == 1;
-            let node = (0..self.nodes(page)).find(is_far)?;
+            let node = (0..self.nodes(page)).find(|node| self.is_far(page, *node))?;
             Some((page, node, self.u64(self.value_at(page, node))))
         })
     }
@@ -187,8 +192,7 @@ impl Pages {
     /// Where the first list of free pages is that is on a leaf and has at least `pages` pages: its length.
     pub fn free_list(&self, pages: u64) -> usize {
         let lists = self.leaves(Tree::Free).into_iter().flat_map(|page| {
-            let here = move |node: &usize| self.u16(self.node_at(page, *node) + 4) == 0;
-            let nodes = (0..self.nodes(page)).filter(here);
+            let nodes = (0..self.nodes(page)).filter(move |node| !self.is_far(page, *node));
             nodes.map(move |node| self.value_at(page, node))
         });
         let mut long = lists.filter(|at| self.u64(*at) >= pages);

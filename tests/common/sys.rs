@@ -53,6 +53,39 @@ pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
     status == 0
 }
 
+/// Runs `work` in a forked child that may take so much of the processor's time and of the clock's: its exit code, or the
+/// signal that ended it. A panic is 101. As above, no other thread should be at work.
+pub fn in_limited_child(
+    processor_seconds: u64,
+    clock_seconds: u32,
+    work: impl FnOnce() -> i32,
+) -> Result<i32, libc::c_int> {
+    // SAFETY: the child runs `work` and ends; it never returns into the caller.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        die_after(clock_seconds);
+        limit(libc::RLIMIT_CPU, processor_seconds);
+        let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        exit_now(code.unwrap_or(101));
+    }
+    let mut status = 0;
+    loop {
+        // SAFETY: waits for the child made above; `status` outlives the call.
+        match unsafe { libc::waitpid(pid, &mut status, 0) } {
+            waited if waited == pid => break,
+            _ => assert_eq!(
+                io::Error::last_os_error().kind(),
+                io::ErrorKind::Interrupted
+            ),
+        }
+    }
+    match libc::WIFSIGNALED(status) {
+        true => Err(libc::WTERMSIG(status)),
+        false => Ok(libc::WEXITSTATUS(status)),
+    }
+}
+
 /// Gives root's rights up, if the process has them, for those of an ordinary user.
 pub fn become_nobody() {
     const NOBODY: libc::uid_t = 65534;

@@ -1,0 +1,162 @@
+//! What becomes of a damaged file in a process of its own, and whether that is allowed.
+
+use crate::common::{device, sys};
+use crate::kinds::Damaged;
+use crate::original::{Content, Original};
+use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Time that a case may take of the processor, in seconds, and of the clock, which others use as well.
+const PROCESSOR_SECONDS: u64 = 5;
+const CLOCK_SECONDS: u32 = 60;
+/// Devices that are added to a file that was taken.
+const ADDED: usize = 50;
+
+/// How a case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Refused,
+    Right,
+    /// What an earlier commit left, as a whole, where the damage was to the meta pages.
+    Earlier,
+    /// It was killed by a signal, one that it brought about.
+    Died,
+    Hung,
+    Wrong,
+}
+
+impl Verdict {
+    pub const ALL: [(Verdict, &'static str); 6] = [
+        (Verdict::Refused, "refused"),
+        (Verdict::Right, "right"),
+        (Verdict::Earlier, "earlier"),
+        (Verdict::Died, "died"),
+        (Verdict::Hung, "hung"),
+        (Verdict::Wrong, "wrong"),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    pub fn is_violation(self) -> bool {
+        self >= Verdict::Died
+    }
+}
+
+/// Where cases are tried.
+pub struct Bench {
+    directory: tempfile::TempDir,
+    pub verify: Verify,
+}
+
+impl Bench {
+    pub fn new(verify: Verify) -> Bench {
+        Bench {
+            directory: crate::common::directory(),
+            verify,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Tries a file in a forked child; what came of it, and what there is to say of that.
+    pub fn try_case(&self, original: &Original, damaged: &Damaged) -> (Verdict, String) {
+        let (path, lock, report) = (self.path("db"), self.path("db-lock"), self.path("report"));
+        std::fs::write(&path, &damaged.file).unwrap();
+        let _ = std::fs::remove_file(&report);
+        match &damaged.lock_file {
+            Some(bytes) => std::fs::write(&lock, bytes).unwrap(),
+            None => drop(std::fs::remove_file(&lock)),
+        }
+        let ended = sys::in_limited_child(PROCESSOR_SECONDS, CLOCK_SECONDS, || {
+            let judged = judge(&path, original, damaged, self.verify);
+            match judged {
+                Ok(verdict) => verdict as i32,
+                Err(what) => {
+                    let _ = std::fs::write(&report, what);
+                    Verdict::Wrong as i32
+                }
+            }
+        });
+        let told = std::fs::read_to_string(&report).unwrap_or_default();
+        let verdict = match ended {
+            Ok(code) => match Verdict::ALL.get(code as usize) {
+                Some((verdict, _)) => *verdict,
+                None => return (Verdict::Wrong, format!("it ended with {code}")),
+            },
+            Err(libc::SIGXCPU | libc::SIGALRM) => Verdict::Hung,
+            Err(signal) => return (Verdict::Died, format!("signal {signal}")),
+        };
+        (verdict, told.replace('\n', " "))
+    }
+}
+
+/// Uses the file as a daemon would. An error is what is wrong with the answers.
+fn judge(
+    path: &Path,
+    original: &Original,
+    damaged: &Damaged,
+    verify: Verify,
+) -> Result<Verdict, String> {
+    let open = || {
+        OpenOptions::new()
+            .verify(verify)
+            .lock_wait(Duration::from_secs(2))
+            .open(path)
+    };
+    let store = match open() {
+        Ok(store) => store,
+        Err(error) => {
+            let now = std::fs::read(path).map_err(|e| e.to_string())?;
+            return match now == damaged.file {
+                true => Ok(Verdict::Refused),
+                false => Err(format!("refused ({error}) and changed")),
+            };
+        }
+    };
+    let said = |doing: &'static str| move |error: Error| format!("{doing}: {error}");
+    let mut content = walk(&store)?;
+    let right = match damaged.metas {
+        true => &original.contents[..],
+        false => &original.contents[..1],
+    };
+    let Some(which) = right.iter().position(|right| *right == content) else {
+        return Err(format!("it has other devices ({})", content.len()));
+    };
+    for device in &content {
+        let got = store.get_device(&device.name).map_err(said("reading"))?;
+        if got != *device {
+            return Err(format!("a look-up gives {got:?}, a walk {device:?}"));
+        }
+    }
+    for n in 0..ADDED {
+        let mut device = DeviceInfo {
+            error: vec![b'x'; n % 10 * 1000],
+            ..device(format!("added-{:02}", n * 7 % ADDED))
+        };
+        store.add_device(&mut device).map_err(said("adding"))?;
+        content.push(device);
+    }
+    content.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    store.verify().map_err(said("verifying"))?;
+    store.close().map_err(said("closing"))?;
+    let store = open().map_err(said("opening again"))?;
+    store.verify().map_err(said("verifying again"))?;
+    if walk(&store)? != content {
+        return Err("what was added is not there, or is not all".to_owned());
+    }
+    Ok(match which {
+        0 => Verdict::Right,
+        _ => Verdict::Earlier,
+    })
+}
+
+fn walk(store: &PoolMetadata) -> Result<Content, String> {
+    let walk = store.walk().map_err(|e| format!("walking: {e}"))?;
+    walk.collect::<Result<Content, Error>>()
+        .map_err(|e| format!("walking: {e}"))
+}

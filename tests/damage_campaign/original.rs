@@ -1,0 +1,131 @@
+//! The store that is damaged: its file, an older copy of the file, and what was in it after which commit.
+
+use crate::common::pages::{Pages, Tree, HEADER};
+use crate::common::{check, device, devices, place};
+use crate::random::Random;
+use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
+
+pub const DEVICES: usize = 3000;
+/// Changes between the older copy and the file.
+const CHANGES: usize = 300;
+
+/// What a store holds, in the order of names.
+pub type Content = Vec<DeviceInfo>;
+
+pub struct Original {
+    pub now: Pages,
+    pub older: Pages,
+    /// What is right: the newest commit's, the one's before, and the same two of the older copy.
+    pub contents: [Content; 4],
+    /// Every page in use, by the structure that it is of.
+    pub places: Vec<(Tree, u64)>,
+    pub free: Vec<u64>,
+}
+
+impl Original {
+    pub fn make() -> Original {
+        let (_directory, path) = place();
+        let open = || {
+            OpenOptions::new()
+                .durability(Durability::Relaxed)
+                .open(&path)
+                .unwrap()
+        };
+        let store = open();
+        let mut random = Random::of_case(1, 1);
+        // In no order, and with some that go again.
+        for n in 0..DEVICES + DEVICES / 5 {
+            let name = format!("snap-{:04}", (n * 1901 + 7) % (DEVICES + DEVICES / 5));
+            let mut device = DeviceInfo {
+                parent_name: format!("snap-{:04}", random.below(DEVICES)).into_bytes(),
+                ..device(name)
+            };
+            store.add_device(&mut device).unwrap();
+        }
+        let names = store.get_device_names().unwrap();
+        for n in 0..DEVICES / 5 {
+            store
+                .remove_device(&names[n * 6 + random.below(6)])
+                .unwrap();
+        }
+        for _ in 0..CHANGES {
+            change(&store, &mut random);
+        }
+        let one_more = |store: &PoolMetadata, random: &mut Random| {
+            let before = devices(store);
+            update(store, &before[random.below(before.len())].name, random);
+            [devices(store), before]
+        };
+        let [older_now, older_before] = one_more(&store, &mut random);
+        store.close().unwrap();
+        let older = Pages::read(&path);
+        let store = open();
+        for _ in 0..CHANGES {
+            change(&store, &mut random);
+        }
+        let [now, before] = one_more(&store, &mut random);
+        check(&store);
+        assert_eq!(now.len(), DEVICES);
+        store.close().unwrap();
+        let pages = Pages::read(&path);
+        Original {
+            places: places(&pages),
+            free: free_pages(&pages),
+            now: pages,
+            older,
+            contents: [now, before, older_now, older_before],
+        }
+    }
+}
+
+/// A change that leaves the number of devices.
+fn change(store: &PoolMetadata, random: &mut Random) {
+    let names = store.get_device_names().unwrap();
+    let name = &names[random.below(names.len())];
+    match random.below(4) {
+        0 => store.mark_faulty(name).unwrap(),
+        1 => {
+            store.remove_device(name).unwrap();
+            store.add_device(&mut device(name.clone())).unwrap();
+        }
+        _ => update(store, name, random),
+    }
+}
+
+fn update(store: &PoolMetadata, name: &[u8], random: &mut Random) {
+    // Some texts are too long for a leaf.
+    let len = [0, 40, 300, 5000, 20_000][random.below(5)];
+    let change = |device: &mut DeviceInfo| {
+        device.state = DeviceState::Suspended;
+        device.error = vec![b'e'; len];
+        Ok::<(), Error>(())
+    };
+    store.update_device(name, change).unwrap();
+}
+
+fn places(pages: &Pages) -> Vec<(Tree, u64)> {
+    let mut places = Vec::new();
+    for tree in [Tree::Free, Tree::Main, Tree::Devices, Tree::Ids] {
+        places.extend(pages.pages(tree).into_iter().map(|(page, _)| (tree, page)));
+        for page in pages.leaves(tree) {
+            let far = (0..pages.nodes(page)).filter(|node| pages.is_far(page, *node));
+            places.extend(far.map(|node| (tree, pages.u64(pages.value_at(page, node)))));
+        }
+    }
+    places
+}
+
+fn free_pages(pages: &Pages) -> Vec<u64> {
+    let mut free = Vec::new();
+    for page in pages.leaves(Tree::Free) {
+        for node in 0..pages.nodes(page) {
+            let value = pages.value_at(page, node);
+            let list = match pages.is_far(page, node) {
+                true => pages.at(pages.u64(value)) + HEADER,
+                false => value,
+            };
+            free.extend((1..=pages.u64(list) as usize).map(|n| pages.u64(list + 8 * n)));
+        }
+    }
+    free
+}
