@@ -7,7 +7,10 @@
 #include "test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +31,7 @@ static struct {
 #define BEHIND_META_PAGES (2 * 4096)
 
 static unsigned flushed_directories;
+static const char *failing_paths = "";
 
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error) {
     faults[kind].well = calls;
@@ -66,11 +70,32 @@ static int fails_now(enum fault_kind kind) {
     return 1;
 }
 
-static ssize_t write_at(int fd, const void *bytes, size_t len, int64_t offset) {
-    if (offset < BEHIND_META_PAGES && fails_now(FAULT_META)) {
-        return -1;
+/* A write that is due to fail, and for an error of FAULT_SHORT one of the first half. */
+static int write_fails(enum fault_kind kind, int fd, const void *bytes, size_t len, int64_t offset, ssize_t *result) {
+    if (!fails_now(kind)) {
+        return 0;
     }
-    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, offset);
+    *result = -1;
+    if (errno == FAULT_SHORT) {
+        size_t half = len / 2 > 0 ? len / 2 : len;
+        *result = offset >= 0 ? syscall(SYS_pwrite64, fd, bytes, half, offset) : syscall(SYS_write, fd, bytes, half);
+    } else if ((errno & FAULT_DONE) != 0) {
+        int error = errno & ~FAULT_DONE;
+        syscall(SYS_pwrite64, fd, bytes, len, offset);
+        errno = error;
+    }
+    return 1;
+}
+
+static ssize_t write_at(int fd, const void *bytes, size_t len, int64_t offset) {
+    ssize_t result;
+    if (offset < BEHIND_META_PAGES && write_fails(FAULT_META, fd, bytes, len, offset, &result)) {
+        return result;
+    }
+    if (write_fails(FAULT_WRITE, fd, bytes, len, offset, &result)) {
+        return result;
+    }
+    return (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, offset);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset) {
@@ -82,7 +107,11 @@ ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t offset) {
 }
 
 static ssize_t write_vector_at(int fd, const struct iovec *parts, int count, int64_t offset) {
-    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_pwritev, fd, parts, (long)count, offset, 0L);
+    ssize_t result;
+    if (write_fails(FAULT_WRITE, fd, parts[0].iov_base, parts[0].iov_len, offset, &result)) {
+        return result;
+    }
+    return (ssize_t)syscall(SYS_pwritev, fd, parts, (long)count, offset, 0L);
 }
 
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
@@ -94,7 +123,61 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) 
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
-    return fails_now(FAULT_WRITE) ? -1 : (ssize_t)syscall(SYS_writev, fd, parts, (long)count);
+    ssize_t result;
+    if (write_fails(FAULT_WRITE, fd, parts[0].iov_base, parts[0].iov_len, -1, &result)) {
+        return result;
+    }
+    return (ssize_t)syscall(SYS_writev, fd, parts, (long)count);
+}
+
+void fault_below(const char *prefix) {
+    failing_paths = prefix;
+}
+
+static int open_at(const char *path, int flags, mode_t mode) {
+    if (faults[FAULT_OPEN].failing > 0 && strncmp(path, failing_paths, strlen(failing_paths)) == 0 &&
+        fails_now(FAULT_OPEN)) {
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+static mode_t mode_of(int flags, va_list rest) {
+    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(rest, mode_t) : 0;
+}
+
+int open(const char *path, int flags, ...) {
+    va_list rest;
+    mode_t mode;
+    va_start(rest, flags);
+    mode = mode_of(flags, rest);
+    va_end(rest);
+    return open_at(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list rest;
+    mode_t mode;
+    va_start(rest, flags);
+    mode = mode_of(flags, rest);
+    va_end(rest);
+    return open_at(path, flags | O_LARGEFILE, mode);
+}
+
+int ftruncate(int fd, off_t len) {
+    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int ftruncate64(int fd, off64_t len) {
+    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len) {
+    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t len) {
+    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 int fdatasync(int fd) {
@@ -120,6 +203,9 @@ static void *map(void *at, size_t len, int protection, int flags, int fd, int64_
     if (protection == PROT_NONE && (flags & MAP_NORESERVE) != 0 && fails_now(FAULT_SPACE)) {
         return MAP_FAILED;
     }
+    if (fd >= 0 && fails_now(FAULT_MAP)) {
+        return MAP_FAILED;
+    }
     return (void *)syscall(SYS_mmap, at, len, (long)protection, (long)flags, (long)fd, offset);
 }
 
@@ -129,4 +215,15 @@ void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset
 
 void *mmap64(void *at, size_t len, int protection, int flags, int fd, off64_t offset) {
     return map(at, len, protection, flags, fd, offset);
+}
+
+void *mremap(void *at, size_t len, size_t new_len, int flags, ...) {
+    void *wanted = NULL;
+    va_list rest;
+    if ((flags & MREMAP_FIXED) != 0) {
+        va_start(rest, flags);
+        wanted = va_arg(rest, void *);
+        va_end(rest);
+    }
+    return fails_now(FAULT_MAP) ? MAP_FAILED : (void *)syscall(SYS_mremap, at, len, new_len, (long)flags, wanted);
 }

@@ -159,9 +159,9 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
 }
 
 #[test]
-fn creating_a_store_that_cannot_be_flushed_leaves_nothing() {
-    // LMDB's own flush, and the last one before the store gets its name.
-    for calls in [sys::FLUSHES, &[libc::SYS_fsync]] {
+fn creating_a_store_that_cannot_be_flushed_or_named_leaves_nothing() {
+    // LMDB's own flush, the last one before the store gets its name, and the name.
+    for calls in [sys::FLUSHES, &[libc::SYS_fsync], &[libc::SYS_renameat2]] {
         let (directory, path) = place();
         let error = with_failing(calls, None, || error_of(PoolMetadata::open(&path)));
         assert!(is_io(&error), "{error:?}");

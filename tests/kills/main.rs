@@ -11,7 +11,7 @@ mod victim;
 
 use common::child::{self, Peer};
 use common::rng::Rng;
-use common::{add, check, device, devices, options};
+use common::{add, check, device, devices, options, sys};
 use pool_metadata::{Change, OpenOptions, PoolMetadata};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,8 @@ fn small() -> OpenOptions {
 /// A process that is not killed: reads and writes until its parent has no more to say.
 fn work_beside(path: &Path) {
     let store = small().open(path).unwrap();
+    // A campaign takes longer than a test.
+    sys::die_after(24 * 3600);
     child::say("ready");
     while child::listen().is_some() {
         let longest = write_and_read(&store, "beside");

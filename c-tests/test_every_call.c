@@ -1,0 +1,400 @@
+/*
+ * A disk, a quota, a limit that strikes at each single call of a day's work: creation, writes, growth, reopening.
+ *
+ * For every call of every kind (see faults.c), once with that call alone failing and once with all that follow, the
+ * operation that is hit says so and has changed nothing, reads go on, and a store that is opened again has what was
+ * acknowledged.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "faults.h"
+
+#define FOR_EVER 1000000u
+#define DEVICES 16
+
+/* What a device is to be like; the name says whether there is one. */
+struct expected {
+    const char *name;
+    int32_t state;
+    size_t text_len;
+};
+
+enum verb { OPEN, ADD, TEXT, STATE, FAULTY, REMOVE, LIST, READ, CLOSE };
+
+struct step {
+    enum verb verb;
+    const char *name;
+    size_t text_len;
+};
+
+/* A map of 1 MiB at first, which these devices do not fit in. */
+static const struct step steps[] = {
+    {OPEN, NULL, 0},          {ADD, "base", 0},      {ADD, "large", 100 << 10}, {TEXT, "base", 3000},
+    {LIST, "x", 0},           {FAULTY, "x1", 0},     {ADD, "x1", 10},           {STATE, "x2", 0},
+    {READ, NULL, 0},          {ADD, "g1", 250000},   {ADD, "g2", 250000},       {ADD, "g3", 250000},
+    {ADD, "g4", 250000},      {REMOVE, "g2", 0},     {TEXT, "g3", 200000},      {LIST, "y", 5000},
+    {CLOSE, NULL, 0},         {OPEN, NULL, 0},       {READ, NULL, 0},           {TEXT, "g1", 1},
+    {REMOVE, "g4", 0},        {ADD, "last", 60000},  {CLOSE, NULL, 0},
+};
+
+static pm_store *store;
+static const char *path;
+static struct expected model[DEVICES];
+static char text[300 << 10];
+
+static struct expected *find(const char *name) {
+    struct expected *end = model + DEVICES;
+    struct expected *at;
+    for (at = model; at < end; at++) {
+        if (at->name != NULL && strcmp(at->name, name) == 0) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static void expect(const char *name, int32_t state, size_t text_len) {
+    struct expected *at = find(name);
+    size_t i;
+    for (i = 0; at == NULL && i < DEVICES; i++) {
+        at = model[i].name == NULL ? &model[i] : NULL;
+    }
+    CHECK(at != NULL);
+    at->name = name;
+    at->state = state;
+    at->text_len = text_len;
+}
+
+/* Fails unless the store holds what the model does; opening, or here, has verified it. */
+static void check_model(void) {
+    size_t i;
+    uint64_t count = 0;
+    for (i = 0; i < DEVICES; i++) {
+        pm_device *found;
+        if (model[i].name == NULL) {
+            continue;
+        }
+        count++;
+        OK(pm_get_device(store, PM_CSTR(model[i].name), &found, why()));
+        CHECK_INT(model[i].state, found->state);
+        CHECK_INT(model[i].text_len, found->error_len);
+        pm_free(found);
+    }
+    CHECK_INT(count, device_count(store));
+    check_store(store);
+}
+
+static int32_t open_it(pm_error *error) {
+    pm_options options = PM_OPTIONS_INIT;
+    options.map_size = 1 << 20;
+    return pm_open(PM_CSTR(path), &options, &store, error);
+}
+
+static const char *second_name(const char *name) {
+    return strcmp(name, "x") == 0 ? "x2" : "y2";
+}
+
+static const char *first_name(const char *name) {
+    return strcmp(name, "x") == 0 ? "x1" : "y1";
+}
+
+/* Adds two devices and changes a third. */
+static int32_t apply_list(const struct step *step, pm_error *error) {
+    pm_device first = device_named(first_name(step->name));
+    pm_device second = device_named(second_name(step->name));
+    pm_device base = device_named("base");
+    pm_change list[3];
+    first.error = second.error = text;
+    first.error_len = second.error_len = step->text_len;
+    base.state = PM_STATE_SUSPENDED;
+    list[0].kind = list[1].kind = PM_CHANGE_ADD;
+    list[0].device = &first;
+    list[1].device = &second;
+    list[2].kind = PM_CHANGE_STATE;
+    list[2].device = &base;
+    return pm_apply(store, list, COUNT(list), NULL, error);
+}
+
+static int32_t set_text(pm_device *device, void *len) {
+    return pm_device_set_error(device, text, *(size_t *)len, NULL);
+}
+
+static int32_t read_all(pm_error *error) {
+    pm_names *names;
+    int32_t status = pm_verify(store, error);
+    if (status == PM_OK) {
+        status = pm_get_device_names(store, &names, error);
+    }
+    if (status == PM_OK) {
+        pm_free(names);
+    }
+    return status;
+}
+
+static int32_t take(const struct step *step, pm_error *error) {
+    pm_device device;
+    size_t len = step->text_len;
+    switch (step->verb) {
+        case OPEN:
+            return open_it(error);
+        case ADD:
+            device = device_named(step->name);
+            device.error = text;
+            device.error_len = len;
+            return pm_add_device(store, &device, error);
+        case TEXT:
+            return pm_update_device(store, PM_CSTR(step->name), set_text, &len, error);
+        case STATE:
+            return pm_change_device_state(store, PM_CSTR(step->name), PM_STATE_RESUMED, error);
+        case FAULTY:
+            return pm_mark_faulty(store, PM_CSTR(step->name), error);
+        case REMOVE:
+            return pm_remove_device(store, PM_CSTR(step->name), error);
+        case LIST:
+            return apply_list(step, error);
+        case READ:
+            return read_all(error);
+        case CLOSE:
+            return pm_close(store, error);
+    }
+    return PM_ERR_INTERNAL;
+}
+
+/* What the step has changed, once it has succeeded. */
+static void note(const struct step *step) {
+    struct expected *it = step->name != NULL ? find(step->name) : NULL;
+    switch (step->verb) {
+        case ADD:
+            expect(step->name, PM_STATE_UNKNOWN, step->text_len);
+            break;
+        case TEXT:
+            it->text_len = step->text_len;
+            break;
+        case STATE:
+            it->state = PM_STATE_RESUMED;
+            break;
+        case FAULTY:
+            it->state = PM_STATE_FAULTY;
+            break;
+        case REMOVE:
+            it->name = NULL;
+            break;
+        case LIST:
+            expect(first_name(step->name), PM_STATE_UNKNOWN, step->text_len);
+            expect(second_name(step->name), PM_STATE_UNKNOWN, step->text_len);
+            find("base")->state = PM_STATE_SUSPENDED;
+            break;
+        case OPEN:
+        case READ:
+        case CLOSE:
+            break;
+    }
+}
+
+struct fault {
+    enum fault_kind kind;
+    int error;
+};
+
+/* What is said of a call that failed: with the system's own word for it, and which file it was. */
+static void check_told(const pm_error *error, int32_t status, const struct fault *fault) {
+    int plain = status == PM_ERR_IO || status == PM_ERR_DISK_FULL || status == PM_ERR_PERMISSION;
+    CHECK(error->code == status);
+    if (!plain && status != PM_ERR_NO_MEMORY && status != PM_ERR_MAP_FULL) {
+        fail(__FILE__, __LINE__, "an error that says something else: %s: %s", pm_status_name(status), error->message);
+    }
+    if (plain) {
+        CHECK(strstr(error->message, path) != NULL);
+        /* A write that was cut short has no error of its own: LMDB calls that one or the other. */
+        if (fault->error == FAULT_SHORT) {
+            CHECK(error->os_error == EIO || error->os_error == ENOSPC);
+        } else {
+            CHECK_INT(fault->error & ~FAULT_DONE, error->os_error);
+        }
+        CHECK(status != PM_ERR_DISK_FULL || error->os_error == ENOSPC || error->os_error == EDQUOT);
+    }
+}
+
+static void reopen(void) {
+    pm_error error = PM_ERROR_INIT;
+    int32_t status = pm_close(store, &error);
+    CHECK(status == PM_OK || status == PM_ERR_CLOSED);
+    OK(open_it(why()));
+}
+
+/* After a step that failed: reads go on, and so do writes, if need be with the store opened again. */
+static void recover(const struct step *step) {
+    pm_error error = PM_ERROR_INIT;
+    int32_t status;
+    if (step->verb == OPEN) {
+        OK(open_it(why()));
+        check_model();
+        return;
+    }
+    /* Where the map is gone, and the system had no other, there is nothing to read from. */
+    status = pm_verify(store, &error);
+    if (status == PM_ERR_CLOSED) {
+        reopen();
+    }
+    check_model();
+    if (step->verb == READ) {
+        return;
+    }
+    status = take(step, &error);
+    if (status == PM_ERR_WRITES_STOPPED) {
+        reopen();
+        check_model();
+        status = take(step, &error);
+    }
+    CHECK_INT(PM_OK, status);
+    note(step);
+    check_model();
+}
+
+static void remove_store(void) {
+    static const char *const files[] = {"pool.db", "pool.db-lock", "pool.db.new"};
+    size_t i;
+    for (i = 0; i < COUNT(files); i++) {
+        unlink(place(files[i]));
+    }
+}
+
+/* All steps, with `count` calls from the k-th on failing; 0 if no call was left to fail. */
+static int work(const struct fault *fault, unsigned k, unsigned count, unsigned *refused) {
+    unsigned hits = 0;
+    size_t i;
+    memset(model, 0, sizeof model);
+    store = NULL;
+    fault_after(fault->kind, k, count, fault->error);
+    for (i = 0; i < COUNT(steps); i++) {
+        pm_error error = PM_ERROR_INIT;
+        int32_t status = take(&steps[i], &error);
+        if (status == PM_OK) {
+            note(&steps[i]);
+            continue;
+        }
+        hits += fault_end(fault->kind);
+        CHECK(hits > 0);
+        check_told(&error, status, fault);
+        (*refused)++;
+        recover(&steps[i]);
+    }
+    hits += fault_end(fault->kind);
+    OK(open_it(why()));
+    check_model();
+    close_store(store);
+    remove_store();
+    return hits > 0;
+}
+
+/* Calls between two that are struck: none, or some where each step takes long. */
+static unsigned stride(void) {
+    return getenv("PM_TEST_EVERY_CALL") != NULL ? 1 : getenv("PM_TEST_SLOW") != NULL ? 61 : 7;
+}
+
+/* Strikes at every call, for `count` calls each time; there must be `fewest`. How many steps failed. */
+static unsigned strike_for(unsigned count, enum fault_kind kind, int error, unsigned fewest) {
+    struct fault fault;
+    unsigned refused = 0;
+    unsigned runs = 0;
+    unsigned k;
+    fault.kind = kind;
+    fault.error = error;
+    for (k = 0; work(&fault, k, count, &refused); k += stride()) {
+        runs++;
+    }
+    CHECK(k >= fewest);
+    if (stride() == 1) {
+        printf("   kind %d, error %d, %s: %u runs, %u steps failed\n", (int)kind, error, count == 1 ? "once" : "on",
+               runs, refused);
+    }
+    return refused;
+}
+
+static void strike(enum fault_kind kind, int error, unsigned fewest) {
+    unsigned refused = strike_for(1, kind, error, fewest);
+    CHECK(refused + strike_for(FOR_EVER, kind, error, fewest) > 0);
+}
+
+static void begin(void) {
+    path = place("pool.db");
+    fault_below(path);
+    memset(text, 't', sizeof text);
+}
+
+static void writes(void) {
+    begin();
+    strike(FAULT_WRITE, EIO, 100);
+    strike(FAULT_WRITE, ENOSPC, 100);
+    strike(FAULT_WRITE, EDQUOT, 100);
+}
+
+static void writes_of_meta_pages(void) {
+    begin();
+    strike(FAULT_META, EIO, 10);
+    strike(FAULT_META, ENOSPC, 10);
+    strike(FAULT_META, FAULT_SHORT, 10);
+}
+
+static void flushes(void) {
+    begin();
+    strike(FAULT_SYNC, EIO, 10);
+    strike(FAULT_SYNC, ENOSPC, 10);
+    strike(FAULT_SYNC, EDQUOT, 10);
+}
+
+static void lengths(void) {
+    begin();
+    strike(FAULT_LENGTH, EIO, 1);
+    strike(FAULT_LENGTH, ENOSPC, 1);
+}
+
+static void maps(void) {
+    begin();
+    strike(FAULT_MAP, ENOMEM, 4);
+    strike(FAULT_MAP, EIO, 4);
+}
+
+static void opens(void) {
+    begin();
+    strike(FAULT_OPEN, EMFILE, 5);
+    strike(FAULT_OPEN, EIO, 5);
+    strike(FAULT_OPEN, ENOMEM, 5);
+}
+
+static void address_space(void) {
+    begin();
+    strike(FAULT_SPACE, ENOMEM, 3);
+}
+
+/* A write that a signal interrupts is made again, and one that was cut short goes on or fails as a whole. */
+static void writes_that_do_not_get_through_at_once(void) {
+    begin();
+    CHECK_INT(0, strike_for(1, FAULT_WRITE, EINTR, 100));
+    strike(FAULT_WRITE, FAULT_SHORT, 100);
+}
+
+/* The meta page has got into the file, and its flush has failed: LMDB puts the old one back. */
+static void meta_pages_whose_flush_fails(void) {
+    begin();
+    CHECK(strike_for(1, FAULT_META, EIO | FAULT_DONE, 10) > 0);
+    CHECK(strike_for(1, FAULT_META, ENOSPC | FAULT_DONE, 10) > 0);
+}
+
+static const struct test tests[] = {
+    NAMED(writes),
+    NAMED(writes_of_meta_pages),
+    NAMED(flushes),
+    NAMED(lengths),
+    NAMED(maps),
+    NAMED(opens),
+    NAMED(address_space),
+    NAMED(writes_that_do_not_get_through_at_once),
+    NAMED(meta_pages_whose_flush_fails),
+};
+TEST_MAIN(tests)
