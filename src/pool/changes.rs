@@ -1,6 +1,7 @@
 //! Several changes in one commit: all of them, or none.
 
-use super::commit::{apply_one, Op, Written};
+use super::commit::{apply_one, Written};
+use super::op::Op;
 use super::Pool;
 use crate::batch::Batch;
 use crate::device::{DeviceInfo, DeviceState};

@@ -1,32 +1,15 @@
 //! The write operations, and the one function through which every write of the store goes.
 
+use super::op::{Op, OwnedOp};
 use super::queue::{Entered, Lead, Queue};
 use super::Pool;
 use crate::batch::{down, up, Batch};
-use crate::device::{check_name, DeviceInfo, DeviceRef, DeviceState};
+use crate::device::{DeviceRef, DeviceState};
 use crate::digest::{self, Table};
 use crate::env::{Deadline, Fault, Step, WriteTxn, Writing};
 use crate::error::{Error, Result};
 use crate::{ids, record};
 use std::time::Duration;
-
-/// A write, as its caller hands it in.
-#[derive(Clone, Copy)]
-pub(crate) enum Op<'a> {
-    /// Add a device; the id in it is ignored.
-    Add(DeviceRef<'a>),
-    /// Write a record over the one of the same name, if that is still of this generation.
-    Update {
-        device: DeviceRef<'a>,
-        generation: u64,
-    },
-    /// Set a device's state.
-    ChangeState { name: &'a [u8], state: DeviceState },
-    /// Set a device's state, and its id's, to faulty.
-    MarkFaulty { name: &'a [u8] },
-    /// Remove a device and free its id.
-    Remove { name: &'a [u8] },
-}
 
 /// What a write did to its device.
 #[derive(Clone, Copy)]
@@ -35,96 +18,12 @@ pub(crate) struct Written {
     pub generation: u64,
 }
 
-/// The record that is there, copied, with its share of the digest.
+/// The record that is there, but for its texts, with its share of the digest.
 struct Existing {
-    device: DeviceInfo,
+    device_id: u32,
+    generation: u64,
+    state: DeviceState,
     share: u128,
-}
-
-/// A write that another thread may do.
-pub(crate) enum OwnedOp {
-    Add(DeviceInfo),
-    Update {
-        device: DeviceInfo,
-        generation: u64,
-    },
-    ChangeState {
-        name: Box<[u8]>,
-        state: DeviceState,
-    },
-    MarkFaulty {
-        name: Box<[u8]>,
-    },
-    Remove {
-        name: Box<[u8]>,
-    },
-    /// Work that shares its commit with no other: its owner does it, once it leads.
-    Alone,
-}
-
-impl OwnedOp {
-    /// The operation, unless it is one that its owner keeps.
-    fn as_op(&self) -> Option<Op<'_>> {
-        Some(match self {
-            OwnedOp::Alone => return None,
-            OwnedOp::Add(device) => Op::Add(device.as_ref()),
-            OwnedOp::Update { device, generation } => Op::Update {
-                device: device.as_ref(),
-                generation: *generation,
-            },
-            OwnedOp::ChangeState { name, state } => Op::ChangeState {
-                name,
-                state: *state,
-            },
-            OwnedOp::MarkFaulty { name } => Op::MarkFaulty { name },
-            OwnedOp::Remove { name } => Op::Remove { name },
-        })
-    }
-}
-
-impl<'a> Op<'a> {
-    fn into_owned(self) -> OwnedOp {
-        match self {
-            Op::Add(device) => OwnedOp::Add(device.to_owned()),
-            Op::Update { device, generation } => OwnedOp::Update {
-                device: device.to_owned(),
-                generation,
-            },
-            Op::ChangeState { name, state } => OwnedOp::ChangeState {
-                name: name.into(),
-                state,
-            },
-            Op::MarkFaulty { name } => OwnedOp::MarkFaulty { name: name.into() },
-            Op::Remove { name } => OwnedOp::Remove { name: name.into() },
-        }
-    }
-
-    /// Bytes of its texts.
-    fn bytes(&self) -> usize {
-        match self {
-            Op::Add(device) | Op::Update { device, .. } => {
-                device.name.len() + device.parent_name.len() + device.error.len()
-            }
-            _ => self.name().len(),
-        }
-    }
-
-    pub fn name(&self) -> &'a [u8] {
-        match self {
-            Op::Add(device) | Op::Update { device, .. } => device.name,
-            Op::ChangeState { name, .. } | Op::MarkFaulty { name } | Op::Remove { name } => name,
-        }
-    }
-
-    /// Refuses what no store could do, before anything is waited for.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Op::Add(device) | Op::Update { device, .. } => device.check(),
-            // A name that no device can have is not found, as in a look-up.
-            _ if check_name(self.name()).is_err() => Err(Error::not_found(self.name())),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Pool {
@@ -316,53 +215,57 @@ fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<W
             return Ok(added);
         }
     }
-    let existing = find(batch, op.name())?;
     let missing = || Error::not_found(op.name());
+    let new_state = match op {
+        Op::ChangeState { state, .. } => Some(*state),
+        Op::MarkFaulty { .. } => Some(DeviceState::Faulty),
+        _ => None,
+    };
+    let found = find(batch, op.name(), new_state, record)?;
     match op {
-        Op::Add(device) => add(batch, *device, existing, record),
+        Op::Add(device) => add(batch, *device, found, record),
         Op::Update { device, generation } => {
-            let existing = existing.ok_or_else(missing)?;
-            if existing.device.generation != *generation {
-                return Err(Error::Conflict {
-                    name: op.name().into(),
-                }
-                .into());
-            }
-            if existing.device.device_id != device.device_id {
-                return Err(Error::IdentityChanged {
-                    name: device.name.into(),
-                    new_name: device.name.into(),
-                    device_id: existing.device.device_id,
-                    new_device_id: device.device_id,
-                }
-                .into());
-            }
-            write(batch, *device, Some(existing.share), record)
+            let found = found.ok_or_else(missing)?;
+            found.check_same(device, *generation)?;
+            encode(batch, found.device_id, *device, record)?;
+            write(batch, op.name(), Some(&found), found.device_id, record)
         }
-        Op::ChangeState { state, .. } => {
-            let existing = existing.ok_or_else(missing)?;
-            let changed = DeviceRef {
-                state: *state,
-                ..existing.device.as_ref()
-            };
-            write(batch, changed, Some(existing.share), record)
+        Op::ChangeState { name, .. } => {
+            let found = found.ok_or_else(missing)?;
+            write(batch, name, Some(&found), found.device_id, record)
         }
-        Op::MarkFaulty { .. } => {
-            let existing = existing.ok_or_else(missing)?;
-            ids::mark_faulty(batch, existing.device.device_id)?;
-            let changed = DeviceRef {
-                state: DeviceState::Faulty,
-                ..existing.device.as_ref()
-            };
-            write(batch, changed, Some(existing.share), record)
+        Op::MarkFaulty { name } => {
+            let found = found.ok_or_else(missing)?;
+            ids::mark_faulty(batch, found.device_id)?;
+            write(batch, name, Some(&found), found.device_id, record)
         }
         Op::Remove { name } => {
-            let existing = existing.ok_or_else(missing)?;
-            ids::release(batch, existing.device.device_id)?;
-            batch.remove_row(Table::Devices, name, existing.share)?;
+            let found = found.ok_or_else(missing)?;
+            ids::release(batch, found.device_id)?;
+            batch.remove_row(Table::Devices, name, found.share)?;
             down(&mut batch.header.devices, "devices")?;
-            Ok(written(batch, existing.device.device_id))
+            Ok(written(batch, found.device_id))
         }
+    }
+}
+
+impl Existing {
+    /// Refuses to write `device`, which was read in this generation, over another record than that.
+    fn check_same(&self, device: &DeviceRef<'_>, generation: u64) -> Result<()> {
+        if self.generation != generation {
+            return Err(Error::Conflict {
+                name: device.name.into(),
+            });
+        }
+        if self.device_id != device.device_id {
+            return Err(Error::IdentityChanged {
+                name: device.name.into(),
+                new_name: device.name.into(),
+                device_id: self.device_id,
+                new_device_id: device.device_id,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -395,7 +298,7 @@ fn add(
 ) -> Step<Written> {
     if existing
         .as_ref()
-        .is_some_and(|e| e.device.state != DeviceState::Faulty)
+        .is_some_and(|e| e.state != DeviceState::Faulty)
     {
         return Err(Error::AlreadyExists {
             name: device.name.into(),
@@ -404,38 +307,53 @@ fn add(
     }
     let device_id = ids::allocate(batch)?;
     match &existing {
-        Some(existing) => ids::mark_faulty(batch, existing.device.device_id)?,
+        Some(existing) => ids::mark_faulty(batch, existing.device_id)?,
         None => up(&mut batch.header.devices, "devices")?,
     }
-    let device = DeviceRef {
-        device_id,
-        ..device
-    };
-    write(batch, device, existing.map(|e| e.share), record)
+    encode(batch, device_id, device, record)?;
+    write(batch, device.name, existing.as_ref(), device_id, record)
 }
 
-fn find(batch: &Batch<'_, '_>, name: &[u8]) -> Step<Option<Existing>> {
+/// Looks a record up. With a new state, the record that it would be in that state is encoded.
+fn find(
+    batch: &Batch<'_, '_>,
+    name: &[u8],
+    new_state: Option<DeviceState>,
+    record: &mut Vec<u8>,
+) -> Step<Option<Existing>> {
     let Some(value) = batch.txn.get(Table::Devices, name)? else {
         return Ok(None);
     };
+    let device = record::decode(name, value)?;
+    if let Some(state) = new_state {
+        encode(
+            batch,
+            device.device_id,
+            DeviceRef { state, ..device },
+            record,
+        )?;
+    }
     Ok(Some(Existing {
-        device: record::decode(name, value)?.to_owned(),
+        device_id: device.device_id,
+        generation: device.generation,
+        state: device.state,
         share: digest::row(Table::Devices, name, value),
     }))
 }
 
+/// Writes a record that was encoded.
 fn write(
     batch: &mut Batch<'_, '_>,
-    device: DeviceRef<'_>,
-    replaced: Option<u128>,
-    record: &mut Vec<u8>,
+    name: &[u8],
+    replaced: Option<&Existing>,
+    device_id: u32,
+    record: &[u8],
 ) -> Step<Written> {
-    encode(batch, device.device_id, device, record)?;
     match replaced {
-        Some(old) => batch.replace(Table::Devices, device.name, old, record)?,
-        None => batch.insert(Table::Devices, device.name, record)?,
+        Some(old) => batch.replace(Table::Devices, name, old.share, record)?,
+        None => batch.insert(Table::Devices, name, record)?,
     }
-    Ok(written(batch, device.device_id))
+    Ok(written(batch, device_id))
 }
 
 fn encode(

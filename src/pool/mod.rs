@@ -6,6 +6,7 @@ mod commit;
 mod import;
 mod locks;
 mod nested;
+mod op;
 mod options;
 mod queue;
 mod repair;
@@ -15,8 +16,8 @@ mod walk;
 
 pub use backup::BackupOptions;
 pub use changes::{Applied, ApplyError, Change};
-pub(crate) use commit::Op;
 pub use import::Ids;
+pub(crate) use op::Op;
 pub use options::{Durability, OpenOptions, Verify};
 pub use repair::{RepairOptions, Repaired};
 pub use stats::Stats;

@@ -260,6 +260,9 @@ impl<W, R> Lead<'_, W, R> {
             return state;
         }
         state.wanted = state.last;
+        let longest = state
+            .typical
+            .map_or(longest, |typical| typical.min(longest));
         let end = Instant::now() + longest;
         while state.waiting.len() < state.wanted {
             let before = state.waiting.len();

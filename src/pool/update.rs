@@ -1,8 +1,9 @@
 //! The two phases of an update: lock and read, then compare and write.
 
-use super::commit::{Op, Written};
+use super::commit::Written;
 use super::locks::DeviceLock;
 use super::nested::Inside;
+use super::op::Op;
 use super::Pool;
 use crate::device::{DeviceInfo, DeviceRef};
 use crate::error::{kept, Error, Result};

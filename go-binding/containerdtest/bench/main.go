@@ -2,7 +2,7 @@
 // they are to be.
 //
 //	go run ./bench [-quick] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
-//	go run ./bench -writers PROGRAM [-quick] [-disk DIRECTORY]
+//	go run ./bench -writers PROGRAM [-quick] [-at 1,2,8,64,256] [-disk DIRECTORY]
 //
 // The two take turns within each round, and of the rounds the lower quartile counts: what else the machine does meanwhile
 // meets both, and the worst of it is left out.
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -64,9 +65,15 @@ func main() {
 	disk := flag.String("disk", ".", "a directory on a disk")
 	tmpfs := flag.String("tmpfs", "/dev/shm", "a directory on a tmpfs")
 	raw := flag.String("writers", "", "measure many writers on the disk; the program that calls LMDB straight away")
+	at := flag.String("at", "1,2,8,64,256", "with -writers: how many of them")
 	flag.Parse()
 	if *raw != "" {
 		m := &writers{disk: *disk, raw: *raw, slot: 500 * time.Millisecond, rounds: 9, pairs: 1000, single: listDevices}
+		for word := range strings.SplitSeq(*at, ",") {
+			count, err := strconv.Atoi(word)
+			exit(err)
+			m.counts = append(m.counts, max(count, 1))
+		}
 		if *quick {
 			m.slot, m.rounds, m.pairs, m.single = 300*time.Millisecond, 3, 200, 1000
 		}

@@ -24,6 +24,7 @@ const (
 // writers measures durable writes: those of a lone writer, of many, and lists of changes.
 type writers struct {
 	disk, raw string
+	counts    []int         // how many writers
 	slot      time.Duration // how long each of the three writes in each round
 	rounds    int
 	pairs     int
@@ -213,7 +214,7 @@ func (m *writers) many(op operation, subjects []subject) error {
 	figures := fmt.Sprintf("%8s %9s %9s", "a second", "p50", "p99")
 	fmt.Printf("%-6s %7s  %s  %s  %s  %s\n%s\n", "", "writers", figures, figures, figures, "to theirs", strings.Repeat("-", 116))
 	lone := math.NaN()
-	for _, count := range []int{1, 2, 8, 64, 256} {
+	for _, count := range m.counts {
 		all := make([]writes, len(subjects))
 		for range m.rounds {
 			for i, s := range subjects {
