@@ -30,13 +30,26 @@ impl Dump {
 pub fn open_left(directory: &Path, thorough: bool) -> Result<Option<Dump>, String> {
     let path = directory.join(STORE);
     let there = path.exists();
-    let told = |what: &str, error: pool_metadata::Error| format!("{what}: {error}");
-    let open = || PoolMetadata::open(&path).map_err(|error| told("opening", error));
-    let store = open()?;
-    let found = Dump::of(&store);
+    let found = open_at(&path, thorough)?;
     if !there && !found.devices.is_empty() {
         return Err("devices in a store that was not there".to_owned());
     }
+    Ok(there.then_some(found))
+}
+
+/// The same for a store that nobody makes anew.
+pub fn left_at(path: &Path, thorough: bool) -> Result<Option<Dump>, String> {
+    match path.exists() {
+        true => open_at(path, thorough).map(Some),
+        false => Ok(None),
+    }
+}
+
+fn open_at(path: &Path, thorough: bool) -> Result<Dump, String> {
+    let told = |what: &str, error: pool_metadata::Error| format!("{what}: {error}");
+    let open = || PoolMetadata::open(path).map_err(|error| told("opening", error));
+    let store = open()?;
+    let found = Dump::of(&store);
     if thorough {
         let add = |name: &str| store.add_device(&mut device(name));
         add("after-the-cut").map_err(|error| told("adding", error))?;
@@ -47,7 +60,7 @@ pub fn open_left(directory: &Path, thorough: bool) -> Result<Option<Dump>, Strin
             return Err("what was added is not there, or something else has gone".to_owned());
         }
     }
-    Ok(there.then_some(found))
+    Ok(found)
 }
 
 /// Only until opening it has returned.

@@ -8,6 +8,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+
+mod backup;
 mod disk;
 mod explore;
 mod judge;
@@ -16,6 +18,7 @@ mod ptrace;
 mod record;
 mod workload;
 
+use backup::Backup;
 use common::rng::Rng;
 use common::{child, device};
 use disk::{Broken, Disk, Survivors};
@@ -46,6 +49,7 @@ fn child_entry() {
             "one" => one(seed).play(path),
             "relaxed" => relaxed(seed).play(path),
             "import" => import(seed).play(path),
+            "backup" => backup::play(&import(seed), &second(seed), path),
             "next" => next(seed).play(path),
             "threads" => threads(seed).play(path),
             other => panic!("no role {other}"),
@@ -78,6 +82,13 @@ fn import(seed: u64) -> Script {
 
 fn next(seed: u64) -> Script {
     Script::random(!seed, "next-", 25, Durability::Full)
+}
+
+/// On a store that is open, and stays so.
+fn second(seed: u64) -> Script {
+    let mut script = Script::random(seed, "second-", 4, Durability::Full);
+    script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));
+    script
 }
 
 fn threads(seed: u64) -> Threads {
@@ -159,6 +170,16 @@ fn one_writer() {
 #[test]
 fn a_whole_pool_taken_over() {
     play("import", import, seeds(1));
+}
+
+#[test]
+fn a_store_backed_up_and_restored() {
+    for seed in seeds(1) {
+        let place = common::directory();
+        let start = place.path().join(STORE);
+        let subject = Backup::new(&import(seed), &second(seed), &start);
+        survive("backup", seed, &recording("backup", seed), &subject);
+    }
 }
 
 #[test]

@@ -294,10 +294,10 @@ impl Recorder {
         // Made and not yet seen, if another thread's call was faster.
         self.names_changed();
         let metadata = fs::metadata(descriptor).unwrap();
-        match self.files.get(&(metadata.dev(), metadata.ino())) {
-            Some(file) => Target::File(*file),
-            None => Target::Other,
-        }
+        // One that has no name yet may get one.
+        let next = self.files.len();
+        let file = self.files.entry((metadata.dev(), metadata.ino()));
+        Target::File(*file.or_insert(next))
     }
 }
 

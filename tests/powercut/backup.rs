@@ -1,0 +1,91 @@
+//! Power cuts while a store is backed up, changed, and restored.
+
+use super::explore::Subject;
+use super::judge::{left_at, open_left, Dump, Single};
+use super::workload::{perform, Mouth, Script};
+use pool_metadata::{BackupOptions, PoolMetadata};
+use std::path::Path;
+
+const BACKUP: &str = "backup.db";
+/// What the store that a backup has replaced is called.
+const REPLACED: &str = "pool.db.before-restore";
+
+/// The steps of the script; then a backup, the steps of another, and the backup put in place.
+pub fn play(first: &Script, second: &Script, path: &Path) {
+    first.play(path);
+    let mut said = Mouth::of(path);
+    let store = PoolMetadata::open(path).unwrap();
+    let backup = path.with_file_name(BACKUP);
+    said.say("backing up");
+    store.backup(&backup, &BackupOptions::new()).unwrap();
+    said.say("backed up");
+    for op in &second.ops {
+        perform(&store, &mut None, op);
+    }
+    store.close().unwrap();
+    said.say("restoring");
+    let replaced = PoolMetadata::restore(&backup, path).unwrap();
+    assert!(replaced.unwrap().ends_with(REPLACED));
+    said.say("restored");
+}
+
+pub struct Backup {
+    first: Single,
+    /// What the store holds when it is replaced.
+    last: Dump,
+}
+
+#[derive(Clone)]
+pub struct Left {
+    store: Option<Dump>,
+    backup: Option<Dump>,
+    replaced: Option<Dump>,
+}
+
+impl Backup {
+    pub fn new(first: &Script, second: &Script, start: &Path) -> Backup {
+        let first = Single::new(first, start);
+        let last = second.states(start).pop().unwrap();
+        Backup { first, last }
+    }
+}
+
+impl Subject for Backup {
+    type Outcome = Left;
+
+    fn look(&self, directory: &Path, thorough: bool) -> Result<Left, String> {
+        Ok(Left {
+            backup: left_at(&directory.join(BACKUP), false)?,
+            replaced: left_at(&directory.join(REPLACED), false)?,
+            store: open_left(directory, thorough)?,
+        })
+    }
+
+    fn judge(&self, found: &Left, said: &[&str]) -> Result<(), String> {
+        let is = |dump: &Option<Dump>, state| dump.as_ref() == Some(state);
+        let saved = self.first.states.last().unwrap();
+        let wrong = |what: &str| Err(what.to_owned());
+        if found.backup.is_some() && !is(&found.backup, saved) {
+            return wrong("the backup is not what was backed up");
+        }
+        if found.replaced.is_some() && !is(&found.replaced, &self.last) {
+            return wrong("what is kept is not what the store was");
+        }
+        if !said.contains(&"backing up") {
+            return self.first.judge(&found.store, said);
+        }
+        if said.contains(&"backed up") && found.backup.is_none() {
+            return wrong("the backup is gone");
+        }
+        let replaced = is(&found.store, saved) && found.replaced.is_some();
+        match (said.contains(&"restoring"), said.contains(&"restored")) {
+            (_, true) if !replaced => wrong("the restored store is not in place"),
+            (true, false) if !replaced && !is(&found.store, &self.last) => {
+                wrong("neither the store nor its backup is in place")
+            }
+            // Its own writes are looked at elsewhere.
+            _ if found.store.is_none() => wrong("the store is gone"),
+            _ => Ok(()),
+        }
+    }
+}
