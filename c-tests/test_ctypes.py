@@ -57,6 +57,20 @@ class Names(ctypes.Structure):
     _fields_ = [("count", size_t), ("names", ctypes.POINTER(Name))]
 
 
+class Finding(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("kind", i32), ("mend", i32), ("device_id", u32), ("name", pointer),
+                ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
+
+
+class Report(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("total", u64), ("unmendable", u64), ("left", u64), ("count", size_t),
+                ("findings", ctypes.POINTER(ctypes.POINTER(Finding))), ("backup", pointer), ("backup_len", size_t)]
+
+
+class Salvaged(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64), ("complete", u64)]
+
+
 class Ids(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("last_id", u32), ("free_ids", ctypes.POINTER(u32)), ("free_count", size_t),
                 ("faulty_ids", ctypes.POINTER(u32)), ("faulty_count", size_t)]
@@ -99,6 +113,10 @@ SIGNATURES = {
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
     "pm_backup": ON_STORE + [text, size_t, u32],
     "pm_restore": [text, size_t, text, size_t, pointer, pointer],
+    "pm_check": ON_STORE + [size_t, pointer],
+    "pm_check_file": [text, size_t, pointer, size_t, pointer],
+    "pm_repair": [text, size_t, pointer, pointer],
+    "pm_salvage": [text, size_t, text, size_t, pointer, size_t, pointer, pointer],
 }
 OTHERS = {
     "pm_abi_version": (u32, []),
@@ -414,6 +432,36 @@ def test_a_backup_is_put_back(path):
     with Store(path) as store, Store(old_path) as old:
         assert store.names() == [b"a"] and old.names() == [b"a", b"b"]
     lib.pm_free(kept)
+
+
+def test_a_damaged_store_is_checked_repaired_and_salvaged(path):
+    with Store(path) as store:
+        store.add(b"a")
+        store.add(b"b", error=b"what happened")
+    with open(path, "rb") as file:
+        bytes_before = file.read()
+    with open(path, "wb") as file:
+        file.write(bytes_before.replace(b"what happened", b"what happens!"))
+    name = path.encode()
+    report = ctypes.POINTER(Report)()
+    call("pm_check_file", name, len(name), None, 10, ctypes.byref(report))
+    found = [report.contents.findings[i].contents for i in range(report.contents.count)]
+    assert (found[0].kind, found[0].mend, ctypes.string_at(found[0].name)) == (4, 0, b"b")
+    assert report.contents.unmendable == 1 and report.contents.left == report.contents.total == 3
+    lib.pm_free(report)
+    call("pm_repair", name, len(name), None, ctypes.byref(report))
+    assert report.contents.left == 1
+    assert ctypes.string_at(report.contents.backup) == name + b".before-repair-1"
+    lib.pm_free(report)
+    target, salvaged = name + b".new", Salvaged(struct_size=ctypes.sizeof(Salvaged))
+    call("pm_salvage", name, len(name), target, len(target), None, 0, ctypes.byref(salvaged), ctypes.byref(report))
+    assert (salvaged.devices, salvaged.complete) == (1, 0) and report.contents.count == report.contents.total
+    lib.pm_free(report)
+    with Store(target.decode()) as store:
+        assert store.names() == [b"a"] and store.add(b"c") == 3
+        call("pm_check", store.handle, 0, ctypes.byref(report))
+        assert report.contents.total == 0
+        lib.pm_free(report)
 
 
 def test_a_list_of_changes(path):

@@ -90,6 +90,7 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check(store, 0, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check_file(PM_LIT("none"), NULL, 0, (pm_report **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, NULL, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_repair(PM_LIT("none"), NULL, (pm_report **)&out, &bad));
     /* The one call that ends a handle has not ended it: the update is still there to be committed. */
     FAILS(PM_ERR_STRUCT_SIZE, pm_update_commit(update, &bad));

@@ -186,6 +186,8 @@ static void no_output(void) {
     REFUSES("report", pm_repair, PM_LIT("none"), NULL, NULL);
     REFUSES("path", pm_check_file, NULL, 1, NULL, 0, NULL);
     REFUSES("path", pm_repair, NULL, 1, NULL, NULL);
+    REFUSES("damaged", pm_salvage, NULL, 1, PM_LIT("new"), NULL, 0, NULL, NULL);
+    REFUSES("target", pm_salvage, PM_LIT("none"), NULL, 1, NULL, 0, NULL, NULL);
     REFUSES("path", pm_backup, store, NULL, 1, 0);
     REFUSES("path", pm_restore, PM_LIT("none"), NULL, 1, NULL, NULL);
     REFUSES("backup", pm_restore, NULL, 1, PM_LIT("none"), NULL, NULL);

@@ -56,6 +56,22 @@ int32_t pmgo_repair(const char *path, size_t path_len, uint32_t flags, const cha
     return measured(status, found, report, error, reply);
 }
 
+int32_t pmgo_salvage(const char *damaged, size_t damaged_len, const char *target, size_t target_len,
+                     const pm_options *options, size_t limit, pm_salvaged *salvaged, pmgo_report *report,
+                     pmgo_reply *reply)
+{
+    pm_error *error = make_error();
+    pm_report *found = NULL;
+    int32_t status;
+
+    salvaged->struct_size = sizeof *salvaged;
+    status = pm_salvage(damaged, damaged_len, target, target_len, options, limit, salvaged, &found, error);
+    if (found == NULL) {
+        return end(status, error, reply);
+    }
+    return measured(status, found, report, error, reply);
+}
+
 /* Copies a text and returns where the next one goes. */
 static char *put(char *to, const char *text, size_t len)
 {

@@ -56,6 +56,11 @@ const (
 	FindingFreeAndFaulty FindingKind = C.PM_FINDING_FREE_AND_FAULTY
 	// FindingLost: an id was given out, and is neither a device's nor free nor faulty.
 	FindingLost FindingKind = C.PM_FINDING_LOST
+	// FindingPageLost: a page of a table is damaged or not there. Only told by [Salvage].
+	FindingPageLost FindingKind = C.PM_FINDING_PAGE_LOST
+	// FindingRecovered: a record was found outside the tables, which have lost it, or have an older one. It may be older
+	// than what was lost, or have been removed since. Only told by [Salvage].
+	FindingRecovered FindingKind = C.PM_FINDING_RECOVERED
 )
 
 // Mend is what would mend a [Finding].
@@ -162,7 +167,7 @@ type RepairOptions struct {
 //   - An id that is nobody's becomes faulty, so that it is not given out.
 //   - Rows of the table of ids that are damaged, or of no id that there is, are removed.
 //   - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and
-//     the store is still refused.
+//     the store is still refused: [Salvage] makes a new one without them.
 //
 // The file is copied first, if there is anything to mend. On an error the store is as it was.
 func Repair(path string, how *RepairOptions) (*Report, error) {
@@ -198,6 +203,9 @@ func errLimit(op, doing string, limit int) error {
 func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, doing string) (*Report, error) {
 	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
+	}
+	if reply.handle == 0 {
+		return &Report{}, nil
 	}
 	// One more of both, so that there is an address in any case.
 	findings := make([]C.pmgo_finding, from.count+1)

@@ -27,6 +27,9 @@ int32_t pmgo_check_file(const char *path, size_t path_len, const pm_options *opt
                         pmgo_reply *reply);
 int32_t pmgo_repair(const char *path, size_t path_len, uint32_t flags, const char *backup, size_t backup_len,
                     size_t limit, uint64_t lock_wait_ms, pmgo_report *report, pmgo_reply *reply);
+int32_t pmgo_salvage(const char *damaged, size_t damaged_len, const char *target, size_t target_len,
+                     const pm_options *options, size_t limit, pm_salvaged *salvaged, pmgo_report *report,
+                     pmgo_reply *reply);
 /* Copies a report's findings and texts to where there is room for them, and frees it. */
 void pmgo_report_take(uintptr_t from, pmgo_finding *findings, char *texts);
 

@@ -467,6 +467,17 @@
 #define PM_FINDING_LOST 12
 
 /**
+ * A page of a table is damaged or not there; only told by pm_salvage.
+ */
+#define PM_FINDING_PAGE_LOST 13
+
+/**
+ * A record was found outside the tables, which have lost it, or have an older one: it may be older than what was lost,
+ * or have been removed since. Only told by pm_salvage.
+ */
+#define PM_FINDING_RECOVERED 14
+
+/**
  * Nothing that is not a guess: go back to a backup, or salvage what is whole.
  */
 #define PM_MEND_NOTHING 0
@@ -886,7 +897,7 @@ typedef struct pm_finding {
 } pm_finding;
 
 /**
- * What a check or a repair has found: one block of memory, to be given to pm_free.
+ * What a check, a repair or a salvage has found: one block of memory, to be given to pm_free.
  */
 typedef struct pm_report {
   /**
@@ -952,6 +963,32 @@ typedef struct pm_repair_options {
    */
   uint64_t lock_wait_ms;
 } pm_repair_options;
+
+/**
+ * What was salvaged. PM_SALVAGED_INIT sets the size.
+ */
+typedef struct pm_salvaged {
+  /**
+   * sizeof(pm_salvaged), set by the caller; PM_SALVAGED_INIT does.
+   */
+  size_t struct_size;
+  /**
+   * How many devices the new store has.
+   */
+  uint64_t devices;
+  /**
+   * How many of them were found outside the tables: see PM_FINDING_RECOVERED.
+   */
+  uint64_t recovered;
+  /**
+   * How many pages of the tables were damaged or not there.
+   */
+  uint64_t lost_pages;
+  /**
+   * 1 if the new store has all that the old one held, by the old one's own digest; else 0.
+   */
+  uint64_t complete;
+} pm_salvaged;
 
 /**
  * One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
@@ -1607,7 +1644,7 @@ int32_t pm_check_file(const char *path,
  * - An id that is nobody's becomes faulty, so that it is not given out.
  * - Rows of the table of ids that are damaged, or of no id that there is, are removed.
  * - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and the
- *   store is still refused.
+ *   store is still refused: pm_salvage makes a new one without them.
  *
  * The file is copied first, if there is anything to mend.
  *
@@ -1627,6 +1664,45 @@ int32_t pm_repair(const char *path,
                   struct pm_report **report,
                   struct pm_error *error);
 
+/**
+ * Reads every record that is still whole from a damaged file, and makes a new store of them.
+ *
+ * The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the new store comes to be as a
+ * whole, or not at all.
+ *
+ * - Where the tables' trees lead to a record whose checksum holds, that is taken.
+ * - Where they lead nowhere, all pages of the file are searched for records; of two of one name the one of the higher
+ *   generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
+ *   its id is known to be free): each is told as PM_FINDING_RECOVERED.
+ * - Of two with the same id, the one of the higher generation is kept, the other told.
+ * - Ids of which nothing is known any more become faulty: a device may live under them in the pool.
+ *
+ * Generations begin anew. All devices are in memory at once.
+ *
+ * @param damaged   The damaged file's path, damaged_len bytes.
+ * @param target    Where the new store is to be, target_len bytes.
+ * @param options   NULL for the defaults; only the lock wait counts.
+ * @param limit     How many findings the report keeps; all are counted. 0: 1000.
+ * @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set (PM_SALVAGED_INIT).
+ * @param report    NULL, or where the report goes, on success only: to be given to pm_free.
+ * @param error     NULL, or where to report a failure.
+ * @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the damaged file is open as a
+ *   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,
+ *   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
+ *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store then.
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_salvage(const char *damaged,
+                   size_t damaged_len,
+                   const char *target,
+                   size_t target_len,
+                   const struct pm_options *options,
+                   size_t limit,
+                   struct pm_salvaged *salvaged,
+                   struct pm_report **report,
+                   struct pm_error *error);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1638,6 +1714,7 @@ int32_t pm_repair(const char *path,
 #define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
 #define PM_REPAIR_OPTIONS_INIT { sizeof(pm_repair_options), 0, NULL, 0, 0, 0 }
+#define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }
 #define PM_STATS_INIT \
     { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       { 0, 0, { 0 } }, { 0, 0, { 0 } } }

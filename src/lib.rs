@@ -40,6 +40,7 @@ mod histogram;
 mod ids;
 mod pool;
 mod record;
+mod salvage;
 mod sync;
 mod verify;
 
@@ -55,7 +56,7 @@ pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use pool::{
     Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata,
-    RepairOptions, Repaired, Stats, Update, Verify, Walk,
+    RepairOptions, Repaired, Salvaged, Stats, Update, Verify, Walk,
 };
 
 /// The README's Rust is compiled with the documentation tests.

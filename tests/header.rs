@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 13] = [
+const TOPICS: [&str; 14] = [
     "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
-    "changes", "import", "backup", "check",
+    "changes", "import", "backup", "check", "salvage",
 ];
 
 #[test]

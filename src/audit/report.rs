@@ -47,13 +47,19 @@ pub enum FindingKind {
     FreeAndFaulty = 11,
     /// An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
     Lost = 12,
+    /// A page of a table is damaged or not there; only told by [`salvage`](crate::OpenOptions::salvage).
+    PageLost = 13,
+    /// A record was found outside the tables, which have lost it, or have an older one: it may be older than what was
+    /// lost, or have been removed since. Only told by [`salvage`](crate::OpenOptions::salvage).
+    Recovered = 14,
 }
 
 /// What would mend a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mend {
-    /// Nothing that is not a guess: go back to a backup, or salvage what is whole.
+    /// Nothing that is not a guess: go back to a backup, or
+    /// [salvage](crate::OpenOptions::salvage) what is whole.
     Nothing = 0,
     /// Writing the header anew, from the rows.
     Header = 1,

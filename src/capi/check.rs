@@ -37,6 +37,12 @@ pub const PM_FINDING_FREE_AND_FAULTY: i32 = 11;
 /// An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
 pub const PM_FINDING_LOST: i32 = 12;
 
+/// A page of a table is damaged or not there; only told by pm_salvage.
+pub const PM_FINDING_PAGE_LOST: i32 = 13;
+/// A record was found outside the tables, which have lost it, or have an older one: it may be older than what was lost,
+/// or have been removed since. Only told by pm_salvage.
+pub const PM_FINDING_RECOVERED: i32 = 14;
+
 /// Nothing that is not a guess: go back to a backup, or salvage what is whole.
 pub const PM_MEND_NOTHING: i32 = 0;
 /// Writing the header anew, from the rows.
@@ -68,7 +74,7 @@ pub struct pm_finding {
     pub text_len: usize,
 }
 
-/// What a check or a repair has found: one block of memory, to be given to pm_free.
+/// What a check, a repair or a salvage has found: one block of memory, to be given to pm_free.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_report {
@@ -186,7 +192,7 @@ pub unsafe extern "C" fn pm_check_file(
 /// - An id that is nobody's becomes faulty, so that it is not given out.
 /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
 /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and the
-///   store is still refused.
+///   store is still refused: pm_salvage makes a new one without them.
 ///
 /// The file is copied first, if there is anything to mend.
 ///
@@ -261,7 +267,7 @@ unsafe fn repair_options(
     Ok(())
 }
 
-fn limit_of(asked: usize) -> usize {
+pub(super) fn limit_of(asked: usize) -> usize {
     match asked {
         0 => PoolMetadata::DEFAULT_FINDINGS,
         some => some,
@@ -291,6 +297,8 @@ mod tests {
             FindingKind::FreeAndFaulty as i32
         );
         assert_eq!(PM_FINDING_LOST, FindingKind::Lost as i32);
+        assert_eq!(PM_FINDING_PAGE_LOST, FindingKind::PageLost as i32);
+        assert_eq!(PM_FINDING_RECOVERED, FindingKind::Recovered as i32);
         assert_eq!(PM_MEND_NOTHING, Mend::Nothing as i32);
         assert_eq!(PM_MEND_HEADER, Mend::Header as i32);
         assert_eq!(PM_MEND_REMOVE_ID_ROW, Mend::RemoveIdRow as i32);

@@ -95,7 +95,7 @@ fn refuse_store(draft: &Path, file: &File, deadline: &Deadline) -> Result<()> {
 }
 
 /// Fills the draft with an empty store and flushes it.
-fn write_draft(draft: &Path, file: &File) -> Result<()> {
+pub(super) fn write_draft(draft: &Path, file: &File) -> Result<()> {
     let fail = |e| Error::io("creating the store", draft, e);
     file.set_len(0).map_err(fail)?;
     // One that was taken over may have been made in another way.

@@ -4,7 +4,7 @@
 //! While a draft is made, and until its new name is durable, its maker has the file alone: who opens it as a store
 //! waits.
 
-use super::create::{put_in_place, sync_directory};
+use super::create::{put_in_place, sync_directory, write_draft};
 use super::filelock::FileLock;
 use super::lockfile;
 use super::open::is_at;
@@ -71,6 +71,11 @@ impl Draft {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes an empty store of it.
+    pub fn fill_with_store(&self) -> Result<()> {
+        write_draft(&self.path, &self.file)
     }
 
     /// Flushes what is in it.

@@ -112,7 +112,7 @@ impl OpenOptions {
     /// - An id that is nobody's becomes faulty, so that it is not given out.
     /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
     /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are,
-    ///   and the store is still refused.
+    ///   and the store is still refused: [`salvage`](Self::salvage) makes a new one without them.
     ///
     /// The file is copied first, if there is anything to mend. Of the options, only the lock wait counts.
     ///

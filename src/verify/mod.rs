@@ -4,8 +4,6 @@
 //! meta page to the rows, before the first of its pages is used through LMDB.
 
 mod branches;
-// Salvage reads pages, too, of files that are beyond this.
-#[allow(dead_code)]
 pub(crate) mod bytes;
 mod finding;
 mod free;
@@ -22,9 +20,10 @@ use crate::env::{Env, Snapshot};
 use crate::error::{Error, Result};
 use bytes::ReadAt;
 use finding::{Findings, Place};
-use meta::{Meta, Metas};
+pub(crate) use meta::{Meta, Metas};
 use std::sync::Arc;
 use std::{fmt, io};
+pub(crate) use structure::in_force;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,118 @@
+//! The pages of a damaged file: what can be read of them.
+
+use crate::verify::bytes::{u16_at, u64_at, ReadAt};
+use crate::verify::page::{self, HEADER};
+use crate::verify::{self, Meta, Metas};
+use std::fs::File;
+use std::io;
+
+/// How much is read at a time.
+const WINDOW: usize = 1 << 20;
+/// The sizes of pages that there are, the usual ones first.
+const SIZES: [usize; 7] = [4096, 16384, 8192, 32768, 2048, 1024, 512];
+/// Flags of branch, leaf and overflow pages.
+const KINDS: [u16; 3] = [1, 2, 4];
+
+/// A file, read page by page. What cannot be read is as if it were not there.
+pub(super) struct Source<'a> {
+    file: &'a File,
+    pub page_size: usize,
+    /// How many whole pages the file has.
+    pub pages: u64,
+    /// The meta pages that make sense.
+    pub metas: Vec<Meta>,
+    /// The one in force, where both leave no doubt about that.
+    pub in_force: Option<Meta>,
+}
+
+impl<'a> Source<'a> {
+    pub fn new(file: &'a File) -> io::Result<Source<'a>> {
+        let metas = Metas::read(file)?;
+        let in_force = verify::in_force(&metas).ok();
+        let parse = |page: &Vec<u8>| Meta::parse(page).ok();
+        let metas: Vec<Meta> = [&metas.first, &metas.second]
+            .into_iter()
+            .filter_map(parse)
+            .collect();
+        let page_size = match metas.first() {
+            Some(meta) => meta.page_size as usize,
+            None => guess_page_size(file)?,
+        };
+        Ok(Source {
+            file,
+            page_size,
+            pages: file.size()? / page_size as u64,
+            metas,
+            in_force,
+        })
+    }
+
+    /// Reads a page into `buffer`; false if it is not there, or the disk does not give it.
+    pub fn page(&self, number: u64, buffer: &mut Vec<u8>) -> bool {
+        buffer.resize(self.page_size, 0);
+        let at = number.checked_mul(self.page_size as u64);
+        at.is_some_and(|at| self.fill(buffer, at))
+    }
+
+    /// The value of `len` bytes that begins on page `first`, if there is a page for such values.
+    pub fn value(&self, first: u64, len: usize) -> Option<Vec<u8>> {
+        let at = first.checked_mul(self.page_size as u64)?;
+        let mut header = [0; HEADER];
+        if !self.fill(&mut header, at) || page::overflow_extent(&header, first).is_err() {
+            return None;
+        }
+        let mut value = vec![0; len];
+        self.fill(&mut value, at.checked_add(HEADER as u64)?)
+            .then_some(value)
+    }
+
+    fn fill(&self, buffer: &mut [u8], at: u64) -> bool {
+        matches!(self.file.read_up_to(buffer, at), Ok(got) if got == buffer.len())
+    }
+
+    /// Shows every page but the meta pages that can be read.
+    pub fn each_page(&self, mut show: impl FnMut(&[u8])) {
+        let step = (WINDOW / self.page_size) as u64;
+        let mut window = vec![0; WINDOW];
+        let mut page = Vec::new();
+        let mut first = 2;
+        while first < self.pages {
+            let count = step.min(self.pages - first);
+            let bytes = &mut window[..count as usize * self.page_size];
+            if self.fill(bytes, first * self.page_size as u64) {
+                bytes.chunks_exact(self.page_size).for_each(&mut show);
+            } else {
+                // Where one of them is on a bad place of the disk, the others need not be.
+                for number in first..first + count {
+                    if self.page(number, &mut page) {
+                        show(&page);
+                    }
+                }
+            }
+            first += count;
+        }
+    }
+}
+
+/// The page size by which the most pages say where they are.
+fn guess_page_size(file: &File) -> io::Result<usize> {
+    const LOOKED_AT: u64 = 4096;
+    let len = file.size()?;
+    let mut best = (0, SIZES[0]);
+    for size in SIZES {
+        let mut fits = 0;
+        for number in 2..(len / size as u64).min(LOOKED_AT) {
+            let mut header = [0; HEADER];
+            let got = file.read_up_to(&mut header, number * size as u64);
+            let whole = got.is_ok_and(|got| got == HEADER);
+            if whole && u64_at(&header, 0) == number && KINDS.contains(&u16_at(&header, 10)) {
+                fits += 1;
+            }
+        }
+        // A smaller size meets the pages of a larger one as well, at numbers that are not theirs.
+        if fits > best.0 {
+            best = (fits, size);
+        }
+    }
+    Ok(best.1)
+}

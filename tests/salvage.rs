@@ -1,0 +1,553 @@
+//! Files that are refused, and what is made of them: what was whole is kept as it was, and nothing is made up.
+
+mod common;
+
+use common::pages::{Pages, Tree, PAGE};
+use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use pool_metadata::{DeviceInfo, DeviceState, Error, FindingKind, OpenOptions};
+use pool_metadata::{Mend, PoolMetadata, Salvaged};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::thread;
+use FindingKind::*;
+
+/// Every state that a device was in, but for generations.
+type History = BTreeMap<Vec<u8>, Vec<DeviceInfo>>;
+
+fn plain(device: &DeviceInfo) -> DeviceInfo {
+    DeviceInfo {
+        generation: 0,
+        ..device.clone()
+    }
+}
+
+fn with_text(name: String, len: usize) -> DeviceInfo {
+    DeviceInfo {
+        error: vec![b'e'; len],
+        parent_name: b"base".to_vec(),
+        ..device(name)
+    }
+}
+
+/// A closed store that was used for a while: its devices, and what they have been.
+fn lived_in() -> (tempfile::TempDir, PathBuf, History) {
+    let (directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    let mut history = History::new();
+    let mut seen = |store: &PoolMetadata, name: &[u8]| {
+        let now = plain(&store.get_device(name).unwrap());
+        history.entry(name.to_vec()).or_default().push(now);
+    };
+    for n in 0..500 {
+        let name = format!("device-{n:03}");
+        let len = if n % 50 == 0 { 9000 } else { n % 90 };
+        store.add_device(&mut with_text(name.clone(), len)).unwrap();
+        seen(&store, name.as_bytes());
+    }
+    for n in (0..500).step_by(9) {
+        store.remove_device(format!("device-{n:03}")).unwrap();
+    }
+    for n in (1..500).step_by(13) {
+        let name = format!("device-{n:03}");
+        if store
+            .change_device_state(&name, DeviceState::Activated)
+            .is_ok()
+        {
+            seen(&store, name.as_bytes());
+        }
+    }
+    for n in [4, 5] {
+        let name = format!("device-{n:03}");
+        store.mark_faulty(&name).unwrap();
+        seen(&store, name.as_bytes());
+    }
+    store.add_device(&mut device("device-005")).unwrap();
+    seen(&store, b"device-005");
+    check(&store);
+    store.close().unwrap();
+    (directory, path, history)
+}
+
+fn salvage(path: &Path) -> (Salvaged, PathBuf) {
+    let target = path.with_extension("salvaged");
+    let _ = std::fs::remove_file(&target);
+    let _ = std::fs::remove_file(raw::lock_path(&target));
+    let before = std::fs::read(path).unwrap();
+    let found = options(1000).salvage(path, &target, 1000).unwrap();
+    assert!(std::fs::read(path).unwrap() == before, "it is only read");
+    assert_eq!(
+        found.report.findings.len() as u64,
+        found.report.total.min(1000)
+    );
+    (found, target)
+}
+
+/// What the store of a file holds.
+struct Contents {
+    devices: BTreeMap<Vec<u8>, DeviceInfo>,
+    ids: pool_metadata::Ids,
+}
+
+fn contents(path: &Path) -> Contents {
+    let store = PoolMetadata::open(path).unwrap();
+    check(&store);
+    let named = |device: DeviceInfo| (device.name.clone(), plain(&device));
+    Contents {
+        devices: devices(&store).into_iter().map(named).collect(),
+        ids: store.walk().unwrap().ids().unwrap(),
+    }
+}
+
+/// No id of the old store's, known or lost, is given out again as if nobody had it.
+fn assert_ids_are_safe(target: &Path, old: &Contents) {
+    let store = PoolMetadata::open(target).unwrap();
+    let free: BTreeSet<u32> = old.ids.free.iter().copied().collect();
+    for n in 0..300 {
+        let id = add(&store, format!("new-{n}")).device_id;
+        assert!(
+            free.contains(&id) || id > old.ids.last_id,
+            "{id} was given out"
+        );
+    }
+    check(&store);
+}
+
+fn kinds(found: &Salvaged) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for finding in &found.report.findings {
+        *kinds.entry(format!("{:?}", finding.kind)).or_default() += 1;
+    }
+    kinds
+}
+
+#[test]
+fn a_sound_store_comes_back_as_it_is() {
+    let (_directory, path, _) = lived_in();
+    let old = contents(&path);
+    let (found, target) = salvage(&path);
+    assert!(found.complete && found.report.is_sound(), "{found:?}");
+    assert_eq!((found.recovered, found.lost_pages), (0, 0));
+    let new = contents(&target);
+    assert_eq!(found.devices as usize, new.devices.len());
+    assert_eq!((new.devices, new.ids), (old.devices, old.ids));
+}
+
+/// Damages a store that was filled in one commit: no page holds a row that is not in force.
+fn filled_at_once(change: impl FnOnce(&mut Pages)) -> (tempfile::TempDir, PathBuf, Contents) {
+    let (directory, path, _) = lived_in();
+    let compact = directory.path().join("compact");
+    let store = PoolMetadata::open(&path).unwrap();
+    let walk = store.walk().unwrap();
+    let all: Vec<_> = devices(&store);
+    let all: Vec<_> = all.iter().map(|device| device.as_ref()).collect();
+    let filled = PoolMetadata::open(&compact).unwrap();
+    filled.import(&all, &walk.ids().unwrap()).unwrap();
+    filled.close().unwrap();
+    let old = contents(&compact);
+    let mut pages = Pages::read(&compact);
+    change(&mut pages);
+    pages.write(&compact);
+    assert_error!(
+        PoolMetadata::open(&compact),
+        Error::Corrupt { .. } | Error::ForeignLmdb { .. } | Error::NotAStore { .. }
+    );
+    (directory, compact, old)
+}
+
+fn wipe(pages: &mut Pages, page: u64) {
+    let at = pages.at(page);
+    pages.0[at..at + PAGE].fill(0xa5);
+}
+
+#[test]
+fn a_lost_leaf_takes_its_devices_with_it_and_no_others() {
+    let mut lost = BTreeSet::new();
+    let (_directory, path, old) = filled_at_once(|pages| {
+        let leaf = pages.leaves(Tree::Devices)[3];
+        lost.extend((0..pages.nodes(leaf)).map(|at| pages.key(leaf, at).to_vec()));
+        wipe(pages, leaf);
+    });
+    assert!(lost.len() > 5);
+    let (found, target) = salvage(&path);
+    assert!(!found.complete);
+    assert_eq!((found.lost_pages, found.recovered), (1, 0));
+    let kinds = kinds(&found);
+    assert_eq!(kinds["PageLost"], 1);
+    assert_eq!(kinds["Lost"], lost.len());
+    let new = contents(&target);
+    let mut expected = old.devices.clone();
+    expected.retain(|name, _| !lost.contains(name));
+    assert_eq!(new.devices, expected);
+    assert_eq!(new.ids.free, old.ids.free);
+    for name in &lost {
+        assert!(new.ids.faulty.contains(&old.devices[name].device_id));
+    }
+    assert_ids_are_safe(&target, &old);
+}
+
+#[test]
+fn a_lost_branch_or_root_or_meta_page_loses_nothing() {
+    let branch = |pages: &mut Pages| {
+        let root = pages.root(Tree::Devices);
+        wipe(pages, root);
+    };
+    let root = |pages: &mut Pages| {
+        let root = pages.root(Tree::Main);
+        wipe(pages, root);
+    };
+    let metas = |pages: &mut Pages| pages.0[..2 * PAGE].fill(0);
+    let newest = |pages: &mut Pages| {
+        let at = pages.newest() * PAGE;
+        pages.0[at..at + PAGE].fill(0x11);
+    };
+    let tables = |pages: &mut Pages| {
+        let at = pages.record(Tree::Devices) + 40;
+        pages.put64(at, u64::MAX / 2);
+    };
+    for (what, damage) in [
+        ("branch", &branch as &dyn Fn(&mut Pages)),
+        ("root", &root),
+        ("metas", &metas),
+        ("newest", &newest),
+        ("tables", &tables),
+    ] {
+        let (_directory, path, old) = filled_at_once(damage);
+        let (found, target) = salvage(&path);
+        let new = contents(&target);
+        assert_eq!(new.devices, old.devices, "{what}");
+        // The header row, and with it the highest id, is where the root was.
+        if what != "root" {
+            assert_eq!(new.ids.last_id, old.ids.last_id, "{what}");
+            assert_eq!(new.ids.free, old.ids.free, "{what}");
+            assert_ids_are_safe(&target, &old);
+        }
+        // That it is all cannot be known, even if it is.
+        assert!(!found.complete, "{what}: {found:?}");
+        let from_trees = matches!(what, "metas" | "newest");
+        assert_eq!(found.recovered == 0, from_trees, "{what}");
+    }
+}
+
+#[test]
+fn a_table_of_ids_that_is_lost_leaves_no_id_free() {
+    let (_directory, path, old) = filled_at_once(|pages| {
+        let root = pages.root(Tree::Ids);
+        wipe(pages, root);
+    });
+    let (found, target) = salvage(&path);
+    assert!(!found.complete);
+    let new = contents(&target);
+    assert_eq!(new.devices, old.devices);
+    assert!(new.ids.free.is_empty());
+    for id in old.ids.free.iter().chain(&old.ids.faulty) {
+        let owned = new.devices.values().any(|device| device.device_id == *id);
+        assert!(owned || new.ids.faulty.contains(id), "{id}");
+    }
+    assert_ids_are_safe(&target, &old);
+}
+
+#[test]
+fn damaged_records_and_values_on_pages_of_their_own() {
+    let mut names = Vec::new();
+    let (_directory, path, old) = filled_at_once(|pages| {
+        let (leaf, node, first) = pages.far(Tree::Devices).unwrap();
+        names.push(pages.key(leaf, node).to_vec());
+        let at = pages.at(first) + PAGE + 100;
+        pages.0[at] ^= 1;
+        let leaf = pages.leaves(Tree::Devices)[5];
+        names.push(pages.key(leaf, 2).to_vec());
+        let at = pages.value_at(leaf, 2) + 4;
+        pages.0[at] ^= 0x40;
+    });
+    let (found, target) = salvage(&path);
+    assert_eq!(
+        (found.lost_pages, found.recovered, found.complete),
+        (0, 0, false)
+    );
+    let told: Vec<_> = found
+        .report
+        .findings
+        .iter()
+        .filter(|finding| finding.kind == RecordDamaged)
+        .map(|finding| finding.name.clone().unwrap())
+        .collect();
+    assert_eq!(
+        BTreeSet::from_iter(told),
+        BTreeSet::from_iter(names.clone())
+    );
+    let mut expected = old.devices.clone();
+    expected.retain(|name, _| !names.contains(name));
+    assert_eq!(contents(&target).devices, expected);
+    assert_ids_are_safe(&target, &old);
+}
+
+#[test]
+fn long_texts_survive_a_lost_tree() {
+    let (_directory, path, old) = filled_at_once(|pages| {
+        let root = pages.root(Tree::Devices);
+        wipe(pages, root);
+        pages.0[..PAGE].fill(0);
+    });
+    let new = contents(&salvage(&path).1);
+    let long = |contents: &Contents| {
+        let texts = contents.devices.values().filter(|d| d.error.len() == 9000);
+        texts.count()
+    };
+    assert!(long(&old) > 5);
+    assert_eq!(long(&new), long(&old));
+}
+
+#[test]
+fn a_file_that_was_cut_short() {
+    for share in [4, 2, 3] {
+        let (_directory, path, old) = filled_at_once(|pages| {
+            let used = pages.last_page() as usize + 1;
+            pages.0.truncate(used * (share - 1) / share * PAGE);
+        });
+        let (found, target) = salvage(&path);
+        assert!(!found.complete);
+        let new = contents(&target);
+        assert!(!new.devices.is_empty());
+        assert!(new
+            .devices
+            .iter()
+            .all(|(name, device)| old.devices[name] == *device));
+    }
+}
+
+/// Damages the store itself, with all that was on its pages before.
+fn damaged(change: impl FnOnce(&mut Pages)) -> (tempfile::TempDir, PathBuf, History, Contents) {
+    let (directory, path, history) = lived_in();
+    let old = contents(&path);
+    let mut pages = Pages::read(&path);
+    change(&mut pages);
+    pages.write(&path);
+    (directory, path, history, old)
+}
+
+#[test]
+fn what_is_lost_comes_back_from_older_pages_and_what_was_removed_does_not() {
+    let mut lost = BTreeSet::new();
+    let (_directory, path, history, old) = damaged(|pages| {
+        for leaf in pages.leaves(Tree::Devices).into_iter().step_by(3) {
+            lost.extend((0..pages.nodes(leaf)).map(|at| pages.key(leaf, at).to_vec()));
+            wipe(pages, leaf);
+        }
+    });
+    let (found, target) = salvage(&path);
+    let new = contents(&target);
+    let mut back = 0;
+    for (name, device) in &new.devices {
+        assert!(old.devices.contains_key(name), "{name:?} was removed");
+        assert!(history[name].contains(device));
+        if lost.contains(name) {
+            back += 1;
+        } else {
+            assert_eq!(*device, old.devices[name]);
+        }
+    }
+    println!("{back} of {} came back", lost.len());
+    assert!(back > 0 && found.recovered == back);
+    let told = found.report.findings.iter();
+    let told = told.filter(|finding| finding.kind == Recovered).count();
+    assert_eq!(told as u64, found.recovered);
+    assert_ids_are_safe(&target, &old);
+}
+
+/// A page that went back to an older content: in itself it is sound.
+#[test]
+fn a_stale_page() {
+    let (_directory, path, _) = lived_in();
+    let before = Pages::read(&path);
+    let leaf = before.leaves(Tree::Devices)[4];
+    let name = before.key(leaf, 1).to_vec();
+    let store = PoolMetadata::open(&path).unwrap();
+    for _ in 0..3 {
+        store
+            .change_device_state(&name, DeviceState::Suspended)
+            .unwrap();
+    }
+    store.close().unwrap();
+    let old = contents(&path);
+    let mut pages = Pages::read(&path);
+    let leaves = pages.leaves(Tree::Devices);
+    let holds = |leaf: &&u64| (0..pages.nodes(**leaf)).any(|at| pages.key(**leaf, at) == name);
+    let now = *leaves.iter().find(holds).unwrap();
+    // The older copy, in the place of the newest one.
+    let (from, to) = (before.at(leaf), pages.at(now));
+    pages.0[to..to + PAGE].copy_from_slice(&before.0[from..from + PAGE]);
+    pages.put64(to, now);
+    pages.write(&path);
+    assert_error!(PoolMetadata::open(&path), Error::Corrupt { .. });
+    let (found, target) = salvage(&path);
+    assert!(!found.complete);
+    let new = contents(&target);
+    assert_eq!(
+        new.devices.keys().collect::<Vec<_>>(),
+        old.devices.keys().collect::<Vec<_>>()
+    );
+    // The last copy but one was on a page that nobody has overwritten.
+    assert_eq!(new.devices[&name].state, DeviceState::Suspended);
+}
+
+#[test]
+fn two_records_with_one_id() {
+    let (_directory, path, _) = lived_in();
+    raw::edit(&path, |txn, tables| {
+        raw::rewrite(txn, tables.devices, b"device-010", |value| {
+            assert_eq!(value[1], 11);
+            value[1] = 4;
+            raw::seal(b"device-010", value);
+        });
+    });
+    let (found, target) = salvage(&path);
+    let shared: Vec<_> = found
+        .report
+        .findings
+        .iter()
+        .filter(|f| f.kind == SharedId)
+        .collect();
+    assert_eq!(shared.len(), 1, "{:?}", found.report);
+    assert_eq!(
+        (shared[0].device_id, shared[0].mend),
+        (Some(4), Mend::Nothing)
+    );
+    let new = contents(&target);
+    // device-003 is of an earlier commit.
+    assert!(new.devices.contains_key(&b"device-010"[..]));
+    assert!(!new.devices.contains_key(&b"device-003"[..]));
+    assert!(new.ids.faulty.contains(&11));
+}
+
+#[test]
+fn files_in_which_there_is_nothing() {
+    let (directory, path, _) = lived_in();
+    let at = |name: &str| directory.path().join(name);
+    let salvage = |path: &Path| options(50).salvage(path, at("target"), 9);
+    for (name, bytes) in [
+        ("empty", vec![]),
+        ("zeros", vec![0; 50_000]),
+        ("bbolt", raw::bbolt_file()),
+    ] {
+        std::fs::write(at(name), bytes).unwrap();
+        assert_error!(salvage(&at(name)), Error::NotAStore { .. });
+    }
+    raw::foreign(&at("foreign"), |environment| {
+        raw::put_rows(environment, [(b"header".to_vec(), b"v".to_vec())]);
+    });
+    assert_error!(salvage(&at("foreign")), Error::NotAStore { .. });
+    assert_error!(salvage(&at("none")), Error::NoSuchFile { .. });
+    assert_error!(salvage(directory.path()), Error::NotRegularFile { .. });
+    assert_error!(
+        options(50).salvage(&path, at("no/where"), 9),
+        Error::NoSuchFile { .. }
+    );
+    assert_error!(
+        options(50).salvage(&path, &path, 9),
+        Error::FileExists { .. }
+    );
+    assert_error!(
+        options(50).salvage(&path, at("empty"), 9),
+        Error::FileExists { .. }
+    );
+    let store = PoolMetadata::open(&path).unwrap();
+    assert_error!(salvage(&path), Error::AlreadyOpen { .. });
+    store.close().unwrap();
+    assert!(!at("target").exists() && !at("target.salvaging").exists());
+    // An empty store is one, too.
+    PoolMetadata::open(at("fresh")).unwrap().close().unwrap();
+    let found = salvage(&at("fresh")).unwrap();
+    assert!(found.complete && found.devices == 0);
+    check(&PoolMetadata::open(at("target")).unwrap());
+}
+
+#[test]
+fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
+    let (_directory, path, _) = lived_in();
+    let target = path.with_extension("salvaged");
+    for (calls, errno) in [
+        (sys::WRITES, libc::ENOSPC),
+        (sys::WRITES, libc::EIO),
+        (sys::FLUSHES, libc::EIO),
+        (&[libc::SYS_renameat2][..], libc::EIO),
+    ] {
+        let run = || {
+            sys::fail_in_this_thread(calls, errno, None);
+            options(100).salvage(&path, &target, 9)
+        };
+        let error = error_of(thread::scope(|scope| scope.spawn(run).join().unwrap()));
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
+        assert_eq!(left.len(), 2, "the store and its lock file: {left:?}");
+    }
+    OpenOptions::new().salvage(&path, &target, 9).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(60)
+    })]
+
+    /// Whatever happens to a file: what comes out is a sound store, of records that were written at some time; and what
+    /// is on pages that nothing happened to is there as it was last.
+    #[test]
+    fn nothing_is_made_up_and_nothing_whole_is_lost(
+        hits in prop::collection::vec((any::<u32>(), 0_u8..6, any::<u32>()), 1..12),
+    ) {
+        let (_directory, path, history) = lived_in();
+        let old = contents(&path);
+        let sound = Pages::read(&path);
+        let mut pages = sound.clone();
+        let count = pages.0.len() / PAGE;
+        for (page, how, what) in hits {
+            let at = page as usize % count * PAGE;
+            let other = what as usize % count * PAGE;
+            match how {
+                0 => pages.0[at + what as usize % PAGE] ^= 1 << (what % 8),
+                1 => pages.0[at..at + PAGE].fill(0),
+                2 => pages.0[at..at + PAGE].fill(what as u8),
+                3 => pages.0.copy_within(other..other + PAGE, at),
+                4 => {
+                    let start = at + what as usize % PAGE;
+                    let end = (start + 512).min(at + PAGE);
+                    pages.0[start..end].fill(what as u8);
+                }
+                _ => {
+                    let copy = pages.0[at..at + PAGE].to_vec();
+                    pages.0.copy_within(other..other + PAGE, at);
+                    pages.0[other..other + PAGE].copy_from_slice(&copy);
+                }
+            }
+        }
+        pages.write(&path);
+        let (found, target) = salvage(&path);
+        let new = contents(&target);
+        for (name, device) in &new.devices {
+            prop_assert!(history[name].contains(device), "{name:?}");
+        }
+        if found.complete {
+            prop_assert_eq!(&new.devices, &old.devices);
+        }
+        let same = |page: u64| {
+            let at = sound.at(page);
+            sound.0[at..at + PAGE] == pages.0[at..at + PAGE]
+        };
+        for leaf in sound.leaves(Tree::Devices).into_iter().filter(|leaf| same(*leaf)) {
+            for at in 0..sound.nodes(leaf) {
+                let name = sound.key(leaf, at);
+                let node = sound.node_at(leaf, at);
+                let far = sound.u16(node + 4) == 1;
+                let first = sound.u64(sound.value_at(leaf, at));
+                let whole = !far || (first..first + 3).all(same);
+                let left_out = found.report.findings.iter().any(|finding| {
+                    finding.kind == SharedId && finding.name.as_deref() == Some(name)
+                });
+                if whole && !left_out {
+                    prop_assert_eq!(new.devices.get(name), old.devices.get(name));
+                }
+            }
+        }
+    }
+}
