@@ -45,6 +45,7 @@ use lmdb::{Database, Environment};
 use std::cell::UnsafeCell;
 use std::fs::File;
 use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -119,6 +120,16 @@ impl Env {
     /// The data file, for reading it without LMDB.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Has the system begin to read the file's first `len` bytes, which will be wanted in another order than they lie
+    /// on the disk.
+    pub fn read_ahead(&self, len: u64) {
+        // More than this may push out what others need, and what was read first before it is used.
+        const MOST: u64 = 1 << 30;
+        let len = len.min(MOST) as libc::off_t;
+        // SAFETY: touches no memory; the descriptor is open. It is advice: what becomes of it does not matter.
+        unsafe { libc::posix_fadvise(self.file.as_raw_fd(), 0, len, libc::POSIX_FADV_WILLNEED) };
     }
 
     /// How long operations may wait.

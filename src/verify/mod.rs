@@ -50,6 +50,9 @@ pub(crate) fn store(env: &Arc<Env>, level: Level) -> Result<()> {
             .of_commit(snapshot.commit())
             .map(|meta| (snapshot, meta)))
     })?;
+    if level == Level::Full {
+        env.read_ahead(meta.needed());
+    }
     let report = Report::of_commit(env.file(), &meta, level).map_err(failed)?;
     drop(snapshot);
     match report.is_sound() {

@@ -83,7 +83,7 @@ fn run(progress: Progress, seed: u64, verify: &str) -> Progress {
 fn worker(argument: &str) {
     let (seed, verify) = argument.split_once(' ').unwrap();
     let seed = seed.parse().unwrap();
-    let bench = Bench::new(match verify {
+    let mut bench = Bench::new(match verify {
         "none" => Verify::None,
         _ => Verify::Full,
     });

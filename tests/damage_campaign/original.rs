@@ -94,7 +94,11 @@ fn change(store: &PoolMetadata, random: &mut Random) {
 
 fn update(store: &PoolMetadata, name: &[u8], random: &mut Random) {
     // Some texts are too long for a leaf.
-    let len = [0, 40, 300, 5000, 20_000][random.below(5)];
+    let len = match random.below(20) {
+        0 => 20_000,
+        1 => 5000,
+        n => 20 * n,
+    };
     let change = |device: &mut DeviceInfo| {
         device.state = DeviceState::Suspended;
         device.error = vec![b'e'; len];
