@@ -256,7 +256,7 @@ func TestAnotherProgramsBboltFile(t *testing.T) {
 	ok(t, err)
 	_, err = NewPoolMetadata(path)
 	wantError(t, err, ErrBboltFile)
-	if err == nil || !strings.Contains(err.Error(), `the buckets "v1"`) {
+	if err == nil || !strings.Contains(err.Error(), `the buckets "v1"; containerd's metadata.db`) {
 		t.Error(err)
 	}
 	expectUntouched(t, path, before)

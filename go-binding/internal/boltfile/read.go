@@ -182,11 +182,21 @@ func checkBuckets(tx *bolt.Tx) error {
 	}
 	switch {
 	case len(others) > 0:
-		return fmt.Errorf("%w: it has the buckets %s", ErrForeign, strings.Join(others, ", "))
+		return fmt.Errorf("%w: it has the buckets %s%s", ErrForeign, strings.Join(others, ", "), whose(others))
 	case own == 1:
 		return damaged("of the buckets \"devices\" and \"device_ids\" one is missing")
 	}
 	return nil
+}
+
+// whose says which file to take instead, if it can be told from the foreign buckets: what lies beside the pool's file is
+// easily taken for it.
+func whose(buckets []string) string {
+	if slices.Equal(buckets, []string{strconv.Quote("v1")}) {
+		return "; containerd's metadata.db and meta.db, which list snapshots and images, have that one: the pool's file is " +
+			"beside the snapshotter's metadata.db and is called as the pool is, with \".db\" behind it"
+	}
+	return ""
 }
 
 func readDevices(bucket *bolt.Bucket, progress Progress) ([]Device, error) {

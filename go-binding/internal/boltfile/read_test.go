@@ -158,10 +158,14 @@ func TestReadRefusesWhatIsNoPool(t *testing.T) {
 		kind   error
 		words  string
 	}{
-		"another program's": {func(tx *bolt.Tx) error {
+		"containerd's own": {func(tx *bolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("v1"))
 			return err
-		}, ErrForeign, `"v1"`},
+		}, ErrForeign, `the buckets "v1"; containerd's metadata.db and meta.db`},
+		"some other program's": {func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("v2"))
+			return err
+		}, ErrForeign, `the buckets "v2"`},
 		"a bucket missing": {func(tx *bolt.Tx) error { return tx.DeleteBucket(idsBucket) }, ErrDamaged, "is missing"},
 		"a bucket among the devices": {func(tx *bolt.Tx) error {
 			_, err := tx.Bucket(devicesBucket).CreateBucket([]byte("sub"))
