@@ -1,11 +1,12 @@
 // Command bench compares this store with containerd's own, in one run on one machine, and prints the ratios beside what
 // they are to be.
 //
-//	go run ./bench [-quick] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
+//	go run ./bench [-quick] [-ops get,walk] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
 //	go run ./bench -writers PROGRAM [-quick] [-at 1,2,8,64,256] [-disk DIRECTORY]
 //
-// The two take turns within each round, and of the rounds the lower quartile counts: what else the machine does meanwhile
-// meets both, and the worst of it is left out.
+// The two take turns within each round, who goes first as well, and of the rounds the lower quartile counts: what else the
+// machine does meanwhile meets both, and the worst of it is left out. The garbage collector is as Go sets it, and what it
+// costs is in the times.
 //
 // With -writers it measures what many writers get done on a disk, against containerd's store and raw LMDB, for which it
 // starts PROGRAM: benches/programs/raw_writers.rs, built.
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +37,7 @@ type target struct {
 var targets = []target{
 	{op: "get", atLeast: 8},
 	{op: "walk", atLeast: 30},
+	{op: "iterate", atLeast: 30},
 	{op: "add", place: "tmpfs", devices: 10_000, atLeast: 15},
 	{op: "update", place: "tmpfs", atLeast: 3.5},
 }
@@ -49,6 +52,7 @@ func targetOf(op, place string, devices int) float64 {
 }
 
 type config struct {
+	ops        []string // nil for all
 	sizes      []int
 	goroutines []int
 	budget     time.Duration
@@ -58,6 +62,7 @@ type config struct {
 }
 
 func main() {
+	ops := flag.String("ops", "", "only these operations, with commas between them, such as get,walk")
 	quick := flag.Bool("quick", false, "without 100,000 devices, and three rounds")
 	budget := flag.Duration("time", 0, "how long each measurement takes (default 30ms; with -cpu, 150ms)")
 	rounds := flag.Int("rounds", 9, "how many rounds")
@@ -87,6 +92,15 @@ func main() {
 		}
 	}
 	c := config{sizes: []int{1000, 10_000, 100_000}, goroutines: []int{1, 8, 64}, budget: *budget, cpu: *cpu, rounds: max(*rounds, 1)}
+	if *ops != "" {
+		c.ops = strings.Split(*ops, ",")
+	}
+	for _, op := range c.ops {
+		if !slices.ContainsFunc(operations, func(known operation) bool { return known.name == op }) {
+			fmt.Fprintf(os.Stderr, "bench: there is no operation %q\n", op)
+			os.Exit(2)
+		}
+	}
 	if *quick {
 		c.sizes, c.rounds = c.sizes[:2], min(c.rounds, 3)
 	}
@@ -172,22 +186,28 @@ func (c *config) rows(benches [2]*bench, goroutines int) (times [2][][]float64, 
 	for which := range times {
 		times[which] = make([][]float64, len(operations))
 	}
-	for range c.rounds {
+	for round := range c.rounds {
+		first := true
 		for i, op := range operations {
-			if op.alone && goroutines > 1 {
+			if op.alone && goroutines > 1 || !c.wanted(op.name) {
 				continue
 			}
-			for which, b := range benches {
-				t, err := b.measure(op, goroutines)
+			for turn := range benches {
+				which := (turn + round) % len(benches)
+				t, err := benches[which].measure(op, goroutines, op.fresh || first)
 				if err != nil {
 					return times, err
 				}
 				times[which][i] = append(times[which][i], t)
 			}
+			first = false
 		}
 	}
 	return times, nil
 }
+
+// wanted reports whether an operation was asked for.
+func (c *config) wanted(op string) bool { return c.ops == nil || slices.Contains(c.ops, op) }
 
 func (c *config) print(op, place string, devices, goroutines int, ours, theirs float64) {
 	ratio, wanted := theirs/ours, ""

@@ -104,6 +104,7 @@ var operations = []operation{
 	{name: "get", fresh: true, chunk: 64, run: func(b *bench, i int) error { return b.store.get(b.names[i%b.devices]) }},
 	{name: "update", run: func(b *bench, i int) error { return b.store.update(b.names[i%b.devices]) }},
 	{name: "walk", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.walk() }},
+	{name: "iterate", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.iterate() }},
 	{name: "names", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.names() }},
 	{name: "open", alone: true, run: func(b *bench, _ int) error {
 		if err := b.store.Close(); err != nil {
@@ -117,9 +118,9 @@ var operations = []operation{
 	{name: "re-add", limit: func(b *bench) int64 { return b.freed.Load() }, run: add},
 }
 
-// measure does an operation with some goroutines until the time is over, and returns the nanoseconds each took: of all of
-// them together, so that what goes on at the same time counts once.
-func (b *bench) measure(op operation, goroutines int) (float64, error) {
+// measure does an operation with some goroutines until the time is over, on a store made anew if it is to be fresh. It
+// returns the nanoseconds each took: of all of them together, so that what goes on at the same time counts once.
+func (b *bench) measure(op operation, goroutines int, fresh bool) (float64, error) {
 	var (
 		next, times atomic.Int64
 		failed      atomic.Pointer[error]
@@ -127,13 +128,15 @@ func (b *bench) measure(op operation, goroutines int) (float64, error) {
 		limit       = int64(math.MaxInt64)
 		chunk       = max(op.chunk, 1)
 	)
-	if op.fresh {
+	if fresh {
 		if err := b.restore(); err != nil {
 			return 0, err
 		}
 	}
 	if op.limit != nil {
-		limit = op.limit(b)
+		if limit = op.limit(b); limit == 0 {
+			return 0, fmt.Errorf("%s needs the operations before it", op.name)
+		}
 	}
 	runtime.GC() // what the other store has left
 	clock := time.Now

@@ -17,6 +17,7 @@ type store interface {
 	get(name string) error
 	remove(name string) error
 	walk() error
+	iterate() error
 	names() error
 	Close() error
 }
@@ -102,6 +103,15 @@ func (s ours) walk() error {
 	return s.WalkDevices(ctx, func(*poolmetadata.DeviceInfo) error { return nil })
 }
 
+func (s ours) iterate() error {
+	for _, err := range s.Devices() {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s ours) names() error {
 	_, err := s.GetDeviceNames(ctx)
 	return err
@@ -132,6 +142,9 @@ func (s theirs) remove(name string) error { return s.RemoveDevice(ctx, name) }
 func (s theirs) walk() error {
 	return s.WalkDevices(ctx, func(*devmapper.DeviceInfo) error { return nil })
 }
+
+// They have no iterator.
+func (s theirs) iterate() error { return s.walk() }
 
 func (s theirs) names() error {
 	_, err := s.GetDeviceNames(ctx)
