@@ -13,4 +13,4 @@ libraries=$(cd "$target/release" && pwd)
     "$libraries/libpool_metadata.so" -Wl,-rpath,"$libraries"
 (cd go-binding && "$(../scripts/go.sh)" build -o "$out/victim-go" ./internal/victim)
 
-PM_KILLS=$1 PM_VICTIMS="$out/victim-c $out/victim-go" cargo test --release --test kills -- --nocapture
+PM_KILLS=$1 PM_VICTIMS="$out/victim-c $out/victim-go" cargo test --test kills -- --nocapture

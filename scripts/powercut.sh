@@ -11,8 +11,8 @@ PM_MIGRATE=$(cd "$target/powercut" && pwd)/pm-migrate
 export PM_MIGRATE
 (cd go-binding && "$(../scripts/go.sh)" build -o "$PM_MIGRATE" ./cmd/pm-migrate)
 
+# A short run is over before an optimized one would be built.
 case $1 in
-    everything) set -- --include-ignored ;;
-    migration) set -- --ignored ;;
+    everything) cargo test --release --test powercut -- --include-ignored --nocapture --test-threads=2 ;;
+    migration) cargo test --test powercut -- --ignored --nocapture ;;
 esac
-cargo test --release --test powercut -- "$@" --nocapture --test-threads=2

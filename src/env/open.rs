@@ -266,16 +266,22 @@ fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
 }
 
 pub(super) fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
-    let open = |name| {
-        lmdb.open_db(name)
-            .map_err(|e| error::from_lmdb("opening the store's databases", path, e))
-    };
+    let fail = |e| error::from_lmdb("opening the store's databases", path, e);
+    loop {
+        match try_open_tables(lmdb) {
+            // Another process has made the map larger since this one's was made, in which nothing is in use yet.
+            Err(lmdb::Error::MapResized) => lmdb.set_map_size(0).map_err(fail)?,
+            tables => return tables.map_err(fail),
+        }
+    }
+}
+
+fn try_open_tables(lmdb: &Environment) -> lmdb::Result<Tables> {
     let tables = Tables {
-        main: open(None)?,
-        devices: open(Some(DEVICES))?,
-        ids: open(Some(IDS))?,
+        main: lmdb.open_db(None)?,
+        devices: lmdb.open_db(Some(DEVICES))?,
+        ids: lmdb.open_db(Some(IDS))?,
     };
-    order::install(lmdb, tables.devices)
-        .map_err(|e| error::from_lmdb("opening the store's databases", path, e))?;
+    order::install(lmdb, tables.devices)?;
     Ok(tables)
 }

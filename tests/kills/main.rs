@@ -121,13 +121,26 @@ struct Ground {
     steps: AtomicUsize,
     killed_opening: AtomicUsize,
     longest: Mutex<Duration>,
+    over: AtomicBool,
+}
+
+/// Ends the others' work where one part of it fails.
+struct EndOnPanic<'g>(&'g AtomicBool);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Ground {
     fn hunt(&self) {
+        let _end = EndOnPanic(&self.over);
         loop {
             let round = self.next.fetch_add(1, Ordering::Relaxed);
-            if round >= self.kills {
+            if round >= self.kills || self.over.load(Ordering::Relaxed) {
                 return;
             }
             let mut rng = Rng::of(self.seed, &[round]);
@@ -229,9 +242,9 @@ fn processes_killed_at_any_moment() {
         steps: AtomicUsize::new(0),
         killed_opening: AtomicUsize::new(0),
         longest: Mutex::default(),
+        over: AtomicBool::new(false),
     };
     add(&ground.store, "written");
-    let over = AtomicBool::new(false);
     let mut beside = Peer::start("beside", &ground.path);
     beside.expect("ready");
     let start = Instant::now();
@@ -240,8 +253,10 @@ fn processes_killed_at_any_moment() {
         let hunters: Vec<_> = (0..HUNTERS)
             .map(|_| scope.spawn(|| ground.hunt()))
             .collect();
+        let _end = EndOnPanic(&ground.over);
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            let _end = EndOnPanic(&ground.over);
+            while !ground.over.load(Ordering::Relaxed) {
                 ground.took(write_and_read(&ground.store, "in-this-process"));
             }
         });
@@ -250,7 +265,7 @@ fn processes_killed_at_any_moment() {
             beside.tell("go on");
             beside.expect("done");
         }
-        over.store(true, Ordering::Relaxed);
+        ground.over.store(true, Ordering::Relaxed);
     });
     beside.finish();
     ground.check_places();
