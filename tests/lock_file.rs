@@ -3,11 +3,26 @@
 
 mod common;
 
+use common::child::{self, Peer};
 use common::{add, check, error_of, place};
-use pool_metadata::{Error, OpenOptions, PoolMetadata};
+use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+#[test]
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "sees-a-walk" => sees_a_walk(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// The walk of another process is not taken for a dead one's.
+fn sees_a_walk(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    assert_eq!(store.stats().unwrap().readers_active, 1);
+}
 
 fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -163,4 +178,47 @@ fn a_new_store_takes_an_empty_lock_file() {
         fs::write(lock_of(&path), bytes).unwrap();
         goes_on(&path, 1);
     }
+}
+
+/// A process that closes any descriptor of a lock file loses LMDB's lock on it, by which others see that it lives: they
+/// would give its readers' places back, and write over what it reads. So nothing opens a lock file that is in use here.
+#[test]
+fn a_lock_file_that_is_in_use_here_is_not_opened() {
+    let (directory, path) = place();
+    let at = |name: &str| directory.path().join(name);
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "base");
+    let walk = store.walk().unwrap();
+    symlink(lock_of(&path), at("link")).unwrap();
+    fs::hard_link(lock_of(&path), at("hard-link")).unwrap();
+    let options = OpenOptions::new();
+    for lock in [lock_of(&path), at("link"), at("hard-link")] {
+        let mut replace = BackupOptions::new();
+        let errors = [
+            error_of(options.open(&lock)),
+            error_of(options.clone().read_only(true).open(&lock)),
+            error_of(options.check_file(&lock, 1)),
+            error_of(options.repair(&lock, &RepairOptions::new())),
+            error_of(options.restore(&lock, at("new.db"))),
+            error_of(options.restore(&path, &lock)),
+            error_of(store.backup(&lock, replace.overwrite(true))),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(matches!(error, Error::AlreadyOpen { .. }), "{text}");
+        }
+        Peer::start("sees-a-walk", &path).finish();
+    }
+    drop(walk);
+    check(&store);
+    // Nor for another store that comes to be beside it.
+    fs::remove_file(&path).unwrap();
+    for error in [
+        error_of(PoolMetadata::open(&path)),
+        error_of(store.backup(&path, &BackupOptions::new())),
+    ] {
+        assert!(matches!(error, Error::AlreadyOpen { .. }), "{error}");
+    }
+    store.close().unwrap();
+    check(&PoolMetadata::open(&path).unwrap());
 }

@@ -29,7 +29,7 @@ pub(super) fn ensure(path: &Path, deadline: &Deadline) -> Result<()> {
         if exists(path)? {
             return Ok(Some(()));
         }
-        lockfile::check(path)?;
+        lockfile::check(path, deadline)?;
         try_create(path, &draft, deadline)
     })
 }

@@ -3,7 +3,8 @@
 //! It holds the table of who reads what, without which a writer would use pages again that are being read.
 
 use super::path::lock_path;
-use super::Env;
+use super::registry::{refuse_lock_file, Registered};
+use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use std::ffi::CString;
 use std::fs::File;
@@ -17,12 +18,21 @@ const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
 /// Enough of a file to tell a lock file from a data file, whose magic stands at 16.
 const LOOKED_AT: u64 = 64;
 
-/// Refuses to let LMDB set up its lock file over a file that is none. Nobody in this process has it open.
-pub(super) fn check(store: &Path) -> Result<()> {
+/// Refuses to let LMDB set up its lock file over a file that is none, or that it has open already: for a store whose file
+/// was moved or deleted.
+pub(super) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     let path = lock_path(store);
+    if let Ok(found) = path.symlink_metadata() {
+        refuse_lock_file(&path, &found, deadline)?;
+    }
+    look_at(&path)
+}
+
+/// Refuses a file that is no lock file. Nobody in this process has it open.
+fn look_at(path: &Path) -> Result<()> {
     let refuse = || {
         Error::InvalidPath {
-        path: path.as_path().into(),
+        path: path.into(),
         why: "the store's lock file would be there, and it is not a lock file; move it, or give another path",
     }
     };
@@ -30,15 +40,15 @@ pub(super) fn check(store: &Path) -> Result<()> {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(refuse()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io("looking at the lock file", &path, e)),
+        Err(e) => return Err(Error::io("looking at the lock file", path, e)),
     }
     let mut head = Vec::new();
     File::options()
         .read(true)
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&path)
+        .open(path)
         .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
-        .map_err(|e| Error::io("looking at the lock file", &path, e))?;
+        .map_err(|e| Error::io("looking at the lock file", path, e))?;
     // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file begins like that, too.
     let unmarked = head.iter().take(8).all(|byte| *byte == 0);
     let data_file = head.get(16..20).is_some_and(|word| word == MAGIC);
@@ -50,13 +60,23 @@ pub(super) fn check(store: &Path) -> Result<()> {
 
 /// Removes the lock file of a store that another file has taken the place of. Nobody can have the new one open.
 pub(super) fn discard(store: &Path) -> Result<()> {
-    check(store)?;
     let path = lock_path(store);
+    look_at(&path)?;
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("removing the old lock file", &path, e))
         }
         _ => Ok(()),
+    }
+}
+
+/// Enters the lock file among those that are in use here, if there is one: on a read-only mount there need not be.
+pub(super) fn register(store: &Path, deadline: &Deadline) -> Result<Option<Registered>> {
+    let path = lock_path(store);
+    match std::fs::metadata(&path) {
+        Ok(found) => Registered::enter_lock_file(&found, deadline).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("looking at the lock file", &path, e)),
     }
 }
 

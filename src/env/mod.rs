@@ -79,8 +79,8 @@ pub(crate) struct Env {
     closed: AtomicBool,
     /// A flush failed, or LMDB gave up: no more writes.
     writes_stopped: AtomicBool,
-    /// Taken out when the store is closed: then the file can be opened again, though this handle is still there.
-    registered: Mutex<Option<registry::Registered>>,
+    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be opened again, though this handle is still there.
+    registered: Mutex<Vec<registry::Registered>>,
 }
 
 /// Name of the database of device records.
@@ -194,7 +194,7 @@ impl Env {
         drop(slots);
         self.process_lock.release();
         let registered = self.registered.lock();
-        drop(registered.unwrap_or_else(PoisonError::into_inner).take());
+        registered.unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 

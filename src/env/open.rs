@@ -2,7 +2,7 @@
 
 use super::filelock::FileLock;
 use super::path::{refuse_irregular, resolve};
-use super::registry::Registered;
+use super::registry::{refuse_lock_file, Registered};
 use super::{
     create, error, gate, growth, lockfile, order, places, process, reader, snapshot, usage,
 };
@@ -68,9 +68,13 @@ impl Env {
             create::sync_directory(&path)?;
         }
         if config.sharing != Sharing::Draft {
-            lockfile::check(&path)?;
+            lockfile::check(&path, &deadline)?;
         }
         let lmdb = open_lmdb(&path, &config, &head)?;
+        let mut registered: Vec<_> = registered.into_iter().collect();
+        if config.sharing != Sharing::Draft {
+            registered.extend(lockfile::register(&path, &deadline)?);
+        }
         let env = Env {
             tables: open_tables(&lmdb, &path)?,
             readers: (0..process::SLOTS)
@@ -138,12 +142,11 @@ struct Claimed {
 fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
     let fail = |e| Error::io("opening", path, e);
     deadline.poll("the end of a repair or a restore of the store", || {
-        let (file, metadata) = open_file(path, config.read_only)?;
+        let (file, metadata) = open_file(path, config.read_only, deadline)?;
         let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         let mut registered = None;
         if config.sharing != Sharing::Draft {
-            let (device, inode) = (metadata.dev(), metadata.ino());
-            registered = Some(Registered::enter(path, device, inode, deadline)?);
+            registered = Some(Registered::enter(path, &metadata, deadline)?);
             let claimed = match config.sharing {
                 Sharing::Alone if !process_lock.claim_alone().map_err(fail)? => {
                     return Err(Error::AlreadyOpen {
@@ -169,9 +172,9 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
 }
 
 /// Opens a file for reading all of it, and refuses one that is open as a store. The path has its links resolved.
-pub(crate) fn open_unused(path: &Path) -> Result<(File, PathBuf)> {
+pub(crate) fn open_unused(path: &Path, deadline: &Deadline) -> Result<(File, PathBuf)> {
     let path = resolve(path)?;
-    let (file, _) = open_file(&path, true)?;
+    let (file, _) = open_file(&path, true, deadline)?;
     refuse_used(&file, &path)?;
     Ok((file, path))
 }
@@ -210,7 +213,11 @@ pub(super) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
 }
 
 /// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.
-pub(super) fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)> {
+pub(super) fn open_file(
+    path: &Path,
+    read_only: bool,
+    deadline: &Deadline,
+) -> Result<(File, Metadata)> {
     let fail = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Error::NoSuchFile {
             path: path.into(),
@@ -219,7 +226,9 @@ pub(super) fn open_file(path: &Path, read_only: bool) -> Result<(File, Metadata)
         _ => Error::io("opening the file", path, e),
     };
     // Looked at before it is opened: opening a device or a pipe could have effects.
-    refuse_irregular(path, &std::fs::metadata(path).map_err(fail)?)?;
+    let found = std::fs::metadata(path).map_err(fail)?;
+    refuse_irregular(path, &found)?;
+    refuse_lock_file(path, &found, deadline)?;
     let file = File::options()
         .read(true)
         .write(!read_only)

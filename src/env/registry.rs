@@ -1,9 +1,14 @@
 //! Which files this process has open. LMDB must not have one file open twice in one process (lmdb.h, "Caveats":
 //! closing either drops the other's file locks), so a second open is an error, at once, by whatever path.
+//!
+//! A `-lock` file that is in use here is not opened either, not even to look at it: closing it would drop LMDB's locks on
+//! it, and other processes would take this one for dead, and write over what it reads.
 
 use super::process;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
@@ -13,6 +18,24 @@ struct Entry {
     inode: u64,
     /// The process that opened it: a forked child inherits the list, but nothing in it is open there.
     stamp: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Store,
+    LockFile,
+}
+
+impl Entry {
+    fn of(file: &Metadata, kind: Kind) -> Entry {
+        Entry {
+            device: file.dev(),
+            inode: file.ino(),
+            stamp: process::stamp(),
+            kind,
+        }
+    }
 }
 
 static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
@@ -22,13 +45,9 @@ pub(super) struct Registered(Entry);
 
 impl Registered {
     /// Enters the file, or says that it is open already.
-    pub fn enter(path: &Path, device: u64, inode: u64, deadline: &Deadline) -> Result<Registered> {
-        let entry = Entry {
-            device,
-            inode,
-            stamp: process::stamp(),
-        };
-        let mut open = deadline.poll("the list of open stores", || Ok(try_list()))?;
+    pub fn enter(path: &Path, file: &Metadata, deadline: &Deadline) -> Result<Registered> {
+        let entry = Entry::of(file, Kind::Store);
+        let mut open = list(deadline)?;
         if open.contains(&entry) {
             return Err(Error::AlreadyOpen {
                 path: path.into(),
@@ -38,6 +57,25 @@ impl Registered {
         open.push(entry);
         Ok(Registered(entry))
     }
+
+    /// Enters a `-lock` file that LMDB has open.
+    pub fn enter_lock_file(file: &Metadata, deadline: &Deadline) -> Result<Registered> {
+        let entry = Entry::of(file, Kind::LockFile);
+        list(deadline)?.push(entry);
+        Ok(Registered(entry))
+    }
+}
+
+/// Refuses a file that is the `-lock` file of a store that this process has open.
+pub(super) fn refuse_lock_file(path: &Path, file: &Metadata, deadline: &Deadline) -> Result<()> {
+    if list(deadline)?.contains(&Entry::of(file, Kind::LockFile)) {
+        return Err(Error::AlreadyOpen {
+            path: path.into(),
+            why:
+                "it is the lock file of a store that this process has open; close that store first",
+        });
+    }
+    Ok(())
 }
 
 impl Drop for Registered {
@@ -47,6 +85,10 @@ impl Drop for Registered {
             open.retain(|entry| *entry != self.0);
         }
     }
+}
+
+fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
+    deadline.poll("the list of open stores", || Ok(try_list()))
 }
 
 /// The list, unless another thread has it: one that held it during a fork holds it in the child for ever.

@@ -30,13 +30,13 @@ struct Old {
 
 impl Target {
     /// A place where nothing is.
-    pub fn vacant(path: &Path) -> Result<Target> {
+    pub fn vacant(path: &Path, deadline: &Deadline) -> Result<Target> {
         let path = resolve(path)?;
         let target = Target { path, old: None };
         match target.path.symlink_metadata() {
             Ok(_) => Err(target.occupied()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                lockfile::check(&target.path)?;
+                lockfile::check(&target.path, deadline)?;
                 Ok(target)
             }
             Err(e) => Err(Error::io("looking at", &target.path, e)),
@@ -44,9 +44,9 @@ impl Target {
     }
 
     /// A place where nothing is, whose name is that of `path` with `suffix` and a number, the lowest that is not taken.
-    pub fn numbered(path: &Path, suffix: &str, most: u32) -> Result<Target> {
+    pub fn numbered(path: &Path, suffix: &str, most: u32, deadline: &Deadline) -> Result<Target> {
         for number in 1..=most {
-            match Target::vacant(&with_suffix(path, &format!("{suffix}{number}"))) {
+            match Target::vacant(&with_suffix(path, &format!("{suffix}{number}")), deadline) {
                 Err(Error::FileExists { .. }) => {}
                 other => return other,
             }
@@ -66,13 +66,13 @@ impl Target {
             if !path.try_exists().map_err(fail)? {
                 return Ok(Some(None));
             }
-            let (file, metadata) = open_file(&path, false)?;
+            let (file, metadata) = open_file(&path, false, deadline)?;
             let in_use = || Error::AlreadyOpen {
                 path: path.as_path().into(),
                 why: "the store is open, here or in another process; close it everywhere first",
             };
-            let registered = Registered::enter(&path, metadata.dev(), metadata.ino(), deadline)
-                .map_err(|e| match e {
+            let registered =
+                Registered::enter(&path, &metadata, deadline).map_err(|e| match e {
                     Error::AlreadyOpen { .. } => in_use(),
                     other => other,
                 })?;
@@ -93,7 +93,7 @@ impl Target {
                 _registered: registered,
             })))
         })?;
-        lockfile::check(&path)?;
+        lockfile::check(&path, deadline)?;
         Ok(Target { path, old })
     }
 

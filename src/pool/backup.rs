@@ -83,7 +83,7 @@ impl PoolMetadata {
         let target = if options.overwrite {
             Target::store(path.as_ref(), &deadline)?
         } else {
-            Target::vacant(path.as_ref())?
+            Target::vacant(path.as_ref(), &deadline)?
         };
         let draft = Draft::begin(target.path(), BACKUP_DRAFT, &deadline)?;
         if options.compact {
@@ -128,7 +128,7 @@ impl OpenOptions {
         path: impl AsRef<Path>,
     ) -> Result<Option<PathBuf>> {
         let deadline = Deadline::after(self.config()?.lock_wait);
-        let (source, backup) = open_unused(backup.as_ref())?;
+        let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
         let target = Target::store(path.as_ref(), &deadline)?;
         let draft = Draft::begin(target.path(), RESTORE_DRAFT, &deadline)?;
         copy_file(&source, &backup, &draft)?;

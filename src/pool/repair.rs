@@ -168,8 +168,8 @@ fn readable(env: &Arc<Env>) -> Result<Snapshot> {
 /// Copies the file as it is.
 fn keep_copy(env: &Env, path: Option<&Path>, deadline: &Deadline) -> Result<PathBuf> {
     let target = match path {
-        Some(path) => Target::vacant(path)?,
-        None => Target::numbered(env.path(), BEFORE_REPAIR, MOST_KEPT)?,
+        Some(path) => Target::vacant(path, deadline)?,
+        None => Target::numbered(env.path(), BEFORE_REPAIR, MOST_KEPT, deadline)?,
     };
     let draft = Draft::begin(target.path(), DRAFT, deadline)?;
     copy_file(env.file(), env.path(), &draft)?;

@@ -54,8 +54,8 @@ impl OpenOptions {
         limit: usize,
     ) -> Result<Salvaged> {
         let deadline = Deadline::after(self.config()?.lock_wait);
-        let (file, path) = open_unused(damaged.as_ref())?;
-        let target = Target::vacant(target.as_ref())?;
+        let (file, path) = open_unused(damaged.as_ref(), &deadline)?;
+        let target = Target::vacant(target.as_ref(), &deadline)?;
         let found =
             salvage::read(&file, limit).map_err(|e| Error::io("reading the file", &path, e))?;
         refuse_used(&file, &path)?;
