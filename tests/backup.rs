@@ -429,8 +429,21 @@ fn drafts_that_are_in_the_way() {
     add(&store, "base");
     let copy = directory.path().join("copy");
     let draft = with(&copy, ".partial");
-    // What a killed process has left is taken over.
-    std::fs::write(&draft, vec![7; 3 << 20]).unwrap();
+    // A file of somebody's is not, whatever its name.
+    let notes = "notes that somebody has made, and nowhere else";
+    std::fs::write(&draft, notes).unwrap();
+    let error = error_of(store.backup(&copy, &plain()));
+    assert!(
+        matches!(&error, Error::InvalidPath { path, .. } if **path == *draft),
+        "{error:?}"
+    );
+    assert!(std::fs::read(&draft).unwrap() == notes.as_bytes() && !copy.exists());
+    // What a killed process has left is taken over: its meta pages are the first that it writes, or the last.
+    std::fs::write(&draft, vec![0; 3 << 20]).unwrap();
+    store.backup(&copy, &plain()).unwrap();
+    let begun = &std::fs::read(&copy).unwrap()[..5000];
+    std::fs::write(&draft, [begun, &[7; 3 << 20]].concat()).unwrap();
+    std::fs::remove_file(&copy).unwrap();
     std::fs::set_permissions(&draft, PermissionsExt::from_mode(0o644)).unwrap();
     store.backup(&copy, &plain()).unwrap();
     let facts = std::fs::metadata(&copy).unwrap();

@@ -167,7 +167,11 @@ fn neither_of_the_two_may_be_in_use() {
         peer.kill();
         std::fs::remove_file(raw::lock_path(open)).unwrap();
     }
-    assert_error!(restore(&path, &path), Error::AlreadyOpen { .. });
+    for same in [&path, &link] {
+        let error = error_of(restore(same, &path));
+        assert!(error.to_string().contains("the same file"), "{error}");
+        assert_error!(Err::<(), _>(error), Error::InvalidPath { .. });
+    }
     restore(&backup, &path).unwrap();
     assert_eq!(has(&path), "old");
 }

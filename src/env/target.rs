@@ -113,6 +113,23 @@ impl Target {
             .is_some_and(|old| matches!(still(old), Ok(true)))
     }
 
+    /// Refuses to replace a file by a copy of itself.
+    pub fn refuse_source(&self, source: &File, path: &Path) -> Result<()> {
+        let fail = |e| Error::io("looking at", path, e);
+        let source = source.metadata().map_err(fail)?;
+        let same = |old: &Old| {
+            let old = &old.metadata;
+            (old.dev(), old.ino()) == (source.dev(), source.ino())
+        };
+        match self.old.as_ref().is_some_and(same) {
+            true => Err(Error::InvalidPath {
+                path: path.into(),
+                why: "it is the same file as the one that it is to replace",
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// The error for a place that is not vacant.
     pub fn occupied(&self) -> Error {
         Error::FileExists {

@@ -108,7 +108,7 @@ impl Error {
             ),
             Error::NotAStore { path, why } => write!(
                 f,
-                "{}: is not a pool-metadata store: {why}; it was left as it is",
+                "{}: is not a pool-metadata store: {why}; it was left as it is: move it, or give another path",
                 path.display()
             ),
             Error::BboltFile { path } => write!(

@@ -7,6 +7,7 @@ use crate::env::{Config, Deadline, Draft, Env, Sharing, Target};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::verify::head;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,9 @@ impl OpenOptions {
     ) -> Result<Option<PathBuf>> {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
+        head::identify(&source, &backup, &deadline)?;
         let target = Target::store(path.as_ref(), &deadline)?;
+        target.refuse_source(&source, &backup)?;
         let draft = Draft::begin(target.path(), RESTORE_DRAFT, &deadline)?;
         copy_file(&source, &backup, &draft)?;
         // Whoever opened it meanwhile may have written to it.

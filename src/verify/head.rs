@@ -10,6 +10,7 @@ use crate::env::{Deadline, DEVICES, IDS};
 use crate::error::{Error, Result};
 use crate::header::{self, Header, Parsed, FORMAT};
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
@@ -34,6 +35,12 @@ pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<
 pub(crate) fn identify_damaged(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
     let mend = true;
     look(Looker { file, path, mend }, deadline)
+}
+
+/// Whether the file begins as a store does, or as one that is being made does: with zeros, or not yet.
+pub(crate) fn is_begun(file: &File) -> io::Result<bool> {
+    let first = Metas::read(file)?.first;
+    Ok(magic(&first) == Some(meta::MAGIC) || first.iter().all(|byte| *byte == 0))
 }
 
 fn look(looker: Looker<'_>, deadline: &Deadline) -> Result<Head> {

@@ -11,8 +11,12 @@ const DATA_VERSION: u32 = 1;
 /// Bytes of a page up to the end of the meta record.
 pub(crate) const LEN: usize = HEADER + 136;
 const P_META: u16 = 0x08;
-/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB.
-const PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=32768;
+/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB. In pages that are smaller than any system's,
+/// there is no room for two of the longest keys, and LMDB aborts where it splits one.
+const PAGE_SIZES: std::ops::RangeInclusive<u64> = 4096..=32768;
+/// No store gets to so many commits. Near the largest number LMDB's would begin at zero again, and the largest marks
+/// readers that are none.
+const LAST_COMMIT: u64 = 1 << 62;
 /// No map is larger: half of a process's address space.
 const LARGEST_MAP: u64 = 1 << 47;
 
@@ -39,6 +43,8 @@ pub(crate) enum MetaFlaw {
     PageSize(u64),
     /// It says that the file ends where no file does.
     LastPage(u64),
+    /// It says that it stands for a commit that no store gets to.
+    Commit(u64),
     /// A root of its two trees is no page of the file.
     Root(u64),
 }
@@ -51,13 +57,14 @@ impl fmt::Display for MetaFlaw {
             MetaFlaw::Version(version) => write!(f, "is of data format {version}"),
             MetaFlaw::PageSize(size) => write!(f, "tells an impossible page size, {size}"),
             MetaFlaw::LastPage(page) => write!(f, "tells an impossible last page, {page}"),
+            MetaFlaw::Commit(txnid) => write!(f, "tells an impossible commit, {txnid}"),
             MetaFlaw::Root(root) => write!(f, "points to page {root}, outside the file"),
         }
     }
 }
 
 impl Meta {
-    /// Reads a meta record from the beginning of a page. Its last page and its roots are looked at by [`check_range`](Self::check_range).
+    /// Reads a meta record from the beginning of a page. Its last page, commit and roots are looked at by [`check_range`](Self::check_range).
     pub fn parse(page: &[u8]) -> Result<Meta, MetaFlaw> {
         if page.len() < LEN {
             return Err(MetaFlaw::Short);
@@ -90,6 +97,9 @@ impl Meta {
     pub fn check_range(&self) -> Result<(), MetaFlaw> {
         if self.last_page < 1 || self.last_page >= LARGEST_MAP / self.page_size {
             return Err(MetaFlaw::LastPage(self.last_page));
+        }
+        if self.txnid > LAST_COMMIT {
+            return Err(MetaFlaw::Commit(self.txnid));
         }
         let outside = |root: &u64| !(2..=self.last_page).contains(root);
         let mut roots = [self.free.root, self.main.root].into_iter().flatten();

@@ -38,7 +38,21 @@ fn meta_pages() {
             });
         }
     }
-    breaks_quickly(&["page size"], |pages| pages.put32(16 + 24, 4097));
+    // LMDB takes the system's page size, which is never less than 4096; with smaller pages, long names end the process.
+    for size in [4097, 512, 2048, 65536] {
+        breaks_quickly(&["impossible page size"], |pages| {
+            pages.put32(16 + 24, size)
+        });
+    }
+    // A number that no store gets to. The commits after it would begin at zero again.
+    for txnid in [u64::MAX, u64::MAX - 1, 1 << 63] {
+        breaks_quickly(&["meta page", "impossible commit"], |pages| {
+            let newest = pages.newest();
+            let txnid = txnid - (txnid + newest as u64) % 2;
+            pages.put64(Pages::txnid_at(newest), txnid);
+            pages.put64(Pages::txnid_at(1 - newest), txnid - 1);
+        });
+    }
 }
 
 #[test]
