@@ -145,7 +145,8 @@ fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
 
 #[test]
 fn what_a_dead_creator_left_is_taken_over() {
-    for rubbish in [&b""[..], b"garbage", &[0xaa; 1 << 20], &[0; 8192]] {
+    let begun = [&raw::META_START[..], &[0xaa; 1 << 20]].concat();
+    for rubbish in [&b""[..], &[0; 7], &[0; 8192], &begun] {
         let (directory, path) = place();
         let draft = directory.path().join("pool.db.new");
         fs::write(&draft, rubbish).unwrap();
@@ -180,6 +181,21 @@ fn a_store_that_is_called_like_a_draft_is_not_taken_for_one() {
     let theirs = PoolMetadata::open(&other).unwrap();
     theirs.get_device("precious").unwrap();
     check(&theirs);
+}
+
+#[test]
+fn somebodys_file_that_is_called_like_a_draft_is_not_written_over() {
+    for theirs in [b"notes, kept nowhere else".to_vec(), raw::bbolt_file()] {
+        let (directory, path) = place();
+        let draft = directory.path().join("pool.db.new");
+        fs::write(&draft, &theirs).unwrap();
+        let error = common::error_of(PoolMetadata::open(&path));
+        assert!(
+            matches!(&error, Error::InvalidPath { path, .. } if **path == *draft),
+            "{error:?}"
+        );
+        assert!(fs::read(&draft).unwrap() == theirs && !path.exists());
+    }
 }
 
 fn no_permission(directory: &Path) {

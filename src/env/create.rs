@@ -91,7 +91,19 @@ fn refuse_store(draft: &Path, file: &File, deadline: &Deadline) -> Result<()> {
             why: "a store is there, under the name that a new one is drafted under; move it, or give another path",
         });
     }
-    Ok(())
+    refuse_others(draft, file)
+}
+
+/// Refuses to take over a file that no maker of drafts has left: those begin as LMDB's files do, or with zeros where
+/// their meta pages are still to come.
+pub(super) fn refuse_others(draft: &Path, file: &File) -> Result<()> {
+    if head::is_begun(file).map_err(|e| Error::io("looking at a draft", draft, e))? {
+        return Ok(());
+    }
+    Err(Error::InvalidPath {
+        path: draft.into(),
+        why: "a file that is no store's is there, under the name of a draft; move it, or give another path",
+    })
 }
 
 /// Fills the draft with an empty store and flushes it.

@@ -4,7 +4,7 @@
 //! While a draft is made, and until its new name is durable, its maker has the file alone: who opens it as a store
 //! waits.
 
-use super::create::{put_in_place, sync_directory, write_draft};
+use super::create::{put_in_place, refuse_others, sync_directory, write_draft};
 use super::filelock::FileLock;
 use super::lockfile;
 use super::open::is_at;
@@ -12,7 +12,6 @@ use super::path::{lock_path, refuse_irregular, with_suffix};
 use super::target::Target;
 use super::Deadline;
 use crate::error::{Error, Result};
-use crate::verify::head;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -50,7 +49,7 @@ impl Draft {
                 return Ok(None);
             }
             refuse_store(&path)?;
-            refuse_others(&file, &path)?;
+            refuse_others(&path, &file)?;
             Ok(Some(Draft {
                 path: path.clone(),
                 file,
@@ -123,16 +122,4 @@ fn refuse_store(draft: &Path) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Refuses to take over a file that no maker of drafts has left: those begin as LMDB's files do, or with zeros where
-/// their meta pages are still to come.
-fn refuse_others(file: &File, path: &Path) -> Result<()> {
-    if head::is_begun(file).map_err(|e| Error::io("making a draft", path, e))? {
-        return Ok(());
-    }
-    Err(Error::InvalidPath {
-        path: path.into(),
-        why: "a file that is no store's is there, under the name of a draft; move it, or give another path",
-    })
 }

@@ -96,6 +96,9 @@ pub fn lock_path(path: &Path) -> std::path::PathBuf {
     name.into()
 }
 
+/// How the first meta page of every LMDB file begins.
+pub const META_START: [u8; 24] = *b"\0\0\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\xde\xc0\xef\xbe\x01\0\0\0";
+
 /// A bbolt file as its library lays it out: two meta pages, an empty free list, an empty bucket.
 pub fn bbolt_file() -> Vec<u8> {
     const PAGE: usize = 4096;
