@@ -1,6 +1,8 @@
 //! Backups put back: what is checked first, what is kept, and that one of the two stores is there at every moment.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod trouble;
 
 use common::child::{self, Peer};
 use common::{add, check, device, devices, error_of, options, place, raw, sys};
@@ -14,8 +16,8 @@ use std::time::Duration;
 fn child_entry() {
     child::entry(|role, argument| match role {
         "hold" => hold(argument.as_ref()),
-        "restore" => restore_on(argument.as_ref()),
-        "open" => open_on(argument.as_ref()),
+        "restore" => trouble::restore_on(argument.as_ref()),
+        "open" => trouble::open_on(argument.as_ref()),
         other => panic!("no role {other}"),
     });
 }
@@ -267,182 +269,4 @@ fn files_of_other_kinds_are_not_replaced() {
     .unwrap();
     assert_error!(restore(&backup, &at("fresh")), Error::InvalidPath { .. });
     assert!(!at("fresh").exists());
-}
-
-/// Runs `work` in a thread in which those calls fail with `errno`.
-fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
-    let run = || {
-        sys::fail_in_this_thread(calls, errno, None);
-        work()
-    };
-    thread::scope(|scope| scope.spawn(run).join().unwrap())
-}
-
-#[test]
-fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
-    let (_directory, path, backup) = two();
-    let before = std::fs::read(&path).unwrap();
-    for (calls, errno) in [
-        (sys::WRITES, libc::ENOSPC),
-        (sys::WRITES, libc::EIO),
-        (sys::FLUSHES, libc::EIO),
-        (&[libc::SYS_linkat, libc::SYS_link][..], libc::EMLINK),
-        (
-            &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2][..],
-            libc::EIO,
-        ),
-        (&[libc::SYS_fchmod][..], libc::EIO),
-        (&[libc::SYS_openat][..], libc::EMFILE),
-    ] {
-        let error = error_of(failing(calls, errno, || restore(&backup, &path)));
-        assert_eq!(error.os_error(), Some(errno), "{error:?}");
-        assert!(std::fs::read(&path).unwrap() == before);
-        assert!(!with(&path, ".restoring").exists(), "{error:?}");
-        assert!(!with(&path, ".before-restore").exists(), "{error:?}");
-    }
-    assert_eq!(has(&path), "new");
-    restore(&backup, &path).unwrap();
-}
-
-#[test]
-fn a_lock_file_that_a_killed_process_left_does_no_harm() {
-    let (_directory, path, backup) = two();
-    // The lock file knows a commit number far beyond the backup's.
-    let mut peer = Peer::start("hold", &path);
-    peer.expect("open");
-    let store = PoolMetadata::open(&path).unwrap();
-    for n in 0..101 {
-        add(&store, format!("further-{n}"));
-    }
-    store.close().unwrap();
-    peer.kill();
-    assert!(raw::lock_path(&path).exists());
-    restore(&backup, &path).unwrap();
-    assert!(!raw::lock_path(&path).exists());
-    let store = PoolMetadata::open(&path).unwrap();
-    for n in 0..101 {
-        add(&store, format!("further-{n}"));
-        check(&store);
-    }
-}
-
-/// Puts the backup beside the store back, again and again, until killed.
-fn restore_on(path: &Path) {
-    let backup = path.with_file_name("backup");
-    child::say("ready");
-    loop {
-        let kept = options(5000).restore(&backup, path).unwrap();
-        std::fs::remove_file(kept.unwrap()).unwrap();
-    }
-}
-
-#[test]
-fn killed_at_any_moment_one_of_the_two_is_there() {
-    let (_directory, path, backup) = two();
-    let whole = std::fs::read(&path).unwrap();
-    let kept = with(&path, ".before-restore");
-    let (mut seen, mut left, mut drafts) = ([0, 0], 0, 0);
-    for round in 0..80_u64 {
-        std::fs::write(&path, &whole).unwrap();
-        let mut peer = Peer::start("restore", &path);
-        peer.expect("ready");
-        thread::sleep(Duration::from_micros(round * 577 % 12_000));
-        peer.kill();
-        seen[usize::from(has(&path) == "old")] += 1;
-        drafts += usize::from(with(&path, ".restoring").exists());
-        if kept.exists() {
-            left += 1;
-            // A second name of the store, or the store that was there before: whole in any case.
-            let same = [&kept, &path].map(|path| std::fs::metadata(path).unwrap().ino());
-            if same[0] != same[1] {
-                has(&kept);
-                let _ = std::fs::remove_file(raw::lock_path(&kept));
-            }
-            std::fs::remove_file(&kept).unwrap();
-        }
-        // What was left behind is in nobody's way.
-        std::fs::remove_file(restore(&backup, &path).unwrap().unwrap()).unwrap();
-        assert_eq!(has(&path), "old");
-        assert!(!with(&path, ".restoring").exists());
-    }
-    println!("old, new: {seen:?}; {left} kept files and {drafts} drafts were left");
-    assert!(seen[0] > 0 && seen[1] > 0 && drafts > 0);
-}
-
-/// Opens the store and adds to it, again and again, until there is a file that says to stop.
-fn open_on(path: &Path) {
-    child::say("ready");
-    for n in 0_u64.. {
-        if path.with_file_name("stop").exists() {
-            break;
-        }
-        match options(5000).open(path) {
-            Ok(store) => {
-                store.verify().unwrap();
-                let _ = store.add_device(&mut device(format!("by-{}-{n}", std::process::id())));
-                store.verify().unwrap();
-                store.close().unwrap();
-            }
-            // Looked at in the moment in which it was the restore's.
-            Err(Error::AlreadyOpen { .. }) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-        thread::sleep(Duration::from_micros(n * 7919 % 9000));
-    }
-}
-
-/// Opening waits for the end of a restore, and never meets the lock file of the store before.
-#[test]
-fn stores_are_opened_and_restored_at_once() {
-    let (_directory, path, backup) = two();
-    let mut peers: Vec<_> = (0..2).map(|_| Peer::start("open", &path)).collect();
-    for peer in &mut peers {
-        peer.expect("ready");
-    }
-    let (mut restored, mut refused) = (0, 0);
-    while restored < 30 {
-        match restore(&backup, &path) {
-            Ok(kept) => {
-                restored += 1;
-                let kept = kept.unwrap();
-                PoolMetadata::open(&kept).unwrap().close().unwrap();
-                std::fs::remove_file(raw::lock_path(&kept)).unwrap();
-                std::fs::remove_file(&kept).unwrap();
-            }
-            Err(Error::AlreadyOpen { .. }) => refused += 1,
-            Err(other) => panic!("{other:?}"),
-        }
-        thread::sleep(Duration::from_micros(300));
-    }
-    std::fs::write(path.with_file_name("stop"), "").unwrap();
-    for peer in peers {
-        peer.finish();
-    }
-    assert!(refused > 0);
-    let store = PoolMetadata::open(&path).unwrap();
-    check(&store);
-    assert!(devices(&store).len() >= 200);
-}
-
-#[test]
-fn long_texts_come_back_whole() {
-    let (_directory, path, backup) = two();
-    std::fs::remove_file(&backup).unwrap();
-    let store = PoolMetadata::open(&path).unwrap();
-    let mut long = DeviceInfo::new("long");
-    long.error = vec![b'x'; 1 << 20];
-    store.add_device(&mut long).unwrap();
-    store
-        .backup(&backup, BackupOptions::new().compact(true))
-        .unwrap();
-    store.remove_device("long").unwrap();
-    store.close().unwrap();
-    restore(&backup, &path).unwrap();
-    assert_eq!(
-        PoolMetadata::open(&path)
-            .unwrap()
-            .get_device("long")
-            .unwrap(),
-        long
-    );
 }
