@@ -163,6 +163,29 @@ fn a_lock_file_deleted_while_in_use() {
     check(&store);
 }
 
+/// The lock file tells the number of the last commit, to all who use it: with another file beside the same lock file, they
+/// would write over each other's commits.
+#[test]
+fn a_file_replaced_while_in_use() {
+    let (directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    let copy = directory.path().join("copy.db");
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    Peer::start("refused", &path).finish();
+    fs::remove_file(&path).unwrap();
+    Peer::start("refused", &path).finish();
+    add(&store, "b");
+    check(&store);
+    store.close().unwrap();
+    // What is there now was made for the last one that was refused, and nobody else has the lock file.
+    Peer::start("open", &path).finish();
+    let store = PoolMetadata::open(&path).unwrap();
+    assert_eq!(devices(&store).len(), 1);
+    check(&store);
+}
+
 #[test]
 fn a_reader_that_looks_on_while_another_process_writes() {
     let (_directory, path) = place();
@@ -251,7 +274,14 @@ fn fork(path: &Path) {
         // The child's own store, with the parent's handle still there; then without it.
         let own = PoolMetadata::open(path).unwrap();
         add(&own, "c");
+        let view = own.walk().unwrap();
         drop(store);
+        // Another process still sees the child's walk, beside the parent's.
+        assert!(sys::in_forked_child(|| {
+            let other = PoolMetadata::open(path).unwrap();
+            other.stats().unwrap().readers_active == 2
+        }));
+        drop(view);
         assert_error!(PoolMetadata::open(path), Error::AlreadyOpen { .. });
         add(&own, "d");
         check(&own);

@@ -2,12 +2,13 @@
 //!
 //! It holds the table of who reads what, without which a writer would use pages again that are being read.
 
+use super::filelock::FileLock;
 use super::path::lock_path;
 use super::registry::{refuse_lock_file, Registered};
 use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -43,10 +44,7 @@ fn look_at(path: &Path) -> Result<()> {
         Err(e) => return Err(Error::io("looking at the lock file", path, e)),
     }
     let mut head = Vec::new();
-    File::options()
-        .read(true)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
+    open(path)
         .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
         .map_err(|e| Error::io("looking at the lock file", path, e))?;
     // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file begins like that, too.
@@ -70,14 +68,49 @@ pub(super) fn discard(store: &Path) -> Result<()> {
     }
 }
 
-/// Enters the lock file among those that are in use here, if there is one: on a read-only mount there need not be.
-pub(super) fn register(store: &Path, deadline: &Deadline) -> Result<Option<Registered>> {
-    let path = lock_path(store);
-    match std::fs::metadata(&path) {
-        Ok(found) => Registered::enter_lock_file(&found, deadline).map(Some),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("looking at the lock file", &path, e)),
+/// This process's right to a data file and its lock file, to be given up when LMDB has closed both.
+pub(super) struct Held {
+    /// Given up first: nobody here opens the lock file again before this descriptor of it is closed.
+    lock_file: Option<FileLock>,
+    registered: Vec<Registered>,
+}
+
+impl Held {
+    pub fn new(data_file: Option<Registered>) -> Held {
+        Held {
+            lock_file: None,
+            registered: data_file.into_iter().collect(),
+        }
     }
+
+    /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they would share the
+    /// number of the last commit. On a read-only mount there need not be a lock file.
+    pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
+        let path = lock_path(store);
+        let fail = |e| Error::io("opening the lock file", &path, e);
+        let found = match std::fs::metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(fail)?,
+        };
+        self.registered
+            .push(Registered::enter_lock_file(&found, deadline)?);
+        let lock = FileLock::new(open(&path).map_err(fail)?);
+        let lock = self.lock_file.insert(lock);
+        if lock.claim_identity(Some(data_file.ino())).map_err(fail)? {
+            return Ok(());
+        }
+        Err(Error::AlreadyOpen {
+            path: store.into(),
+            why: "another process uses its -lock file for a store that was here before and was moved, replaced or deleted; close it there first",
+        })
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
 }
 
 impl Env {

@@ -80,7 +80,7 @@ pub(crate) struct Env {
     /// A flush failed, or LMDB gave up: no more writes.
     writes_stopped: AtomicBool,
     /// The file and its `-lock` file. Taken out when the store is closed: then the file can be opened again, though this handle is still there.
-    registered: Mutex<Vec<registry::Registered>>,
+    held: Mutex<Option<lockfile::Held>>,
 }
 
 /// Name of the database of device records.
@@ -193,8 +193,8 @@ impl Env {
         unsafe { self.shut_down() };
         drop(slots);
         self.process_lock.release();
-        let registered = self.registered.lock();
-        registered.unwrap_or_else(PoisonError::into_inner).clear();
+        let held = self.held.lock();
+        drop(held.unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 
@@ -241,9 +241,12 @@ impl Env {
 
 impl Drop for Env {
     fn drop(&mut self) {
-        // In a forked child LMDB's handle is the parent's affair: closing its descriptors here could drop
-        // locks of a store that the child has opened itself.
-        if !*self.closed.get_mut() && process::stamp() == self.stamp {
+        // In a forked child LMDB's handle and the lock file are the parent's affair: closing their descriptors here
+        // would drop locks of a store that the child has opened itself.
+        if process::stamp() != self.stamp {
+            let held = self.held.get_mut();
+            std::mem::forget(held.unwrap_or_else(PoisonError::into_inner).take());
+        } else if !*self.closed.get_mut() {
             // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed before.
             unsafe { self.shut_down() };
         }

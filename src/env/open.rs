@@ -70,10 +70,11 @@ impl Env {
         if config.sharing != Sharing::Draft {
             lockfile::check(&path, &deadline)?;
         }
+        // Before LMDB's handle, so that it is given up after that, come what may.
+        let mut held = lockfile::Held::new(registered);
         let lmdb = open_lmdb(&path, &config, &head)?;
-        let mut registered: Vec<_> = registered.into_iter().collect();
         if config.sharing != Sharing::Draft {
-            registered.extend(lockfile::register(&path, &deadline)?);
+            held.claim(&path, &metadata, &deadline)?;
         }
         let env = Env {
             tables: open_tables(&lmdb, &path)?,
@@ -95,7 +96,7 @@ impl Env {
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
-            registered: Mutex::new(registered),
+            held: Mutex::new(Some(held)),
         };
         env.settle(&metadata)?;
         Ok(env)
