@@ -140,6 +140,8 @@ fn check(
         return Err(Problem::Page(Flaw::TooFewNodes(page.nodes())));
     }
     page.check_layout(tiles).map_err(Problem::Page)?;
+    let first = page.child(0).map_err(Problem::Page)?.key;
+    keys.check_first_len(first).map_err(Problem::Page)?;
     // The first child has all that is less than the second's key: there must be room for something.
     let mut before: Option<&[u8]> = span.low.as_deref();
     for at in 1..page.nodes() {

@@ -42,6 +42,19 @@ impl Keys {
         fits.then_some(()).ok_or(Flaw::KeyLength { node, len })
     }
 
+    /// The first key of a branch page, which is never compared, may be anything, also empty, that takes no more room
+    /// than a key: LMDB counts on that when it splits the page.
+    pub fn check_first_len(self, key: &[u8]) -> Result<(), Flaw> {
+        let most = match self {
+            Keys::Bytes => page::MAX_KEY,
+            Keys::Numbers => 8,
+        };
+        let (node, len) = (0, key.len());
+        (len <= most)
+            .then_some(())
+            .ok_or(Flaw::KeyLength { node, len })
+    }
+
     #[inline]
     pub fn compare(self, a: &[u8], b: &[u8]) -> Ordering {
         match self {

@@ -1,7 +1,9 @@
 //! The pages of trees, their nodes, and the values beside them.
 
 use super::common::pages::{self, Pages, Tree};
+use super::common::{self, check};
 use super::{breaks, some_leaf, sound};
+use pool_metadata::PoolMetadata;
 
 #[test]
 fn headers_of_pages() {
@@ -91,6 +93,54 @@ fn nodes_in_a_page() {
         let at = pages.node_at(some_leaf(pages), 2) + 4;
         pages.put16(at, 0x02);
     });
+}
+
+/// The first child's key means nothing, but LMDB needs its room back when it splits the page: with a long one, a half
+/// has one child only, and LMDB ends the process.
+#[test]
+fn a_branch_pages_first_key() {
+    for (tree, len, key) in [
+        (Tree::Devices, 600, "key of node 0 has 600 bytes"),
+        (Tree::Ids, 512, "key of node 0 has 512 bytes"),
+    ] {
+        breaks(&[key], |pages| {
+            let root = pages.root(tree);
+            lengthen_first_key(pages, root, len);
+        });
+    }
+    let mut pages = sound();
+    let root = pages.root(Tree::Devices);
+    lengthen_first_key(&mut pages, root, 511);
+    let (_directory, path) = common::place();
+    pages.write(&path);
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+/// Lays a branch page anew, with a first key of that length.
+fn lengthen_first_key(pages: &mut Pages, page: u64, len: u16) {
+    let nodes: Vec<Vec<u8>> = (0..pages.nodes(page))
+        .map(|node| {
+            let at = pages.node_at(page, node);
+            let mut head = pages.0[at..at + 6].to_vec();
+            let key = match node {
+                0 => vec![b'k'; len.into()],
+                _ => pages.key(page, node).to_vec(),
+            };
+            head.extend((key.len() as u16).to_le_bytes());
+            let mut bytes = [head, key].concat();
+            bytes.resize(bytes.len().next_multiple_of(2), 0);
+            bytes
+        })
+        .collect();
+    let mut upper = pages::PAGE;
+    for (node, bytes) in nodes.iter().enumerate() {
+        upper -= bytes.len();
+        let at = pages.at(page) + upper;
+        pages.0[at..at + bytes.len()].copy_from_slice(bytes);
+        pages.put16(pages.offset_at(page, node), upper as u16);
+    }
+    assert!(upper >= pages::HEADER + 2 * nodes.len(), "no room");
+    pages.put16(pages.at(page) + 14, upper as u16);
 }
 
 #[test]
