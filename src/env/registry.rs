@@ -11,6 +11,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -88,7 +89,13 @@ impl Drop for Registered {
 }
 
 fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
-    deadline.poll("the list of open stores", || Ok(try_list()))
+    // Who has it has it for a moment only, but in a forked child: who does not want to wait for others waits for that.
+    const LEAST: Duration = Duration::from_secs(1);
+    match try_list() {
+        Some(list) => Ok(list),
+        None => Deadline::after(deadline.left().max(LEAST))
+            .poll("the list of open stores", || Ok(try_list())),
+    }
 }
 
 /// The list, unless another thread has it: one that held it during a fork holds it in the child for ever.
@@ -97,5 +104,21 @@ fn try_list() -> Option<MutexGuard<'static, Vec<Entry>>> {
         Ok(list) => Some(list),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_want_to_wait_waits_for_the_list_all_the_same() {
+        std::thread::scope(|scope| {
+            let held = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let listed = scope.spawn(|| list(&Deadline::after(Duration::ZERO)).map(drop));
+            std::thread::sleep(Duration::from_millis(30));
+            drop(held);
+            assert!(listed.join().unwrap().is_ok());
+        });
     }
 }
