@@ -67,8 +67,10 @@ type Histogram struct {
 	Buckets [HistogramBuckets]uint64 `json:"buckets"`
 }
 
-// UpperBound returns the largest value that this bucket counts, [math.MaxUint64] for the last.
+// UpperBound returns the largest value that this bucket counts, [math.MaxUint64] for the last. Of a bucket that there is
+// not, it is that of the nearest.
 func (Histogram) UpperBound(bucket int) uint64 {
+	bucket = max(bucket, 0)
 	if bucket >= HistogramBuckets-1 {
 		return math.MaxUint64
 	}

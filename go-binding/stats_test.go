@@ -114,3 +114,13 @@ func TestHistogram(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestUpperBoundOfNoBucket(t *testing.T) {
+	var h Histogram
+	if got := h.UpperBound(-1); got != h.UpperBound(0) {
+		t.Errorf("before the first: %d", got)
+	}
+	if got := h.UpperBound(HistogramBuckets); got != math.MaxUint64 {
+		t.Errorf("behind the last: %d", got)
+	}
+}

@@ -202,7 +202,8 @@ pub unsafe extern "C" fn pm_check_file(
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the store is open, here or
 ///   in another process; PM_ERR_FILE_EXISTS if something is where the copy was to be; or what pm_open and any
-///   write can return. The store is as it was then.
+///   write can return. The store is as it was then, unless PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended
+///   could not be read back or reported: pm_check_file tells.
 ///
 /// Thread safety: may be called from any thread. Who opens the store meanwhile waits.
 #[unsafe(no_mangle)]

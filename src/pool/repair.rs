@@ -118,7 +118,8 @@ impl OpenOptions {
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store is open, here or in another process; [`Error::FileExists`] if something is
-    /// where the copy was to be; those of [`check_file`](Self::check_file) and of every write. The store is as it was then.
+    /// where the copy was to be; those of [`check_file`](Self::check_file) and of every write. The store is as it was then,
+    /// unless what was mended could not be read back: [`check_file`](Self::check_file) tells.
     pub fn repair(&self, path: impl AsRef<Path>, options: &RepairOptions) -> Result<Repaired> {
         let unchanged = |report: Report| Repaired {
             after: report.clone(),
