@@ -135,8 +135,8 @@ bench-go: $(A)  ## compare with containerd's own store in the same run: ratios (
 	scripts/bench-go.sh $(if $(QUICK),-quick) $(if $(CPU),-cpu)
 
 bench-writers: $(A)  ## many writers on the disk, against containerd's own store and raw LMDB in the same run (QUICK=1: 90 s)
-	$(CARGO) build --release --example raw_writers
-	scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/raw_writers' $(if $(QUICK),-quick)
+	$(CARGO) build --release --example writers
+	scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/writers' $(if $(QUICK),-quick)
 else
 test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go bench-go bench-writers: ;
 endif

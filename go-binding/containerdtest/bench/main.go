@@ -9,7 +9,7 @@
 // costs is in the times.
 //
 // With -writers it measures what many writers get done on a disk, against containerd's store and raw LMDB, for which it
-// starts PROGRAM: benches/programs/raw_writers.rs, built.
+// starts PROGRAM: benches/programs/writers.rs, built.
 package main
 
 import (
@@ -69,11 +69,11 @@ func main() {
 	cpu := flag.Bool("cpu", false, "count the processor's time, for a busy machine; the disk's, which is not in it, is left out")
 	disk := flag.String("disk", ".", "a directory on a disk")
 	tmpfs := flag.String("tmpfs", "/dev/shm", "a directory on a tmpfs")
-	raw := flag.String("writers", "", "measure many writers on the disk; the program that calls LMDB straight away")
+	program := flag.String("writers", "", "measure many writers on the disk; the program of benches/programs/writers.rs, built")
 	at := flag.String("at", "1,2,8,64,256", "with -writers: how many of them")
 	flag.Parse()
-	if *raw != "" {
-		m := &writers{disk: *disk, raw: *raw, slot: 500 * time.Millisecond, rounds: 9, pairs: 1000, single: listDevices}
+	if *program != "" {
+		m := &writers{disk: *disk, program: *program, slot: 500 * time.Millisecond, rounds: 9, pairs: 1000, single: listDevices}
 		for word := range strings.SplitSeq(*at, ",") {
 			count, err := strconv.Atoi(word)
 			exit(err)

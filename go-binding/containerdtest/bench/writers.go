@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,18 +22,18 @@ const (
 
 // writers measures durable writes: those of a lone writer, of many, and lists of changes.
 type writers struct {
-	disk, raw string
-	counts    []int         // how many writers
-	slot      time.Duration // how long each of the three writes in each round
-	rounds    int
-	pairs     int
-	single    int // changes one by one
-	met, all  int
+	disk, program string
+	counts        []int         // how many writers
+	slot          time.Duration // how long each subject writes in each round
+	rounds        int
+	pairs         int
+	single        int // changes one by one
+	met, all      int
 }
 
 const writersDevices = 1000
 
-// subject is one of the three that are compared.
+// subject is one of those that are compared.
 type subject interface {
 	// fresh makes its store anew.
 	fresh() error
@@ -123,7 +122,8 @@ func (m *writers) run() error {
 	return nil
 }
 
-// subjects are this store, containerd's and raw LMDB, in the order of the columns.
+// subjects are this store and containerd's, called from goroutines, and raw LMDB and this store, called from a program's
+// threads: in the order of the columns.
 func (m *writers) subjects(dir string) (subjects []subject, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range subjects {
@@ -146,11 +146,14 @@ func (m *writers) subjects(dir string) (subjects []subject, closeAll func(), err
 		}
 		subjects = append(subjects, inProcess{b})
 	}
-	raw, err := startRaw(m.raw, filepath.Join(dir, kinds[0].name))
-	if err != nil {
-		return subjects, closeAll, err
+	for _, kind := range []string{"raw", "store"} {
+		t, err := startThreads(m.program, kind, filepath.Join(dir, kinds[0].name))
+		if err != nil {
+			return subjects, closeAll, err
+		}
+		subjects = append(subjects, t)
 	}
-	return append(subjects, raw), closeAll, nil
+	return subjects, closeAll, nil
 }
 
 // verdict counts a target that is met, or is not, and says which.
@@ -167,7 +170,7 @@ func (m *writers) verdict(value, bound float64, atLeast bool) string {
 	return fmt.Sprintf("%s %g  missed", sign, bound)
 }
 
-// lone measures one writer: the three take turns at single writes, and the ratios are medians over the turns.
+// lone measures one writer: they take turns at single writes, and the ratios are medians over the turns.
 func (m *writers) lone(op operation, subjects []subject) error {
 	times := make([][]float64, len(subjects))
 	for _, s := range subjects {
@@ -190,8 +193,9 @@ func (m *writers) lone(op operation, subjects []subject) error {
 	if op.name == "add" {
 		target = m.verdict(toTheirs, loneAtLeast, true)
 	}
-	fmt.Printf("\nA lone %s, medians of %d in turn: ours %s, theirs %s (pairs: %.2fx  %s), raw LMDB %s (pairs: %.2fx)\n", op.name,
-		m.pairs, duration(median(times[0])), duration(median(times[1])), toTheirs, target, duration(median(times[2])), toRaw)
+	fmt.Printf("\nA lone %s, medians of %d in turn: ours %s, theirs %s (pairs: %.2fx  %s), raw LMDB %s (pairs: %.2fx), ours from a thread %s\n",
+		op.name, m.pairs, duration(median(times[0])), duration(median(times[1])), toTheirs, target,
+		duration(median(times[2])), toRaw, duration(median(times[3])))
 	return nil
 }
 
@@ -210,10 +214,16 @@ func medianRatio(over, under []float64) float64 {
 
 // many measures several writers at once, in rounds.
 func (m *writers) many(op operation, subjects []subject) error {
-	fmt.Printf("\n%-6s %7s  %28s  %28s  %28s\n", "", "", "ours", "theirs", "raw LMDB")
-	figures := fmt.Sprintf("%8s %9s %9s", "a second", "p50", "p99")
-	fmt.Printf("%-6s %7s  %s  %s  %s  %s\n%s\n", "", "writers", figures, figures, figures, "to theirs", strings.Repeat("-", 116))
-	lone := math.NaN()
+	fmt.Printf("\n%-6s %7s", "", "")
+	for _, column := range []string{"ours", "theirs", "raw LMDB", "ours, from threads"} {
+		fmt.Printf("  %28s", column)
+	}
+	fmt.Printf("\n%-6s %7s", "", "writers")
+	for range subjects {
+		fmt.Printf("  %8s %9s %9s", "a second", "p50", "p99")
+	}
+	fmt.Printf("\n%s\n", strings.Repeat("-", 14+30*len(subjects)))
+	lone := make([]float64, len(subjects))
 	for _, count := range m.counts {
 		all := make([]writes, len(subjects))
 		for range m.rounds {
@@ -233,17 +243,24 @@ func (m *writers) many(op operation, subjects []subject) error {
 			slices.Sort(all[i].times)
 			fmt.Printf("  %8.0f %9s %9s", all[i].perSecond(), duration(all[i].percentile(50)), duration(all[i].percentile(99)))
 		}
-		ratio, target := all[0].perSecond()/all[1].perSecond(), ""
-		switch count {
-		case 1:
-			lone = all[0].percentile(50)
-		case 8:
-			target = m.verdict(ratio, eightAtLeast, true)
-		case 64:
-			tail := all[0].percentile(99) / lone
-			target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", m.verdict(ratio, manyAtLeast, true), tail, m.verdict(tail, tailAtMost, false))
-		}
-		fmt.Printf("  %8.1fx  %s\n", ratio, target)
+		fmt.Println()
+		m.toTheirs(count, "ours", &all[0], &all[1], &lone[0])
+		m.toTheirs(count, "ours, from threads", &all[3], &all[1], &lone[3])
 	}
 	return nil
+}
+
+// toTheirs prints how so many writers compare with containerd's; lone is how long one of them takes for a write.
+func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *float64) {
+	ratio, target := ours.perSecond()/theirs.perSecond(), ""
+	switch count {
+	case 1:
+		*lone = ours.percentile(50)
+	case 8:
+		target = m.verdict(ratio, eightAtLeast, true)
+	case 64:
+		tail := ours.percentile(99) / *lone
+		target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", m.verdict(ratio, manyAtLeast, true), tail, m.verdict(tail, tailAtMost, false))
+	}
+	fmt.Printf("%14s  %-18s %5.1fx theirs  %s\n", "", what, ratio, target)
 }

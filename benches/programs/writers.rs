@@ -1,12 +1,14 @@
-//! Raw LMDB for many writers: a program that `make bench-writers` runs beside the two stores.
+//! Threads that write: a program that `make bench-writers` runs beside its goroutines.
 //!
-//! Each write takes LMDB's own lock, puts a device's row and the header row, and commits, which flushes: what a
-//! program does that calls LMDB straight away and looks at nothing. Commands come on standard input, a line each,
-//! and each is answered with a line: `open FILE` (of this library's layout), `add|update WRITERS MILLISECONDS`,
-//! the answer to which is how long it took and how long each write took, all in nanoseconds.
+//! They write to raw LMDB, where each write takes LMDB's own lock, puts a device's row and the header row, and commits, which
+//! flushes: what a program does that calls LMDB straight away and looks at nothing. Or they write to this store.
+//! Commands come on standard input, a line each, and each is answered with a line: `open raw|store FILE` (of this
+//! library's layout), `add|update WRITERS MILLISECONDS`, the answer to which is how long it took and how long each write
+//! took, all in nanoseconds.
 #![allow(unsafe_code)]
 
 use lmdb_sys as ffi;
+use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
 use std::ffi::CString;
 use std::fmt::Write;
 use std::io::BufRead;
@@ -32,7 +34,13 @@ struct Raw {
     devices: ffi::MDB_dbi,
     /// How many devices it had.
     size: u64,
-    next: AtomicU64,
+}
+
+/// What the threads write to.
+trait Subject: Sync {
+    fn size(&self) -> u64;
+    fn add(&self, name: String);
+    fn update(&self, name: String);
 }
 
 // SAFETY: LMDB's environment may be used from any thread; each write has a transaction of its own.
@@ -64,7 +72,6 @@ impl Raw {
             main,
             devices,
             size,
-            next: AtomicU64::new(0),
         }
     }
 
@@ -87,16 +94,65 @@ impl Raw {
             check(ffi::mdb_txn_commit(txn));
         }
     }
+}
 
-    /// The names are those that the other two stores are asked to write.
+impl Subject for Raw {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn add(&self, name: String) {
+        self.write(&name, false);
+    }
+
+    fn update(&self, name: String) {
+        self.write(&name, true);
+    }
+}
+
+impl Subject for PoolMetadata {
+    fn size(&self) -> u64 {
+        self.stats().unwrap().devices
+    }
+
+    fn add(&self, name: String) {
+        self.add_device(&mut DeviceInfo::new(name)).unwrap();
+    }
+
+    fn update(&self, name: String) {
+        let change = |device: &mut DeviceInfo| {
+            device.state = DeviceState::Activated;
+            Ok::<(), Error>(())
+        };
+        self.update_device(name, change).unwrap();
+    }
+}
+
+/// An open subject, and how many writes it has been asked for.
+struct Bench {
+    subject: Box<dyn Subject>,
+    size: u64,
+    next: AtomicU64,
+}
+
+impl Bench {
+    fn new(subject: Box<dyn Subject>) -> Bench {
+        Bench {
+            size: subject.size(),
+            subject,
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// The names are those that the goroutines write.
     fn write_next(&self, update: bool) {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         match update {
             true => {
                 let name = format!("containerd-pool-snap-{:06}", n * 7919 % self.size);
-                self.write(&name, true);
+                self.subject.update(name);
             }
-            false => self.write(&format!("new-{n:09}"), false),
+            false => self.subject.add(format!("new-{n:09}")),
         }
     }
 
@@ -129,20 +185,25 @@ impl Drop for Raw {
 }
 
 fn main() {
-    let mut raw = None;
+    let mut bench = None;
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
-            ["open", path] => {
-                drop(raw.take());
-                raw = Some(Raw::open(path));
+            ["open", kind, path] => {
+                drop(bench.take());
+                let subject: Box<dyn Subject> = match kind {
+                    "raw" => Box::new(Raw::open(path)),
+                    "store" => Box::new(PoolMetadata::open(path).unwrap()),
+                    _ => panic!("not a kind: {line}"),
+                };
+                bench = Some(Bench::new(subject));
                 println!("opened");
             }
             [what @ ("add" | "update"), writers, millis] => {
-                let raw = raw.as_ref().expect("`open` comes first");
+                let bench = bench.as_ref().expect("`open` comes first");
                 let long = Duration::from_millis(millis.parse().unwrap());
-                let (took, times) = raw.run(what == "update", writers.parse().unwrap(), long);
+                let (took, times) = bench.run(what == "update", writers.parse().unwrap(), long);
                 let mut answer = took.as_nanos().to_string();
                 for time in times {
                     write!(answer, " {}", time.as_nanos()).unwrap();
