@@ -35,7 +35,7 @@ impl Pool {
         self.env.check_writable()?;
         let deadline = self.env.deadline();
         let _lock = self.locks.lock(op.name(), &deadline)?;
-        self.commit_locked(op, &deadline)
+        self.submit(op, &deadline)
     }
 
     /// The same for a caller that holds the device's lock.
@@ -43,6 +43,11 @@ impl Pool {
         self.check_not_in_update()?;
         op.check()?;
         self.env.check_writable()?;
+        self.submit(op, deadline)
+    }
+
+    /// Leads, or hands a sound operation in. Who leads looks once more whether the store can be written.
+    fn submit(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         loop {
             return match self.queue.enter(deadline, || op.into_owned()) {
                 Entered::Leader(lead) => self.lead(lead, op, deadline),
