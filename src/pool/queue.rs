@@ -292,19 +292,15 @@ impl<W, R> Lead<'_, W, R> {
     /// Tells every follower its result, in the order in which they were taken, and keeps the lead.
     pub fn answer(&mut self, results: impl IntoIterator<Item = R>) {
         self.note(&mut lock(&self.queue.state));
-        for (request, result) in std::mem::take(&mut self.taken).into_iter().zip(results) {
-            request.tell(News::Done(result));
-        }
+        tell_all(std::mem::take(&mut self.taken), results, self.queue.lost);
     }
 
     /// Passes the lead on and tells every follower its result.
     pub fn finish(mut self, results: impl IntoIterator<Item = R>) {
-        let taken = std::mem::take(&mut self.taken);
+        let (taken, lost) = (std::mem::take(&mut self.taken), self.queue.lost);
         // The next leader first: its commit is what the others would wait for next.
         drop(self);
-        for (request, result) in taken.into_iter().zip(results) {
-            request.tell(News::Done(result));
-        }
+        tell_all(taken, results, lost);
     }
 
     /// Keeps for the next commit what this one was like.
@@ -334,6 +330,18 @@ impl<W, R> Drop for Lead<'_, W, R> {
         for request in std::mem::take(&mut self.taken) {
             request.tell(News::Done((self.queue.lost)()));
         }
+    }
+}
+
+/// Tells each its result. Should there be too few of them, the rest are lost: nobody is left waiting for ever.
+fn tell_all<W, R>(
+    taken: Vec<Arc<Request<W, R>>>,
+    results: impl IntoIterator<Item = R>,
+    lost: fn() -> R,
+) {
+    let mut results = results.into_iter();
+    for request in taken {
+        request.tell(News::Done(results.next().unwrap_or_else(lost)));
     }
 }
 

@@ -182,3 +182,22 @@ fn what_does_not_fit_waits_for_the_next() {
         assert_eq!(commits.load(Ordering::Relaxed), 1, "the third led");
     });
 }
+
+#[test]
+fn who_has_no_result_is_told_that_it_is_lost() {
+    let queue = Numbers::new(|| None);
+    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
+        panic!("nobody else is here");
+    };
+    let commits = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (queue, commits) = (&queue, &commits);
+        let other = scope.spawn(move || double(queue, 1, commits));
+        while lock(&queue.state).waiting.is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
+        lead.finish([]);
+        assert_eq!(other.join().unwrap(), None);
+    });
+}
