@@ -80,7 +80,12 @@ int run_tests(int argc, char **argv, const struct test *tests, size_t count, con
 }
 
 void fail(const char *file, int line, const char *format, ...) {
+    static int failed;
     va_list args;
+    /* The first thread that fails ends the program, and no other says more. */
+    while (__atomic_exchange_n(&failed, 1, __ATOMIC_ACQ_REL)) {
+        pause();
+    }
     fflush(stdout);
     printf("FAILED %s: %s: %s:%d: ", program, current, base_name(file), line);
     va_start(args, format);

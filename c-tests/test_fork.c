@@ -140,6 +140,20 @@ static void a_fork_inside_a_callback(void) {
     close_pool();
 }
 
+/* AddressSanitizer's allocator, as gcc 12 and clang 14 bring it, does not take its locks before a fork: where another
+   thread holds one at that moment, the child's next allocation waits for ever, whoever makes it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define FORK_SAFE_MALLOC 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FORK_SAFE_MALLOC 0
+#endif
+#endif
+#ifndef FORK_SAFE_MALLOC
+#define FORK_SAFE_MALLOC 1
+#endif
+
+#if FORK_SAFE_MALLOC
 static int stop;
 
 static void *use_all_the_time(void *name) {
@@ -187,11 +201,14 @@ static void a_fork_while_other_threads_are_at_work(void) {
     CHECK_INT(PM_STATE_FAULTY, state_of(store, "base"));
     close_store(store);
 }
+#endif
 
 static const struct test tests[] = {
     NAMED(the_child_is_refused_everything),
     NAMED(the_child_opens_the_store_itself),
     NAMED(a_fork_inside_a_callback),
+#if FORK_SAFE_MALLOC
     NAMED(a_fork_while_other_threads_are_at_work),
+#endif
 };
 TEST_MAIN(tests)
