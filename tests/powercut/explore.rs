@@ -28,8 +28,9 @@ pub struct Campaign {
     pub broken: Broken,
     /// The first event from which on it is so.
     pub lies_from: usize,
-    /// How many violations are enough.
+    /// How many violations are enough, and which one alone is.
     pub enough: usize,
+    pub until: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -78,10 +79,11 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
             if let Err(why) = judged {
                 let last = said.last().unwrap_or(&"nothing");
                 let seed = campaign.seed;
+                let wanted = campaign.until.is_some_and(|what| why.contains(what));
                 found.violations.push(format!(
                     "seed {seed}, event {number}, image {index} ({survivors:?}), after {last:?}: {why}"
                 ));
-                if found.violations.len() >= campaign.enough {
+                if wanted || found.violations.len() >= campaign.enough {
                     return found;
                 }
             }

@@ -13,9 +13,11 @@ mod backup;
 mod disk;
 mod explore;
 mod judge;
+mod mending;
 mod migration;
 mod ptrace;
 mod record;
+mod replacing;
 mod workload;
 
 use backup::Backup;
@@ -50,6 +52,9 @@ fn child_entry() {
             "relaxed" => relaxed(seed).play(path),
             "import" => import(seed).play(path),
             "backup" => backup::play(&import(seed), &second(seed), path),
+            "replacing" => replacing::play(&second(seed), path),
+            "repair" => mending::repair(path),
+            "salvage" => mending::salvage(path),
             "next" => next(seed).play(path),
             "threads" => threads(seed).play(path),
             other => panic!("no role {other}"),
@@ -95,8 +100,8 @@ fn threads(seed: u64) -> Threads {
     Threads::random(seed, 6, 12)
 }
 
-/// Records a child of this program in a role.
-fn record_child(role: &str, seed: u64, directory: &Path) -> Recording {
+/// Records a child of this program in a role, in a directory where something may be.
+fn recording_at(role: &str, seed: u64, directory: &Path) -> Recording {
     let argument = format!("{seed}:{}", directory.join(STORE).display());
     let mut command = child::command(role, argument);
     record(
@@ -105,8 +110,9 @@ fn record_child(role: &str, seed: u64, directory: &Path) -> Recording {
     )
 }
 
+/// The same in an empty one.
 fn recording(role: &str, seed: u64) -> Recording {
-    record_child(role, seed, common::directory().path())
+    recording_at(role, seed, common::directory().path())
 }
 
 fn campaign(seed: u64) -> Campaign {
@@ -116,11 +122,12 @@ fn campaign(seed: u64) -> Campaign {
         broken: Broken::Nothing,
         lies_from: 0,
         enough: 20,
+        until: None,
     }
 }
 
-/// Cuts the power everywhere and fails if anything is found that may not be.
-fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject) {
+/// Cuts the power everywhere, which are so many points at least, and fails if anything is found that may not be.
+fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject, fewest: usize) {
     let found = explore(recording, &campaign(seed), subject);
     let Found {
         cuts,
@@ -130,7 +137,21 @@ fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject)
     } = found;
     println!("{what}, seed {seed}: {cuts} points, {images} images, {opened} of them different: {} violations", violations.len());
     assert!(violations.is_empty(), "{violations:#?}");
-    assert!(cuts > 30 && opened > cuts, "that was no campaign");
+    assert!(cuts >= fewest && opened > cuts, "that was no campaign");
+}
+
+/// Holds that a disk that lies in this way is found out, by such a violation.
+fn finds(recording: &Recording, subject: &impl Subject, broken: Broken, what: &'static str) {
+    let lie = Campaign {
+        broken,
+        enough: usize::MAX,
+        until: Some(what),
+        ..campaign(seed())
+    };
+    let violations = explore(recording, &lie, subject).violations;
+    let last = violations.last().map_or("nothing", String::as_str);
+    println!("{broken:?}: {} found, at last: {last}", violations.len());
+    assert!(last.contains(what), "it was not found that {what}");
 }
 
 fn said<'r>(recording: &'r Recording, word: &str) -> &'r str {
@@ -153,7 +174,7 @@ fn play(role: &str, script: fn(u64) -> Script, seeds: std::ops::Range<u64>) {
         let recording = recording(role, seed);
         let map: u64 = said(&recording, "map").parse().unwrap();
         assert!(role != "one" || map > 1 << 20, "the map has not grown");
-        survive(role, seed, &recording, &subject);
+        survive(role, seed, &recording, &subject, 30);
     }
 }
 
@@ -178,7 +199,7 @@ fn a_store_backed_up_and_restored() {
         let place = common::directory();
         let start = place.path().join(STORE);
         let subject = Backup::new(&import(seed), &second(seed), &start);
-        survive("backup", seed, &recording("backup", seed), &subject);
+        survive("backup", seed, &recording("backup", seed), &subject, 30);
     }
 }
 
@@ -198,7 +219,7 @@ fn threads_that_share_their_commits() {
             commits < writes,
             "no two of {writes} writes shared a commit"
         );
-        survive("threads", seed, &recording, &Many::new(&threads));
+        survive("threads", seed, &recording, &Many::new(&threads), 30);
     }
 }
 
@@ -211,8 +232,8 @@ fn one_power_cut_after_another() {
         leave(&first, seed, place.path());
         leave(&first, seed, start.path());
         let subject = Single::new(&next(seed), &start.path().join(STORE));
-        let recording = record_child("next", seed, place.path());
-        survive("after another", seed, &recording, &subject);
+        let recording = recording_at("next", seed, place.path());
+        survive("after another", seed, &recording, &subject, 30);
     }
 }
 
@@ -278,13 +299,7 @@ fn a_bbolt_file_taken_over() {
     assert!(new.devices.len() > 10);
     let subject = Migration { program, old, new };
     for seed in seeds(1) {
-        survive("migration", seed, &recording, &subject);
+        survive("migration", seed, &recording, &subject, 30);
     }
-    let lie = Campaign {
-        broken: Broken::NameFlushes,
-        enough: 1,
-        ..campaign(seed())
-    };
-    let found = explore(&recording, &lie, &subject).violations;
-    assert!(found.iter().any(|why| why.contains("lost")), "{found:?}");
+    finds(&recording, &subject, Broken::NameFlushes, "lost");
 }

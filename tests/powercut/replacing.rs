@@ -1,0 +1,135 @@
+//! Power cuts while backups replace one another, and while one is put where nothing was.
+
+use super::disk::Broken;
+use super::explore::Subject;
+use super::judge::{left_at, open_left, Dump};
+use super::workload::{perform, Mouth, Script, STORE};
+use super::{finds, import, recording_at, second, seeds, survive};
+use crate::common;
+use pool_metadata::{BackupOptions, PoolMetadata};
+use std::path::Path;
+
+const BACKUP: &str = "backup.db";
+const RESTORED: &str = "restored.db";
+
+/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted one, which is
+/// restored to a new place.
+pub fn play(script: &Script, path: &Path) {
+    let mut said = Mouth::of(path);
+    let backup = path.with_file_name(BACKUP);
+    let store = script.open(path);
+    let mut how = BackupOptions::new();
+    said.say("backing up");
+    store.backup(&backup, how.overwrite(true)).unwrap();
+    said.say("backed up");
+    for op in &script.ops {
+        perform(&store, &mut None, op);
+    }
+    said.say("compacting");
+    store.backup(&backup, how.compact(true)).unwrap();
+    said.say("compacted");
+    let restored = path.with_file_name(RESTORED);
+    said.say("restoring");
+    PoolMetadata::restore(&backup, restored).unwrap();
+    said.say("restored");
+}
+
+struct Replacing {
+    /// What the store holds before the first step of the script and after each.
+    states: Vec<Dump>,
+    /// What the backup holds that is there at first.
+    old: Dump,
+}
+
+#[derive(Clone)]
+struct Left {
+    store: Option<Dump>,
+    backup: Option<Dump>,
+    restored: Option<Dump>,
+}
+
+impl Replacing {
+    fn prepare(seed: u64) -> (tempfile::TempDir, Replacing) {
+        let (place, apart) = (common::directory(), common::directory());
+        let path = place.path().join(STORE);
+        let old = import(seed).states(&path).pop().unwrap();
+        let store = PoolMetadata::open(&path).unwrap();
+        let backup = place.path().join(BACKUP);
+        store.backup(backup, &BackupOptions::new()).unwrap();
+        common::add(&store, "later");
+        store.close().unwrap();
+        let twin = apart.path().join(STORE);
+        std::fs::copy(&path, &twin).unwrap();
+        let states = second(seed).states(&twin);
+        assert!(states.first() != states.last());
+        (place, Replacing { states, old })
+    }
+}
+
+impl Subject for Replacing {
+    type Outcome = Left;
+
+    fn look(&self, directory: &Path, thorough: bool) -> Result<Left, String> {
+        Ok(Left {
+            backup: left_at(&directory.join(BACKUP), thorough)?,
+            restored: left_at(&directory.join(RESTORED), thorough)?,
+            store: open_left(directory, thorough)?,
+        })
+    }
+
+    fn judge(&self, found: &Left, said: &[&str]) -> Result<(), String> {
+        let wrong = |what: &str| Err(what.to_owned());
+        let said = |word| said.contains(&word);
+        let (first, last) = (&self.states[0], self.states.last().unwrap());
+        let may_be: &[&Dump] = match () {
+            () if said("compacted") => &[last],
+            () if said("compacting") => &[first, last],
+            () if said("backed up") => &[first],
+            () if said("backing up") => &[&self.old, first],
+            () => &[&self.old],
+        };
+        match &found.backup {
+            None => return wrong("there is no backup any more"),
+            Some(backup) if !may_be.contains(&backup) => {
+                return wrong("the backup is neither the old nor the new one");
+            }
+            Some(_) => {}
+        }
+        match &found.restored {
+            None if said("restored") => return wrong("the restored store is gone"),
+            Some(restored) if !said("restoring") || restored != last => {
+                return wrong("the restored store is not what was backed up");
+            }
+            _ => {}
+        }
+        let may_be = match (said("backed up"), said("compacting")) {
+            (_, true) => &[last][..],
+            (false, _) => &[first],
+            // Its own writes are looked at elsewhere.
+            (true, false) => &self.states.iter().collect::<Vec<_>>(),
+        };
+        match &found.store {
+            Some(store) if may_be.contains(&store) => Ok(()),
+            _ => wrong("the store is not what it was"),
+        }
+    }
+}
+
+#[test]
+fn backups_that_replace_one_another() {
+    for seed in seeds(1) {
+        let (place, subject) = Replacing::prepare(seed);
+        let recording = recording_at("replacing", seed, place.path());
+        survive("replacing", seed, &recording, &subject, 30);
+    }
+}
+
+#[test]
+fn a_disk_that_lies_while_a_backup_is_replaced_is_found_out() {
+    let seed = seeds(1).start;
+    let (place, subject) = Replacing::prepare(seed);
+    let recording = recording_at("replacing", seed, place.path());
+    finds(&recording, &subject, Broken::Flushes, "opening: ");
+    let neither = "the backup is neither the old nor the new one";
+    finds(&recording, &subject, Broken::NameFlushes, neither);
+}
