@@ -1,4 +1,4 @@
-/* Lists of changes: all in one commit, or none. */
+/* Lists of changes: all in one commit or none, and each by itself. */
 #include "test.h"
 
 #include <stdint.h>
@@ -126,9 +126,90 @@ static void what_is_no_ones_fault_tells_no_position(void) {
     close_store(store);
 }
 
+static void prepare(pm_error *errors, size_t count) {
+    static const pm_error first = PM_ERROR_INIT;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        memset(&errors[i], 0x7a, sizeof errors[i]);
+        errors[i].struct_size = first.struct_size;
+    }
+}
+
+static void each_change_by_itself(void) {
+    static pm_error errors[9];
+    pm_device added = device_named("added"), there = device_named("there"), none = device_named("none");
+    pm_device again = device_named("added"), bad = device_named("bad"), state = device_named("there");
+    pm_change list[COUNT(errors)];
+    open_pool();
+    prepare(errors, COUNT(errors));
+    bad.state = PM_STATE_FAULTY + 1;
+    state.state = PM_STATE_SUSPENDED;
+    list[0] = change(PM_CHANGE_ADD, &added);
+    list[1] = change(PM_CHANGE_ADD, &there);
+    list[2] = change(PM_CHANGE_REMOVE, &none);
+    list[3] = change(PM_CHANGE_ADD, &bad);
+    list[4] = change(PM_CHANGE_STATE, &state);
+    list[5] = change(PM_CHANGE_REMOVE, &again);
+    list[6] = change(PM_CHANGE_REMOVE, NULL);
+    list[7] = change(PM_CHANGE_REMOVE + 1, &there);
+    list[8] = change(PM_CHANGE_ADD, &again);
+    FAILS(PM_ERR_ALREADY_EXISTS, pm_apply_each(store, list, COUNT(list), errors, why()));
+    CHECK(strstr(told()->message, "\"there\"") != NULL && strcmp(told()->message, errors[1].message) == 0);
+    CHECK_INT(PM_OK, errors[0].code);
+    CHECK_INT(PM_ERR_ALREADY_EXISTS, errors[1].code);
+    CHECK_INT(PM_ERR_NOT_FOUND, errors[2].code);
+    CHECK_INT(PM_ERR_INVALID_STATE, errors[3].code);
+    CHECK_INT(PM_OK, errors[4].code);
+    CHECK_INT(PM_OK, errors[5].code);
+    CHECK_INT(PM_ERR_INVALID_ARGUMENT, errors[6].code);
+    CHECK_INT(PM_ERR_INVALID_ARGUMENT, errors[7].code);
+    CHECK_INT(PM_OK, errors[8].code);
+    CHECK(strstr(errors[2].message, "\"none\"") != NULL && errors[0].os_error == 0x7a7a7a7a);
+    /* The first changes of all devices share a commit; what the list has for them besides comes after it, in order. */
+    CHECK(added.device_id == 2 && added.generation == 2 && state.device_id == 1 && state.generation == 3);
+    CHECK(again.device_id == 2 && again.generation == 5 && there.device_id == 0 && none.device_id == 0);
+    CHECK_INT(5, commits());
+    CHECK_INT(PM_STATE_SUSPENDED, state_of(store, "there"));
+    CHECK_INT(2, device_count(store));
+    OK(pm_apply_each(store, &list[4], 1, NULL, why()));
+    OK(pm_apply_each(store, NULL, 0, NULL, why()));
+    check_store(store);
+    close_store(store);
+}
+
+static void what_is_wrong_with_the_call_changes_nothing(void) {
+    static pm_error errors[2];
+    pm_device first = device_named("first"), second = device_named("second");
+    pm_change list[2];
+    open_pool();
+    list[0] = change(PM_CHANGE_ADD, &first);
+    list[1] = change(PM_CHANGE_ADD, &second);
+    prepare(errors, COUNT(errors));
+    errors[1].struct_size = 64;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_apply_each(store, list, COUNT(list), errors, why()));
+    errors[0].struct_size = 7;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_apply_each(store, list, COUNT(list), errors, why()));
+    errors[0].struct_size = 61;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_apply_each(store, list, COUNT(list), errors, why()));
+    prepare(errors, COUNT(errors));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply_each(NULL, list, COUNT(list), errors, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply_each(store, NULL, COUNT(list), errors, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply_each(store, list, SIZE_MAX, NULL, why()));
+    CHECK(errors[0].code == 0x7a7a7a7a && first.device_id == 0);
+    CHECK_INT(1, commits());
+    OK(pm_apply_each(store, list, COUNT(list), errors, why()));
+    CHECK_INT(2, commits());
+    close_store(store);
+    prepare(errors, COUNT(errors));
+    FAILS(PM_ERR_CLOSED, pm_apply_each(store, list, COUNT(list), errors, why()));
+    CHECK(errors[0].code == PM_ERR_CLOSED && errors[1].code == PM_ERR_CLOSED);
+}
+
 static const struct test tests[] = {
     NAMED(all_kinds_in_one_commit),
     NAMED(one_refusal_undoes_all),
     NAMED(what_is_no_ones_fault_tells_no_position),
+    NAMED(each_change_by_itself),
+    NAMED(what_is_wrong_with_the_call_changes_nothing),
 };
 TEST_MAIN(tests)

@@ -110,6 +110,7 @@ SIGNATURES = {
     "pm_walk_get_ids": [pointer, ctypes.POINTER(ctypes.POINTER(Ids))],
     "pm_get_device_names": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Names))],
     "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
+    "pm_apply_each": ON_STORE + [ctypes.POINTER(Change), size_t, pointer],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
     "pm_backup": ON_STORE + [text, size_t, u32],
     "pm_restore": [text, size_t, text, size_t, pointer, pointer],
@@ -474,6 +475,10 @@ def test_a_list_of_changes(path):
         changes[2].kind = 4
         call("pm_apply", store.handle, changes, 3, ctypes.byref(position))
         assert store.names() == [b"b"] and [device.device_id for device, _ in made] == [1, 2, 1]
+        errors = (Error * 3)(*[Error(struct_size=ctypes.sizeof(Error)) for _ in range(3)])
+        refused("PM_ERR_ALREADY_EXISTS", "pm_apply_each", store.handle, changes, 3, errors)
+        assert [error.code for error in errors] == [0, 2, 0] and b'"b"' in errors[1].message
+        assert store.names() == [b"b"]
 
 
 def test_threads(path):

@@ -58,6 +58,7 @@ static void no_store(void) {
     REFUSES("store", pm_get_device_names, NULL, &names);
     REFUSES("store", pm_import, NULL, NULL, 0, &ids);
     REFUSES("store", pm_apply, NULL, &change, 1, NULL);
+    REFUSES("store", pm_apply_each, NULL, &change, 1, NULL);
     REFUSES("store", pm_backup, NULL, PM_LIT("copy.db"), 0);
     REFUSES("store", pm_check, NULL, 0, &report);
     CHECK(got == UNTOUCHED && update == UNTOUCHED && walk == UNTOUCHED && names == UNTOUCHED);
@@ -156,6 +157,7 @@ static void lengths_that_nobody_has_memory_for(void) {
     }
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)PM_MAX_DEVICE_ID + 1, NULL, why()));
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)1 << 40, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply_each(store, list, SIZE_MAX, NULL, why()));
     CHECK(got == UNTOUCHED && opened == UNTOUCHED && named.device_id == 0);
     CHECK_INT(1, device_count(store));
     check_store(store);
@@ -193,6 +195,8 @@ static void no_output(void) {
     REFUSES("backup", pm_restore, NULL, 1, PM_LIT("none"), NULL, NULL);
     REFUSES("changes", pm_apply, store, NULL, 1, NULL);
     REFUSES("device", pm_apply, store, &change, 1, NULL);
+    REFUSES("changes", pm_apply_each, store, NULL, 1, NULL);
+    REFUSES("device", pm_apply_each, store, &change, 1, NULL);
     OK(pm_walk_open(store, &walk, why()));
     REFUSES("walk", pm_walk_next, NULL, buffer, sizeof buffer, &count, NULL);
     REFUSES("buffer", pm_walk_next, walk, NULL, sizeof buffer, &count, NULL);

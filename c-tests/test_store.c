@@ -247,6 +247,7 @@ static void a_closed_store_refuses_everything(void) {
     FAILS(PM_ERR_CLOSED, pm_import(store, NULL, 0, &ids, why()));
     FAILS(PM_ERR_CLOSED, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_CLOSED, pm_apply(store, NULL, 0, NULL, why()));
+    FAILS(PM_ERR_CLOSED, pm_apply_each(store, NULL, 0, NULL, why()));
     FAILS(PM_ERR_CLOSED, pm_check(store, 0, (pm_report **)&out, why()));
     FAILS(PM_ERR_CLOSED, pm_backup(store, PM_LIT("/nowhere/copy.db"), 0, why()));
     CHECK(out == UNTOUCHED && device.device_id == 0 && stats.devices == 0);

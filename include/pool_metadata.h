@@ -98,7 +98,7 @@
 
 /**
  * Another process changed the device between the two phases of an update, or, for an update in a list of
- * pm_apply, anybody did since the record was read, another thread too: read it again and retry.
+ * pm_apply or pm_apply_each, anybody did since the record was read, another thread too: read it again and retry.
  */
 #define PM_ERR_CONFLICT 11
 
@@ -813,7 +813,7 @@ typedef struct pm_names {
 } pm_names;
 
 /**
- * One change of a list for pm_apply.
+ * One change of a list for pm_apply or pm_apply_each.
  */
 typedef struct pm_change {
   /**
@@ -1496,6 +1496,33 @@ int32_t pm_apply(struct pm_store *store,
                  size_t count,
                  size_t *refused,
                  struct pm_error *error);
+
+/**
+ * Makes each change of a list by itself, as if each came from a thread of its own: one that is refused keeps no
+ * other from being made. Changes of different devices share commits; those of one device are made in their order.
+ * Devices that an update has locked are waited for last, and all together no longer than the lock wait.
+ *
+ * For runtimes that have many writers in few threads. pm_apply makes a list as a whole.
+ *
+ * @param store     The store.
+ * @param changes   The changes, count of them. The device_id and generation of those that were made are set, as
+ *   by pm_apply.
+ * @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
+ * @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if its change was
+ *   made, and else the whole struct to the reason.
+ * @param error     NULL, or where to report the first failure.
+ * @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT and
+ *   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
+ *   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or count, none was
+ *   made and errors is left alone. What was made is on disk.
+ *
+ * Thread safety: may be called from any thread, with devices of its own.
+ */
+int32_t pm_apply_each(struct pm_store *store,
+                      const struct pm_change *changes,
+                      size_t count,
+                      struct pm_error *errors,
+                      struct pm_error *error);
 
 /**
  * Fills an empty store with a whole pool's records, ids included, in one commit.

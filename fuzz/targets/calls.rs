@@ -316,15 +316,13 @@ impl Program {
     /// The texts of all structs have to live until the call, so each is made inside the one before.
     fn apply_from(&mut self, changes: &[(i8, Fields)], mut made: Vec<pm_change>) -> i32 {
         let Some(((kind, fields), rest)) = changes.split_first().filter(|_| made.len() < 8) else {
+            let (store, at, len) = (self.store, made.as_ptr(), made.len());
             let mut refused = 0;
             return unsafe {
-                pm_apply(
-                    self.store,
-                    made.as_ptr(),
-                    made.len(),
-                    &mut refused,
-                    &mut self.error,
-                )
+                match len % 2 {
+                    0 => pm_apply(store, at, len, &mut refused, &mut self.error),
+                    _ => pm_apply_each(store, at, len, null_mut(), &mut self.error),
+                }
             };
         };
         with_device(fields, |device| {

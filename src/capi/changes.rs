@@ -1,10 +1,11 @@
-//! Several changes in one commit.
+//! Several changes in one call: as a whole, or each by itself.
 
-use super::guard::guard;
+use super::guard::{check_error, guard, report};
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome};
 use super::types::*;
-use crate::pool::Op;
+use crate::error::Error;
+use crate::pool::{Applied, Op};
 
 /// Add the device, as pm_add_device does.
 pub const PM_CHANGE_ADD: i32 = 0;
@@ -18,7 +19,7 @@ pub const PM_CHANGE_MARK_FAULTY: i32 = 3;
 /// Remove the device of that name; only the name is looked at.
 pub const PM_CHANGE_REMOVE: i32 = 4;
 
-/// One change of a list for pm_apply.
+/// One change of a list for pm_apply or pm_apply_each.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_change {
@@ -69,8 +70,7 @@ pub unsafe extern "C" fn pm_apply(
                 failed.error
             })?;
             for (change, applied) in changes.iter().zip(applied) {
-                (*change.device).device_id = applied.device_id;
-                (*change.device).generation = applied.generation;
+                set_applied(change, applied);
             }
             Ok(())
         });
@@ -78,6 +78,119 @@ pub unsafe extern "C" fn pm_apply(
             refused.write(position);
         }
         status
+    }
+}
+
+/// Makes each change of a list by itself, as if each came from a thread of its own: one that is refused keeps no
+/// other from being made. Changes of different devices share commits; those of one device are made in their order.
+/// Devices that an update has locked are waited for last, and all together no longer than the lock wait.
+///
+/// For runtimes that have many writers in few threads. pm_apply makes a list as a whole.
+///
+/// @param store     The store.
+/// @param changes   The changes, count of them. The device_id and generation of those that were made are set, as
+///   by pm_apply.
+/// @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
+/// @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if its change was
+///   made, and else the whole struct to the reason.
+/// @param error     NULL, or where to report the first failure.
+/// @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT and
+///   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
+///   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or count, none was
+///   made and errors is left alone. What was made is on disk.
+///
+/// Thread safety: may be called from any thread, with devices of its own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_apply_each(
+    store: *mut pm_store,
+    changes: *const pm_change,
+    count: usize,
+    errors: *mut pm_error,
+    error: *mut pm_error,
+) -> i32 {
+    // SAFETY: this function's contract is that of each call below.
+    unsafe {
+        guard(error, || {
+            let handle = handle::borrow(store)?;
+            let changes = list(changes, count)?;
+            let errors = Errors::of(errors, count)?;
+            let mut outcomes = Vec::new();
+            let mut ops = Vec::new();
+            for change in changes {
+                outcomes.push(op(change).map(|op| ops.push(op)));
+            }
+            let store = handle.store();
+            let mut results = match &store {
+                Ok(store) => store.pool().apply_each_op(&ops),
+                Err(error) => ops.iter().map(|_| Err(error.clone())).collect(),
+            }
+            .into_iter();
+            let mut first = match count {
+                0 => store.map(drop).map_err(Failure::from),
+                _ => Ok(()),
+            };
+            for (index, outcome) in outcomes.into_iter().enumerate() {
+                let outcome = outcome.and_then(|()| {
+                    let applied = results.next().unwrap_or(Err(Error::Closed))?;
+                    set_applied(&changes[index], applied);
+                    Ok(())
+                });
+                errors.report(index, &outcome);
+                first = first.and(outcome);
+            }
+            first
+        })
+    }
+}
+
+/// The structs that a caller has given for reports, or none.
+struct Errors {
+    first: *mut pm_error,
+    struct_size: usize,
+}
+
+impl Errors {
+    /// # Safety
+    /// `first` is NULL or points to `count` structs of the size that the first one tells.
+    unsafe fn of(first: *mut pm_error, count: usize) -> Outcome<Errors> {
+        let mut errors = Errors {
+            first,
+            struct_size: 0,
+        };
+        if first.is_null() || count == 0 {
+            errors.first = std::ptr::null_mut();
+            return Ok(errors);
+        }
+        // SAFETY: says the caller.
+        errors.struct_size = unsafe { (*first).struct_size };
+        for index in 0..count {
+            // SAFETY: each begins with its size; one of another size ends the loop.
+            unsafe { check_error(errors.at(index), errors.struct_size)? };
+        }
+        Ok(errors)
+    }
+
+    fn at(&self, index: usize) -> *mut pm_error {
+        self.first.wrapping_byte_add(index * self.struct_size)
+    }
+
+    /// # Safety
+    /// `index` is below the count that was given.
+    unsafe fn report(&self, index: usize, outcome: &Outcome<()>) {
+        if !self.first.is_null() {
+            // SAFETY: it was looked at in the beginning.
+            unsafe { report(self.at(index), outcome) };
+        }
+    }
+}
+
+/// # Safety
+/// The change's device is one that the caller gave and that could be read.
+unsafe fn set_applied(change: &pm_change, applied: Applied) {
+    // SAFETY: says the caller.
+    unsafe {
+        (*change.device).device_id = applied.device_id;
+        (*change.device).generation = applied.generation;
     }
 }
 

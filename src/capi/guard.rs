@@ -20,11 +20,45 @@ pub(super) unsafe fn guard(error: *mut pm_error, body: impl FnOnce() -> Outcome<
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => PM_OK,
         // SAFETY: as above; `room` is what the struct has for the message.
-        Ok(Err(failure)) => unsafe { report(error, room, &failure) },
+        Ok(Err(failure)) => unsafe { tell(error, room, &failure) },
         Err(panic) => {
             let failure = Failure::Edge(PM_ERR_INTERNAL, panic_text(panic));
             // SAFETY: as above.
-            unsafe { report(error, room, &failure) }
+            unsafe { tell(error, room, &failure) }
+        }
+    }
+}
+
+/// Refuses a struct of an array for reports, all of which are of one size.
+///
+/// # Safety
+/// As for [`guard`].
+pub(super) unsafe fn check_error(error: *const pm_error, struct_size: usize) -> Outcome<()> {
+    let aligned = struct_size.is_multiple_of(align_of::<pm_error>());
+    // SAFETY: says the caller.
+    match unsafe { ((*error).struct_size == struct_size, message_room(error)) } {
+        (true, Ok(_)) if aligned => Ok(()),
+        _ => Err(Failure::Edge(
+            PM_ERR_STRUCT_SIZE,
+            "the structs in errors are not of one possible size".to_owned(),
+        )),
+    }
+}
+
+/// Reports how a part of a call ended, in a struct of an array.
+///
+/// # Safety
+/// [`check_error`] has taken the struct.
+pub(super) unsafe fn report(error: *mut pm_error, outcome: &Outcome<()>) {
+    match outcome {
+        // SAFETY: says the caller.
+        Ok(()) => unsafe { (*error).code = PM_OK },
+        Err(failure) => {
+            // SAFETY: says the caller.
+            if let Ok(room) = unsafe { message_room(error) } {
+                // SAFETY: as above.
+                unsafe { tell(error, room, failure) };
+            }
         }
     }
 }
@@ -51,7 +85,7 @@ unsafe fn message_room(error: *const pm_error) -> Result<usize, ()> {
 /// # Safety
 /// As for [`guard`]; `room` is what [`message_room`] said.
 #[cold]
-unsafe fn report(error: *mut pm_error, room: usize, failure: &Failure) -> i32 {
+unsafe fn tell(error: *mut pm_error, room: usize, failure: &Failure) -> i32 {
     let code = failure.code();
     if error.is_null() {
         return code;

@@ -28,7 +28,7 @@ pub const PM_ERR_CALLBACK: i32 = 9;
 /// A write to the store, or closing it, from inside an update's callback.
 pub const PM_ERR_NESTED_WRITE: i32 = 10;
 /// Another process changed the device between the two phases of an update, or, for an update in a list of
-/// pm_apply, anybody did since the record was read, another thread too: read it again and retry.
+/// pm_apply or pm_apply_each, anybody did since the record was read, another thread too: read it again and retry.
 pub const PM_ERR_CONFLICT: i32 = 11;
 /// Something did not become free within the lock wait.
 pub const PM_ERR_TIMEOUT: i32 = 12;

@@ -1,14 +1,17 @@
-//! Several changes in one commit: all of them, or none.
+//! Several changes in one call: as a whole, in one commit or not at all, or each by itself.
 
 use super::commit::{apply_one, Written};
+use super::locks::DeviceLock;
 use super::op::Op;
 use super::Pool;
 use crate::batch::Batch;
 use crate::device::{DeviceInfo, DeviceState};
 use crate::env::Fault;
 use crate::error::{Error, Result};
+use std::collections::HashSet;
 
-/// One change of a list that [`PoolMetadata::apply`](crate::PoolMetadata::apply) makes as a whole.
+/// One change of a list for [`PoolMetadata::apply`](crate::PoolMetadata::apply) or
+/// [`PoolMetadata::apply_each`](crate::PoolMetadata::apply_each).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -104,6 +107,15 @@ impl Change {
     }
 }
 
+impl From<Written> for Applied {
+    fn from(written: Written) -> Applied {
+        Applied {
+            device_id: written.device_id,
+            generation: written.generation,
+        }
+    }
+}
+
 impl Pool {
     /// Makes all changes in one commit of their own, or none.
     pub fn apply(&self, changes: &[Change]) -> std::result::Result<Vec<Applied>, ApplyError> {
@@ -138,13 +150,7 @@ impl Pool {
             let mut all = Vec::with_capacity(ops.len());
             for (index, op) in ops.iter().enumerate() {
                 match apply_one(&mut batch, op, &mut record)? {
-                    Ok(Written {
-                        device_id,
-                        generation,
-                    }) => all.push(Applied {
-                        device_id,
-                        generation,
-                    }),
+                    Ok(written) => all.push(written.into()),
                     Err(error) => {
                         refused = Some(index);
                         return Err(Fault::Error(error));
@@ -160,5 +166,55 @@ impl Pool {
             index: refused,
             error,
         })
+    }
+
+    /// Makes each change by itself, as many in one commit as can share it.
+    pub fn apply_each(&self, changes: &[Change]) -> Vec<Result<Applied>> {
+        let ops: Vec<_> = changes.iter().map(Change::as_op).collect();
+        self.apply_each_op(&ops)
+    }
+
+    /// The same for borrowed changes.
+    pub fn apply_each_op(&self, ops: &[Op<'_>]) -> Vec<Result<Applied>> {
+        let mut results: Vec<Option<Result<Written>>> = ops.iter().map(|_| None).collect();
+        if ops.len() > 1 {
+            self.apply_together(ops, &mut results);
+        }
+        // One for all that are left, so that the call has an end.
+        let deadline = self.env.deadline();
+        ops.iter()
+            .zip(results)
+            .map(|(op, result)| {
+                let result = result.unwrap_or_else(|| self.commit_until(op, &deadline));
+                Ok(result?.into())
+            })
+            .collect()
+    }
+
+    /// Makes the changes of devices that nobody has locked, the first of each device. The others are left to be made
+    /// one by one: nobody waits for a device but who changes it.
+    fn apply_together(&self, ops: &[Op<'_>], results: &mut [Option<Result<Written>>]) {
+        let usable = self
+            .check_not_in_update()
+            .and_then(|()| self.env.check_writable());
+        if usable.is_err() {
+            return;
+        }
+        let mut left = HashSet::new();
+        let mut locked: Vec<(usize, DeviceLock)> = Vec::with_capacity(ops.len());
+        for (index, op) in ops.iter().enumerate() {
+            if op.check().is_err() || left.contains(op.name()) {
+                continue;
+            }
+            match self.locks.try_lock(op.name()) {
+                Some(lock) => locked.push((index, lock)),
+                // What comes later for this device is not to be made before this.
+                None => drop(left.insert(op.name())),
+            }
+        }
+        let ready: Vec<_> = locked.iter().map(|(index, _)| ops[*index]).collect();
+        for ((index, _), result) in locked.iter().zip(self.commit_together(&ready)) {
+            results[*index] = Some(result);
+        }
     }
 }

@@ -29,13 +29,17 @@ struct Existing {
 impl Pool {
     /// Commits one operation and returns once it is durable. Every write goes through here.
     pub fn commit(&self, op: &Op<'_>) -> Result<Written> {
+        self.commit_until(op, &self.env.deadline())
+    }
+
+    /// The same for a caller that has more to do until then.
+    pub fn commit_until(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
         // Before anything is waited for: a closed store's, or a forked child's, locks may never be given back.
         self.env.check_writable()?;
-        let deadline = self.env.deadline();
-        let _lock = self.locks.lock(op.name(), &deadline)?;
-        self.submit(op, &deadline)
+        let _lock = self.locks.lock(op.name(), deadline)?;
+        self.submit(op, deadline)
     }
 
     /// The same for a caller that holds the device's lock.
@@ -65,11 +69,37 @@ impl Pool {
         deadline: &Deadline,
         work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Result<R> {
+        self.write_alone(deadline, |writing| writing.run(work))?
+    }
+
+    /// Commits operations whose devices the caller has locked, in commits that they share with no others, and says for
+    /// each how it ended.
+    pub fn commit_together(&self, mut ops: &[Op<'_>]) -> Vec<Result<Written>> {
+        let deadline = self.env.deadline();
+        let mut results = Vec::with_capacity(ops.len());
+        while !ops.is_empty() {
+            let mut room = Room::default();
+            let fit = ops.iter().take_while(|op| room.take(op)).count().max(1);
+            let (batch, rest) = ops.split_at(fit);
+            match self.write_alone(&deadline, |writing| write_batch(writing, batch)) {
+                Ok(written) => results.extend(written),
+                Err(error) => results.extend(batch.iter().map(|_| Err(error.clone()))),
+            }
+            ops = rest;
+        }
+        results
+    }
+
+    fn write_alone<R>(
+        &self,
+        deadline: &Deadline,
+        work: impl FnOnce(&Writing<'_>) -> R,
+    ) -> Result<R> {
         match self.queue.enter(deadline, || OwnedOp::Alone) {
             Entered::Leader(_lead) => {
                 // Given back before the lead is passed on.
                 let writing = self.env.begin_writing(deadline)?;
-                writing.run(work)
+                Ok(work(&writing))
             }
             Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed)),
             Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
@@ -102,15 +132,11 @@ fn with_followers(
     own: Option<&Op<'_>>,
     gather: Duration,
 ) -> (Option<Result<Written>>, Vec<Result<Written>>) {
-    let (mut count, mut bytes) = own.map_or((0, 0), |op| (1, op.bytes()));
-    let followers = lead.take(gather, |work| {
-        let Some(op) = work.as_op() else {
-            return false;
-        };
-        count += 1;
-        bytes += op.bytes();
-        count <= BATCH_OPS && bytes <= BATCH_BYTES
-    });
+    let mut room = Room::default();
+    if let Some(own) = own {
+        room.take(own);
+    }
+    let followers = lead.take(gather, |work| work.as_op().is_some_and(|op| room.take(&op)));
     if followers.is_empty() {
         return (own.map(|op| write_one(writing, op)), Vec::new());
     }
@@ -124,6 +150,22 @@ fn with_followers(
 /// Most operations, and most bytes of texts, that share a commit: what comes after them waits for the next.
 const BATCH_OPS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// What a commit has taken of that.
+#[derive(Default)]
+struct Room {
+    ops: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether the commit has room for the operation, too.
+    fn take(&mut self, op: &Op<'_>) -> bool {
+        self.ops += 1;
+        self.bytes += op.bytes();
+        self.ops <= BATCH_OPS && self.bytes <= BATCH_BYTES
+    }
+}
 
 /// How often a leader goes on for others when its own operation is done.
 const EXTRA_ROUNDS: u32 = 3;

@@ -107,17 +107,32 @@ impl DeviceLocks {
         self.held().names.values().map(VecDeque::len).sum()
     }
 
-    /// Locks the device, waiting until `deadline` while it is locked.
-    pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
-        let guard = |name| DeviceLock {
+    fn guard(&self, name: Arc<[u8]>) -> DeviceLock {
+        DeviceLock {
             locks: self.clone(),
             name,
             stamp: process_stamp(),
-        };
+        }
+    }
+
+    /// Locks the device, unless it is locked.
+    pub fn try_lock(&self, name: &[u8]) -> Option<DeviceLock> {
+        match self.held().names.entry(Arc::from(name)) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(free) => {
+                let name = Arc::clone(free.key());
+                free.insert(VecDeque::new());
+                Some(self.guard(name))
+            }
+        }
+    }
+
+    /// Locks the device, waiting until `deadline` while it is locked.
+    pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
         let shared = Arc::from(name);
         let mut held = self.held();
         let Some(ticket) = held.lock_or_wait(&shared) else {
-            return Ok(guard(shared));
+            return Ok(self.guard(shared));
         };
         // Whoever had the lock has taken this ticket out of the line: it is ours.
         while held.waits(name, ticket) {
@@ -134,7 +149,7 @@ impl DeviceLocks {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        Ok(guard(shared))
+        Ok(self.guard(shared))
     }
 }
 
@@ -169,6 +184,8 @@ mod tests {
         let now = || Deadline::after(Duration::ZERO);
         let held = locks.lock(b"a", &now()).unwrap();
         assert!(locks.lock(b"b", &now()).is_ok());
+        assert!(locks.try_lock(b"a").is_none());
+        assert!(locks.try_lock(b"b").is_some());
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let got = locks.lock(b"a", &Deadline::after(Duration::from_secs(60)));

@@ -225,6 +225,19 @@ impl PoolMetadata {
         self.pool.apply(changes)
     }
 
+    /// Makes each change of a list by itself, as if each came from a thread of its own, and tells for each, in the
+    /// same order, what it did or why it was refused. Changes of different devices share commits; those of one device
+    /// are made in their order. A device that an update has locked is waited for last.
+    ///
+    /// For a runtime that has many writers in few threads. [`apply`](Self::apply) makes a list as a whole.
+    ///
+    /// # Errors
+    /// Each as the change's own method; [`Error::Conflict`] and [`Error::IdentityChanged`] as from
+    /// [`apply`](Self::apply).
+    pub fn apply_each(&self, changes: &[Change]) -> Vec<Result<Applied>> {
+        self.pool.apply_each(changes)
+    }
+
     /// Fills an empty store with a whole pool's records, ids included, in one commit: to take another store over.
     ///
     /// `devices` are in the order of their names. Every id from 1 to `ids.last_id` must belong to a device, or

@@ -1,0 +1,206 @@
+//! Lists of changes, each made by itself.
+
+use pool_metadata::{Change, DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use std::time::{Duration, Instant};
+
+fn store() -> (tempfile::TempDir, PoolMetadata) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+    (directory, store)
+}
+
+fn add(name: impl AsRef<[u8]>) -> Change {
+    Change::Add(DeviceInfo::new(name.as_ref()))
+}
+
+fn remove(name: &str) -> Change {
+    Change::Remove { name: name.into() }
+}
+
+fn suspend(name: &str) -> Change {
+    Change::ChangeState {
+        name: name.into(),
+        state: DeviceState::Suspended,
+    }
+}
+
+fn names(store: &PoolMetadata) -> Vec<String> {
+    let names = store.get_device_names().unwrap();
+    names
+        .into_iter()
+        .map(|name| String::from_utf8(name).unwrap())
+        .collect()
+}
+
+fn commits(store: &PoolMetadata) -> u64 {
+    store.stats().unwrap().commits
+}
+
+#[test]
+fn one_that_is_refused_keeps_no_other_from_being_made() {
+    let (_directory, store) = store();
+    store.add_device(&mut DeviceInfo::new("there")).unwrap();
+    let mut stale = store.get_device("there").unwrap();
+    stale.generation += 1;
+    let results = store.apply_each(&[
+        add("z"),
+        add("there"),
+        Change::Update(stale.clone()),
+        remove("absent"),
+        add(""),
+        add("a"),
+    ]);
+    assert_eq!(results.len(), 6);
+    assert_eq!(results[0].as_ref().unwrap().device_id, 3);
+    assert!(matches!(results[1], Err(Error::AlreadyExists { .. })));
+    // It is of a device that the list has before it: made after that, and so in a commit of its own.
+    assert!(matches!(results[2], Err(Error::Conflict { .. })));
+    assert!(matches!(results[3], Err(Error::NotFound { .. })));
+    assert!(matches!(results[4], Err(Error::InvalidName { .. })));
+    assert_eq!(results[5].as_ref().unwrap().device_id, 2);
+    assert_eq!(commits(&store), 2, "what could share a commit has");
+    assert_eq!(names(&store), ["a", "there", "z"]);
+    store.verify().unwrap();
+
+    assert!(store.apply_each(&[]).is_empty());
+    assert!(store.apply_each(&[remove("a")])[0].is_ok());
+    assert_eq!(names(&store), ["there", "z"]);
+}
+
+#[test]
+fn the_changes_of_one_device_are_made_in_their_order() {
+    let (_directory, store) = store();
+    let results = store.apply_each(&[
+        add("x"),
+        suspend("x"),
+        remove("x"),
+        add("y"),
+        add("x"),
+        add("x"),
+    ]);
+    assert!(results[..5].iter().all(Result::is_ok), "{results:?}");
+    assert!(matches!(results[5], Err(Error::AlreadyExists { .. })));
+    assert_eq!(names(&store), ["x", "y"]);
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_long_list_takes_several_commits() {
+    let (_directory, store) = store();
+    let many: Vec<_> = (0..1000).map(|n| add(format!("snap-{n}"))).collect();
+    assert!(store.apply_each(&many).iter().all(Result::is_ok));
+    assert_eq!(commits(&store), 4);
+    // Three megabytes of texts.
+    let long: Vec<_> = (0..200)
+        .map(|n| {
+            Change::Add(DeviceInfo {
+                error: vec![b'e'; 16_000],
+                ..DeviceInfo::new(format!("long-{n}"))
+            })
+        })
+        .collect();
+    assert!(store.apply_each(&long).iter().all(Result::is_ok));
+    assert_eq!(commits(&store), 4 + 4);
+    assert_eq!(store.stats().unwrap().devices, 1200);
+    store.verify().unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_device_but_who_changes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new();
+    options.lock_wait(Duration::from_millis(200));
+    let store = options.open(directory.path().join("pool.db")).unwrap();
+    for name in ["a", "b", "locked"] {
+        store.add_device(&mut DeviceInfo::new(name)).unwrap();
+    }
+    let update = store.begin_update("locked").unwrap();
+    std::thread::scope(|scope| {
+        let list = [
+            suspend("locked"),
+            suspend("a"),
+            remove("locked"),
+            suspend("b"),
+        ];
+        let start = Instant::now();
+        let store = &store;
+        let listed = scope.spawn(move || store.apply_each(&list));
+        while store.get_device("b").unwrap().state != DeviceState::Suspended {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+        assert!(!listed.is_finished(), "the device is still locked");
+        let results = listed.join().unwrap();
+        // One lock wait for both.
+        assert!(start.elapsed() < Duration::from_secs(60));
+        for (index, made) in [false, true, false, true].into_iter().enumerate() {
+            match &results[index] {
+                Ok(_) => assert!(made, "{index}"),
+                Err(error) => assert!(!made && matches!(error, Error::Timeout { .. }), "{error}"),
+            }
+        }
+    });
+    drop(update);
+    let results = store.apply_each(&[suspend("locked"), remove("locked")]);
+    assert!(results.iter().all(Result::is_ok));
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_store_that_takes_no_writes_says_so_for_each() {
+    let (directory, store) = store();
+    store.add_device(&mut DeviceInfo::new("a")).unwrap();
+    store.add_device(&mut DeviceInfo::new("b")).unwrap();
+    let list = [suspend("a"), remove("b")];
+    let inside = store.update_device("a", |_| {
+        let results = store.apply_each(&list);
+        assert!(results
+            .iter()
+            .all(|result| matches!(result, Err(Error::NestedWrite))));
+        Ok::<(), Error>(())
+    });
+    inside.unwrap();
+    store.close().unwrap();
+    let results = store.apply_each(&list);
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|r| matches!(r, Err(Error::Closed))));
+    let mut options = OpenOptions::new();
+    options.read_only(true);
+    let store = options.open(directory.path().join("pool.db")).unwrap();
+    let results = store.apply_each(&list);
+    assert!(results
+        .iter()
+        .all(|result| matches!(result, Err(Error::ReadOnly { .. }))));
+    assert_eq!(store.stats().unwrap().devices, 2);
+}
+
+#[test]
+fn lists_and_single_writes_of_many_threads_go_together() {
+    let (_directory, store) = store();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..30 {
+                    let name = |n| format!("{thread}-{round}-{n}");
+                    if thread % 2 == 0 {
+                        // The last of each list is everybody's.
+                        let mut list: Vec<_> = (0..5).map(|n| add(name(n))).collect();
+                        list.push(add("shared"));
+                        list.push(remove("shared"));
+                        let results = store.apply_each(&list);
+                        assert!(results[..5].iter().all(Result::is_ok));
+                    } else {
+                        for n in 0..5 {
+                            store.add_device(&mut DeviceInfo::new(name(n))).unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let all = names(&store);
+    let own = all.iter().filter(|name| *name != "shared").count();
+    assert_eq!(own, 6 * 30 * 5);
+    store.verify().unwrap();
+}
