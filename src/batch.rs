@@ -30,8 +30,13 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Writes the header row. What comes before it is in the commit, or nothing is.
     pub fn finish(self) -> Step<()> {
-        let row = self.header.encode()?;
-        self.txn.put_header(self.header, &row)
+        self.finish_in(&mut Vec::new())
+    }
+
+    /// The same, with the row made in `buffer`.
+    pub fn finish_in(self, buffer: &mut Vec<u8>) -> Step<()> {
+        self.header.encode(buffer);
+        self.txn.put_header(self.header, buffer)
     }
 
     /// Writes a row that is not there.

@@ -13,7 +13,7 @@ pub fn decode(name: &[u8], value: &[u8]) -> Result<DeviceInfo> {
 /// Encodes a device's record.
 pub fn encode(device: &DeviceInfo) -> Result<Vec<u8>> {
     let mut value = Vec::new();
-    record::encode(&device.as_ref(), &mut value)?;
+    record::encode(&device.as_ref(), &mut value);
     Ok(value)
 }
 

@@ -1,9 +1,8 @@
 //! The header row: what every commit writes beside its rows, and what tells this project's files from others.
 
-use crate::error::{Error, Result};
-use crate::record;
+use crate::{number, record};
 use bincode::config;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Key of the header row in the unnamed database.
 pub(crate) const KEY: &[u8] = b"header";
@@ -14,8 +13,12 @@ const MAGIC: &[u8; 8] = b"poolmeta";
 /// Format version that this release writes, and the newest that it reads.
 pub(crate) const FORMAT: u16 = 1;
 
+/// Most bytes that a row takes: what it begins with, five numbers, the digest and the checksum.
+const MOST: usize = 8 + 2 + 5 * number::MOST + number::MOST_WIDE + 4;
+
 /// The store as a whole, as of one commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct Header {
     /// Number of the commit that wrote this row; the records it wrote carry the same.
     pub commit: u64,
@@ -45,16 +48,19 @@ pub(crate) enum Parsed {
 }
 
 impl Header {
-    /// The row's value.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(64);
+    /// The row's value, put into `out`, which is emptied first.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(MOST);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
-        bincode::serde::encode_into_std_write(self, &mut out, config::standard())
-            .map_err(|e| Error::corrupt(format!("the header row cannot be encoded: {e}")))?;
-        let sum = record::checksum(KEY, &out);
+        number::put(out, self.commit);
+        for count in [self.last_id, self.devices, self.free_ids, self.faulty_ids] {
+            number::put(out, count.into());
+        }
+        number::put_wide(out, self.digest);
+        let sum = record::checksum(KEY, out);
         out.extend_from_slice(&sum);
-        Ok(out)
     }
 
     /// Reads the row's value. The format version is looked at before anything that it could change.
@@ -95,6 +101,34 @@ impl Header {
 mod tests {
     use super::*;
 
+    fn encoded(header: &Header) -> Vec<u8> {
+        let mut bytes = b"left from before".to_vec();
+        header.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn it_writes_what_bincode_writes() {
+        for bits in 0..=128_u32 {
+            let digest = 1_u128.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
+            let (wide, narrow) = (digest as u64, digest as u32);
+            let header = Header {
+                commit: wide,
+                last_id: narrow,
+                devices: narrow / 2,
+                free_ids: narrow / 3,
+                faulty_ids: narrow / 4,
+                digest,
+            };
+            let bytes = encoded(&header);
+            let fields = &bytes[MAGIC.len() + 2..bytes.len() - 4];
+            let expected = bincode::serde::encode_to_vec(&header, config::standard()).unwrap();
+            assert_eq!(fields, expected, "{header:?}");
+            assert!(bytes.len() <= MOST);
+            assert_eq!(Header::parse(&bytes), Parsed::Known(header));
+        }
+    }
+
     #[test]
     fn a_header_comes_back_and_every_flipped_bit_shows() {
         let header = Header {
@@ -105,7 +139,7 @@ mod tests {
             faulty_ids: 1,
             digest: 1 << 100,
         };
-        let bytes = header.encode().unwrap();
+        let bytes = encoded(&header);
         assert_eq!(Header::parse(&bytes), Parsed::Known(header));
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
@@ -122,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
-        let mut bytes = Header::default().encode().unwrap();
+        let mut bytes = encoded(&Header::default());
         bytes[8] = 2;
         assert_eq!(
             Header::parse(&bytes),

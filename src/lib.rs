@@ -38,6 +38,7 @@ mod error;
 mod header;
 mod histogram;
 mod ids;
+mod number;
 mod pool;
 mod record;
 mod salvage;

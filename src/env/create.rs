@@ -123,9 +123,8 @@ pub(super) fn write_draft(draft: &Path, file: &File) -> Result<()> {
 }
 
 fn fill(draft: &Path) -> lmdb::Result<()> {
-    let header = Header::default()
-        .encode()
-        .map_err(|_| lmdb::Error::Invalid)?;
+    let mut header = Vec::new();
+    Header::default().encode(&mut header);
     let lmdb = Environment::new()
         .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
         .set_max_dbs(2)

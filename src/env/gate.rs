@@ -2,19 +2,22 @@
 
 use super::Deadline;
 use crate::error::Result;
+use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Lets one writer of this process through at a time.
+/// Lets one writer of this process through at a time, and has each find what the one before it has left.
 #[derive(Default)]
-pub(super) struct WriterGate {
-    state: Mutex<State>,
+pub(super) struct WriterGate<T> {
+    state: Mutex<State<T>>,
     freed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct State<T> {
     busy: bool,
+    /// What the last writer has left, while there is none.
+    left: T,
     /// Who waits, first come first. The gate is passed on and not let go, so that a thread that writes again at once
     /// does not come before who waits to close the store.
     waiting: VecDeque<u64>,
@@ -22,10 +25,13 @@ struct State {
 }
 
 /// This thread is the process's writer until this is dropped.
-pub(super) struct Writer<'a>(&'a WriterGate);
+pub(super) struct Writer<'a, T: Default> {
+    gate: &'a WriterGate<T>,
+    left: RefCell<T>,
+}
 
-impl WriterGate {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<T: Default> WriterGate<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -36,11 +42,11 @@ impl WriterGate {
         self.lock().waiting.len()
     }
 
-    pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_>> {
+    pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_, T>> {
         let mut state = self.lock();
         if !state.busy {
             state.busy = true;
-            return Ok(Writer(self));
+            return Ok(self.writer(state));
         }
         let mine = state.tickets;
         state.tickets += 1;
@@ -57,19 +63,39 @@ impl WriterGate {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        Ok(Writer(self))
+        Ok(self.writer(state))
+    }
+
+    fn writer(&self, mut state: MutexGuard<'_, State<T>>) -> Writer<'_, T> {
+        Writer {
+            gate: self,
+            left: RefCell::new(std::mem::take(&mut state.left)),
+        }
     }
 }
 
-impl Drop for Writer<'_> {
+impl<T: Default> Writer<'_, T> {
+    /// What the last writer has left, or this one since.
+    pub fn left(&self) -> Ref<'_, T> {
+        self.left.borrow()
+    }
+
+    /// Leaves something for the next writer.
+    pub fn leave(&self, left: T) {
+        self.left.replace(left);
+    }
+}
+
+impl<T: Default> Drop for Writer<'_, T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.gate.lock();
+        state.left = self.left.take();
         let next = state.waiting.pop_front();
         state.busy = next.is_some();
         drop(state);
         // The line is short: the queue's leader, and who closes or flushes the store or fits its map.
         if next.is_some() {
-            self.0.freed.notify_all();
+            self.gate.freed.notify_all();
         }
     }
 }
@@ -83,11 +109,12 @@ mod tests {
     fn who_waits_comes_before_who_was_there_before() {
         let gate = WriterGate::default();
         let held = gate.acquire(&Deadline::after(Duration::ZERO)).unwrap();
+        held.leave(7);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));
                 std::thread::sleep(Duration::from_millis(50));
-                got.is_ok()
+                got.is_ok_and(|writer| *writer.left() == 7)
             });
             while gate.lock().waiting.is_empty() {
                 std::thread::yield_now();
@@ -96,7 +123,8 @@ mod tests {
             assert!(gate.acquire(&Deadline::after(Duration::ZERO)).is_err());
             assert!(waits.join().unwrap());
         });
-        assert!(gate.acquire(&Deadline::after(Duration::ZERO)).is_ok());
+        let again = gate.acquire(&Deadline::after(Duration::ZERO));
+        assert!(again.is_ok_and(|writer| *writer.left() == 7));
         assert!(!gate.lock().busy && gate.lock().waiting.is_empty());
     }
 }

@@ -4,8 +4,8 @@
 //! so growth waits for open snapshots and gathers all reader slots, within the lock wait.
 
 use super::error;
-use super::gate::Writer;
 use super::slots::AllSlots;
+use super::write::Writer;
 use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use std::ptr;

@@ -19,10 +19,9 @@ const MIN_STEP: u64 = 256 << 10;
 const MAX_STEP: u64 = 8 << 20;
 
 impl Env {
-    /// Makes sure that a commit that writes `rows` rows of `bytes` together finds room. The caller holds LMDB's
-    /// writer lock.
-    pub(super) fn make_headroom(&self, rows: u64, bytes: u64) -> Result<()> {
-        let used = self.used()?;
+    /// Makes sure that a commit that writes `rows` rows of `bytes` together finds room behind the `used` bytes of the
+    /// last one. The caller holds LMDB's writer lock.
+    pub(super) fn make_headroom(&self, used: u64, rows: u64, bytes: u64) -> Result<()> {
         // Each row needs its path, with a split at every level; all of them at most every page there is, and
         // new ones half full.
         let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
@@ -30,13 +29,13 @@ impl Env {
         self.extend_to(used.saturating_add(most))
     }
 
-    /// Makes sure that the file reaches to the end of its last page, whatever the commit needed.
-    pub(super) fn cover_last_page(&self) -> Result<()> {
-        self.extend_to(self.used()?)
+    /// Makes sure that the file reaches to the end of its last page, where `used` ends, whatever the commit needed.
+    pub(super) fn cover(&self, used: u64) -> Result<()> {
+        self.extend_to(used)
     }
 
     /// Bytes up to the end of the last page that the newest commit uses.
-    fn used(&self) -> Result<u64> {
+    pub(super) fn used(&self) -> Result<u64> {
         let info = self
             .lmdb()
             .info()

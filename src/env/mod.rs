@@ -17,6 +17,7 @@ mod open;
 mod order;
 mod path;
 mod places;
+mod position;
 mod process;
 mod reader;
 mod registry;
@@ -62,7 +63,7 @@ pub(crate) struct Env {
     config: Config,
     /// Reader `i` belongs to whoever holds slot `i`.
     readers: Box<[UnsafeCell<reader::Reader>]>,
-    writer: gate::WriterGate,
+    writer: gate::WriterGate<Option<write::Newest>>,
     snapshots: snapshot::Count,
     places: places::Line,
     process_lock: filelock::FileLock,
@@ -73,7 +74,6 @@ pub(crate) struct Env {
     page_size: u64,
     /// What this process has committed.
     commits: usage::Commits,
-    newest: write::Newest,
     /// The process that opened it.
     stamp: u64,
     closed: AtomicBool,

@@ -92,7 +92,6 @@ impl Env {
             known_len: AtomicU64::new(metadata.len()),
             page_size: head.page_size,
             commits: usage::Commits::new(),
-            newest: Default::default(),
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),

@@ -3,7 +3,6 @@
 //! A look-up among a thousand devices compares ten names, among a million twenty, and most of what it costs is
 //! that. Names are short and begin alike: going along them in words is faster than a call of `memcmp` for each.
 
-use super::snapshot::bytes;
 use lmdb::{Database, Environment, Transaction};
 use lmdb_sys as ffi;
 use std::cmp::Ordering;
@@ -19,30 +18,51 @@ pub(super) fn install(lmdb: &Environment, db: Database) -> lmdb::Result<()> {
 }
 
 unsafe extern "C" fn compare_keys(a: *const ffi::MDB_val, b: *const ffi::MDB_val) -> libc::c_int {
-    // SAFETY: LMDB passes two keys, which lie still while they are compared.
-    let (a, b) = unsafe { (bytes(&*a), bytes(&*b)) };
+    // SAFETY: LMDB passes two keys, which lie still while they are compared. One is in a page, and the other is too, or
+    // is what LMDB was called with, which it refuses if it is empty: neither is a null pointer.
+    let (a, b) = unsafe { (key(&*a), key(&*b)) };
     compare(a, b) as libc::c_int
+}
+
+/// # Safety
+/// `val` tells of bytes that lie still for as long as the slice is used.
+#[inline]
+unsafe fn key<'a>(val: &ffi::MDB_val) -> &'a [u8] {
+    // SAFETY: says the caller.
+    unsafe { std::slice::from_raw_parts(val.mv_data.cast::<u8>(), val.mv_size) }
 }
 
 #[inline]
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let common = a.len().min(b.len());
     let (x, y) = (&a[..common], &b[..common]);
+    let (Some(x_end), Some(y_end)) = (x.last_chunk(), y.last_chunk()) else {
+        return of_short(a, b);
+    };
     for (x, y) in x.as_chunks().0.iter().zip(y.as_chunks().0) {
         if x != y {
-            return in_order(*x, *y);
+            return of_different(*x, *y);
         }
     }
     // Up to seven bytes are left. The last eight that both have overlap with what was found equal.
-    let rest = match (x.last_chunk(), y.last_chunk()) {
-        (Some(x), Some(y)) => in_order(*x, *y),
-        _ => x.cmp(y),
-    };
-    rest.then(a.len().cmp(&b.len()))
+    match x_end == y_end {
+        true => a.len().cmp(&b.len()),
+        false => of_different(*x_end, *y_end),
+    }
 }
 
-fn in_order(x: [u8; 8], y: [u8; 8]) -> Ordering {
-    u64::from_be_bytes(x).cmp(&u64::from_be_bytes(y))
+#[inline]
+fn of_different(x: [u8; 8], y: [u8; 8]) -> Ordering {
+    match u64::from_be_bytes(x) < u64::from_be_bytes(y) {
+        true => Ordering::Less,
+        false => Ordering::Greater,
+    }
+}
+
+/// Where one of them is shorter than a word; apart, so that what names take is short.
+#[inline(never)]
+fn of_short(a: &[u8], b: &[u8]) -> Ordering {
+    a.cmp(b)
 }
 
 #[cfg(test)]

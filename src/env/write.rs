@@ -1,8 +1,8 @@
 //! Write transactions: one at a time in the process, then one at a time between processes, both with a limit.
 
 use super::filelock::WriterLock;
-use super::gate::Writer;
-use super::snapshot::bytes;
+use super::gate;
+use super::position::Position;
 use super::{growth, Deadline, Env};
 use crate::digest::Table;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Why a write transaction came to nothing.
@@ -35,10 +35,9 @@ impl From<Error> for Fault {
 /// A running write transaction: rows in and out.
 pub(crate) struct WriteTxn<'e> {
     env: &'e Env,
+    writer: &'e Writer<'e>,
     txn: RwTransaction<'e>,
-    /// A cursor over the devices, which stays at the row that was looked at last: the next one that is looked for is
-    /// often that, or on the same page. LMDB frees it when the transaction ends.
-    devices: Cell<*mut ffi::MDB_cursor>,
+    devices: Position,
     /// Rows written and removed.
     writes: u64,
     /// Bytes of the rows written.
@@ -49,30 +48,25 @@ pub(crate) struct WriteTxn<'e> {
     header: Option<Header>,
 }
 
-/// The header that this process's newest commit has left behind, and that commit's number in LMDB: the next one need not
-/// read it, if no other process has committed since.
-pub(super) type Newest = Mutex<Option<(usize, Header)>>;
+/// What this process's newest commit has left behind. If no other process has committed since, the next one knows it
+/// without asking.
+pub(super) struct Newest {
+    /// The commit's number in LMDB.
+    id: usize,
+    /// What the header row says.
+    header: Header,
+    /// Bytes of the file up to the end of the last page in use.
+    used: u64,
+}
+
+/// The process's writer, which finds what its last commit has left behind.
+pub(super) type Writer<'e> = gate::Writer<'e, Option<Newest>>;
 
 /// What a page keeps for a row beside its key and value, with room for odd ends.
 const ROW_OVERHEAD: usize = 32;
 
 /// The result of a step inside a write transaction.
 pub(crate) type Step<T> = std::result::Result<T, Fault>;
-
-fn ok(code: libc::c_int) -> lmdb::Result<()> {
-    match code {
-        ffi::MDB_SUCCESS => Ok(()),
-        code => Err(lmdb::Error::from_err_code(code)),
-    }
-}
-
-/// For LMDB to read.
-fn val(bytes: &[u8]) -> ffi::MDB_val {
-    ffi::MDB_val {
-        mv_size: bytes.len(),
-        mv_data: bytes.as_ptr() as *mut libc::c_void,
-    }
-}
 
 impl<'e> WriteTxn<'e> {
     /// How many rows it has written and removed.
@@ -88,7 +82,7 @@ impl<'e> WriteTxn<'e> {
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
         let found = match table {
-            Table::Devices => self.get_device(key),
+            Table::Devices => self.devices.get(&self.txn, key),
             Table::Ids => self.txn.get(self.env.tables.ids, &key),
         };
         match found {
@@ -96,33 +90,6 @@ impl<'e> WriteTxn<'e> {
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(e) => Err(self.fault("reading a row", e)),
         }
-    }
-
-    fn get_device(&self, key: &[u8]) -> lmdb::Result<&[u8]> {
-        let cursor = self.cursor()?;
-        let (mut key, mut value) = (val(key), val(b""));
-        // SAFETY: the cursor is the running transaction's; LMDB reads the key before it returns, and the value that
-        // it finds lies still until the transaction writes, which takes `&mut self`.
-        unsafe {
-            ok(ffi::mdb_cursor_get(
-                cursor,
-                &mut key,
-                &mut value,
-                ffi::MDB_SET,
-            ))?;
-            Ok(bytes(&value))
-        }
-    }
-
-    fn cursor(&self) -> lmdb::Result<*mut ffi::MDB_cursor> {
-        if self.devices.get().is_null() {
-            let mut cursor = std::ptr::null_mut();
-            let devices = self.env.tables.devices.dbi();
-            // SAFETY: the transaction runs, and the database is open; `cursor` outlives the call.
-            ok(unsafe { ffi::mdb_cursor_open(self.txn.txn(), devices, &mut cursor) })?;
-            self.devices.set(cursor);
-        }
-        Ok(self.devices.get())
     }
 
     /// The first row whose key is `from` or greater.
@@ -170,7 +137,10 @@ impl<'e> WriteTxn<'e> {
         flags: WriteFlags,
     ) -> lmdb::Result<()> {
         let put = match table {
-            Table::Devices => self.put_device(key, value, flags),
+            Table::Devices => {
+                let first = self.writes == 0;
+                self.devices.put(&mut self.txn, key, value, flags, first)
+            }
             Table::Ids => self.txn.put(self.env.tables.ids, &key, &value, flags),
         };
         // A row that was there already has changed nothing; whatever else went wrong may have.
@@ -179,17 +149,6 @@ impl<'e> WriteTxn<'e> {
             self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
         }
         put
-    }
-
-    fn put_device(&mut self, key: &[u8], value: &[u8], flags: WriteFlags) -> lmdb::Result<()> {
-        // A cursor that is used once costs more than it saves.
-        if self.writes == 0 && self.devices.get().is_null() {
-            return self.txn.put(self.env.tables.devices, &key, &value, flags);
-        }
-        let cursor = self.cursor()?;
-        // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes neither: with
-        // these flags, it lets `value` refer to a row that is there already.
-        ok(unsafe { ffi::mdb_cursor_put(cursor, &mut val(key), &mut val(value), flags.bits()) })
     }
 
     /// Removes a row that is there.
@@ -211,10 +170,14 @@ impl<'e> WriteTxn<'e> {
 
     /// What the header row says, if this process wrote it last.
     pub fn known_header(&self) -> Option<Header> {
-        let newest = self.env.newest.lock();
-        let newest = newest.unwrap_or_else(PoisonError::into_inner);
-        let (id, header) = newest.as_ref()?;
-        (*id + 1 == self.id()).then(|| header.clone())
+        self.newest(|newest| newest.header.clone())
+    }
+
+    /// What the newest commit has left behind, if it was this process's.
+    fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
+        let left = self.writer.left();
+        let newest = left.as_ref()?;
+        (newest.id + 1 == self.id()).then(|| look(newest))
     }
 
     /// The number that LMDB gives to the commit.
@@ -286,7 +249,7 @@ impl Writing<'_> {
         self.env.check_writable()?;
         loop {
             self.lock_process()?;
-            match self.env.try_write(&mut work) {
+            match self.env.try_write(&self.writer, &mut work) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
                 Err(Fault::MapFull) => to(growth::To::Larger)?,
@@ -310,15 +273,21 @@ impl Writing<'_> {
 }
 
 impl Env {
-    fn try_write<R>(&self, work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Step<R> {
+    fn try_write<R>(
+        &self,
+        writer: &Writer<'_>,
+        work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
+    ) -> Step<R> {
         let txn = self
             .lmdb()
             .begin_rw_txn()
             .map_err(|e| self.fault("beginning a write", e))?;
         let mut txn = WriteTxn {
             env: self,
+            writer,
             txn,
-            devices: Cell::new(std::ptr::null_mut()),
+            // SAFETY: it is only used with the transaction beside it.
+            devices: unsafe { Position::new(self.tables.devices) },
             writes: 0,
             bytes: 0,
             operations: 0,
@@ -330,14 +299,25 @@ impl Env {
         }
         // LMDB keeps changed pages in memory up to here, but for those that a very large commit has spilled to
         // where nothing refers to yet.
-        self.make_headroom(txn.writes, txn.bytes)?;
-        let newest = txn.header.take().map(|header| (txn.id(), header));
+        let used = match txn.newest(|newest| newest.used) {
+            Some(used) => used,
+            None => self.used()?,
+        };
+        self.make_headroom(used, txn.writes, txn.bytes)?;
+        let (id, header) = (txn.id(), txn.header.take());
         let (operations, start) = (txn.operations.max(1), Instant::now());
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
         self.commits.add(operations, start.elapsed());
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = newest;
         // What was committed stays committed, whatever becomes of the room behind it.
-        let _ = self.cover_last_page();
+        let used = self.used().ok();
+        if let Some(used) = used {
+            let _ = self.cover(used);
+        }
+        writer.leave(
+            header
+                .zip(used)
+                .map(|(header, used)| Newest { id, header, used }),
+        );
         Ok(done)
     }
 

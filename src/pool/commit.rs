@@ -167,6 +167,9 @@ impl Room {
     }
 }
 
+/// Bytes that most rows have room in.
+const COMMON_ROW: usize = 256;
+
 /// How often a leader goes on for others when its own operation is done.
 const EXTRA_ROUNDS: u32 = 3;
 
@@ -204,8 +207,9 @@ fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Written>> {
 fn write_one(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
     writing.run(|txn| {
         let mut batch = Batch::begin(txn)?;
-        let done = apply(&mut batch, op, &mut Vec::new())?;
-        batch.finish()?;
+        let mut buffer = Vec::with_capacity(COMMON_ROW);
+        let done = apply(&mut batch, op, &mut buffer)?;
+        batch.finish_in(&mut buffer)?;
         Ok(done)
     })
 }
@@ -230,7 +234,7 @@ fn apply_all(txn: &mut WriteTxn<'_>, ops: &[Op<'_>]) -> Step<Vec<Result<Written>
         results[at] = Some(apply_one(&mut batch, &ops[at], &mut record)?);
     }
     if batch.txn.writes() > 0 {
-        batch.finish()?;
+        batch.finish_in(&mut record)?;
     }
     Ok(results.into_iter().flatten().collect())
 }
@@ -274,7 +278,7 @@ fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<W
         Op::Update { device, generation } => {
             let found = found.ok_or_else(missing)?;
             found.check_same(device, *generation)?;
-            encode(batch, found.device_id, *device, record)?;
+            encode(batch, found.device_id, *device, record);
             write(batch, op.name(), Some(&found), found.device_id, record)
         }
         Op::ChangeState { name, .. } => {
@@ -327,7 +331,7 @@ fn add_new(
     let Some(device_id) = ids::allocate_unused(batch) else {
         return Ok(None);
     };
-    encode(batch, device_id, device, record)?;
+    encode(batch, device_id, device, record);
     up(&mut batch.header.devices, "devices")?;
     if batch.insert_new(Table::Devices, device.name, record)? {
         return Ok(Some(written(batch, device_id)));
@@ -357,7 +361,7 @@ fn add(
         Some(existing) => ids::mark_faulty(batch, existing.device_id)?,
         None => up(&mut batch.header.devices, "devices")?,
     }
-    encode(batch, device_id, device, record)?;
+    encode(batch, device_id, device, record);
     write(batch, device.name, existing.as_ref(), device_id, record)
 }
 
@@ -378,7 +382,7 @@ fn find(
             device.device_id,
             DeviceRef { state, ..device },
             record,
-        )?;
+        );
     }
     Ok(Some(Existing {
         device_id: device.device_id,
@@ -403,18 +407,13 @@ fn write(
     Ok(written(batch, device_id))
 }
 
-fn encode(
-    batch: &Batch<'_, '_>,
-    device_id: u32,
-    device: DeviceRef<'_>,
-    record: &mut Vec<u8>,
-) -> Result<()> {
+fn encode(batch: &Batch<'_, '_>, device_id: u32, device: DeviceRef<'_>, record: &mut Vec<u8>) {
     let device = DeviceRef {
         device_id,
         generation: batch.header.commit,
         ..device
     };
-    record::encode(&device, record)
+    record::encode(&device, record);
 }
 
 fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {

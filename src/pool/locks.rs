@@ -4,9 +4,9 @@ use crate::env::{process_stamp, Deadline};
 use crate::error::{Quoted, Result};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The devices that are locked.
 #[derive(Clone, Default)]
@@ -22,22 +22,45 @@ struct Inner {
 /// writes one device over and over does not keep others from it.
 #[derive(Default)]
 struct Held {
-    names: HashMap<Arc<[u8]>, VecDeque<u64>, BuildHasherDefault<NameHasher>>,
+    names: HashMap<Name, VecDeque<u64>, BuildHasherDefault<KnownHash>>,
     tickets: u64,
 }
 
-/// The digest's hash, which takes a tenth of the standard library's time for a name. Whoever chooses names to meet in
-/// one place of the table slows down the writes to those very devices.
-#[derive(Default)]
-struct NameHasher(u64);
+/// A device's name, with its hash, which is made once for taking the lock and giving it back.
+#[derive(Clone, PartialEq, Eq)]
+struct Name {
+    /// The digest's, which takes a tenth of the standard library's time for a name. Whoever chooses names to meet in
+    /// one place of the table slows down the writes to those very devices.
+    hash: u64,
+    bytes: Arc<[u8]>,
+}
 
-impl Hasher for NameHasher {
+impl Name {
+    fn new(bytes: &[u8]) -> Name {
+        Name {
+            hash: xxh3_64(bytes),
+            bytes: Arc::from(bytes),
+        }
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes over the hash of a [`Name`].
+#[derive(Default)]
+struct KnownHash(u64);
+
+impl Hasher for KnownHash {
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
+        self.0 = xxh3_64(bytes);
     }
 
-    fn write_usize(&mut self, length: usize) {
-        self.0 ^= length as u64;
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 
     fn finish(&self) -> u64 {
@@ -47,8 +70,8 @@ impl Hasher for NameHasher {
 
 impl Held {
     /// Takes the lock, or a ticket for it.
-    fn lock_or_wait(&mut self, name: &Arc<[u8]>) -> Option<u64> {
-        match self.names.entry(Arc::clone(name)) {
+    fn lock_or_wait(&mut self, name: &Name) -> Option<u64> {
+        match self.names.entry(name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(VecDeque::new());
                 None
@@ -61,26 +84,27 @@ impl Held {
         }
     }
 
-    fn waits(&self, name: &[u8], ticket: u64) -> bool {
+    fn waits(&self, name: &Name, ticket: u64) -> bool {
         self.names
             .get(name)
             .is_some_and(|line| line.contains(&ticket))
     }
 
-    fn give_up(&mut self, name: &[u8], ticket: u64) {
+    fn give_up(&mut self, name: &Name, ticket: u64) {
         if let Some(line) = self.names.get_mut(name) {
             line.retain(|other| *other != ticket);
         }
     }
 
     /// Passes the lock on; false if nobody waits for it.
-    fn pass_on(&mut self, name: Arc<[u8]>) -> bool {
-        let Entry::Occupied(mut line) = self.names.entry(name) else {
+    fn pass_on(&mut self, name: &Name) -> bool {
+        // Hardly ever does anybody wait: the one look into the table is the one that takes the name out.
+        let Some(mut line) = self.names.remove(name) else {
             return false;
         };
-        let passed_on = line.get_mut().pop_front().is_some();
-        if !passed_on {
-            line.remove();
+        let passed_on = line.pop_front().is_some();
+        if passed_on {
+            self.names.insert(name.clone(), line);
         }
         passed_on
     }
@@ -89,7 +113,7 @@ impl Held {
 /// One device's lock, held until dropped; from any thread.
 pub(crate) struct DeviceLock {
     locks: DeviceLocks,
-    name: Arc<[u8]>,
+    name: Name,
     /// The process that took it.
     stamp: u64,
 }
@@ -107,7 +131,7 @@ impl DeviceLocks {
         self.held().names.values().map(VecDeque::len).sum()
     }
 
-    fn guard(&self, name: Arc<[u8]>) -> DeviceLock {
+    fn guard(&self, name: Name) -> DeviceLock {
         DeviceLock {
             locks: self.clone(),
             name,
@@ -117,31 +141,30 @@ impl DeviceLocks {
 
     /// Locks the device, unless it is locked.
     pub fn try_lock(&self, name: &[u8]) -> Option<DeviceLock> {
-        match self.held().names.entry(Arc::from(name)) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(free) => {
-                let name = Arc::clone(free.key());
-                free.insert(VecDeque::new());
-                Some(self.guard(name))
-            }
-        }
+        let name = Name::new(name);
+        match self.held().names.entry(name.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(free) => free.insert(VecDeque::new()),
+        };
+        Some(self.guard(name))
     }
 
     /// Locks the device, waiting until `deadline` while it is locked.
     pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
-        let shared = Arc::from(name);
+        let name = Name::new(name);
         let mut held = self.held();
-        let Some(ticket) = held.lock_or_wait(&shared) else {
-            return Ok(self.guard(shared));
+        let Some(ticket) = held.lock_or_wait(&name) else {
+            drop(held);
+            return Ok(self.guard(name));
         };
         // Whoever had the lock has taken this ticket out of the line: it is ours.
-        while held.waits(name, ticket) {
+        while held.waits(&name, ticket) {
             let left = deadline.left();
             if left.is_zero() {
-                held.give_up(name, ticket);
+                held.give_up(&name, ticket);
                 return Err(deadline.expired(format!(
                     "device {}, which another update of this process has locked",
-                    Quoted(name)
+                    Quoted(&name.bytes)
                 )));
             }
             held = match self.0.freed.wait_timeout(held, left) {
@@ -149,14 +172,14 @@ impl DeviceLocks {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        Ok(self.guard(shared))
+        Ok(self.guard(name))
     }
 }
 
 impl DeviceLock {
     /// The device that is locked.
     pub fn name(&self) -> &[u8] {
-        &self.name
+        &self.name.bytes
     }
 }
 
@@ -166,8 +189,7 @@ impl Drop for DeviceLock {
         if self.stamp != process_stamp() {
             return;
         }
-        let name = Arc::clone(&self.name);
-        if self.locks.held().pass_on(name) {
+        if self.locks.held().pass_on(&self.name) {
             self.locks.0.freed.notify_all();
         }
     }
@@ -192,7 +214,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(50));
                 got.is_ok()
             });
-            while locks.held().names[&b"a"[..]].is_empty() {
+            while locks.held().names[&Name::new(b"a")].is_empty() {
                 std::thread::yield_now();
             }
             drop(held);

@@ -191,5 +191,7 @@ fn carry_out(txn: &mut WriteTxn<'_>, plan: &Plan) -> Step<()> {
         let (key, value) = ids::row(IdState::Faulty, id);
         txn.put(Table::Ids, &key, &value)?;
     }
-    txn.put_header(plan.header.clone(), &plan.header.encode()?)
+    let mut header = Vec::new();
+    plan.header.encode(&mut header);
+    txn.put_header(plan.header.clone(), &header)
 }

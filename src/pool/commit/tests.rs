@@ -31,3 +31,42 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     store.add_device(&mut large).unwrap();
     assert_eq!(store.stats().unwrap().devices, 3);
 }
+
+/// Over rows of other lengths, on the same page, on others and on pages of their own; alone and after another table's.
+#[test]
+fn a_row_is_written_over_one_of_any_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = OpenOptions::new()
+        .open(directory.path().join("pool.db"))
+        .unwrap();
+    let name = |n: usize| format!("device-{n:03}");
+    for n in 0..60 {
+        store.add_device(&mut DeviceInfo::new(name(n))).unwrap();
+    }
+    let mut expected = Vec::new();
+    for (round, len) in [0, 700, 10, 5000, 1500, 5001, 1, 0].into_iter().enumerate() {
+        expected.clear();
+        for n in 0..60 {
+            let n = n * 7 % 60;
+            let error = vec![b'0' + round as u8; len + n % 3];
+            let change = |device: &mut DeviceInfo| {
+                device.error.clone_from(&error);
+                Ok::<(), Error>(())
+            };
+            store.update_device(name(n), change).unwrap();
+            match (round + n) % 4 {
+                0 => store.mark_faulty(name(n)).unwrap(),
+                1 => store
+                    .change_device_state(name(n), DeviceState::Created)
+                    .unwrap(),
+                _ => {}
+            }
+            expected.push((name(n), error));
+        }
+        expected.sort();
+        store.verify().unwrap();
+        for (name, error) in &expected {
+            assert_eq!(store.get_device(name).unwrap().error, *error, "{name}");
+        }
+    }
+}
