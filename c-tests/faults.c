@@ -6,13 +6,16 @@
  */
 #include "test.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -25,7 +28,7 @@ static struct {
     unsigned failed;
     int error;
     int signal_number;
-} faults[FAULT_SPACE + 1];
+} faults[FAULT_KINDS];
 
 /* Where a store's data pages begin. */
 #define BEHIND_META_PAGES (2 * 4096)
@@ -51,17 +54,33 @@ unsigned fault_end(enum fault_kind kind) {
     return faults[kind].failed;
 }
 
-/* Only programs of one thread let calls fail, so counting needs no lock; the others only read a zero. */
-static int fails_now(enum fault_kind kind) {
-    if (faults[kind].failing == 0) {
+/* Counted under a lock: some calls are made by threads of the library's own. */
+static int is_due(enum fault_kind kind) {
+    static char counting;
+    int due = 0;
+    while (__atomic_test_and_set(&counting, __ATOMIC_ACQUIRE)) {
+    }
+    if (faults[kind].failing > 0) {
+        if (faults[kind].well > 0) {
+            faults[kind].well--;
+        } else {
+            faults[kind].failing--;
+            faults[kind].failed++;
+            due = 1;
+        }
+    }
+    __atomic_clear(&counting, __ATOMIC_RELEASE);
+    return due;
+}
+
+int fault_is_armed(enum fault_kind kind) {
+    return __atomic_load_n(&faults[kind].failing, __ATOMIC_RELAXED) != 0;
+}
+
+int fault_is_due(enum fault_kind kind) {
+    if (!fault_is_armed(kind) || !is_due(kind)) {
         return 0;
     }
-    if (faults[kind].well > 0) {
-        faults[kind].well--;
-        return 0;
-    }
-    faults[kind].failing--;
-    faults[kind].failed++;
     if (faults[kind].signal_number != 0) {
         raise(faults[kind].signal_number);
         return 0;
@@ -70,9 +89,26 @@ static int fails_now(enum fault_kind kind) {
     return 1;
 }
 
+/*
+ * syscall(), with all arguments that there can be: nobody knows how many it was given. The library gives a new file its
+ * name by it, and all of the calls here go through it as well.
+ */
+long system_call(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
+
+long system_call(long number, long a, long b, long c, long d, long e, long f) {
+    static long (*next)(long, ...);
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, "syscall");
+    }
+    if (number == SYS_renameat2 && fault_is_due(FAULT_NAME)) {
+        return -1;
+    }
+    return next(number, a, b, c, d, e, f);
+}
+
 /* A write that is due to fail, and for an error of FAULT_SHORT one of the first half. */
 static int write_fails(enum fault_kind kind, int fd, const void *bytes, size_t len, int64_t offset, ssize_t *result) {
-    if (!fails_now(kind)) {
+    if (!fault_is_due(kind)) {
         return 0;
     }
     *result = -1;
@@ -130,13 +166,46 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     return (ssize_t)syscall(SYS_writev, fd, parts, (long)count);
 }
 
+ssize_t write(int fd, const void *bytes, size_t len) {
+    ssize_t result;
+    if (fd > STDERR_FILENO && write_fails(FAULT_WRITE, fd, bytes, len, -1, &result)) {
+        return result;
+    }
+    return (ssize_t)syscall(SYS_write, fd, bytes, len);
+}
+
+/* A read that is due to fail, or to get half of what it could. */
+static int read_fails(size_t *len) {
+    if (!fault_is_due(FAULT_READ)) {
+        return 0;
+    }
+    if (errno != FAULT_SHORT) {
+        return 1;
+    }
+    /* No disk gives less than a sector. */
+    *len = *len / 2 >= 512 ? *len / 2 : *len;
+    return 0;
+}
+
+ssize_t read(int fd, void *bytes, size_t len) {
+    return read_fails(&len) ? -1 : (ssize_t)syscall(SYS_read, fd, bytes, len);
+}
+
+ssize_t pread(int fd, void *bytes, size_t len, off_t offset) {
+    return read_fails(&len) ? -1 : (ssize_t)syscall(SYS_pread64, fd, bytes, len, offset);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t len, off64_t offset) {
+    return read_fails(&len) ? -1 : (ssize_t)syscall(SYS_pread64, fd, bytes, len, offset);
+}
+
 void fault_below(const char *prefix) {
     failing_paths = prefix;
 }
 
 static int open_at(const char *path, int flags, mode_t mode) {
     if (faults[FAULT_OPEN].failing > 0 && strncmp(path, failing_paths, strlen(failing_paths)) == 0 &&
-        fails_now(FAULT_OPEN)) {
+        fault_is_due(FAULT_OPEN)) {
         return -1;
     }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
@@ -165,28 +234,28 @@ int open64(const char *path, int flags, ...) {
 }
 
 int ftruncate(int fd, off_t len) {
-    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
+    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
 }
 
 int ftruncate64(int fd, off64_t len) {
-    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
+    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t len) {
-    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 int fallocate64(int fd, int mode, off64_t offset, off64_t len) {
-    return fails_now(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 int fdatasync(int fd) {
-    return fails_now(FAULT_SYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return fault_is_due(FAULT_SYNC) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd) {
     struct stat found;
-    if (fails_now(FAULT_SYNC)) {
+    if (fault_is_due(FAULT_SYNC)) {
         return -1;
     }
     if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
@@ -200,10 +269,10 @@ unsigned directory_flushes(void) {
 }
 
 static void *map(void *at, size_t len, int protection, int flags, int fd, int64_t offset) {
-    if (protection == PROT_NONE && (flags & MAP_NORESERVE) != 0 && fails_now(FAULT_SPACE)) {
+    if (protection == PROT_NONE && (flags & MAP_NORESERVE) != 0 && fault_is_due(FAULT_SPACE)) {
         return MAP_FAILED;
     }
-    if (fd >= 0 && fails_now(FAULT_MAP)) {
+    if (fd >= 0 && fault_is_due(FAULT_MAP)) {
         return MAP_FAILED;
     }
     return (void *)syscall(SYS_mmap, at, len, (long)protection, (long)flags, (long)fd, offset);
@@ -225,5 +294,89 @@ void *mremap(void *at, size_t len, size_t new_len, int flags, ...) {
         wanted = va_arg(rest, void *);
         va_end(rest);
     }
-    return fails_now(FAULT_MAP) ? MAP_FAILED : (void *)syscall(SYS_mremap, at, len, new_len, (long)flags, wanted);
+    return fault_is_due(FAULT_MAP) ? MAP_FAILED : (void *)syscall(SYS_mremap, at, len, new_len, (long)flags, wanted);
+}
+
+int stat64(const char *path, struct stat64 *found) {
+    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_newfstatat, AT_FDCWD, path, found, 0);
+}
+
+int lstat64(const char *path, struct stat64 *found) {
+    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_newfstatat, AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW);
+}
+
+int fstat64(int fd, struct stat64 *found) {
+    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_fstat, fd, found);
+}
+
+int fstat(int fd, struct stat *found) {
+    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_fstat, fd, found);
+}
+
+int statx(int directory, const char *path, int flags, unsigned mask, struct statx *found) {
+    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_statx, directory, path, flags, mask, found);
+}
+
+int statvfs(const char *path, struct statvfs *found) {
+    static int (*next)(const char *, struct statvfs *);
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, "statvfs");
+    }
+    return fault_is_due(FAULT_STAT) ? -1 : next(path, found);
+}
+
+int flock(int fd, int operation) {
+    return fault_is_due(FAULT_LOCK) ? -1 : (int)syscall(SYS_flock, fd, operation);
+}
+
+static int is_for_a_lock(int command) {
+    switch (command) {
+        case F_SETLK:
+        case F_SETLKW:
+        case F_GETLK:
+        case F_OFD_SETLK:
+        case F_OFD_SETLKW:
+        case F_OFD_GETLK:
+            return 1;
+        default:
+            return 0;
+    }
+}
+
+int fcntl(int fd, int command, ...) {
+    va_list rest;
+    long argument;
+    va_start(rest, command);
+    argument = va_arg(rest, long);
+    va_end(rest);
+    if ((is_for_a_lock(command) && fault_is_due(FAULT_LOCK)) ||
+        (command == F_DUPFD_CLOEXEC && fault_is_due(FAULT_OPEN))) {
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int close(int fd) {
+    int closed = (int)syscall(SYS_close, fd);
+    return fault_is_due(FAULT_CLOSE) ? -1 : closed;
+}
+
+int rename(const char *from, const char *to) {
+    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int linkat(int from_directory, const char *from, int to_directory, const char *to, int flags) {
+    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_linkat, from_directory, from, to_directory, to, flags);
+}
+
+int unlink(const char *path) {
+    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int fchmod(int fd, mode_t mode) {
+    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_fchmod, fd, mode);
+}
+
+int fchown(int fd, uid_t user, gid_t group) {
+    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_fchown, fd, user, group);
 }

@@ -7,16 +7,23 @@ extern "C" {
 #endif
 
 enum fault_kind {
-    FAULT_WRITE, /* pwrite, pwritev and writev to a file */
+    FAULT_WRITE, /* write, pwrite, pwritev and writev to a file */
     FAULT_META,  /* of these, pwrite to a store's meta pages, its first two */
     FAULT_SYNC,  /* fsync and fdatasync */
-    FAULT_OPEN,  /* open of a path below fault_below */
+    FAULT_OPEN,  /* open of a path below fault_below, and a second descriptor for the same */
     FAULT_LENGTH, /* ftruncate and fallocate */
     FAULT_MAP,   /* mmap of a file, and mremap */
-    FAULT_SPACE  /* mmap that asks for address space only: the last of these */
+    FAULT_SPACE, /* mmap that asks for address space only */
+    FAULT_STAT,  /* stat, lstat, fstat and statx, and statvfs */
+    FAULT_LOCK,  /* flock, and fcntl for a lock */
+    FAULT_READ,  /* read and pread */
+    FAULT_CLOSE, /* close, which closes the descriptor all the same, as Linux does */
+    FAULT_NAME,  /* rename, link, unlink, and changes of owner and mode */
+    FAULT_MEMORY, /* memory that LMDB asks for, once fault_memory_of_lmdb has found it (memory.c) */
+    FAULT_KINDS
 };
 
-/* The error that makes a write get half of its bytes written and say so, instead of failing. */
+/* The error that makes a write or a read get through with half of the bytes and say so, instead of failing. */
 #define FAULT_SHORT (-1)
 /* Added to an error: the write is made all the same, as when only its flush failed. */
 #define FAULT_DONE 0x10000
@@ -29,6 +36,11 @@ void fault_signal(enum fault_kind kind, unsigned calls, int signal_number);
 unsigned fault_end(enum fault_kind kind);
 /* Paths that begin so can be made to fail to open. */
 void fault_below(const char *prefix);
+/* Looks up where LMDB's functions are. */
+void fault_memory_of_lmdb(void);
+/* For the functions that fail: whether any call of this kind is to fail; whether this one is, which is counted. */
+int fault_is_armed(enum fault_kind kind);
+int fault_is_due(enum fault_kind kind);
 /* How many directories have been flushed so far. */
 unsigned directory_flushes(void);
 

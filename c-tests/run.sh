@@ -35,7 +35,7 @@ compile() {
             test_cpp)
                 # shellcheck disable=SC2086
                 "$cxx" -std=c++17 -g -O1 $WARNINGS $CPPFLAGS_ALL "$@" test_cpp.cpp $objects -o "$dir/test_cpp" \
-                    $link -lpthread
+                    $link -lpthread -ldl
                 ;;
             test_dlopen)
                 # Not linked to the library: that is its point.
@@ -45,7 +45,7 @@ compile() {
             *)
                 # shellcheck disable=SC2086
                 "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" "$program.c" $objects -o "$dir/$program" \
-                    $link -lpthread
+                    $link -lpthread -ldl
                 ;;
         esac
     done
@@ -124,8 +124,15 @@ run_test() {
     fi
 }
 
+# memcheck and the sanitizers have an allocator of their own: memory.c, which is one too, would be in their way.
+other_malloc() {
+    HARNESS=$(echo "$HARNESS" | sed 's/ memory.c//')
+    CPPFLAGS_ALL="$CPPFLAGS_ALL -DPM_TEST_OTHER_MALLOC"
+}
+
 run_valgrind() {
     export PM_TEST_SLOW=1
+    other_malloc
     compile valgrind gcc g++ so
     run valgrind valgrind --quiet --vgdb=no --fair-sched=try \
         --trace-children=yes --trace-children-skip='*/craft_store,*/true' \
@@ -135,6 +142,7 @@ run_valgrind() {
 
 run_sanitize() {
     export PM_TEST_SLOW=1
+    other_malloc
     for compiler in gcc clang; do
         cxx=$(echo $compiler | sed 's/gcc/g++/; s/clang/clang++/')
         # shellcheck disable=SC2086
@@ -157,11 +165,11 @@ run_sanitize() {
 }
 
 # The threads' test under ThreadSanitizer: the C side only, for it knows nothing of the locks of a library that is not
-# built with it. Without faults.c, which defines functions that it defines as well.
+# built with it. Without faults.c, which defines functions that it defines as well, and what needs it.
 race_free() {
     variant=threads-$1
     every_part=$HARNESS every_program=$ONLY
-    HARNESS=$(echo "$HARNESS" | sed 's/faults.c//') ONLY=test_threads
+    HARNESS=$(echo "$HARNESS" | sed 's/faults.c strikes.c//') ONLY=test_threads
     compile "$variant" "$1" "$2" so -fsanitize=thread
     # shellcheck disable=SC2086
     "$1" -std=c99 -g -O1 $CPPFLAGS_ALL -fsanitize=thread sanitizer_proof.c -o "$OUT/$variant/proof" \

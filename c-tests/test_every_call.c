@@ -12,9 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "faults.h"
+#include "strikes.h"
 
-#define FOR_EVER 1000000u
 #define DEVICES 16
 
 /* What a device is to be like; the name says whether there is one. */
@@ -44,6 +43,8 @@ static const struct step steps[] = {
 
 static pm_store *store;
 static const char *path;
+/* Where it is. */
+static const char *directory;
 static struct expected model[DEVICES];
 static char text[300 << 10];
 
@@ -196,30 +197,6 @@ static void note(const struct step *step) {
     }
 }
 
-struct fault {
-    enum fault_kind kind;
-    int error;
-};
-
-/* What is said of a call that failed: with the system's own word for it, and which file it was. */
-static void check_told(const pm_error *error, int32_t status, const struct fault *fault) {
-    int plain = status == PM_ERR_IO || status == PM_ERR_DISK_FULL || status == PM_ERR_PERMISSION;
-    CHECK(error->code == status);
-    if (!plain && status != PM_ERR_NO_MEMORY && status != PM_ERR_MAP_FULL) {
-        fail(__FILE__, __LINE__, "an error that says something else: %s: %s", pm_status_name(status), error->message);
-    }
-    if (plain) {
-        CHECK(strstr(error->message, path) != NULL);
-        /* A write that was cut short has no error of its own: LMDB calls that one or the other. */
-        if (fault->error == FAULT_SHORT) {
-            CHECK(error->os_error == EIO || error->os_error == ENOSPC);
-        } else {
-            CHECK_INT(fault->error & ~FAULT_DONE, error->os_error);
-        }
-        CHECK(status != PM_ERR_DISK_FULL || error->os_error == ENOSPC || error->os_error == EDQUOT);
-    }
-}
-
 static void reopen(void) {
     pm_error error = PM_ERROR_INIT;
     int32_t status = pm_close(store, &error);
@@ -280,7 +257,7 @@ static int work(const struct fault *fault, unsigned k, unsigned count, unsigned 
         }
         hits += fault_end(fault->kind);
         CHECK(hits > 0);
-        check_told(&error, status, fault);
+        check_told(&error, status, fault, directory);
         (*refused)++;
         recover(&steps[i]);
     }
@@ -292,99 +269,113 @@ static int work(const struct fault *fault, unsigned k, unsigned count, unsigned 
     return hits > 0;
 }
 
-/* Calls between two that are struck: none, or some where each step takes long. */
-static unsigned stride(void) {
-    return getenv("PM_TEST_EVERY_CALL") != NULL ? 1 : getenv("PM_TEST_SLOW") != NULL ? 61 : 7;
-}
-
-/* Strikes at every call, for `count` calls each time; there must be `fewest`. How many steps failed. */
-static unsigned strike_for(unsigned count, enum fault_kind kind, int error, unsigned fewest) {
-    struct fault fault;
-    unsigned refused = 0;
-    unsigned runs = 0;
-    unsigned k;
-    fault.kind = kind;
-    fault.error = error;
-    for (k = 0; work(&fault, k, count, &refused); k += stride()) {
-        runs++;
-    }
-    CHECK(k >= fewest);
-    if (stride() == 1) {
-        printf("   kind %d, error %d, %s: %u runs, %u steps failed\n", (int)kind, error, count == 1 ? "once" : "on",
-               runs, refused);
-    }
-    return refused;
-}
-
-static void strike(enum fault_kind kind, int error, unsigned fewest) {
-    unsigned refused = strike_for(1, kind, error, fewest);
-    CHECK(refused + strike_for(FOR_EVER, kind, error, fewest) > 0);
-}
-
 static void begin(void) {
     path = place("pool.db");
-    fault_below(path);
+    directory = place("");
+    fault_below(directory);
     memset(text, 't', sizeof text);
 }
 
 static void writes(void) {
     begin();
-    strike(FAULT_WRITE, EIO, 100);
-    strike(FAULT_WRITE, ENOSPC, 100);
-    strike(FAULT_WRITE, EDQUOT, 100);
+    strike(work, FAULT_WRITE, EIO, 100);
+    strike(work, FAULT_WRITE, ENOSPC, 100);
+    strike(work, FAULT_WRITE, EDQUOT, 100);
 }
 
 static void writes_of_meta_pages(void) {
     begin();
-    strike(FAULT_META, EIO, 10);
-    strike(FAULT_META, ENOSPC, 10);
-    strike(FAULT_META, FAULT_SHORT, 10);
+    strike(work, FAULT_META, EIO, 10);
+    strike(work, FAULT_META, ENOSPC, 10);
+    strike(work, FAULT_META, FAULT_SHORT, 10);
 }
 
 static void flushes(void) {
     begin();
-    strike(FAULT_SYNC, EIO, 10);
-    strike(FAULT_SYNC, ENOSPC, 10);
-    strike(FAULT_SYNC, EDQUOT, 10);
+    strike(work, FAULT_SYNC, EIO, 10);
+    strike(work, FAULT_SYNC, ENOSPC, 10);
+    strike(work, FAULT_SYNC, EDQUOT, 10);
 }
 
 static void lengths(void) {
     begin();
-    strike(FAULT_LENGTH, EIO, 1);
-    strike(FAULT_LENGTH, ENOSPC, 1);
+    strike(work, FAULT_LENGTH, EIO, 1);
+    strike(work, FAULT_LENGTH, ENOSPC, 1);
 }
 
 static void maps(void) {
     begin();
-    strike(FAULT_MAP, ENOMEM, 4);
-    strike(FAULT_MAP, EIO, 4);
+    strike(work, FAULT_MAP, ENOMEM, 4);
+    strike(work, FAULT_MAP, EIO, 4);
 }
 
 static void opens(void) {
     begin();
-    strike(FAULT_OPEN, EMFILE, 5);
-    strike(FAULT_OPEN, EIO, 5);
-    strike(FAULT_OPEN, ENOMEM, 5);
+    strike(work, FAULT_OPEN, EMFILE, 5);
+    strike(work, FAULT_OPEN, EIO, 5);
+    strike(work, FAULT_OPEN, ENOMEM, 5);
 }
 
 static void address_space(void) {
     begin();
-    strike(FAULT_SPACE, ENOMEM, 3);
+    strike(work, FAULT_SPACE, ENOMEM, 3);
 }
 
 /* A write that a signal interrupts is made again, and one that was cut short goes on or fails as a whole. */
 static void writes_that_do_not_get_through_at_once(void) {
     begin();
-    CHECK_INT(0, strike_for(1, FAULT_WRITE, EINTR, 100));
-    strike(FAULT_WRITE, FAULT_SHORT, 100);
+    CHECK_INT(0, strike_for(work, 1, FAULT_WRITE, EINTR, 100));
+    strike(work, FAULT_WRITE, FAULT_SHORT, 100);
 }
 
 /* The meta page has got into the file, and its flush has failed: LMDB puts the old one back. */
 static void meta_pages_whose_flush_fails(void) {
     begin();
-    CHECK(strike_for(1, FAULT_META, EIO | FAULT_DONE, 10) > 0);
-    CHECK(strike_for(1, FAULT_META, ENOSPC | FAULT_DONE, 10) > 0);
+    CHECK(strike_for(work, 1, FAULT_META, EIO | FAULT_DONE, 10) > 0);
+    CHECK(strike_for(work, 1, FAULT_META, ENOSPC | FAULT_DONE, 10) > 0);
 }
+
+static void looks_at_files(void) {
+    begin();
+    strike(work, FAULT_STAT, EIO, 20);
+    strike(work, FAULT_STAT, ENOMEM, 20);
+}
+
+static void locks(void) {
+    begin();
+    strike(work, FAULT_LOCK, ENOLCK, 20);
+    strike(work, FAULT_LOCK, EIO, 20);
+    CHECK_INT(0, strike_for(work, 1, FAULT_LOCK, EINTR, 20));
+}
+
+static void reads(void) {
+    begin();
+    strike(work, FAULT_READ, EIO, 20);
+    CHECK_INT(0, strike_for(work, 1, FAULT_READ, FAULT_SHORT, 20));
+    /* Of LMDB's two reads when it opens a file, it makes none again. */
+    CHECK(strike_for(work, 1, FAULT_READ, EINTR, 20) <= 6);
+}
+
+/* What matters was flushed before. */
+static void closes(void) {
+    begin();
+    CHECK_INT(0, strike_for(work, 1, FAULT_CLOSE, EIO, 5));
+    CHECK_INT(0, strike_for(work, FOR_EVER, FAULT_CLOSE, EIO, 5));
+}
+
+static void names_and_rights(void) {
+    begin();
+    strike(work, FAULT_NAME, EIO, 1);
+    strike(work, FAULT_NAME, ENOSPC, 1);
+}
+
+#ifndef PM_TEST_OTHER_MALLOC
+static void no_memory(void) {
+    begin();
+    fault_memory_of_lmdb();
+    strike(work, FAULT_MEMORY, ENOMEM, 50);
+}
+#endif
 
 static const struct test tests[] = {
     NAMED(writes),
@@ -396,5 +387,13 @@ static const struct test tests[] = {
     NAMED(address_space),
     NAMED(writes_that_do_not_get_through_at_once),
     NAMED(meta_pages_whose_flush_fails),
+    NAMED(looks_at_files),
+    NAMED(locks),
+    NAMED(reads),
+    NAMED(closes),
+    NAMED(names_and_rights),
+#ifndef PM_TEST_OTHER_MALLOC
+    NAMED(no_memory),
+#endif
 };
 TEST_MAIN(tests)

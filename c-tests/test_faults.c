@@ -2,8 +2,10 @@
 #include "test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -280,6 +282,43 @@ static void a_map_that_cannot_grow(void) {
     close_store(store);
 }
 
+/* Whether another process sees that this one has LMDB's lock on the file. */
+static int is_locked(const char *file) {
+    int status = 0;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct flock lock;
+        int fd = open(file, O_RDWR | O_CLOEXEC);
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_len = 1; /* LMDB's; the store's own lie elsewhere */
+        if (fd < 0 || fcntl(fd, F_GETLK, &lock) != 0) {
+            _exit(2);
+        }
+        _exit(lock.l_type == F_UNLCK ? 1 : 0);
+    }
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* LMDB has its locks on it, which would go with any other descriptor of it that is closed. */
+static void a_lock_file_in_use_is_left_alone_though_it_cannot_be_looked_at(void) {
+    pm_store *other = NULL;
+    unsigned k = 0;
+    open_pool();
+    CHECK(rename(path, place("moved.db")) == 0);
+    do {
+        int32_t status;
+        fault_after(FAULT_STAT, k++, 1, EIO);
+        status = pm_open(PM_CSTR(path), NULL, &other, NULL);
+        CHECK(status == PM_ERR_ALREADY_OPEN || status == PM_ERR_IO);
+        CHECK(is_locked(place("pool.db-lock")));
+    } while (fault_end(FAULT_STAT) > 0);
+    CHECK(k > 2);
+    close_store(store);
+}
+
 static const struct test tests[] = {
     NAMED(a_full_disk_changes_nothing),
     NAMED(a_full_quota_changes_nothing),
@@ -291,5 +330,6 @@ static const struct test tests[] = {
     NAMED(a_store_is_created_whole_or_not_at_all),
     NAMED(no_address_space_to_open),
     NAMED(a_map_that_cannot_grow),
+    NAMED(a_lock_file_in_use_is_left_alone_though_it_cannot_be_looked_at),
 };
 TEST_MAIN(tests)

@@ -23,25 +23,33 @@ const LOOKED_AT: u64 = 64;
 /// was moved or deleted.
 pub(super) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     let path = lock_path(store);
-    if let Ok(found) = path.symlink_metadata() {
-        refuse_lock_file(&path, &found, deadline)?;
+    match find(&path)? {
+        None => Ok(()),
+        Some(found) => {
+            refuse_lock_file(&path, &found, deadline)?;
+            look_at(&path, &found)
+        }
     }
-    look_at(&path)
+}
+
+fn find(path: &Path) -> Result<Option<Metadata>> {
+    match path.symlink_metadata() {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("looking at the lock file", path, e)),
+    }
 }
 
 /// Refuses a file that is no lock file. Nobody in this process has it open.
-fn look_at(path: &Path) -> Result<()> {
+fn look_at(path: &Path, found: &Metadata) -> Result<()> {
     let refuse = || {
         Error::InvalidPath {
         path: path.into(),
         why: "the store's lock file would be there, and it is not a lock file; move it, or give another path",
     }
     };
-    match path.symlink_metadata() {
-        Ok(found) if found.is_file() => {}
-        Ok(_) => return Err(refuse()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io("looking at the lock file", path, e)),
+    if !found.is_file() {
+        return Err(refuse());
     }
     let mut head = Vec::new();
     open(path)
@@ -59,7 +67,10 @@ fn look_at(path: &Path) -> Result<()> {
 /// Removes the lock file of a store that another file has taken the place of. Nobody can have the new one open.
 pub(super) fn discard(store: &Path) -> Result<()> {
     let path = lock_path(store);
-    look_at(&path)?;
+    match find(&path)? {
+        Some(found) => look_at(&path, &found)?,
+        None => return Ok(()),
+    }
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("removing the old lock file", &path, e))

@@ -80,7 +80,12 @@ pub(crate) fn read(file: &File, limit: usize) -> io::Result<Salvage> {
     if !complete {
         salvor.strays(&source, header.map(|header| header.commit));
     }
-    Ok(salvor.conclude(complete))
+    let found = salvor.conclude(complete);
+    match source.failure() {
+        // Nobody knows then whether it is a store.
+        Some(error) if found.is_nothing() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// The row that says what the store is, and the roots of its tables.

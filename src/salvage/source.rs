@@ -3,6 +3,7 @@
 use crate::verify::bytes::{u16_at, u64_at, ReadAt};
 use crate::verify::page::{self, HEADER};
 use crate::verify::{self, Meta, Metas};
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 
@@ -23,6 +24,8 @@ pub(super) struct Source<'a> {
     pub metas: Vec<Meta>,
     /// The one in force, where both leave no doubt about that.
     pub in_force: Option<Meta>,
+    /// What the system said when it could not read something for the first time.
+    failed: RefCell<Option<io::Error>>,
 }
 
 impl<'a> Source<'a> {
@@ -44,6 +47,7 @@ impl<'a> Source<'a> {
             pages: file.size()? / page_size as u64,
             metas,
             in_force,
+            failed: RefCell::new(None),
         })
     }
 
@@ -67,7 +71,18 @@ impl<'a> Source<'a> {
     }
 
     fn fill(&self, buffer: &mut [u8], at: u64) -> bool {
-        matches!(self.file.read_up_to(buffer, at), Ok(got) if got == buffer.len())
+        match self.file.read_up_to(buffer, at) {
+            Ok(got) => got == buffer.len(),
+            Err(error) => {
+                self.failed.borrow_mut().get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    /// Why something could not be read, if that is so.
+    pub fn failure(self) -> Option<io::Error> {
+        self.failed.into_inner()
     }
 
     /// Shows every page but the meta pages that can be read.
