@@ -4,7 +4,9 @@ package poolmetadata
 
 /*
 #cgo noescape pmgo_apply
+#cgo noescape pmgo_apply_each
 #cgo nocallback pmgo_apply
+#cgo nocallback pmgo_apply_each
 
 #include "changes.h"
 */
@@ -62,34 +64,23 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 	if m.calls.isShut() {
 		return errClosed(op, doing)
 	}
-	list := make([]C.pmgo_change, len(changes))
-	var texts []byte
+	var list changeList
+	names := make([]string, 0, len(changes))
 	for i, change := range changes {
-		record := change.Record
-		if record == nil {
-			return &ChangeError{i, newError(CodeInvalidArgument, op, doing, "the record is nil")}
-		}
-		state, err := nativeState(record.State, op, record.Name)
-		if err != nil {
+		if err := list.check(change, op, doing); err != nil {
 			return &ChangeError{i, err}
 		}
-		list[i] = C.pmgo_change{
-			size:       C.uint64_t(record.Size),
-			generation: C.uint64_t(record.Generation),
-			name_len:   size(record.Name),
-			parent_len: size(record.ParentName),
-			text_len:   size(record.Error),
-			device_id:  C.uint32_t(record.DeviceID),
-			state:      state,
-			kind:       C.int32_t(change.Kind),
-		}
-		texts = append(texts, record.Name...)
-		texts = append(texts, record.ParentName...)
-		texts = append(texts, record.Error...)
+		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
+		names = append(names, change.Record.Name)
 	}
+	unlock, late := m.locks.lockAll(names)
+	if unlock == nil {
+		return m.errLocked(op, doing, late)
+	}
+	defer unlock()
 	var reply C.pmgo_reply
-	status := C.pmgo_apply(m.handle, unsafe.SliceData(list), C.size_t(len(list)),
-		(*C.char)(unsafe.Pointer(unsafe.SliceData(texts))), &reply)
+	status := C.pmgo_apply(m.handle, unsafe.SliceData(list.changes), C.size_t(len(list.changes)),
+		(*C.char)(unsafe.Pointer(unsafe.SliceData(list.texts))), &reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
 		err := failure(status, reply.detail, op, doing)
@@ -99,8 +90,59 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 		return err
 	}
 	for i, change := range changes {
-		change.Record.DeviceID = uint32(list[i].device_id)
-		change.Record.Generation = uint64(list[i].generation)
+		list.applied(i, change.Record)
 	}
 	return nil
+}
+
+// changeList is a list of changes as C takes it.
+type changeList struct {
+	changes []C.pmgo_change
+	texts   []byte
+}
+
+// check refuses what cannot be put in the list.
+func (l *changeList) check(change Change, op, doing string) error {
+	if change.Record == nil {
+		return newError(CodeInvalidArgument, op, doing, "the record is nil")
+	}
+	_, err := nativeState(change.Record.State, op, change.Record.Name)
+	return err
+}
+
+func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {
+	l.changes = append(l.changes, C.pmgo_change{
+		size:       C.uint64_t(info.Size),
+		generation: C.uint64_t(generation),
+		name_len:   size(info.Name),
+		parent_len: size(info.ParentName),
+		text_len:   size(info.Error),
+		device_id:  C.uint32_t(info.DeviceID),
+		state:      C.int32_t(info.State),
+		kind:       C.int32_t(kind),
+	})
+	l.texts = append(l.texts, info.Name...)
+	l.texts = append(l.texts, info.ParentName...)
+	l.texts = append(l.texts, info.Error...)
+}
+
+// applied puts into record what the store has of it since change i was made.
+func (l *changeList) applied(i int, record *Record) {
+	record.DeviceID = uint32(l.changes[i].device_id)
+	record.Generation = uint64(l.changes[i].generation)
+}
+
+// applyEach makes each change by itself; how it ended is in the list then.
+func (l *changeList) applyEach(store C.uintptr_t) {
+	C.pmgo_apply_each(store, unsafe.SliceData(l.changes), C.size_t(len(l.changes)),
+		(*C.char)(unsafe.Pointer(unsafe.SliceData(l.texts))))
+}
+
+// reset empties the list, and keeps its memory unless that is much.
+func (l *changeList) reset() {
+	const much = 1 << 16
+	if cap(l.texts) > much {
+		l.texts = nil
+	}
+	l.changes, l.texts = l.changes[:0], l.texts[:0]
 }

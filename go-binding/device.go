@@ -31,26 +31,56 @@ func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 	if info == nil {
 		return newError(CodeInvalidArgument, op, "save metadata for a device", "the device is nil")
 	}
-	fail := func(status C.int32_t, detail C.uintptr_t) error {
-		return failure(status, detail, op,
-			fmt.Sprintf("save metadata for device %q (parent: %q)", info.Name, info.ParentName))
+	doing := func() string {
+		return fmt.Sprintf("save metadata for device %q (parent: %q)", info.Name, info.ParentName)
 	}
 	if m.calls.isShut() {
-		return fail(C.PM_ERR_CLOSED, 0)
+		return errClosed(op, doing())
 	}
-	state, err := nativeState(info.State, op, info.Name)
-	if err != nil {
+	if _, err := nativeState(info.State, op, info.Name); err != nil {
 		return err
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_add(m.handle, text(info.Name), size(info.Name), text(info.ParentName), size(info.ParentName),
-		text(info.Error), size(info.Error), C.uint64_t(info.Size), state, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return fail(status, reply.detail)
+	w := newWrite(ChangeAdd, *info)
+	defer w.free()
+	if !m.write(w) {
+		return m.failedWrite(w, op, doing())
 	}
-	info.DeviceID = uint32(reply.device_id)
+	info.DeviceID = w.info.DeviceID
 	return nil
+}
+
+// write locks the device and has w written. It reports false if that failed.
+func (m *PoolMetadata) write(w *write) bool {
+	if !m.locks.lock(w.info.Name) {
+		w.locked = true
+		return false
+	}
+	defer m.locks.unlock(w.info.Name)
+	return m.writeLocked(w)
+}
+
+// writeLocked is write for who has locked the device.
+func (m *PoolMetadata) writeLocked(w *write) bool {
+	m.queue.do(m.handle, w)
+	runtime.KeepAlive(m)
+	return w.status == C.PM_OK
+}
+
+// failedWrite returns why w failed.
+func (m *PoolMetadata) failedWrite(w *write, op, doing string) error {
+	switch {
+	case w.locked:
+		return m.errLocked(op, doing, w.info.Name)
+	case w.late:
+		return newError(CodeTimeout, op, doing, fmt.Sprintf("waited %v for the writes of other goroutines, in vain", m.queue.wait))
+	}
+	return failure(w.status, w.detail, op, doing)
+}
+
+// errLocked is the error for a device that is not unlocked in time.
+func (m *PoolMetadata) errLocked(op, doing, name string) error {
+	return newError(CodeTimeout, op, doing, fmt.Sprintf(
+		"waited %v for device %q, which another update of this process has locked, in vain", m.locks.wait, name))
 }
 
 // nativeState returns a state as C has it. C's are narrower, so that they cannot all be checked there.
@@ -66,7 +96,7 @@ func nativeState(state DeviceState, op, name string) (C.int32_t, error) {
 // DeviceInfo, as containerd's store does.
 func (m *PoolMetadata) GetDevice(_ context.Context, name string) (*DeviceInfo, error) {
 	info := new(DeviceInfo)
-	_, err := m.read(name, info)
+	_, err := m.read(name, info, "GetDevice", "get")
 	return info, err
 }
 
@@ -80,16 +110,15 @@ type Record struct {
 // GetRecord looks a device up and tells also when it was last written.
 func (m *PoolMetadata) GetRecord(name string) (Record, error) {
 	var record Record
-	generation, err := m.read(name, &record.DeviceInfo)
+	generation, err := m.read(name, &record.DeviceInfo, "GetDevice", "get")
 	record.Generation = generation
 	return record, err
 }
 
 // read fills info and returns the device's generation.
-func (m *PoolMetadata) read(name string, info *DeviceInfo) (uint64, error) {
-	const op = "GetDevice"
+func (m *PoolMetadata) read(name string, info *DeviceInfo, op, verb string) (uint64, error) {
 	if m.calls.isShut() {
-		return 0, errClosed(op, onDevice("get", name))
+		return 0, errClosed(op, onDevice(verb, name))
 	}
 	var (
 		small [recordWords]C.uint64_t
@@ -109,7 +138,7 @@ func (m *PoolMetadata) read(name string, info *DeviceInfo) (uint64, error) {
 			// It may have grown again when the second read comes.
 			buffer = make([]C.uint64_t, reply.size/wordSize)
 		default:
-			return 0, failure(status, reply.detail, op, onDevice("get", name))
+			return 0, failure(status, reply.detail, op, onDevice(verb, name))
 		}
 	}
 }
@@ -120,15 +149,13 @@ func (m *PoolMetadata) ChangeDeviceState(_ context.Context, name string, state D
 	if m.calls.isShut() {
 		return errClosed(op, onDevice("change the state of", name))
 	}
-	number, err := nativeState(state, op, name)
-	if err != nil {
+	if _, err := nativeState(state, op, name); err != nil {
 		return err
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_change_state(m.handle, text(name), size(name), number, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, onDevice("change the state of", name))
+	w := newWrite(ChangeState, DeviceInfo{Name: name, State: state})
+	defer w.free()
+	if !m.write(w) {
+		return m.failedWrite(w, op, onDevice("change the state of", name))
 	}
 	return nil
 }
@@ -140,11 +167,10 @@ func (m *PoolMetadata) MarkFaulty(_ context.Context, name string) error {
 	if m.calls.isShut() {
 		return errClosed(op, onDevice("mark", name)+" as faulty")
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_mark_faulty(m.handle, text(name), size(name), &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, onDevice("mark", name)+" as faulty")
+	w := newWrite(ChangeMarkFaulty, DeviceInfo{Name: name})
+	defer w.free()
+	if !m.write(w) {
+		return m.failedWrite(w, op, onDevice("mark", name)+" as faulty")
 	}
 	return nil
 }
@@ -155,11 +181,10 @@ func (m *PoolMetadata) RemoveDevice(_ context.Context, name string) error {
 	if m.calls.isShut() {
 		return errClosed(op, onDevice("remove", name))
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_remove(m.handle, text(name), size(name), &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, onDevice("remove", name))
+	w := newWrite(ChangeRemove, DeviceInfo{Name: name})
+	defer w.free()
+	if !m.write(w) {
+		return m.failedWrite(w, op, onDevice("remove", name))
 	}
 	return nil
 }

@@ -25,7 +25,14 @@
 //   - Reads see one moment of the store, wait for no writer, and are checked against a checksum: damage is [ErrCorrupt]
 //     and never a wrong answer.
 //   - Other processes may have the file open at the same time, for reading and for writing.
-//   - Nothing waits for longer than the lock wait (see [WithLockWait]).
+//   - No single wait is longer than the lock wait (see [WithLockWait]); a call has three at the most: for its device, for
+//     its turn, and for other processes.
+//
+// # Many goroutines
+//
+// Writes that meet go to the library in one call and to the disk in one commit, and each gets its own result: sixty-four
+// goroutines that write do not take sixty-four times as long as one. They wait as goroutines do, and only one of them
+// has a thread in C. [PoolMetadata.Stats] tells how many operations the commits were for.
 //
 // # Contexts
 //

@@ -22,7 +22,7 @@ int32_t pmgo_walk_ids(uintptr_t walk, pmgo_reply *reply)
     int32_t status = pm_walk_get_ids((pm_walk *)walk, &ids, error);
 
     if (status == PM_OK) {
-        reply->device = (uintptr_t)ids;
+        reply->ids = (uintptr_t)ids;
         reply->device_id = ids->last_id;
         reply->count = ids->free_count;
         reply->size = ids->faulty_count;

@@ -77,7 +77,7 @@ func (w *nativeWalk) ids(op, doing string) (DeviceIDs, error) {
 		Free:   make([]uint32, reply.count),
 		Faulty: make([]uint32, reply.size),
 	}
-	C.pmgo_ids_take(reply.device, numbers(ids.Free), numbers(ids.Faulty))
+	C.pmgo_ids_take(reply.ids, numbers(ids.Free), numbers(ids.Faulty))
 	return ids, nil
 }
 

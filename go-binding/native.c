@@ -78,14 +78,12 @@ int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply)
     return finish(pm_get_stats((pm_store *)store, stats, &error), &error, reply);
 }
 
-int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char *parent, size_t parent_len,
-                 const char *text, size_t text_len, uint64_t size, int32_t state, pmgo_reply *reply)
+/* A device as Go has it. */
+static pm_device given(const char *name, size_t name_len, const char *parent, size_t parent_len, const char *text,
+                       size_t text_len, uint64_t size, int32_t state)
 {
-    pm_error error;
     pm_device device = PM_DEVICE_INIT;
-    int32_t status;
 
-    prepare(&error);
     device.size = size;
     device.state = state;
     device.name = name;
@@ -94,10 +92,37 @@ int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char 
     device.parent_name_len = parent_len;
     device.error = text;
     device.error_len = text_len;
+    return device;
+}
+
+int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char *parent, size_t parent_len,
+                 const char *text, size_t text_len, uint64_t size, int32_t state, pmgo_reply *reply)
+{
+    pm_error error;
+    pm_device device = given(name, name_len, parent, parent_len, text, text_len, size, state);
+    int32_t status;
+
+    prepare(&error);
     status = pm_add_device((pm_store *)store, &device, &error);
     reply->device_id = device.device_id;
     reply->generation = device.generation;
     return finish(status, &error, reply);
+}
+
+int32_t pmgo_update(uintptr_t store, uint32_t device_id, uint64_t generation, const char *name, size_t name_len,
+                    const char *parent, size_t parent_len, const char *text, size_t text_len, uint64_t size,
+                    int32_t state, pmgo_reply *reply)
+{
+    pm_error error;
+    pm_device device = given(name, name_len, parent, parent_len, text, text_len, size, state);
+    pm_change change;
+
+    prepare(&error);
+    device.device_id = device_id;
+    device.generation = generation;
+    change.kind = PM_CHANGE_UPDATE;
+    change.device = &device;
+    return finish(pm_apply_each((pm_store *)store, &change, 1, NULL, &error), &error, reply);
 }
 
 int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
@@ -141,14 +166,6 @@ int32_t pmgo_remove(uintptr_t store, const char *name, size_t name_len, pmgo_rep
     return finish(pm_remove_device((pm_store *)store, name, name_len, &error), &error, reply);
 }
 
-/* Bytes of a device as a record, but for what rounds it up. */
-static size_t record_size(const pm_device *device)
-{
-    size_t size = sizeof(pm_record) + device->name_len + 1 + device->parent_name_len + 1 + device->error_len + 1;
-
-    return (size + 7) / 8 * 8;
-}
-
 static char *put_text(char *at, const char *text, size_t len)
 {
     if (len > 0) {
@@ -156,72 +173,6 @@ static char *put_text(char *at, const char *text, size_t len)
     }
     at[len] = '\0';
     return at + len + 1;
-}
-
-void pmgo_update_read(uintptr_t from, uint64_t *buffer)
-{
-    const pm_device *device = (const pm_device *)from;
-    pm_record *record = (pm_record *)(void *)buffer;
-    char *at = (char *)(record + 1);
-
-    record->record_size = (uint32_t)record_size(device);
-    record->device_id = device->device_id;
-    record->size = device->size;
-    record->generation = device->generation;
-    record->state = device->state;
-    record->name_len = (uint32_t)device->name_len;
-    record->parent_name_len = (uint32_t)device->parent_name_len;
-    record->error_len = (uint32_t)device->error_len;
-    at = put_text(at, device->name, device->name_len);
-    at = put_text(at, device->parent_name, device->parent_name_len);
-    (void)put_text(at, device->error, device->error_len);
-}
-
-int32_t pmgo_update_begin(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
-                          pmgo_reply *reply)
-{
-    pm_error error;
-    pm_update *update = NULL;
-    pm_device *device = NULL;
-    int32_t status;
-
-    prepare(&error);
-    status = pm_update_begin((pm_store *)store, name, name_len, &update, &device, &error);
-    if (status == PM_OK) {
-        reply->handle = (uintptr_t)update;
-        reply->device = (uintptr_t)device;
-        reply->size = record_size(device);
-        if (reply->size <= capacity) {
-            pmgo_update_read(reply->device, buffer);
-        }
-    }
-    return finish(status, &error, reply);
-}
-
-int32_t pmgo_update_commit(uintptr_t update, uintptr_t to, uint32_t device_id, uint64_t size, int32_t state,
-                           const char *name, size_t name_len, const char *parent, size_t parent_len,
-                           const char *text, size_t text_len, pmgo_reply *reply)
-{
-    pm_error error;
-    pm_device *device = (pm_device *)to;
-
-    prepare(&error);
-    device->device_id = device_id;
-    device->size = size;
-    device->state = state;
-    device->name = name;
-    device->name_len = name_len;
-    device->parent_name = parent;
-    device->parent_name_len = parent_len;
-    device->error = text;
-    device->error_len = text_len;
-    /* This ends the update and the device with it, so no address of Go's stays behind. */
-    return finish(pm_update_commit((pm_update *)update, &error), &error, reply);
-}
-
-void pmgo_update_abort(uintptr_t update)
-{
-    pm_update_abort((pm_update *)update);
 }
 
 int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_reply *reply)

@@ -14,9 +14,7 @@ package poolmetadata
 #cgo noescape pmgo_change_state
 #cgo noescape pmgo_mark_faulty
 #cgo noescape pmgo_remove
-#cgo noescape pmgo_update_begin
-#cgo noescape pmgo_update_read
-#cgo noescape pmgo_update_commit
+#cgo noescape pmgo_update
 #cgo noescape pmgo_walk_open
 #cgo noescape pmgo_walk_next
 #cgo noescape pmgo_names
@@ -33,10 +31,7 @@ package poolmetadata
 #cgo nocallback pmgo_change_state
 #cgo nocallback pmgo_mark_faulty
 #cgo nocallback pmgo_remove
-#cgo nocallback pmgo_update_begin
-#cgo nocallback pmgo_update_read
-#cgo nocallback pmgo_update_commit
-#cgo nocallback pmgo_update_abort
+#cgo nocallback pmgo_update
 #cgo nocallback pmgo_walk_open
 #cgo nocallback pmgo_walk_next
 #cgo nocallback pmgo_walk_close

@@ -14,8 +14,8 @@ typedef struct pmgo_reply {
     uint64_t size;       /* bytes written to the buffer; with PM_ERR_BUFFER_TOO_SMALL, bytes needed */
     uint64_t count;      /* records or names */
     uint64_t generation; /* of a device that was added */
-    uintptr_t handle;    /* what was opened or begun; 0 for a walk that has ended */
-    uintptr_t device;    /* the pm_device of an update */
+    uintptr_t handle;    /* what was opened; 0 for a walk that has ended */
+    uintptr_t ids;       /* the pm_ids of a walk */
     uintptr_t detail;    /* a pm_error for pmgo_take_detail, or 0 */
     uint32_t device_id;  /* of a device that was added */
 } pmgo_reply;
@@ -38,21 +38,15 @@ int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply);
 
 int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char *parent, size_t parent_len,
                  const char *text, size_t text_len, uint64_t size, int32_t state, pmgo_reply *reply);
+/* Writes a record over the one of that name, if that is still of this id and this generation. */
+int32_t pmgo_update(uintptr_t store, uint32_t device_id, uint64_t generation, const char *name, size_t name_len,
+                    const char *parent, size_t parent_len, const char *text, size_t text_len, uint64_t size,
+                    int32_t state, pmgo_reply *reply);
 int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
                  pmgo_reply *reply);
 int32_t pmgo_change_state(uintptr_t store, const char *name, size_t name_len, int32_t state, pmgo_reply *reply);
 int32_t pmgo_mark_faulty(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
 int32_t pmgo_remove(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
-
-/* Begins an update. Its record is in the buffer, unless reply->size says that it has no room there. */
-int32_t pmgo_update_begin(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
-                          pmgo_reply *reply);
-/* Copies the record of an update to a buffer that has room for it. */
-void pmgo_update_read(uintptr_t device, uint64_t *buffer);
-int32_t pmgo_update_commit(uintptr_t update, uintptr_t device, uint32_t device_id, uint64_t size, int32_t state,
-                           const char *name, size_t name_len, const char *parent, size_t parent_len,
-                           const char *text, size_t text_len, pmgo_reply *reply);
-void pmgo_update_abort(uintptr_t update);
 
 /* Opens a walk and reads its first page. If that was all, the walk has ended already. */
 int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_reply *reply);

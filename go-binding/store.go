@@ -20,7 +20,11 @@ import (
 type PoolMetadata struct {
 	handle   C.uintptr_t
 	lockWait time.Duration
+	readOnly bool
 	forgot   runtime.Cleanup
+
+	locks deviceLocks
+	queue writeQueue
 
 	calls   gate
 	closing sync.Mutex // held by Close
@@ -57,7 +61,13 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	if status := C.pmgo_open(text(path), size(path), &native, &reply); status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
 	}
-	m := &PoolMetadata{handle: reply.handle, lockWait: o.lockWait}
+	m := &PoolMetadata{
+		handle:   reply.handle,
+		lockWait: o.lockWait,
+		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
+		locks:    deviceLocks{wait: o.lockWait},
+		queue:    writeQueue{wait: o.lockWait},
+	}
 	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
 	return m, nil
 }

@@ -2,14 +2,11 @@
 
 package poolmetadata
 
-// #include "native.h"
-import "C"
-
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 )
 
 // UpdateDevice calls fn with a copy of a device's record, once, and writes what fn has made of it. If fn returns an
@@ -31,70 +28,59 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 		return errClosed(op, onDevice("update", name))
 	}
 	defer m.calls.leave()
-	var u nativeUpdate
 	info := new(DeviceInfo)
-	if _, err := u.begin(m, name, info, op); err != nil {
+	u, err := m.beginUpdate(name, info, op)
+	if err != nil {
 		return err
 	}
 	// Also when fn does not return.
-	defer u.abort()
+	defer m.locks.unlock(name)
 	if err := fn(info); err != nil {
 		return err
 	}
-	return u.commit(info, op, name)
+	return m.commitUpdate(u, name, info, op)
 }
 
-// nativeUpdate is an update that has begun; 0 before that and once it has ended.
-type nativeUpdate struct {
-	handle, device C.uintptr_t
+// begun is what an update has to find unchanged when it ends.
+type begun struct {
+	deviceID   uint32
+	generation uint64
 }
 
-// begin locks and reads the device.
-func (u *nativeUpdate) begin(m *PoolMetadata, name string, info *DeviceInfo, op string) (uint64, error) {
-	var (
-		small [recordWords]C.uint64_t
-		reply C.pmgo_reply
-	)
-	buffer := small[:]
-	status := C.pmgo_update_begin(m.handle, text(name), size(name), unsafe.SliceData(buffer),
-		C.size_t(len(buffer)*wordSize), &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return 0, failure(status, reply.detail, op, onDevice("update", name))
+// beginUpdate locks and reads the device.
+func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (begun, error) {
+	doing := func() string { return onDevice("update", name) }
+	if m.readOnly {
+		return begun{}, newError(CodeReadOnly, op, doing(), "the store was opened read-only")
 	}
-	u.handle, u.device = reply.handle, reply.device
-	if words := int(reply.size / wordSize); words > len(buffer) {
-		buffer = make([]C.uint64_t, words)
-		C.pmgo_update_read(u.device, unsafe.SliceData(buffer))
+	if !m.locks.lock(name) {
+		return begun{}, m.errLocked(op, doing(), name)
 	}
-	return decode(buffer, info), nil
-}
-
-// commit ends the update, however it turns out.
-func (u *nativeUpdate) commit(info *DeviceInfo, op, name string) error {
-	state, err := nativeState(info.State, op, name)
+	generation, err := m.read(name, info, op, "update")
 	if err != nil {
-		u.abort()
+		m.locks.unlock(name)
+		return begun{}, err
+	}
+	return begun{info.DeviceID, generation}, nil
+}
+
+// commitUpdate writes the record, if the device is as it was. The device stays locked.
+func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op string) error {
+	if _, err := nativeState(info.State, op, name); err != nil {
 		return err
 	}
-	var reply C.pmgo_reply
-	handle, device := u.handle, u.device
-	*u = nativeUpdate{}
-	status := C.pmgo_update_commit(handle, device, C.uint32_t(info.DeviceID), C.uint64_t(info.Size), state,
-		text(info.Name), size(info.Name), text(info.ParentName), size(info.ParentName),
-		text(info.Error), size(info.Error), &reply)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, onDevice("update", name))
+	if info.Name != name || info.DeviceID != u.deviceID {
+		return newError(CodeIdentityChanged, op, onDevice("update", name), fmt.Sprintf(
+			"an update may not change a device's name or id: name %q became %q, device id %d became %d",
+			name, info.Name, u.deviceID, info.DeviceID))
+	}
+	w := newWrite(ChangeUpdate, *info)
+	defer w.free()
+	w.generation = u.generation
+	if !m.writeLocked(w) {
+		return m.failedWrite(w, op, onDevice("update", name))
 	}
 	return nil
-}
-
-// abort ends the update if it has not ended yet.
-func (u *nativeUpdate) abort() {
-	if u.handle != 0 {
-		C.pmgo_update_abort(u.handle)
-		*u = nativeUpdate{}
-	}
 }
 
 // Update is an update of one device in two steps, for callers to whom the callback of UpdateDevice is in the way. The
@@ -105,7 +91,7 @@ func (u *nativeUpdate) abort() {
 type Update struct {
 	store  *PoolMetadata
 	name   string
-	native nativeUpdate
+	begun  begun
 	ended  atomic.Bool
 	forgot runtime.Cleanup
 
@@ -123,12 +109,12 @@ func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 		return nil, errClosed(op, onDevice("update", name))
 	}
 	u := &Update{store: m, name: name}
-	generation, err := u.native.begin(m, name, &u.Info, op)
-	if err != nil {
+	var err error
+	if u.begun, err = m.beginUpdate(name, &u.Info, op); err != nil {
 		return nil, err
 	}
-	u.Generation = generation
-	u.forgot = runtime.AddCleanup(u, func(forgotten nativeUpdate) { forgotten.abort() }, u.native)
+	u.Generation = u.begun.generation
+	u.forgot = runtime.AddCleanup(u, func(name string) { m.locks.unlock(name) }, name)
 	return u, nil
 }
 
@@ -138,15 +124,14 @@ func (u *Update) Commit() error {
 	if !u.end() {
 		return newError(CodeInvalidArgument, op, onDevice("update", u.name), "the update has ended already")
 	}
-	defer runtime.KeepAlive(u)
-	return u.native.commit(&u.Info, op, u.name)
+	defer u.store.locks.unlock(u.name)
+	return u.store.commitUpdate(u.begun, u.name, &u.Info, op)
 }
 
 // Abort gives the update up: nothing is written. It does nothing if the update has ended, so that it can be deferred.
 func (u *Update) Abort() {
 	if u.end() {
-		u.native.abort()
-		runtime.KeepAlive(u)
+		u.store.locks.unlock(u.name)
 	}
 }
 

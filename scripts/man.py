@@ -47,7 +47,8 @@ class Item:
     """One declaration: its text and its comment's lines. An inline function's comment may be an ordinary one."""
 
     def __init__(self, text, doc, note=()):
-        self.text = " ".join(text.split())
+        # The comments inside lose what decorates their lines along with the line ends.
+        self.text = " ".join(re.sub(r"\n\s*\* ", "\n", text).split())
         self.doc = doc or (list(note) if self.text.startswith("static") else [])
 
 

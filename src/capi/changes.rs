@@ -114,6 +114,12 @@ pub unsafe extern "C" fn pm_apply_each(
             let handle = handle::borrow(store)?;
             let changes = list(changes, count)?;
             let errors = Errors::of(errors, count)?;
+            if let ([change], true) = (changes, errors.first.is_null()) {
+                // No memory is needed for the results of one.
+                let op = op(change)?;
+                set_applied(change, handle.store()?.pool().commit(&op)?.into());
+                return Ok(());
+            }
             let mut outcomes = Vec::new();
             let mut ops = Vec::new();
             for change in changes {
