@@ -1,6 +1,6 @@
 //! Several changes in one call: as a whole, in one commit or not at all, or each by itself.
 
-use super::commit::{apply_one, Written};
+use super::apply::{apply_one, Written};
 use super::locks::DeviceLock;
 use super::op::Op;
 use super::Pool;

@@ -1,5 +1,6 @@
 //! The store: its operations, and how they keep out of each other's way.
 
+mod apply;
 mod backup;
 mod changes;
 mod commit;

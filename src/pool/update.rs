@@ -1,6 +1,6 @@
 //! The two phases of an update: lock and read, then compare and write.
 
-use super::commit::Written;
+use super::apply::Written;
 use super::locks::DeviceLock;
 use super::nested::Inside;
 use super::op::Op;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::device::DeviceInfo;
+use crate::device::{DeviceInfo, DeviceState};
 use crate::pool::OpenOptions;
 
 /// A walk keeps the map from growing: who needs no more of it is not made to wait by who does.
