@@ -17,7 +17,9 @@ done
 for script in *.sh; do
     sh -n "$script"
 done
-python3 -c 'import ast, sys; ast.parse(open("test_ctypes.py", encoding="ascii").read())'
+for script in *.py; do
+    python3 -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="ascii").read())' "$script"
+done
 if LC_ALL=C grep -nP '[^\x00-\x7f]|\t| $' ./*.c ./*.cpp ./*.h ./*.sh ./*.py ./*.txt; then
     echo 'lint: bytes that are not ASCII, tabs, or spaces at the end of a line'
     exit 1

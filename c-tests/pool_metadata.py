@@ -1,0 +1,250 @@
+"""A client in another runtime: Python's ctypes, and nothing but its standard library.
+
+The structs are written out here by hand, from the header, as any foreign runtime would have them.
+"""
+
+import ctypes
+import os
+import struct
+
+size_t, u32, u64, i32 = ctypes.c_size_t, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
+text, pointer = ctypes.c_char_p, ctypes.c_void_p
+
+
+class Error(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("code", i32), ("callback_code", i32), ("os_error", i32),
+                ("message", ctypes.c_char * 1024)]
+
+
+class Device(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("size", u64), ("generation", u64), ("device_id", u32), ("state", i32),
+                ("name", pointer), ("name_len", size_t), ("parent_name", pointer), ("parent_name_len", size_t),
+                ("error", pointer), ("error_len", size_t), ("owner", pointer)]
+
+    def text(self, field):
+        """The bytes of a text: a pointer and a length, which may hold NULs."""
+        return ctypes.string_at(getattr(self, field), getattr(self, field + "_len"))
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("flags", u32), ("max_readers", u32), ("map_size", u64),
+                ("lock_wait_ms", u64), ("verify", i32), ("durability", i32)]
+
+
+class Histogram(ctypes.Structure):
+    _fields_ = [("count", u64), ("sum", u64), ("buckets", u64 * 40)]
+
+
+class Stats(ctypes.Structure):
+    _fields_ = [("struct_size", size_t)] + [(name, u64) for name in (
+        "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size", "map_used", "file_size",
+        "page_size", "max_readers", "readers_in_use", "pages_free", "pages_held", "readers_active",
+        "oldest_reader_commits", "reader_waits", "reader_refusals", "walks_open", "oldest_walk_ns", "writers_waiting",
+        "writes_stopped")] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
+
+
+class Name(ctypes.Structure):
+    _fields_ = [("name", pointer), ("name_len", size_t)]
+
+
+class Names(ctypes.Structure):
+    _fields_ = [("count", size_t), ("names", ctypes.POINTER(Name))]
+
+
+class Finding(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("kind", i32), ("mend", i32), ("device_id", u32), ("name", pointer),
+                ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
+
+
+class Report(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("total", u64), ("unmendable", u64), ("left", u64), ("count", size_t),
+                ("findings", ctypes.POINTER(ctypes.POINTER(Finding))), ("backup", pointer), ("backup_len", size_t)]
+
+
+class Salvaged(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64), ("complete", u64)]
+
+
+class Ids(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("last_id", u32), ("free_ids", ctypes.POINTER(u32)), ("free_count", size_t),
+                ("faulty_ids", ctypes.POINTER(u32)), ("faulty_count", size_t)]
+
+
+class Change(ctypes.Structure):
+    _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
+
+
+# struct pm_record, for the struct module: in a buffer of bytes there is no need for ctypes.
+RECORD = struct.Struct("=IIQQiIII")
+UpdateCallback = ctypes.CFUNCTYPE(i32, ctypes.POINTER(Device), pointer)
+WalkCallback = ctypes.CFUNCTYPE(i32, ctypes.POINTER(Device), pointer)
+
+ON_STORE = [pointer]
+ON_DEVICE = [pointer, text, size_t]
+SIGNATURES = {
+    "pm_open": [text, size_t, pointer, pointer],
+    "pm_close": ON_STORE,
+    "pm_sync": ON_STORE,
+    "pm_verify": ON_STORE,
+    "pm_get_stats": ON_STORE + [ctypes.POINTER(Stats)],
+    "pm_add_device": ON_STORE + [ctypes.POINTER(Device)],
+    "pm_get_device": ON_DEVICE + [ctypes.POINTER(ctypes.POINTER(Device))],
+    "pm_read_device": ON_DEVICE + [pointer, size_t, ctypes.POINTER(size_t)],
+    "pm_change_device_state": ON_DEVICE + [i32],
+    "pm_mark_faulty": ON_DEVICE,
+    "pm_remove_device": ON_DEVICE,
+    "pm_update_device": ON_DEVICE + [UpdateCallback, pointer],
+    "pm_update_begin": ON_DEVICE + [ctypes.POINTER(pointer), ctypes.POINTER(ctypes.POINTER(Device))],
+    "pm_update_commit": [pointer],
+    "pm_device_set_error": [ctypes.POINTER(Device), text, size_t],
+    "pm_device_set_parent_name": [ctypes.POINTER(Device), text, size_t],
+    "pm_walk_devices": ON_STORE + [WalkCallback, pointer],
+    "pm_walk_open": ON_STORE + [ctypes.POINTER(pointer)],
+    "pm_walk_next": [pointer, pointer, size_t, ctypes.POINTER(size_t), ctypes.POINTER(size_t)],
+    "pm_walk_get_ids": [pointer, ctypes.POINTER(ctypes.POINTER(Ids))],
+    "pm_get_device_names": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Names))],
+    "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
+    "pm_apply_each": ON_STORE + [ctypes.POINTER(Change), size_t, pointer],
+    "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
+    "pm_backup": ON_STORE + [text, size_t, u32],
+    "pm_restore": [text, size_t, text, size_t, pointer, pointer],
+    "pm_check": ON_STORE + [size_t, pointer],
+    "pm_check_file": [text, size_t, pointer, size_t, pointer],
+    "pm_repair": [text, size_t, pointer, pointer],
+    "pm_salvage": [text, size_t, text, size_t, pointer, size_t, pointer, pointer],
+}
+OTHERS = {
+    "pm_abi_version": (u32, []),
+    "pm_version": (text, []),
+    "pm_lmdb_version": (text, []),
+    "pm_status_name": (text, [i32]),
+    "pm_state_name": (text, [i32]),
+    "pm_free": (None, [pointer]),
+    "pm_update_abort": (None, [pointer]),
+    "pm_walk_close": (None, [pointer]),
+}
+
+lib = ctypes.CDLL(os.environ["PM_LIBRARY"])
+for name, arguments in SIGNATURES.items():
+    getattr(lib, name).argtypes = arguments + [ctypes.POINTER(Error)]
+    getattr(lib, name).restype = i32
+for name, (result, arguments) in OTHERS.items():
+    getattr(lib, name).argtypes = arguments
+    getattr(lib, name).restype = result
+
+
+class Refused(Exception):
+    def __init__(self, error):
+        super().__init__(error.message.decode("utf-8", "replace"))
+        self.name = lib.pm_status_name(error.code).decode()
+        self.callback_code = error.callback_code
+        self.os_error = error.os_error
+
+
+def call(function, *arguments):
+    error = Error(struct_size=ctypes.sizeof(Error))
+    status = getattr(lib, function)(*arguments, error)
+    if status != 0:
+        assert status == error.code, (status, error.code)
+        raise Refused(error)
+    assert error.code == 0 and error.message == b""
+
+
+def refused(code, function, *arguments):
+    try:
+        call(function, *arguments)
+    except Refused as refusal:
+        assert refusal.name == code, f"{refusal.name} where {code} was due: {refusal}"
+        return refusal
+    raise AssertionError(f"{function} has not failed; {code} was due")
+
+
+class Store:
+    """A store that is closed, and its invariants checked, at the end."""
+
+    def __init__(self, path, **options):
+        self.handle = pointer()
+        given = Options(struct_size=ctypes.sizeof(Options), **options)
+        path = os.fsencode(path)
+        call("pm_open", path, len(path), ctypes.byref(given), ctypes.byref(self.handle))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        call("pm_verify", self.handle)
+        call("pm_close", self.handle)
+        refused("PM_ERR_CLOSED", "pm_close", self.handle)
+
+    def on(self, function, name, *arguments):
+        call(function, self.handle, name, len(name), *arguments)
+
+    @staticmethod
+    def device(name, parent=b"", error=b"", **fields):
+        """A device struct, and the memory that its texts are in."""
+        texts = [ctypes.create_string_buffer(each, len(each)) for each in (name, parent, error)]
+        device = Device(struct_size=ctypes.sizeof(Device), **fields)
+        for field, kept in zip(("name", "parent_name", "error"), texts):
+            setattr(device, field, ctypes.addressof(kept))
+            setattr(device, field + "_len", len(kept))
+        return device, texts
+
+    def add(self, name, **fields):
+        device, _texts = self.device(name, **fields)
+        call("pm_add_device", self.handle, ctypes.byref(device))
+        return device.device_id
+
+    def get(self, name):
+        found = ctypes.POINTER(Device)()
+        self.on("pm_get_device", name, ctypes.byref(found))
+        device = found.contents
+        result = (device.text("name"), device.device_id, device.size, device.state, device.text("parent_name"),
+                  device.text("error"))
+        lib.pm_free(found)
+        return result
+
+    def stats(self):
+        stats = Stats(struct_size=ctypes.sizeof(Stats))
+        call("pm_get_stats", self.handle, ctypes.byref(stats))
+        return stats
+
+    def names(self):
+        names = ctypes.POINTER(Names)()
+        call("pm_get_device_names", self.handle, ctypes.byref(names))
+        listed = names.contents
+        result = [ctypes.string_at(each.name, each.name_len) for each in listed.names[:listed.count]]
+        lib.pm_free(names)
+        return result
+
+
+def parse_records(page, count):
+    """The devices in a page, from its bytes alone."""
+    at, devices = 0, []
+    for _ in range(count):
+        size, device_id, device_size, _, state, *lens = RECORD.unpack_from(page, at)
+        texts, start = [], at + RECORD.size
+        for length in lens:
+            texts.append(bytes(page[start:start + length]))
+            assert page[start + length] == 0, "a text ends in a NUL"
+            start += length + 1
+        assert size % 8 == 0 and at + size - start < 8
+        devices.append((texts[0], device_id, device_size, state, texts[1], texts[2]))
+        at += size
+    return devices
+
+
+def paged_walk(store, page_size):
+    walk, devices = pointer(), []
+    call("pm_walk_open", store.handle, ctypes.byref(walk))
+    count, needed = size_t(1), size_t()
+    page = ctypes.create_string_buffer(page_size)
+    while count.value > 0:
+        try:
+            call("pm_walk_next", walk, page, len(page), ctypes.byref(count), ctypes.byref(needed))
+        except Refused as refusal:
+            assert refusal.name == "PM_ERR_BUFFER_TOO_SMALL", refusal
+            page = ctypes.create_string_buffer(needed.value)
+            continue
+        devices += parse_records(page.raw, count.value)
+    lib.pm_walk_close(walk)
+    return devices
