@@ -156,7 +156,11 @@ impl fmt::Debug for DeviceInfo {
 }
 
 /// One thin device's record, borrowed from the store's memory map for as long as a read lasts.
+//
+// In C's order, where no two numbers that a `pm_record` has side by side are neighbours: the compiler copies neighbours as
+// one, and the processor waits until both have been written. That took a sixth of the time of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct DeviceRef<'a> {
     /// See [`DeviceInfo::name`].
     pub name: &'a [u8],
