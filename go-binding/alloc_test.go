@@ -2,7 +2,10 @@
 
 package poolmetadata
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 // What calls may allocate. With the race detector on, the runtime allocates by itself and sync.Pool forgets on purpose.
 
@@ -49,6 +52,17 @@ func TestWalkAllocatesByThePage(t *testing.T) {
 	})
 	if shown != n || allocs > n/100 {
 		t.Errorf("%v allocations for an iteration over %d devices", allocs, shown)
+	}
+	// The devices themselves take nothing.
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, err := range store.Devices() {
+		ok(t, err)
+	}
+	runtime.ReadMemStats(&after)
+	texts := uint64(2*len("containerd-pool-snap-000000") + 2)
+	if bytes := after.TotalAlloc - before.TotalAlloc; bytes > n*texts*11/10 {
+		t.Errorf("%d bytes for an iteration over %d devices whose texts have %d each", bytes, n, texts)
 	}
 	var names []string
 	allocs = testing.AllocsPerRun(10, func() { names, _ = store.GetDeviceNames(ctx) })

@@ -55,14 +55,15 @@ func (m *PoolMetadata) Snapshot() ([]DeviceInfo, DeviceIDs, error) {
 	}
 	var all []DeviceInfo
 	for {
-		page, err := w.next(op, doing)
-		if err != nil {
+		if err := w.next(op, doing); err != nil {
 			return nil, DeviceIDs{}, err
 		}
-		if len(page) == 0 {
+		if w.left == 0 {
 			return all, ids, nil
 		}
-		all = append(all, page...)
+		known := len(all)
+		all = append(all, make([]DeviceInfo, w.left)...)
+		w.decode(all[known:])
 	}
 }
 

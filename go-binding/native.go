@@ -61,9 +61,7 @@ const wordSize = 8
 // from the name on.
 func decodeRecord(info *DeviceInfo, record *C.pm_record, texts string) {
 	name, parent, length := int(record.name_len), int(record.parent_name_len), int(record.error_len)
-	info.DeviceID = uint32(record.device_id)
-	info.Size = uint64(record.size)
-	info.State = DeviceState(record.state)
+	decodeNumbers(info, record)
 	// There is a NUL behind each of them. What is empty is so already: not to write it spares the garbage collector a
 	// pointer.
 	info.Name = texts[:name]
@@ -75,10 +73,21 @@ func decodeRecord(info *DeviceInfo, record *C.pm_record, texts string) {
 	}
 }
 
+func decodeNumbers(info *DeviceInfo, record *C.pm_record) {
+	info.DeviceID = uint32(record.device_id)
+	info.Size = uint64(record.size)
+	info.State = DeviceState(record.state)
+}
+
 // textsOf returns the record's texts as they lie behind it, from the name to the end of the error text.
 func textsOf(record *C.pm_record) []byte {
 	first := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
 	return unsafe.Slice(first, int(record.name_len)+int(record.parent_name_len)+int(record.error_len)+2)
+}
+
+// parentOf returns the parent's name out of a record's texts.
+func parentOf(record *C.pm_record, texts []byte) []byte {
+	return texts[int(record.name_len)+1:][:record.parent_name_len]
 }
 
 // decode turns the record in words into info, with one allocation, and returns its generation.

@@ -18,19 +18,29 @@ import (
 // WalkDevices calls cb for every device, by name in byte order, as the store was at one moment. An error from cb ends
 // the walk and comes back as it is.
 //
-// cb may write to the store; the walk does not see what it writes. It may keep what it is given: devices come in pages
-// of several hundred that share their memory, so that who keeps a few of many for long should copy them with
-// [strings.Clone].
+// cb may write to the store; the walk does not see what it writes. It may keep what it is given: a few hundred devices
+// share a block of at most 32 KiB and their texts one of at most 16 KiB, unless they are very long, so that who keeps a
+// few of many for long should copy them with [strings.Clone]. [PoolMetadata.Devices] costs less.
 func (m *PoolMetadata) WalkDevices(_ context.Context, cb func(info *DeviceInfo) error) error {
 	const op = "WalkDevices"
 	if cb == nil {
 		return errNoCallback(op, "walk the devices")
 	}
-	return m.walk(op, cb)
+	return m.walk(op, func(w *nativeWalk) error {
+		devices := make([]DeviceInfo, min(w.left, chunkLoad))
+		w.decode(devices)
+		for i := range devices {
+			if err := cb(&devices[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Devices returns an iterator over what WalkDevices walks over. The moment it shows is that of the loop's start. A
-// failure is the last thing it yields, with a nil device.
+// failure is the last thing it yields, with an empty device. Devices are values here, and take no memory but for their
+// texts, of which some hundreds share a block.
 //
 //	for device, err := range store.Devices() {
 //		if err != nil {
@@ -38,38 +48,45 @@ func (m *PoolMetadata) WalkDevices(_ context.Context, cb func(info *DeviceInfo) 
 //		}
 //		fmt.Println(device.Name)
 //	}
-func (m *PoolMetadata) Devices() iter.Seq2[*DeviceInfo, error] {
-	return func(yield func(*DeviceInfo, error) bool) {
-		enough := errors.New("enough")
-		err := m.walk("Devices", func(info *DeviceInfo) error {
-			if !yield(info, nil) {
-				return enough
+func (m *PoolMetadata) Devices() iter.Seq2[DeviceInfo, error] {
+	return func(yield func(DeviceInfo, error) bool) {
+		var some [32]DeviceInfo
+		err := m.walk("Devices", func(w *nativeWalk) error {
+			devices := some[:min(w.left, len(some))]
+			clear(devices)
+			w.decode(devices)
+			for i := range devices {
+				if !yield(devices[i], nil) {
+					return errEnough
+				}
 			}
 			return nil
 		})
-		if err != nil && err != enough {
-			yield(nil, err)
+		if err != nil && err != errEnough {
+			yield(DeviceInfo{}, err)
 		}
 	}
 }
 
-func (m *PoolMetadata) walk(op string, cb func(info *DeviceInfo) error) error {
+// errEnough ends a walk of which no more is wanted.
+var errEnough = errors.New("enough")
+
+// walk calls show as long as there are devices, to decode one or more of them at a time.
+func (m *PoolMetadata) walk(op string, show func(w *nativeWalk) error) error {
 	const doing = "walk the devices"
 	if !m.calls.enter() {
 		return errClosed(op, doing)
 	}
 	defer m.calls.leave()
 	var w nativeWalk
-	// Also when cb does not return.
+	// Also when a callback does not return.
 	defer w.end()
-	devices, err := w.first(m, op, doing)
-	for len(devices) > 0 && err == nil {
-		for i := range devices {
-			if err := cb(&devices[i]); err != nil {
-				return err
-			}
+	err := w.first(m, op, doing)
+	for w.left > 0 && err == nil {
+		if err := show(&w); err != nil {
+			return err
 		}
-		devices, err = w.next(op, doing)
+		err = w.next(op, doing)
 	}
 	return err
 }
@@ -80,12 +97,12 @@ const pageWords = 64 << 10 / wordSize
 // pages are the buffers that walks read into. What a caller gets is copied out of them.
 var pages = sync.Pool{New: func() any { return new([pageWords]C.uint64_t) }}
 
-// What a walk allocates at once, for devices and for their texts: the largest size that the runtime has lists for, less
-// the word that it adds to what holds pointers, so that nothing is lost to rounding. The less a walk allocates, the less
-// often the garbage collector runs, which costs more than the walk itself.
+// What a walk allocates at once. For devices it is the largest size that the runtime has lists for, less the word that it
+// adds to what holds pointers, so that nothing is lost to rounding. The less a walk allocates, the less often the garbage
+// collector runs, which costs more than the walk itself.
 const (
-	chunk     = 32<<10 - wordSize
-	chunkLoad = chunk / int(unsafe.Sizeof(DeviceInfo{}))
+	chunkLoad = (32<<10 - wordSize) / int(unsafe.Sizeof(DeviceInfo{}))
+	textChunk = 16 << 10
 )
 
 // nativeWalk is a walk, and the page of it that is being shown.
@@ -96,26 +113,26 @@ type nativeWalk struct {
 	at     int    // where in the page the next record is
 	left   int    // how many there are from that one on
 	free   []byte // room for texts
+	parent string // the last parent's name, if it lies in the same chunk as that room
 }
 
-// first opens the walk and returns its first devices. A walk of one page is over by then, so that small stores are not
-// held open while callbacks run.
-func (w *nativeWalk) first(m *PoolMetadata, op, doing string) ([]DeviceInfo, error) {
-	err := w.read(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
+// first opens the walk and reads its first page. A walk of one page is over by then, so that small stores are not held
+// open while callbacks run.
+func (w *nativeWalk) first(m *PoolMetadata, op, doing string) error {
+	return w.read(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
 		runtime.KeepAlive(m)
 		w.handle = reply.handle
 		return status
 	})
-	return w.decode(), err
 }
 
-// next returns the next devices, none after the last.
-func (w *nativeWalk) next(op, doing string) (devices []DeviceInfo, err error) {
-	if w.left == 0 && w.handle != 0 {
-		err = w.read(op, doing, w.fetch)
+// next reads the next page if nothing is left of this one. Nothing is left after it if there is none.
+func (w *nativeWalk) next(op, doing string) error {
+	if w.left > 0 || w.handle == 0 {
+		return nil
 	}
-	return w.decode(), err
+	return w.read(op, doing, w.fetch)
 }
 
 func (w *nativeWalk) fetch(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
@@ -144,41 +161,48 @@ func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_rep
 	}
 }
 
-// decode turns the next records of the page into devices, as many as are allocated at once.
-func (w *nativeWalk) decode() []DeviceInfo {
-	if w.left == 0 {
-		return nil
-	}
-	devices := make([]DeviceInfo, min(w.left, chunkLoad))
+// decode turns the next records of the page into devices, which are empty and no more than are left.
+func (w *nativeWalk) decode(devices []DeviceInfo) {
 	// Kept out of w, where each change of a pointer would be the garbage collector's business.
-	page, at, free := unsafe.Pointer(unsafe.SliceData(w.page)), w.at, w.free
+	page, at, free, last := unsafe.Pointer(unsafe.SliceData(w.page)), w.at, w.free, w.parent
 	for i := range devices {
-		record := (*C.pm_record)(unsafe.Add(page, at))
+		info, record := &devices[i], (*C.pm_record)(unsafe.Add(page, at))
+		at += int(record.record_size)
 		from := textsOf(record)
 		if len(from) > len(free) {
-			free = make([]byte, w.chunkFor(len(from), w.left-i))
+			free, last = make([]byte, w.chunkFor(len(from), w.left-i)), ""
+		}
+		// Devices that were made one after the other, as those of one image, often have the same parent.
+		shares := last != "" && string(parentOf(record, from)) == last && record.error_len == 0
+		if shares {
+			from = from[:record.name_len]
 		}
 		n := copy(free, from)
 		// Nothing is written to these bytes any more.
-		decodeRecord(&devices[i], record, unsafe.String(unsafe.SliceData(free), n))
+		texts := unsafe.String(unsafe.SliceData(free), n)
 		free = free[n:]
-		at += int(record.record_size)
+		if shares {
+			decodeNumbers(info, record)
+			info.Name, info.ParentName = texts, last
+			continue
+		}
+		decodeRecord(info, record, texts)
+		last = info.ParentName
 	}
-	w.at, w.free = at, free
+	w.at, w.free, w.parent = at, free, last
 	w.left -= len(devices)
-	return devices
 }
 
 // chunkFor returns how much to allocate for the texts of the page's last devices, the first of which needs n bytes.
 // What a page leaves over is for the next one; the last page leaves nothing if the texts are equally long.
 func (w *nativeWalk) chunkFor(n, left int) int {
-	if n > chunk/4 {
+	if n > textChunk/4 {
 		return n
 	}
 	if w.handle != 0 {
-		return chunk
+		return textChunk
 	}
-	return min(n*left, chunk)
+	return min(n*left, textChunk)
 }
 
 func (w *nativeWalk) end() {

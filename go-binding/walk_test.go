@@ -62,7 +62,7 @@ func TestWalksOfAllSizes(t *testing.T) {
 			var ranged []*DeviceInfo
 			for info, err := range store.Devices() {
 				ok(t, err)
-				ranged = append(ranged, info)
+				ranged = append(ranged, &info)
 			}
 			checkAll(t, ranged, all)
 			names, err := store.GetDeviceNames(ctx)
@@ -101,6 +101,34 @@ func TestWalkWithLargeRecords(t *testing.T) {
 		}))
 	}
 	checkAll(t, walked(t, store), all)
+}
+
+// What devices have in common they may share, and nothing else: parents that follow each other are equal, begin alike, are
+// missing, or have an error text behind them, over many of the blocks that texts lie in.
+func TestWalkWithEqualParents(t *testing.T) {
+	store := newStore(t, WithDurability(DurabilityRelaxed))
+	long := strings.Repeat("p", MaxNameLen)
+	parents := []string{"base", "base", "bas", "base2", "", "base2", long, long, long[1:], "base", "base"}
+	var all []DeviceInfo
+	for i := range 2000 {
+		device := DeviceInfo{Name: fmt.Sprintf("dev%06d", i), ParentName: parents[i%len(parents)]}
+		if i%3 == 0 {
+			device.Error = strings.Repeat("e", i%700)
+		}
+		all = append(all, add(t, store, device))
+	}
+	checkAll(t, walked(t, store), all)
+	var ranged []*DeviceInfo
+	for info, err := range store.Devices() {
+		ok(t, err)
+		ranged = append(ranged, &info)
+	}
+	checkAll(t, ranged, all)
+	devices, _, err := store.Snapshot()
+	ok(t, err)
+	if !slices.Equal(devices, all) {
+		t.Error("the snapshot shows other devices")
+	}
 }
 
 func TestWalkReturnsTheCallbacksError(t *testing.T) {
@@ -173,8 +201,8 @@ func TestLeavingAnIteration(t *testing.T) {
 	all := fill(t, store, 900)
 	for info, err := range store.Devices() {
 		ok(t, err)
-		if *info != all[0] {
-			t.Errorf("%+v", *info)
+		if info != all[0] {
+			t.Errorf("%+v", info)
 		}
 		break
 	}
@@ -187,8 +215,8 @@ func TestLeavingAnIteration(t *testing.T) {
 	stop()
 	ok(t, store.Close())
 	for info, err := range store.Devices() {
-		if info != nil {
-			t.Errorf("%+v after the store was closed", *info)
+		if info != (DeviceInfo{}) {
+			t.Errorf("%+v after the store was closed", info)
 		}
 		wantError(t, err, ErrClosed)
 	}
