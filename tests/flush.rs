@@ -6,6 +6,7 @@ mod common;
 use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
 use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, PoolMetadata};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -156,6 +157,49 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
     check(&store);
     store.close().unwrap();
     assert_as_before(&path, &before);
+}
+
+/// Says so when it is dropped, so that nobody waits for a test that has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// LMDB has given up then, and is opened anew by the first who wants to read. The others wait for that.
+#[test]
+fn reads_that_meet_the_moment_in_which_lmdb_is_opened_anew_wait_for_it() {
+    let (_directory, path) = place();
+    store(&path, Durability::Full).0.close().unwrap();
+    for _ in 0..40 {
+        let store = options(60_000).open(&path).unwrap();
+        let done = AtomicBool::new(false);
+        let read = || {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(store.walk().unwrap().count(), 3);
+                assert_eq!(store.get_device("b").unwrap().device_id, 2);
+                assert_eq!(store.stats().unwrap().devices, 3);
+                assert_error!(store.get_device(""), Error::NotFound { .. });
+            }
+        };
+        thread::scope(|scope| {
+            let _done = Done(&done);
+            let readers: Vec<_> = (0..4).map(|_| scope.spawn(read)).collect();
+            let fail = || error_of(store.mark_faulty("a"));
+            let error = with_failing(sys::WRITES, Some(2 * 4096), fail);
+            assert!(is_io(&error), "{error:?}");
+            thread::sleep(Duration::from_millis(5));
+            // Who wants to write is told the reason in that moment too.
+            assert_stopped(&store);
+            done.store(true, Ordering::Relaxed);
+            readers
+                .into_iter()
+                .for_each(|reader| reader.join().unwrap());
+        });
+        store.close().unwrap();
+    }
 }
 
 #[test]

@@ -12,6 +12,15 @@ use crate::verify::head;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 
+/// Closes the store when it is dropped: LMDB's old environment is gone, and there is no new one.
+struct Unfinished<'e>(&'e Env);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Env {
     /// Opens LMDB's environment anew, once no transaction of the old one is in use.
     pub(super) fn renew(&self, deadline: &Deadline) -> Result<()> {
@@ -29,16 +38,16 @@ impl Env {
             .map_err(|e| Error::io("opening", &self.path, e))?;
         check_same(&self.path, &opened)?;
         let head = head::identify(&self.file, &self.path, deadline)?;
-        // Should anything fail from here on, nothing can be used any more, and nothing is to be shut down.
-        self.closed.store(true, Ordering::Relaxed);
-        // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set.
+        // Nobody gets past the gate, the slots and the block meanwhile: who comes now waits.
+        let unfinished = Unfinished(self);
+        // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` is not set.
         unsafe { self.shut_down() };
         let lmdb = open_lmdb(&self.path, &self.config, &head)?;
         // In the same order as before, so that their handles are the same numbers.
         open_tables(&lmdb, &self.path)?;
         // SAFETY: as above; the old environment was dropped in place.
         unsafe { self.lmdb.get().write(ManuallyDrop::new(lmdb)) };
-        self.closed.store(false, Ordering::Relaxed);
+        std::mem::forget(unfinished);
         let _ = self.close_on_exec();
         Ok(())
     }
