@@ -156,6 +156,31 @@ static void a_store_of_another_format(void) {
     close_store(open_with(path, 0));
 }
 
+/* Whoever takes the name for a text would take the device for another one. */
+static void a_store_with_a_nul_in_a_name(void) {
+    pm_options options = PM_OPTIONS_INIT;
+    pm_store *store = open_new("pool.db");
+    pm_device *device = NULL;
+    pm_names *names = NULL;
+    add(store, "base");
+    close_store(store);
+    craft("nul-name", place("pool.db"), "base");
+    FAILS(PM_ERR_CORRUPT, pm_open(PM_CSTR(place("pool.db")), NULL, &store, why()));
+    CHECK(strstr(told()->message, "base\\x00x") != NULL);
+    options.verify = PM_VERIFY_NONE;
+    OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
+    /* Without a look at the rows, the length tells what the text does not. */
+    FAILS(PM_ERR_NOT_FOUND, pm_get_device(store, PM_LIT("base"), &device, why()));
+    OK(pm_get_device(store, PM_LIT("base\0x"), &device, why()));
+    CHECK_TEXT("base\0x", device->name, device->name_len);
+    pm_free(device);
+    OK(pm_get_device_names(store, &names, why()));
+    CHECK(names->count == 1 && names->names[0].name_len == 6);
+    pm_free(names);
+    FAILS(PM_ERR_CORRUPT, pm_verify(store, why()));
+    OK(pm_close(store, why()));
+}
+
 static void a_store_that_lacks_a_table(void) {
     const char *path = make_store();
     craft("drop-table", path, "ids");
@@ -301,6 +326,7 @@ static const struct test tests[] = {
     NAMED(a_bbolt_file),
     NAMED(an_lmdb_file_of_somebody_else),
     NAMED(a_store_of_another_format),
+    NAMED(a_store_with_a_nul_in_a_name),
     NAMED(a_store_that_lacks_a_table),
     NAMED(a_store_that_is_cut_short),
     NAMED(a_store_that_is_overwritten),

@@ -4,6 +4,7 @@
 //! craft_store foreign PATH rows      an LMDB file of another program, at a path where nothing is
 //! craft_store format PATH VERSION    gives a store another format version
 //! craft_store last-id PATH ID        says that the ids 1 to ID have been given out
+//! craft_store nul-name PATH NAME     gives a device the name NAME, a NUL, and an x
 //! craft_store drop-table PATH TABLE  takes a table away
 //! craft_store plain-table PATH TABLE puts a row in the place of a table
 //! ```
@@ -16,6 +17,7 @@ use bincode::config;
 use lmdb::{Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags};
 use std::error::Error;
 use std::path::Path;
+use xxhash_rust::xxh3::{xxh3_128_with_seed, xxh3_64_with_seed};
 
 const KEY: &[u8] = b"header";
 /// The magic number and the format version come before the fields, the checksum after them.
@@ -47,9 +49,17 @@ fn main() -> Outcome<()> {
         "last-id" => {
             let id = argument.parse()?;
             edit(path, None, |txn, main, _| {
-                rewrite_header(txn, main, |value| set_last_id(value, id))
+                rewrite_header(txn, main, |value| {
+                    change_fields(value, |fields| fields.1 = id)
+                })
             })
         }
+        "nul-name" => edit(path, Some("devices"), |txn, main, devices| {
+            let digest = rename(txn, devices, argument)?;
+            rewrite_header(txn, main, |value| {
+                change_fields(value, |fields| fields.5 = fields.5.wrapping_add(digest))
+            })
+        }),
         "drop-table" => edit(path, Some(argument), |txn, _, table| {
             Ok(remove_table(txn, table)?)
         }),
@@ -106,14 +116,32 @@ fn rewrite_header(
     Ok(txn.put(main, &KEY, &value, WriteFlags::empty())?)
 }
 
-fn set_last_id(value: &mut Vec<u8>, id: u32) -> Outcome<()> {
+fn change_fields(value: &mut Vec<u8>, change: impl FnOnce(&mut Fields)) -> Outcome<()> {
     let fields = &value[FIELDS_START..];
     let (mut fields, _): (Fields, usize) =
         bincode::serde::decode_from_slice(fields, config::standard())?;
-    fields.1 = id;
+    change(&mut fields);
     value.truncate(FIELDS_START);
     value.extend(bincode::serde::encode_to_vec(fields, config::standard())?);
     Ok(())
+}
+
+/// Gives a device's record a name with a NUL; by how much the digest changes.
+fn rename(txn: &mut RwTransaction<'_>, devices: Database, name: &str) -> Outcome<u128> {
+    let new_name = format!("{name}\0x");
+    let mut value = txn.get(devices, &name)?.to_vec();
+    let old = share(name, &value);
+    txn.del(devices, &name, None)?;
+    value.truncate(value.len() - SUM_LEN);
+    let sum = crc32c::crc32c_append(crc32c::crc32c(new_name.as_bytes()), &value);
+    value.extend_from_slice(&sum.to_le_bytes());
+    txn.put(devices, &new_name, &value, WriteFlags::empty())?;
+    Ok(share(&new_name, &value).wrapping_sub(old))
+}
+
+/// A device's share of the digest.
+fn share(name: &str, value: &[u8]) -> u128 {
+    xxh3_128_with_seed(value, xxh3_64_with_seed(name.as_bytes(), 1))
 }
 
 /// Takes a table away with all its rows.

@@ -7,7 +7,7 @@ use crate::verify::{Level, Report};
 
 /// Decodes a record found under `name`.
 pub fn decode(name: &[u8], value: &[u8]) -> Result<DeviceInfo> {
-    record::decode(name, value).map(|device| device.to_owned())
+    record::decode_unknown(name, value).map(|device| device.to_owned())
 }
 
 /// Encodes a device's record.

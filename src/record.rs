@@ -112,7 +112,17 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Decodes the record found under `name`.
+/// Decodes the record found under `name`, and refuses one with a name that no call takes. C takes a name for a text
+/// that ends at the first NUL: it would take one device for another.
+pub(crate) fn decode_unknown<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
+    let device = decode(name, value)?;
+    match device.check() {
+        Ok(()) => Ok(device),
+        Err(_) => Err(damaged(name, "a name in it is none that there can be")),
+    }
+}
+
+/// Decodes the record found under `name`, as every read does: whether names can be is looked at when the store is verified.
 #[inline]
 pub(crate) fn decode<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
     let body = checked(name, value).ok_or_else(|| damaged(name, "its checksum does not hold"))?;
@@ -251,7 +261,7 @@ mod tests {
             numbers in any::<[u64; 2]>(),
             narrower in 0..64_u32,
             state in 0..14_u32,
-            parent in vec(any::<u8>(), 0..300),
+            parent in vec(1..=u8::MAX, 0..300),
             error in vec(any::<u8>(), 0..300),
         ) {
             let [size, generation] = numbers.map(|number| number >> narrower);
@@ -324,6 +334,36 @@ mod tests {
         for (parent, error) in [(MAX_NAME_LEN + 1, 0), (0, MAX_ERROR_LEN + 1)] {
             let result = encoded(parent, error);
             assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_call_takes_are_an_error() {
+        let decoded = |name: &[u8], parent: &[u8]| {
+            let mut device = sample();
+            device.name = name.to_vec();
+            device.parent_name = parent.to_vec();
+            let mut bytes = Vec::new();
+            encode(&device.as_ref(), &mut bytes);
+            let found = decode_unknown(name, &bytes).map(|found| found.to_owned());
+            assert_eq!(found.is_ok(), device.as_ref().check().is_ok());
+            match found {
+                Ok(found) => assert_eq!(found, device),
+                Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{error:?}"),
+            }
+            device.as_ref().check().is_ok()
+        };
+        let longest = [b'n'; MAX_NAME_LEN];
+        assert!(decoded(b"n", b"") && decoded(&longest, &longest));
+        for bad in [
+            &b""[..],
+            b"\0",
+            b"a\0",
+            b"snapshot\0more",
+            &[b'n'; MAX_NAME_LEN + 1],
+        ] {
+            assert!(!decoded(bad, b"base"));
+            assert!(bad.is_empty() || !decoded(b"n", bad));
         }
     }
 

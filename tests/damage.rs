@@ -4,7 +4,8 @@ mod common;
 
 use common::{add, check, device, place, raw};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
-use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata, Verify};
+use pool_metadata::{DeviceState, Error, Finding, FindingKind, OpenOptions};
+use pool_metadata::{PoolMetadata, Verify};
 use raw::Tables;
 use std::path::Path;
 use Verify::{Full, None, Quick};
@@ -65,6 +66,47 @@ fn seen_by(
         "the file is as it was"
     );
     (directory, path)
+}
+
+/// Names that no call can write, in a file in which all else holds. Who takes a name for a text that ends at a NUL would
+/// take the one device for the other.
+#[test]
+fn a_name_that_no_call_could_have_written() {
+    let (_directory, path) = seen_by(Full, "device \"b\\x00x\"", |txn, tables| {
+        raw::become_another(txn, tables, b"b", b"b\0x", |_| {});
+    });
+    misleads_nobody(&path, b"b\0x");
+    let (_directory, path) = seen_by(Full, "device \"c\"", |txn, tables| {
+        raw::become_another(txn, tables, b"c", b"c", |value| {
+            // The lengths of the parent's name and of the error, the last two fields, are zero.
+            let at = value.len() - 6;
+            value.splice(at..at + 1, [3, b'a', 0, b'b']);
+        });
+    });
+    misleads_nobody(&path, b"c");
+    // What is no worse than before is taken.
+    let (_directory, path) = store();
+    raw::edit(&path, |txn, tables| {
+        raw::become_another(txn, tables, b"b", b"b-x", |_| {});
+    });
+    let store = open(&path, Full).unwrap();
+    check(&store);
+    assert_eq!(store.get_device("b-x").unwrap().device_id, 2);
+}
+
+/// Opened without a look at the rows, it shows that name with all of its bytes, under that name alone, and a check
+/// tells.
+fn misleads_nobody(path: &Path, name: &[u8]) {
+    let store = open(path, None).unwrap();
+    assert_eq!(store.get_device(name).unwrap().name, name);
+    assert!(store.get_device_names().unwrap().contains(&name.to_vec()));
+    let cut = name.split(|byte| *byte == 0).next().unwrap();
+    assert!(cut == name || matches!(store.get_device(cut), Err(Error::NotFound { .. })));
+    assert_error!(store.verify(), Error::Corrupt { .. });
+    assert!(store.get_device("a").is_ok());
+    let report = store.check(9).unwrap();
+    let damaged = |finding: &Finding| finding.kind == FindingKind::RecordDamaged;
+    assert!(report.findings.iter().any(damaged), "{report:?}");
 }
 
 #[test]

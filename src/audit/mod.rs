@@ -130,7 +130,7 @@ impl Auditor {
     fn record(&mut self, name: &[u8], value: &[u8]) {
         self.found.devices += 1;
         self.count(digest::row(Table::Devices, name, value));
-        let device = match record::decode(name, value) {
+        let device = match record::decode_unknown(name, value) {
             Ok(device) => device,
             Err(_) => {
                 return self
@@ -182,7 +182,7 @@ impl Auditor {
     }
 
     fn shared_id(&mut self, name: &[u8], value: &[u8]) {
-        let Ok(device) = record::decode(name, value) else {
+        let Ok(device) = record::decode_unknown(name, value) else {
             return;
         };
         let id = device.device_id;

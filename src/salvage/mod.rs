@@ -248,10 +248,7 @@ impl Salvor {
             return self.lost_table(DEVICES);
         };
         let walked = tree::walk(source, record, &mut |name, value| {
-            let Some(device) = record::decode(name, value)
-                .ok()
-                .filter(|d| d.check().is_ok())
-            else {
+            let Ok(device) = record::decode_unknown(name, value) else {
                 self.findings
                     .record(RecordDamaged, name, None, Mend::Nothing, || {
                         "has a damaged record".to_owned()
@@ -283,7 +280,7 @@ impl Salvor {
         source.each_page(|page| {
             stray::records(source, page, &mut |device| {
                 let id = device.device_id;
-                if id == 0 || id > MAX_DEVICE_ID || device.check().is_err() {
+                if id == 0 || id > MAX_DEVICE_ID {
                     return;
                 }
                 *last_id = (*last_id).max(id);

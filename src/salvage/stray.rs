@@ -29,12 +29,15 @@ pub(super) fn records(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(Dev
         };
         let rest = &node[NODE + key_len..];
         if flags == 0 {
-            if let Some(Ok(device)) = rest.get(..len).map(|value| record::decode(key, value)) {
+            if let Some(Ok(device)) = rest
+                .get(..len)
+                .map(|value| record::decode_unknown(key, value))
+            {
                 show(device);
             }
         } else if let Some(first) = rest.get(..8).map(|bytes| u64_at(bytes, 0)) {
             if let Some(value) = source.value(first, len) {
-                if let Ok(device) = record::decode(key, &value) {
+                if let Ok(device) = record::decode_unknown(key, &value) {
                     show(device);
                 }
             }

@@ -126,7 +126,7 @@ impl Sums {
     }
 
     fn device(&self, tally: &mut Tally, name: &[u8], value: &[u8]) -> Result<(), Problem> {
-        let device = record::decode(name, value).map_err(row_problem)?;
+        let device = record::decode_unknown(name, value).map_err(row_problem)?;
         let wrong = |what: String| Err(Problem::Row(format!("device {} {what}", Quoted(name))));
         let id = device.device_id;
         if id == 0 || id > self.header.last_id {

@@ -66,6 +66,43 @@ pub fn rewrite(
     txn.put(table, &key, &value, WriteFlags::empty()).unwrap();
 }
 
+/// Gives a device another name, and its record another content, as a commit of the store itself could have: the checksums
+/// and the digest hold.
+pub fn become_another(
+    txn: &mut RwTransaction<'_>,
+    tables: &Tables,
+    name: &[u8],
+    new_name: &[u8],
+    change: impl FnOnce(&mut Vec<u8>),
+) {
+    let mut value = txn.get(tables.devices, &name).unwrap().to_vec();
+    let old = digest(name, &value);
+    txn.del(tables.devices, &name, None).unwrap();
+    change(&mut value);
+    seal(new_name, &mut value);
+    txn.put(tables.devices, &new_name, &value, WriteFlags::empty())
+        .unwrap();
+    let new = digest(new_name, &value);
+    rewrite(txn, tables.main, b"header", |header| {
+        const FIELDS: usize = 10;
+        type Fields = (u64, u32, u32, u32, u32, u128);
+        let config = bincode::config::standard();
+        let (mut fields, _): (Fields, usize) =
+            bincode::serde::decode_from_slice(&header[FIELDS..], config).unwrap();
+        fields.5 = fields.5.wrapping_sub(old).wrapping_add(new);
+        header.truncate(FIELDS);
+        header.extend(bincode::serde::encode_to_vec(fields, config).unwrap());
+        header.extend([0; 4]);
+        seal(b"header", header);
+    });
+}
+
+/// What a device's row adds to the digest.
+fn digest(name: &[u8], value: &[u8]) -> u128 {
+    use xxhash_rust::xxh3::{xxh3_128_with_seed, xxh3_64_with_seed};
+    xxh3_128_with_seed(value, xxh3_64_with_seed(name, 1))
+}
+
 /// Makes the checksum at the value's end hold again.
 pub fn seal(key: &[u8], value: &mut [u8]) {
     let end = value.len() - 4;
