@@ -4,7 +4,7 @@
 mod common;
 
 use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
-use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, PoolMetadata};
+use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -155,6 +155,38 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
     assert_stopped(&store);
     assert_eq!(devices(&store), before);
     check(&store);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+/// Whether LMDB has given up is seen though there is no place for one more read.
+#[test]
+fn a_full_disk_and_a_full_reader_table_stop_the_writes_too() {
+    let (_directory, path) = place();
+    store(&path, Durability::Full).0.close().unwrap();
+    let store = options(200)
+        .max_readers(OpenOptions::MIN_MAX_READERS)
+        .open(&path)
+        .unwrap();
+    let before = devices(&store);
+    let mut walks = Vec::new();
+    let full = loop {
+        match store.walk() {
+            Ok(walk) => walks.push(walk),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::ReadersFull { .. }), "{full:?}");
+    let write = || {
+        sys::fail_in_this_thread(sys::WRITES, libc::ENOSPC, Some(2 * 4096));
+        error_of(store.mark_faulty("a"))
+    };
+    let error = thread::scope(|scope| scope.spawn(write).join().unwrap());
+    assert_eq!(error.os_error(), Some(libc::ENOSPC), "{error:?}");
+    assert_error!(store.mark_faulty("b"), Error::WritesStopped { .. });
+    drop(walks);
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
     store.close().unwrap();
     assert_as_before(&path, &before);
 }

@@ -52,10 +52,19 @@ impl Env {
         Ok(())
     }
 
-    /// Whether LMDB refuses all transactions. The caller has kept everybody out.
+    /// Whether LMDB refuses all transactions. The caller has kept everybody out. Where the reader table is full nothing can be
+    /// told by it: then it is not known not to.
     pub(super) fn has_given_up(&self) -> bool {
         matches!(
             self.lmdb().begin_ro_txn().map(drop),
+            Err(lmdb::Error::Panic | lmdb::Error::ReadersFull)
+        )
+    }
+
+    /// The same for who keeps all other writers out, of other processes too, and can tell without a place in that table.
+    pub(super) fn has_given_up_writing(&self) -> bool {
+        matches!(
+            self.lmdb().begin_rw_txn().map(drop),
             Err(lmdb::Error::Panic)
         )
     }

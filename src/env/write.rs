@@ -334,7 +334,7 @@ impl Env {
             other => return self.fault("committing", other),
         };
         let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
-        if full && !self.config.relaxed && !self.has_given_up() {
+        if full && !self.config.relaxed && !self.has_given_up_writing() {
             return self.fault("committing", error);
         }
         Fault::Error(self.flush_failed("committing", errno))
