@@ -52,32 +52,32 @@ impl Env {
         if !config.read_only && config.sharing == Sharing::Many {
             create::ensure(&path, &deadline)?;
         }
-        let Claimed {
-            file,
-            metadata,
-            process_lock,
-            registered,
-        } = claim_file(&path, &config, &deadline)?;
-        let head = if config.damaged_header {
-            head::identify_damaged(&file, &path, &deadline)?
-        } else {
-            head::identify(&file, &path, &deadline)?
-        };
-        if !config.read_only && head.commits == 0 {
-            // Whoever created it may have died before its name was on disk; nothing may be written before it is.
-            create::sync_directory(&path)?;
-        }
-        if config.sharing != Sharing::Draft {
-            lockfile::check(&path, &deadline)?;
-        }
+        let mut claimed = claim_file(&path, &config, &deadline)?;
+        let head = look(&claimed.file, &path, &config, &deadline)?;
         // Before LMDB's handle, so that it is given up after that, come what may.
-        let mut held = lockfile::Held::new(registered);
+        let mut held = lockfile::Held::new(claimed.registered.take());
         let lmdb = open_lmdb(&path, &config, &head)?;
         if config.sharing != Sharing::Draft {
-            held.claim(&path, &metadata, &deadline)?;
+            held.claim(&path, &claimed.metadata, &deadline)?;
         }
-        let env = Env {
-            tables: open_tables(&lmdb, &path)?,
+        let tables = open_tables(&lmdb, &path)?;
+        let metadata = claimed.metadata.clone();
+        let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
+        env.settle(&metadata)?;
+        Ok(env)
+    }
+
+    fn new(
+        path: PathBuf,
+        config: Config,
+        claimed: Claimed,
+        page_size: u64,
+        lmdb: Environment,
+        tables: Tables,
+        held: lockfile::Held,
+    ) -> Env {
+        Env {
+            tables,
             readers: (0..process::SLOTS)
                 .map(|_| UnsafeCell::new(reader::Reader::new()))
                 .collect(),
@@ -87,18 +87,16 @@ impl Env {
             writer: gate::WriterGate::default(),
             snapshots: snapshot::Count::default(),
             places: places::Line::default(),
-            process_lock,
-            file,
-            known_len: AtomicU64::new(metadata.len()),
-            page_size: head.page_size,
+            process_lock: claimed.process_lock,
+            file: claimed.file,
+            known_len: AtomicU64::new(claimed.metadata.len()),
+            page_size,
             commits: usage::Commits::new(),
             stamp: process::stamp(),
             closed: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
-        };
-        env.settle(&metadata)?;
-        Ok(env)
+        }
     }
 
     /// What is left to do once LMDB has the file open.
@@ -169,6 +167,23 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
             registered,
         }))
     })
+}
+
+/// Makes sure that the file is a store, and that its lock file can be one, before LMDB opens them.
+fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Result<Head> {
+    let head = if config.damaged_header {
+        head::identify_damaged(file, path, deadline)?
+    } else {
+        head::identify(file, path, deadline)?
+    };
+    if !config.read_only && head.commits == 0 {
+        // Whoever created it may have died before its name was on disk; nothing may be written before it is.
+        create::sync_directory(path)?;
+    }
+    if config.sharing != Sharing::Draft {
+        lockfile::check(path, deadline)?;
+    }
+    Ok(head)
 }
 
 /// Opens a file for reading all of it, and refuses one that is open as a store. The path has its links resolved.
