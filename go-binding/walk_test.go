@@ -108,7 +108,7 @@ func TestWalkWithLargeRecords(t *testing.T) {
 func TestWalkWithEqualParents(t *testing.T) {
 	store := newStore(t, WithDurability(DurabilityRelaxed))
 	long := strings.Repeat("p", MaxNameLen)
-	parents := []string{"base", "base", "bas", "base2", "", "base2", long, long, long[1:], "base", "base"}
+	parents := []string{"base", "base", "bass", "bas", "base2", "", "base2", long, long, long[1:], "base", "base"}
 	var all []DeviceInfo
 	for i := range 2000 {
 		device := DeviceInfo{Name: fmt.Sprintf("dev%06d", i), ParentName: parents[i%len(parents)]}
