@@ -29,6 +29,10 @@ static int make_list(list *made, const pmgo_change *from, size_t count, const ch
     }
     for (i = 0; i < errors; i++) {
         made->errors[i].struct_size = sizeof *made->errors;
+        /* Should the library leave it alone, nothing was done. */
+        made->errors[i].code = PM_ERR_INTERNAL;
+        made->errors[i].os_error = 0;
+        strcpy(made->errors[i].message, "the library has not told how this change ended");
     }
     for (i = 0; i < count; i++) {
         pm_device *device = &made->devices[i];

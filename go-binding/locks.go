@@ -22,6 +22,11 @@ type deviceLocks struct {
 
 // lock reports whether the device could be locked in time.
 func (l *deviceLocks) lock(name string) bool {
+	return l.lockWithin(name, l.wait)
+}
+
+// lockWithin is lock for who can wait that long.
+func (l *deviceLocks) lockWithin(name string, wait time.Duration) bool {
 	l.mu.Lock()
 	line, locked := l.held[name]
 	if !locked {
@@ -36,7 +41,7 @@ func (l *deviceLocks) lock(name string) bool {
 	l.held[name] = append(line, mine)
 	l.count++
 	l.mu.Unlock()
-	timeout := time.NewTimer(l.wait)
+	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	select {
 	case <-mine:
@@ -75,7 +80,8 @@ func (l *deviceLocks) unlock(name string) {
 }
 
 // lockAll locks several devices, in the order of their names, so that two who want the same do not wait for each other.
-// It returns the name of the one that could not be locked in time, and then none is locked.
+// It waits for all of them together no longer than for one, and returns the name of the one that could not be locked in
+// time; then none is locked.
 func (l *deviceLocks) lockAll(names []string) (unlock func(), late string) {
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -84,8 +90,9 @@ func (l *deviceLocks) lockAll(names []string) (unlock func(), late string) {
 			l.unlock(name)
 		}
 	}
+	end := time.Now().Add(l.wait)
 	for i, name := range names {
-		if !l.lock(name) {
+		if !l.lockWithin(name, time.Until(end)) {
 			unlockFirst(i)
 			return nil, name
 		}

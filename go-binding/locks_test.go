@@ -126,3 +126,21 @@ func TestApplyWaitsForItsDevices(t *testing.T) {
 		t.Errorf("%v is left", store.locks.held)
 	}
 }
+
+// However many of its devices are under update, a list waits for all of them together no longer than the lock wait.
+func TestApplyWaitsOnceForAllItsDevices(t *testing.T) {
+	locks := deviceLocks{wait: 400 * time.Millisecond}
+	names := []string{"a", "b", "c", "d"}
+	for i, name := range names[:3] {
+		locks.lock(name)
+		time.AfterFunc(time.Duration(i+1)*300*time.Millisecond, func() { locks.unlock(name) })
+	}
+	if unlock, late := locks.lockAll(names); unlock != nil || late != "b" {
+		t.Errorf("it gave up at %q", late)
+	}
+	eventually(t, func() bool {
+		locks.mu.Lock()
+		defer locks.mu.Unlock()
+		return len(locks.held) == 0
+	})
+}

@@ -30,6 +30,10 @@ func makeOptions(opts []Option) options {
 	for _, apply := range opts {
 		apply(&o)
 	}
+	// As the library counts it. The longest of all is left as it is.
+	if part := o.lockWait % time.Millisecond; part > 0 && o.lockWait < math.MaxInt64-time.Millisecond {
+		o.lockWait += time.Millisecond - part
+	}
 	return o
 }
 
@@ -99,13 +103,12 @@ func (o *options) native() (C.pm_options, error) {
 		return C.pm_options{}, newError(CodeInvalidArgument, "Open", "open the store",
 			"the lock wait is "+o.lockWait.String()+"; it must be positive")
 	}
-	wait := uint64(math.Ceil(float64(o.lockWait) / float64(time.Millisecond)))
 	return C.pm_options{
 		struct_size:  C.sizeof_pm_options,
 		flags:        o.flags,
 		max_readers:  C.uint32_t(o.maxReaders),
 		map_size:     C.uint64_t(o.mapSize),
-		lock_wait_ms: C.uint64_t(wait),
+		lock_wait_ms: C.uint64_t(o.lockWait / time.Millisecond),
 		verify:       C.int32_t(o.verify),
 		durability:   C.int32_t(o.durability),
 	}, nil

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"weak"
 )
 
 // How much one call of the library takes along, as the library takes into one commit.
@@ -70,6 +71,7 @@ type writeQueue struct {
 	mu      sync.Mutex
 	led     bool
 	line    writeLine
+	taken   int           // how many were taken out of the line for the call that is under way
 	last    int           // how many writes, besides the leader's, the last call was for
 	took    time.Duration // how long that call took, if it was for several
 	alarm   *time.Timer   // withdraws who has waited for too long
@@ -105,7 +107,7 @@ func (l *writeLine) pop() *write {
 func (q *writeQueue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.line.count
+	return q.line.count + q.taken
 }
 
 // do has w written, by this goroutine or another, and returns when that is on disk or has failed.
@@ -148,9 +150,19 @@ func (q *writeQueue) enter(w *write) {
 	}
 	q.alarmed = true
 	if q.alarm == nil {
-		q.alarm = time.AfterFunc(q.wait, q.expire)
+		q.alarm = time.AfterFunc(q.wait, expireLater(q))
 	} else {
 		q.alarm.Reset(q.wait)
+	}
+}
+
+// expireLater returns q.expire, and does not keep the store in being: who waits does.
+func expireLater(q *writeQueue) func() {
+	queue := weak.Make(q)
+	return func() {
+		if q := queue.Value(); q != nil {
+			q.expire()
+		}
 	}
 }
 
@@ -184,21 +196,27 @@ func (q *writeQueue) take(bytes int) writeLine {
 		}
 		taken.push(q.line.pop())
 	}
+	q.taken = taken.count
 	return taken
 }
 
 // gather lets other goroutines run until as many wait as the last call was for, or nobody has come for a while, which
-// is short against what a call takes.
+// is short against what a call takes. Where processors are busy, each who comes may have had to wait for one: then it
+// ends sooner.
 func (q *writeQueue) gather() {
+	longest := min(q.took, time.Millisecond)
 	silence := min(q.took/8, 100*time.Microsecond)
-	came := time.Now()
+	began := time.Now()
+	came := began
 	for seen := q.line.count; seen < q.last; {
 		q.mu.Unlock()
 		runtime.Gosched()
 		q.mu.Lock()
+		now := time.Now()
 		if q.line.count > seen {
-			seen, came = q.line.count, time.Now()
-		} else if time.Since(came) >= silence {
+			seen, came = q.line.count, now
+		}
+		if now.Sub(came) >= silence || now.Sub(began) >= longest {
 			return
 		}
 	}
@@ -207,7 +225,7 @@ func (q *writeQueue) gather() {
 // pass hands the lead to the next in line.
 func (q *writeQueue) pass(followers int) {
 	q.mu.Lock()
-	q.last = followers
+	q.last, q.taken = followers, 0
 	q.led = q.line.count > 0
 	var next *write
 	if q.led {
@@ -222,7 +240,6 @@ func (q *writeQueue) pass(followers int) {
 // together makes one call for all.
 func (q *writeQueue) together(store C.uintptr_t, own *write, followers writeLine) {
 	own.next = followers.first
-	q.list.reset()
 	for w := own; w != nil; w = w.next {
 		q.list.add(w.kind, &w.info, w.generation)
 	}
@@ -234,6 +251,7 @@ func (q *writeQueue) together(store C.uintptr_t, own *write, followers writeLine
 		w = w.next
 	}
 	own.next = nil
+	q.list.reset()
 }
 
 // alone makes a call for w.

@@ -3,6 +3,7 @@ package poolmetadata
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -208,4 +209,102 @@ func TestGoroutinesShareCommits(t *testing.T) {
 		t.Errorf("%+v", after)
 	}
 	checkNotAlarmed(t, store)
+}
+
+// They wait until their writes are done, and not only until somebody does them.
+func TestWhoseWriteIsUnderWayStillWaits(t *testing.T) {
+	store := newStore(t)
+	q := &store.queue
+	release := holdLead(t, store)
+	ended := inLine(t, store,
+		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "a"}) },
+		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "b"}) })
+	q.mu.Lock()
+	taken := q.take(0)
+	q.mu.Unlock()
+	if waiting := stats(t, store).WritersWaiting; waiting != 2 {
+		t.Errorf("%d writers wait", waiting)
+	}
+	release()
+	if q.waiting() != 0 {
+		t.Errorf("%d writers still wait", q.waiting())
+	}
+	for taken.count > 0 {
+		taken.pop().told <- done
+	}
+	for _, err := range ended() {
+		ok(t, err)
+	}
+}
+
+// Who leads lets others come for a moment, and not for as long as there are any.
+func TestGatheringHasAnEnd(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	q := writeQueue{wait: time.Hour, last: mostWrites - 1, took: time.Hour, led: true}
+	stop := make(chan struct{})
+	var slow sync.WaitGroup
+	slow.Add(1)
+	go func() {
+		defer slow.Done()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+			}
+			q.mu.Lock()
+			q.enter(newWrite(ChangeRemove, DeviceInfo{}))
+			q.mu.Unlock()
+			runtime.Gosched()
+		}
+	}()
+	q.mu.Lock()
+	taken := q.take(0)
+	q.mu.Unlock()
+	close(stop)
+	slow.Wait()
+	if taken.count > mostWrites/4 {
+		t.Errorf("it waited until %d had come", taken.count)
+	}
+	q.alarm.Stop()
+}
+
+// The memory for a call with long texts is not kept.
+func TestTheQueueKeepsLittle(t *testing.T) {
+	store := newStore(t)
+	release := holdLead(t, store)
+	adds := make([]func() error, 12)
+	for i := range adds {
+		info := DeviceInfo{Name: fmt.Sprint(i), Error: strings.Repeat("e", MaxErrorLen/16)}
+		adds[i] = func() error { return store.AddDevice(ctx, &info) }
+	}
+	ended := inLine(t, store, adds...)
+	release()
+	for _, err := range ended() {
+		ok(t, err)
+	}
+	eventually(t, func() bool {
+		store.queue.mu.Lock()
+		defer store.queue.mu.Unlock()
+		return !store.queue.led
+	})
+	if size := cap(store.queue.list.texts); size > 1<<16 {
+		t.Errorf("%d bytes are kept", size)
+	}
+}
+
+// A call of which nothing is known has failed.
+func TestACallThatWasNotMadeFails(t *testing.T) {
+	var list changeList
+	list.add(ChangeRemove, &DeviceInfo{Name: "dev"}, 0)
+	list.add(ChangeAdd, &DeviceInfo{Name: "other"}, 0)
+	list.applyEach(0)
+	for i, change := range list.changes {
+		err := failure(change.status, change.detail, "op", "doing")
+		if !errors.Is(err, ErrInternal) || !strings.Contains(err.Error(), "has not told") {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
 }

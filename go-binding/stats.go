@@ -42,8 +42,8 @@ type Stats struct {
 	WalksOpen  uint64        `json:"walks_open"`  // walks and verifications of this process that are open
 	OldestWalk time.Duration `json:"oldest_walk"` // for how long the oldest of them has been
 
-	// Threads of this process that wait to write: for another thread to commit their operation or to finish its own, for
-	// a device that another update has locked, or for a writer of another process.
+	// Goroutines that wait to write: for another to have their write made or to finish its own, for a device that another
+	// update has locked, or for a writer of another process.
 	WritersWaiting uint64 `json:"writers_waiting"`
 	// Whether a flush has failed, so that the store takes no writes until it is opened again.
 	WritesStopped bool `json:"writes_stopped"`

@@ -116,6 +116,10 @@ func TestOptions(t *testing.T) {
 		stats.Commits == 0 || stats.FileSize == 0 || stats.MapUsed > stats.FileSize || stats.PageSize < 4096 {
 		t.Errorf("%+v", stats)
 	}
+	if waits := [...]time.Duration{store.lockWait, store.locks.wait, store.queue.wait}; waits != [...]time.Duration{
+		time.Millisecond, time.Millisecond, time.Millisecond} {
+		t.Errorf("the lock wait is %v", waits)
+	}
 	for name, bad := range map[string]Option{
 		"no lock wait":       WithLockWait(0),
 		"negative lock wait": WithLockWait(-time.Second),
@@ -365,6 +369,28 @@ func TestForgottenStoreIsClosed(t *testing.T) {
 	_, err := store.GetDevice(ctx, "dev")
 	ok(t, err)
 	ok(t, store.Close())
+}
+
+// An alarm that is set for who waited in line does not keep the store in being.
+func TestForgottenStoreWithAnAlarmIsClosed(t *testing.T) {
+	path := newPath(t)
+	func() {
+		store, err := Open(path, WithLockWait(time.Hour))
+		ok(t, err)
+		release := holdLead(t, store)
+		ended := inLine(t, store, func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "dev"}) })
+		release()
+		ok(t, ended()[0])
+	}()
+	eventually(t, func() bool {
+		store, err := Open(path)
+		if err != nil {
+			wantError(t, err, ErrAlreadyOpen)
+			return false
+		}
+		ok(t, store.Close())
+		return true
+	})
 }
 
 // The store must not be taken for forgotten while a call of it is all that is left.
