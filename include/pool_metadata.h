@@ -1500,7 +1500,7 @@ int32_t pm_apply(struct pm_store *store,
 /**
  * Makes each change of a list by itself, as if each came from a thread of its own: one that is refused keeps no
  * other from being made. Changes of different devices share commits; those of one device are made in their order.
- * Devices that an update has locked are waited for last, and all together no longer than the lock wait.
+ * Devices that an update has locked are waited for last, and once one has been waited for in vain, no others are.
  *
  * For runtimes that have many writers in few threads. pm_apply makes a list as a whole.
  *

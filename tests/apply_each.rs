@@ -1,6 +1,9 @@
 //! Lists of changes, each made by itself.
 
-use pool_metadata::{Change, DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{
+    Change, DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata,
+};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn store() -> (tempfile::TempDir, PoolMetadata) {
@@ -203,4 +206,54 @@ fn lists_and_single_writes_of_many_threads_go_together() {
     let own = all.iter().filter(|name| *name != "shared").count();
     assert_eq!(own, 6 * 30 * 5);
     store.verify().unwrap();
+}
+
+/// The work on a long list is no wait: it may take longer than the lock wait, while others write.
+#[test]
+fn a_long_list_may_take_longer_than_the_lock_wait() {
+    const WAIT: Duration = Duration::from_millis(500);
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new();
+    options.lock_wait(WAIT).durability(Durability::Relaxed);
+    let store = options.open(directory.path().join("pool.db")).unwrap();
+    for name in ["same", "other-0", "other-1"] {
+        store.add_device(&mut DeviceInfo::new(name)).unwrap();
+    }
+    let stop = AtomicBool::new(false);
+    let ended = std::thread::scope(|scope| {
+        let (store, stop) = (&store, &stop);
+        for name in ["other-0", "other-1"] {
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = store.change_device_state(name, DeviceState::Suspended);
+                }
+            });
+        }
+        let mut ended = Vec::new();
+        for kind in [
+            |_| suspend("same"),
+            |n| {
+                Change::Add(DeviceInfo {
+                    error: vec![b'e'; 50_000],
+                    ..DeviceInfo::new(format!("{n:05}"))
+                })
+            },
+        ] {
+            let (mut took, mut length, mut refused) = (Duration::ZERO, 250, None);
+            while took < WAIT * 3 / 2 && refused.is_none() {
+                length *= 2;
+                let list: Vec<_> = (length..2 * length).map(kind).collect();
+                let start = Instant::now();
+                refused = store.apply_each(&list).into_iter().find_map(Result::err);
+                took = start.elapsed();
+            }
+            ended.push((length, took, refused));
+        }
+        stop.store(true, Ordering::Relaxed);
+        ended
+    });
+    assert!(
+        ended.iter().all(|(.., refused)| refused.is_none()),
+        "{ended:?}"
+    );
 }

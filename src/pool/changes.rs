@@ -180,12 +180,25 @@ impl Pool {
         if ops.len() > 1 {
             self.apply_together(ops, &mut results);
         }
-        // One for all that are left, so that the call has an end.
-        let deadline = self.env.deadline();
+        // The work on a long list is no wait, so each change has its own; but what was waited for in vain is not waited
+        // for again, so that the call has an end.
+        let (mut device, mut turn) = (self.env.deadline(), self.env.deadline());
+        let mut patient = true;
         ops.iter()
             .zip(results)
             .map(|(op, result)| {
-                let result = result.unwrap_or_else(|| self.commit_until(op, &deadline));
+                let result = result.unwrap_or_else(|| {
+                    let result = self.commit_until(op, &device, &turn);
+                    if let Err(Error::Timeout { .. }) = result {
+                        patient &= !device.left().is_zero();
+                        return result;
+                    }
+                    turn = self.env.deadline();
+                    if patient {
+                        device = self.env.deadline();
+                    }
+                    result
+                });
                 Ok(result?.into())
             })
             .collect()

@@ -12,17 +12,18 @@ use std::time::Duration;
 impl Pool {
     /// Commits one operation and returns once it is durable. Every write goes through here.
     pub fn commit(&self, op: &Op<'_>) -> Result<Written> {
-        self.commit_until(op, &self.env.deadline())
+        let deadline = self.env.deadline();
+        self.commit_until(op, &deadline, &deadline)
     }
 
-    /// The same for a caller that has more to do until then.
-    pub fn commit_until(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
+    /// The same for a caller that has waited before: for a device, and for its turn.
+    pub fn commit_until(&self, op: &Op<'_>, device: &Deadline, turn: &Deadline) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
         // Before anything is waited for: a closed store's, or a forked child's, locks may never be given back.
         self.env.check_writable()?;
-        let _lock = self.locks.lock(op.name(), deadline)?;
-        self.submit(op, deadline)
+        let _lock = self.locks.lock(op.name(), device)?;
+        self.submit(op, turn)
     }
 
     /// The same for a caller that holds the device's lock.
@@ -58,15 +59,20 @@ impl Pool {
     /// Commits operations whose devices the caller has locked, in commits that they share with no others, and says for
     /// each how it ended.
     pub fn commit_together(&self, mut ops: &[Op<'_>]) -> Vec<Result<Written>> {
-        let deadline = self.env.deadline();
         let mut results = Vec::with_capacity(ops.len());
         while !ops.is_empty() {
+            // Of its own: the commits before were no wait.
+            let deadline = self.env.deadline();
             let mut room = Room::default();
             let fit = ops.iter().take_while(|op| room.take(op)).count().max(1);
             let (batch, rest) = ops.split_at(fit);
             match self.write_alone(&deadline, |writing| write_batch(writing, batch)) {
                 Ok(written) => results.extend(written),
-                Err(error) => results.extend(batch.iter().map(|_| Err(error.clone()))),
+                Err(error) => {
+                    // What comes after them would only wait for the same.
+                    results.extend(ops.iter().map(|_| Err(error.clone())));
+                    break;
+                }
             }
             ops = rest;
         }
