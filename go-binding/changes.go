@@ -83,7 +83,7 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 		(*C.char)(unsafe.Pointer(unsafe.SliceData(list.texts))), &reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
-		err := failure(status, reply.detail, op, doing)
+		err := m.failure(status, reply.detail, op, doing)
 		if int(reply.count) < len(changes) {
 			return &ChangeError{int(reply.count), err}
 		}

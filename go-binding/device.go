@@ -74,7 +74,7 @@ func (m *PoolMetadata) failedWrite(w *write, op, doing string) error {
 	case w.late:
 		return newError(CodeTimeout, op, doing, fmt.Sprintf("waited %v for the writes of other goroutines, in vain", m.queue.wait))
 	}
-	return failure(w.status, w.detail, op, doing)
+	return m.failure(w.status, w.detail, op, doing)
 }
 
 // errLocked is the error for a device that is not unlocked in time.

@@ -117,7 +117,7 @@ func (m *PoolMetadata) Import(devices []DeviceInfo, ids DeviceIDs) error {
 		numbers(ids.Faulty), C.size_t(len(ids.Faulty)), &reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
-		return failure(status, reply.detail, op, doing)
+		return m.failure(status, reply.detail, op, doing)
 	}
 	return nil
 }

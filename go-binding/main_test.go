@@ -37,6 +37,8 @@ func child(what, path, name string) error {
 		err = store.ChangeDeviceState(ctx, name, Activated)
 	case "remove":
 		err = store.RemoveDevice(ctx, name)
+	case "flush in vain":
+		err = flushInVain(store, name)
 	default:
 		err = fmt.Errorf("nothing is called %q", what)
 	}

@@ -308,3 +308,25 @@ func TestACallThatWasNotMadeFails(t *testing.T) {
 		}
 	}
 }
+
+// An alarm that is set for who waited in line does not keep the store in being.
+func TestForgottenStoreWithAnAlarmIsClosed(t *testing.T) {
+	path := newPath(t)
+	func() {
+		store, err := Open(path, WithLockWait(time.Hour))
+		ok(t, err)
+		release := holdLead(t, store)
+		ended := inLine(t, store, func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "dev"}) })
+		release()
+		ok(t, ended()[0])
+	}()
+	eventually(t, func() bool {
+		store, err := Open(path)
+		if err != nil {
+			wantError(t, err, ErrAlreadyOpen)
+			return false
+		}
+		ok(t, store.Close())
+		return true
+	})
+}

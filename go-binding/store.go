@@ -21,6 +21,7 @@ type PoolMetadata struct {
 	handle   C.uintptr_t
 	lockWait time.Duration
 	readOnly bool
+	suspect  atomic.Bool // a write has failed such that the store may take no more of them
 	forgot   runtime.Cleanup
 
 	locks deviceLocks
@@ -118,9 +119,17 @@ func (m *PoolMetadata) Sync() error {
 	status := C.pmgo_sync(m.handle, &reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
-		return failure(status, reply.detail, op, doing)
+		return m.failure(status, reply.detail, op, doing)
 	}
 	return nil
+}
+
+// failure makes the error for a write that failed.
+func (m *PoolMetadata) failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
+	if status == C.PM_ERR_IO || status == C.PM_ERR_WRITES_STOPPED {
+		m.suspect.Store(true)
+	}
+	return failure(status, detail, op, doing)
 }
 
 // Verify reads the whole store and checks that every row is sound and that they add up. Writers are not held up. The

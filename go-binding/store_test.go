@@ -371,28 +371,6 @@ func TestForgottenStoreIsClosed(t *testing.T) {
 	ok(t, store.Close())
 }
 
-// An alarm that is set for who waited in line does not keep the store in being.
-func TestForgottenStoreWithAnAlarmIsClosed(t *testing.T) {
-	path := newPath(t)
-	func() {
-		store, err := Open(path, WithLockWait(time.Hour))
-		ok(t, err)
-		release := holdLead(t, store)
-		ended := inLine(t, store, func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "dev"}) })
-		release()
-		ok(t, ended()[0])
-	}()
-	eventually(t, func() bool {
-		store, err := Open(path)
-		if err != nil {
-			wantError(t, err, ErrAlreadyOpen)
-			return false
-		}
-		ok(t, store.Close())
-		return true
-	})
-}
-
 // The store must not be taken for forgotten while a call of it is all that is left.
 func TestStoreLivesAsLongAsItsCalls(t *testing.T) {
 	for range 30 {

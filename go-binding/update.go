@@ -49,12 +49,11 @@ type begun struct {
 
 // beginUpdate locks and reads the device.
 func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (begun, error) {
-	doing := func() string { return onDevice("update", name) }
-	if m.readOnly {
-		return begun{}, newError(CodeReadOnly, op, doing(), "the store was opened read-only")
+	if err := m.checkWritable(op, name); err != nil {
+		return begun{}, err
 	}
 	if !m.locks.lock(name) {
-		return begun{}, m.errLocked(op, doing(), name)
+		return begun{}, m.errLocked(op, onDevice("update", name), name)
 	}
 	generation, err := m.read(name, info, op, "update")
 	if err != nil {
@@ -62,6 +61,26 @@ func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (be
 		return begun{}, err
 	}
 	return begun{info.DeviceID, generation}, nil
+}
+
+// checkWritable refuses an update that could not be written in the end, before its callback does what it does.
+func (m *PoolMetadata) checkWritable(op, name string) error {
+	if m.readOnly {
+		return newError(CodeReadOnly, op, onDevice("update", name), "the store was opened read-only")
+	}
+	if !m.suspect.Load() {
+		return nil
+	}
+	stats, err := m.Stats()
+	if err != nil {
+		return nil // the read that comes next says more
+	}
+	if !stats.WritesStopped {
+		m.suspect.Store(false)
+		return nil
+	}
+	return newError(CodeWritesStopped, op, onDevice("update", name), "a flush failed earlier, so what is on disk is "+
+		"uncertain; the store takes no writes until it is closed and opened again")
 }
 
 // commitUpdate writes the record, if the device is as it was. The device stays locked.
