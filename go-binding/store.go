@@ -82,7 +82,7 @@ func closeForgotten(handle C.uintptr_t) {
 }
 
 // Close closes the store. Calls that are under way end first, callbacks included; from the moment that Close is called,
-// others fail with [ErrClosed]. Closing a closed store does nothing and returns nil.
+// others fail with [ErrClosed], and so do writes whose turn has not come by then. Closing a closed store does nothing and returns nil.
 //
 // If the calls under way do not end within the lock wait, as when Close is called from inside a callback, it fails with
 // [ErrBusy]: the store takes no more calls, and Close can be called again to wait on.

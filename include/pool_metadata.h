@@ -1514,7 +1514,8 @@ int32_t pm_apply(struct pm_store *store,
  * @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT and
  *   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
  *   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or count, none was
- *   made and errors is left alone. What was made is on disk.
+ *   made and errors is left alone. With PM_ERR_INTERNAL, a defect of the library, it can be left alone too. What was
+ *   made is on disk.
  *
  * Thread safety: may be called from any thread, with devices of its own.
  */
