@@ -208,7 +208,6 @@ func TestGoroutinesShareCommits(t *testing.T) {
 	if after.Devices != 64*each || after.CommitOperations.Sum != 64*each || after.Commits > 64*each/2 {
 		t.Errorf("%+v", after)
 	}
-	checkNotAlarmed(t, store)
 }
 
 // They wait until their writes are done, and not only until somebody does them.
