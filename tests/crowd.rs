@@ -6,8 +6,8 @@
 mod common;
 
 use common::child::{self, Peer};
-use common::{add, campaign, check, place, wait_until};
-use pool_metadata::{DeviceState, PoolMetadata};
+use common::{add, campaign, check, options, place, raw, wait_until};
+use pool_metadata::{DeviceState, Error, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, RwLock};
@@ -19,6 +19,8 @@ fn child_entry() {
     child::entry(|role, argument| match role {
         "crowd" => crowd(argument.as_ref()),
         "hold" => hold(argument.as_ref()),
+        "hold-none" => hold_none(argument.as_ref()),
+        "take-all" => take_all(argument.as_ref()),
         other => panic!("no role {other}"),
     });
 }
@@ -136,4 +138,50 @@ fn places_that_another_process_gives_back_are_found() {
     assert_eq!(store.stats().unwrap().readers_active, 0);
     peer.finish();
     check(&store);
+}
+
+/// Has the store open, so that its lock file stays as it is.
+fn hold_none(path: &Path) {
+    let _store = PoolMetadata::open(path).unwrap();
+    child::say("open");
+    child::listen();
+}
+
+/// Has all places, and those that others had as well.
+fn take_all(path: &Path) {
+    let lmdb = raw::readers(path);
+    let reads: Vec<_> = std::iter::from_fn(|| lmdb.begin_ro_txn().ok()).collect();
+    child::say("taken");
+    child::listen();
+    thread::sleep(Duration::from_millis(100));
+    drop(reads);
+    child::listen();
+}
+
+/// LMDB needs a place for a moment when a store is opened.
+#[test]
+fn a_store_is_opened_though_others_have_all_places() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    store.close().unwrap();
+    let mut keeper = Peer::start("hold-none", &path);
+    keeper.expect("open");
+    // Those of a process that is there are waited for, and no longer than the lock wait.
+    let mut peer = Peer::start("take-all", &path);
+    peer.expect("taken");
+    let full = options(50).open(&path).unwrap_err();
+    assert!(
+        matches!(full, Error::ReadersFull { slots: 1024 }),
+        "{full:?}"
+    );
+    peer.tell("give back");
+    check(&PoolMetadata::open(&path).unwrap());
+    peer.finish();
+    // Those of one that has died are free.
+    let mut peer = Peer::start("take-all", &path);
+    peer.expect("taken");
+    peer.kill();
+    check(&options(50).open(&path).unwrap());
+    keeper.finish();
 }

@@ -60,7 +60,7 @@ impl Env {
         if config.sharing != Sharing::Draft {
             held.claim(&path, &claimed.metadata, &deadline)?;
         }
-        let tables = open_tables(&lmdb, &path)?;
+        let tables = open_tables(&lmdb, &path, &deadline)?;
         let metadata = claimed.metadata.clone();
         let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
         env.settle(&metadata)?;
@@ -289,15 +289,27 @@ fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
     }
 }
 
-pub(super) fn open_tables(lmdb: &Environment, path: &Path) -> Result<Tables> {
+/// Opens the databases, which takes a place in LMDB's reader table for a moment: one is waited for.
+pub(super) fn open_tables(lmdb: &Environment, path: &Path, deadline: &Deadline) -> Result<Tables> {
     let fail = |e| error::from_lmdb("opening the store's databases", path, e);
-    loop {
+    let opened = deadline.poll("a place in LMDB's reader table", || loop {
         match try_open_tables(lmdb) {
             // Another process has made the map larger since this one's was made, in which nothing is in use yet.
             Err(lmdb::Error::MapResized) => lmdb.set_map_size(0).map_err(fail)?,
-            tables => return tables.map_err(fail),
+            Err(lmdb::Error::ReadersFull) => {
+                if reader::clear_dead_readers(lmdb, path)? == 0 {
+                    return Ok(None);
+                }
+            }
+            tables => return tables.map(Some).map_err(fail),
         }
-    }
+    });
+    opened.map_err(|error| match (error, lmdb.info()) {
+        (Error::Timeout { .. }, Ok(info)) => Error::ReadersFull {
+            slots: info.max_readers(),
+        },
+        (error, _) => error,
+    })
 }
 
 fn try_open_tables(lmdb: &Environment) -> lmdb::Result<Tables> {

@@ -4,6 +4,7 @@ use super::error::from_code;
 use super::{Env, Slot};
 use crate::digest::Table;
 use crate::error::{Error, Result};
+use lmdb::Environment;
 use lmdb_sys as ffi;
 use std::path::Path;
 use std::ptr;
@@ -199,11 +200,16 @@ impl Env {
 
     /// Gives the places of processes that died back; how many those were. The caller keeps the environment open.
     pub(super) fn clear_dead_readers(&self) -> Result<u32> {
-        let mut dead = 0;
-        // SAFETY: the environment is open, says the caller; `dead` outlives the call.
-        match unsafe { ffi::mdb_reader_check(self.raw(), &mut dead) } {
-            ffi::MDB_SUCCESS => Ok(dead.unsigned_abs()),
-            code => Err(from_code("clearing dead readers", &self.path, code)),
-        }
+        clear_dead_readers(self.lmdb(), &self.path)
+    }
+}
+
+/// The same where there is no more than LMDB's handle yet.
+pub(super) fn clear_dead_readers(lmdb: &Environment, path: &Path) -> Result<u32> {
+    let mut dead = 0;
+    // SAFETY: the environment is open; `dead` outlives the call.
+    match unsafe { ffi::mdb_reader_check(lmdb.env(), &mut dead) } {
+        ffi::MDB_SUCCESS => Ok(dead.unsigned_abs()),
+        code => Err(from_code("clearing dead readers", path, code)),
     }
 }

@@ -43,8 +43,9 @@ impl Env {
         // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` is not set.
         unsafe { self.shut_down() };
         let lmdb = open_lmdb(&self.path, &self.config, &head)?;
-        // In the same order as before, so that their handles are the same numbers.
-        open_tables(&lmdb, &self.path)?;
+        // In the same order as before, so that their handles are the same numbers. Others may have taken the places that
+        // this process had.
+        open_tables(&lmdb, &self.path, deadline)?;
         // SAFETY: as above; the old environment was dropped in place.
         unsafe { self.lmdb.get().write(ManuallyDrop::new(lmdb)) };
         std::mem::forget(unfinished);

@@ -132,7 +132,8 @@ impl OpenOptions {
     ///   [`Error::NewerFormat`], [`Error::Corrupt`]
     /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard link, or
     ///   another process has it open with another `-lock` file
-    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::DiskFull`], [`Error::NoMemory`], [`Error::Io`]
+    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`], [`Error::NoMemory`],
+    ///   [`Error::Io`]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
         let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
         verify(&env, self.verify)?;

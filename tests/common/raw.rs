@@ -22,6 +22,17 @@ pub fn environment(path: &Path) -> Environment {
         .unwrap()
 }
 
+/// The same for a store that others have open, for reads that belong to no thread.
+pub fn readers(path: &Path) -> Environment {
+    Environment::new()
+        .set_flags(
+            EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::READ_ONLY | EnvironmentFlags::NO_TLS,
+        )
+        .set_map_size(64 << 20)
+        .open(path)
+        .unwrap()
+}
+
 /// Makes an LMDB file of somebody else.
 pub fn foreign(path: &Path, fill: impl FnOnce(&Environment)) {
     let environment = environment(path);
