@@ -187,6 +187,10 @@ fn run<'a, R: Rows>(
             }
         }
     };
+    if threads == 1 {
+        // `thread::scope` would make this thread a handle of Rust's, which a C program's main thread never frees.
+        return Ok(vec![work()?]);
+    }
     std::thread::scope(|scope| {
         // A thread that cannot be had is one less: this one does what the others do.
         let others: Vec<_> = (1..threads)
