@@ -1113,8 +1113,7 @@ int32_t pm_open(const char *path,
  * @param error     NULL, or where to report a failure.
  * @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait: the store
  *   stays open and can be closed later (from inside a walk's callback always); PM_ERR_NESTED_WRITE from inside
- *   an update's callback;
- *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, at the same time as other calls.
  */
@@ -1437,8 +1436,9 @@ int32_t pm_walk_open(struct pm_store *store,
  * @param needed    NULL, or where the size of the next record goes with PM_ERR_BUFFER_TOO_SMALL.
  * @param error     NULL, or where to report a failure.
  * @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger buffer;
- *   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end; PM_ERR_BUSY if another thread is in this function
- *   with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end;
+ *   PM_ERR_BUSY if another thread is in this function with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, one at a time for one walk.
  */

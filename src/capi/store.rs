@@ -137,8 +137,7 @@ fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait: the store
 ///   stays open and can be closed later (from inside a walk's callback always); PM_ERR_NESTED_WRITE from inside
-///   an update's callback;
-///   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, at the same time as other calls.
 #[unsafe(no_mangle)]

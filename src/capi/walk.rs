@@ -148,8 +148,9 @@ pub unsafe extern "C" fn pm_walk_open(
 /// @param needed    NULL, or where the size of the next record goes with PM_ERR_BUFFER_TOO_SMALL.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger buffer;
-///   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end; PM_ERR_BUSY if another thread is in this function
-///   with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end;
+///   PM_ERR_BUSY if another thread is in this function with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+///   PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, one at a time for one walk.
 #[unsafe(no_mangle)]
