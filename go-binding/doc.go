@@ -21,7 +21,7 @@
 // # What holds
 //
 //   - When a write returns nil it survives a power cut (see [WithDurability]); when it returns an error it has changed
-//     nothing.
+//     nothing, unless that is [ErrInternal].
 //   - Reads see one moment of the store, wait for no writer, and are checked against a checksum: damage is [ErrCorrupt]
 //     and never a wrong answer.
 //   - Other processes may have the file open at the same time, for reading and for writing.
@@ -53,7 +53,8 @@
 //
 // # Errors
 //
-// A missing device is [ErrNotFound] itself. A callback's error comes back as it is. Everything else is an [*Error] with
+// A missing device is [ErrNotFound] itself. A callback's error comes back as it is. Of a list of changes, a [ChangeError]
+// says which was refused; errors.Is and errors.As find in it what was wrong. Everything else is an [*Error] with
 // the library's code and message, to be asked with errors.Is for [ErrAlreadyExists], [ErrClosed], [ErrCorrupt] and so on.
 // ErrNotFound and ErrAlreadyExists are those of github.com/containerd/errdefs, and the others belong to its classes where
 // there is one that fits.

@@ -81,7 +81,8 @@ var (
 	ErrIdentityChanged error = &sentinel{"device name or id changed by an update", errdefs.ErrInvalidArgument}
 	// ErrIDsExhausted says that every device id is taken or faulty.
 	ErrIDsExhausted error = &sentinel{"no device id left", errdefs.ErrResourceExhausted}
-	// ErrConflict says that another process changed the device during an update: read it again and retry.
+	// ErrConflict says that another process changed the device during an update, or anybody did since the record of a
+	// ChangeUpdate was read: read it again and retry.
 	ErrConflict error = &sentinel{"device changed by another process", errdefs.ErrConflict}
 	// ErrTimeout says that something did not become free within the lock wait.
 	ErrTimeout error = &sentinel{"lock wait exceeded", errdefs.ErrUnavailable}
@@ -125,7 +126,7 @@ var (
 	ErrWritesStopped error = &sentinel{"writes stopped", errdefs.ErrFailedPrecondition}
 	// ErrNoMemory says that memory or address space has run out.
 	ErrNoMemory error = &sentinel{"out of memory", errdefs.ErrResourceExhausted}
-	// ErrInternal is a defect of the library.
+	// ErrInternal is a defect of the library. After a write it is not known whether that was made: read to find out.
 	ErrInternal error = &sentinel{"internal error", errdefs.ErrInternal}
 	// ErrNotEmpty says that only an empty store can be filled by Import.
 	ErrNotEmpty error = &sentinel{"store not empty", errdefs.ErrFailedPrecondition}
@@ -159,7 +160,7 @@ func (s *sentinel) Error() string { return s.text }
 func (s *sentinel) Unwrap() error { return s.class }
 
 // Error is what every method returns when it fails, but for ErrNotFound and for what a callback returned, which are
-// returned as they are. [errors.Is] finds the value for its code, and that of its Errno.
+// returned as they are. (A list of changes wraps either in a [ChangeError].) [errors.Is] finds the value for its code, and that of its Errno.
 type Error struct {
 	// Code is the library's status.
 	Code Code
