@@ -18,7 +18,16 @@ const recordWords = 64
 
 // onDevice is the beginning of an error text about one device.
 func onDevice(verb, name string) string {
-	return verb + " device " + strconv.Quote(name)
+	return verb + " device " + quoted(name)
+}
+
+// quoted returns a name for an error text. One that no device can have may be of any length: of that, both ends.
+func quoted(name string) string {
+	const end = 40
+	if len(name) > MaxNameLen {
+		name = name[:end] + "..." + name[len(name)-end:]
+	}
+	return strconv.Quote(name)
 }
 
 // AddDevice adds info to the store and sets info.DeviceID to the id it got: the lowest that is free, or else one that
@@ -32,7 +41,7 @@ func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 		return newError(CodeInvalidArgument, op, "save metadata for a device", "the device is nil")
 	}
 	doing := func() string {
-		return fmt.Sprintf("save metadata for device %q (parent: %q)", info.Name, info.ParentName)
+		return fmt.Sprintf("save metadata for device %s (parent: %s)", quoted(info.Name), quoted(info.ParentName))
 	}
 	if m.calls.isShut() {
 		return errClosed(op, doing())

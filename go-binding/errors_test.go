@@ -93,3 +93,22 @@ func TestMessagesNameTheDevice(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// A name that no device can have may be of any length. The message shows both its ends.
+func TestMessagesDoNotRepeatAMebibyte(t *testing.T) {
+	store := newStore(t)
+	add(t, store, DeviceInfo{Name: "base"})
+	name := "begin" + strings.Repeat("x", 1<<20) + "end"
+	for what, err := range map[string]error{
+		"name":   store.AddDevice(ctx, &DeviceInfo{Name: name}),
+		"parent": store.AddDevice(ctx, &DeviceInfo{Name: "child", ParentName: name}),
+		"state":  store.AddDevice(ctx, &DeviceInfo{Name: name, State: 99}),
+		"update": store.UpdateDevice(ctx, "base", func(info *DeviceInfo) error { info.Name = name; return nil }),
+		"nil":    store.UpdateDevice(ctx, name, nil),
+	} {
+		text := err.Error()
+		if len(text) > 1000 || !strings.Contains(text, `"begin`) || !strings.Contains(text, `end"`) {
+			t.Errorf("%s: %d bytes: %.200s", what, len(text), text)
+		}
+	}
+}

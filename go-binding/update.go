@@ -90,8 +90,8 @@ func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op s
 	}
 	if info.Name != name || info.DeviceID != u.deviceID {
 		return newError(CodeIdentityChanged, op, onDevice("update", name), fmt.Sprintf(
-			"an update may not change a device's name or id: name %q became %q, device id %d became %d",
-			name, info.Name, u.deviceID, info.DeviceID))
+			"an update may not change a device's name or id: name %s became %s, device id %d became %d",
+			quoted(name), quoted(info.Name), u.deviceID, info.DeviceID))
 	}
 	w := newWrite(ChangeUpdate, *info)
 	defer w.free()
