@@ -243,6 +243,43 @@ fn reads_that_meet_the_moment_in_which_lmdb_is_opened_anew_wait_for_it() {
     }
 }
 
+/// Whoever closes the store in that moment waits as well, and so does everybody else: only then is it closed.
+#[test]
+fn a_store_is_closed_while_lmdb_is_opened_anew() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    store.close().unwrap();
+    for round in 0..40 {
+        let store = options(60_000).open(&path).unwrap();
+        let (closing, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        let read = || {
+            let mut error = None;
+            while error.is_none() && !done.load(Ordering::Relaxed) {
+                let seen = store.walk().map(Iterator::count);
+                match seen.and_then(|count| Ok((count, store.get_device("b")?))) {
+                    Ok((count, device)) => assert_eq!((count, &device), (3, &before[1])),
+                    Err(found) => error = Some(found),
+                }
+            }
+            assert!(matches!(error, None | Some(Error::Closed)), "{error:?}");
+            assert!(closing.load(Ordering::Relaxed));
+        };
+        thread::scope(|scope| {
+            let _done = Done(&done);
+            for _ in 0..4 {
+                scope.spawn(read);
+            }
+            let fail = || error_of(store.mark_faulty("a"));
+            let error = with_failing(sys::WRITES, Some(2 * 4096), fail);
+            thread::sleep(Duration::from_micros(round * 20));
+            closing.store(true, Ordering::Relaxed);
+            store.close().unwrap();
+            assert!(is_io(&error), "{error:?}");
+        });
+    }
+    assert_as_before(&path, &before);
+}
+
 /// Takes every place in LMDB's reader table, and then each that is given back; after a while it gives all back.
 fn crowd(path: &Path) {
     let lmdb = raw::readers(path);
