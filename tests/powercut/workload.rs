@@ -186,6 +186,10 @@ impl Writer {
 
 /// Takes one step. What it keeps until a later one is in `held`.
 pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
+    if held.is_some() && needs_more(store, op) {
+        // A snapshot would keep the map from growing.
+        *held = None;
+    }
     match op {
         Op::Add(device) => store.add_device(&mut device.clone()),
         Op::Text { name, len } => store.update_device(name, |device| {
@@ -195,11 +199,7 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::State { name, state } => store.change_device_state(name, *state),
         Op::Faulty(name) => store.mark_faulty(name),
         Op::Remove(name) => store.remove_device(name),
-        Op::Apply(changes) => {
-            // A snapshot would keep the map from growing.
-            *held = None;
-            store.apply(changes).map(drop).map_err(Into::into)
-        }
+        Op::Apply(changes) => store.apply(changes).map(drop).map_err(Into::into),
         Op::Import(count) => import(store, *count),
         Op::Sync => store.sync(),
         Op::Hold => {
@@ -212,6 +212,13 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::Reopen => unreachable!("not a step on an open store"),
     }
     .unwrap();
+}
+
+/// Whether the map might have to grow for the step.
+fn needs_more(store: &PoolMetadata, op: &Op) -> bool {
+    const ONE_STEP: u64 = 256 << 10;
+    let stats = store.stats().unwrap();
+    matches!(op, Op::Apply(_)) || stats.map_size - stats.map_used < ONE_STEP
 }
 
 fn import(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
