@@ -60,7 +60,7 @@ func (e *ChangeError) Unwrap() error { return e.Err }
 // did. If one is refused, the error is a [*ChangeError] that says which; otherwise it concerns the whole list.
 func (m *PoolMetadata) Apply(changes []Change) error {
 	const op = "Apply"
-	doing := fmt.Sprintf("apply %d changes", len(changes))
+	doing := fmt.Sprintf("apply a list of changes (%d)", len(changes))
 	if m.calls.isShut() {
 		return errClosed(op, doing)
 	}
@@ -106,8 +106,7 @@ func (l *changeList) check(change Change, op, doing string) error {
 	if change.Record == nil {
 		return newError(CodeInvalidArgument, op, doing, "the record is nil")
 	}
-	_, err := nativeState(change.Record.State, op, change.Record.Name)
-	return err
+	return checkState(change.Record.State, op, func() string { return onDevice("change", change.Record.Name) })
 }
 
 func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {

@@ -46,7 +46,7 @@ func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 	if m.calls.isShut() {
 		return errClosed(op, doing())
 	}
-	if _, err := nativeState(info.State, op, info.Name); err != nil {
+	if err := checkState(info.State, op, doing); err != nil {
 		return err
 	}
 	w := newWrite(ChangeAdd, *info)
@@ -92,13 +92,13 @@ func (m *PoolMetadata) errLocked(op, doing, name string) error {
 		"waited %v for device %q, which another update of this process has locked, in vain", m.locks.wait, name))
 }
 
-// nativeState returns a state as C has it. C's are narrower, so that they cannot all be checked there.
-func nativeState(state DeviceState, op, name string) (C.int32_t, error) {
-	if state < Unknown || state > Faulty {
-		return 0, newError(CodeInvalidState, op, onDevice("write", name),
-			fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state), Unknown, Faulty))
+// checkState refuses what is no state. C's are narrower, so that they cannot all be checked there.
+func checkState(state DeviceState, op string, doing func() string) error {
+	if state >= Unknown && state <= Faulty {
+		return nil
 	}
-	return C.int32_t(state), nil
+	return newError(CodeInvalidState, op, doing(),
+		fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state), Unknown, Faulty))
 }
 
 // GetDevice looks a device up. If there is none of that name, it returns [ErrNotFound] and a pointer to an empty
@@ -155,16 +155,17 @@ func (m *PoolMetadata) read(name string, info *DeviceInfo, op, verb string) (uin
 // ChangeDeviceState sets a device's state. Setting Faulty this way leaves the device's id as it is; MarkFaulty marks both.
 func (m *PoolMetadata) ChangeDeviceState(_ context.Context, name string, state DeviceState) error {
 	const op = "ChangeDeviceState"
+	doing := func() string { return onDevice("change the state of", name) }
 	if m.calls.isShut() {
-		return errClosed(op, onDevice("change the state of", name))
+		return errClosed(op, doing())
 	}
-	if _, err := nativeState(state, op, name); err != nil {
+	if err := checkState(state, op, doing); err != nil {
 		return err
 	}
 	w := newWrite(ChangeState, DeviceInfo{Name: name, State: state})
 	defer w.free()
 	if !m.write(w) {
-		return m.failedWrite(w, op, onDevice("change the state of", name))
+		return m.failedWrite(w, op, doing())
 	}
 	return nil
 }

@@ -82,7 +82,8 @@ func closeForgotten(handle C.uintptr_t) {
 }
 
 // Close closes the store. Calls that are under way end first, callbacks included; from the moment that Close is called,
-// others fail with [ErrClosed], and so do writes whose turn has not come by then. Closing a closed store does nothing and returns nil.
+// others fail with [ErrClosed], and so do writes whose turn has not come by then. Closing a closed store does nothing
+// and returns nil.
 //
 // If the calls under way do not end within the lock wait, as when Close is called from inside a callback, it fails with
 // [ErrBusy]: the store takes no more calls, and Close can be called again to wait on.
@@ -94,7 +95,7 @@ func (m *PoolMetadata) Close() error {
 		return nil
 	}
 	if !m.calls.shut(m.lockWait) {
-		return newError(CodeBusy, op, doing, "a callback of an update or a walk is still running")
+		return newError(CodeBusy, op, doing, "the callback of an update, or a walk, has not ended yet")
 	}
 	var reply C.pmgo_reply
 	status := C.pmgo_close(m.handle, &reply)

@@ -85,7 +85,7 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 
 // commitUpdate writes the record, if the device is as it was. The device stays locked.
 func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op string) error {
-	if _, err := nativeState(info.State, op, name); err != nil {
+	if err := checkState(info.State, op, func() string { return onDevice("update", name) }); err != nil {
 		return err
 	}
 	if info.Name != name || info.DeviceID != u.deviceID {

@@ -19,7 +19,7 @@ impl fmt::Display for Error {
             ),
             Error::TooLong { name, len } => write!(
                 f,
-                "error text for device {} has {len} bytes; at most 1048576 are kept, and none are cut off silently",
+                "error text for device {} has {len} bytes; a longer one than 1048576 is refused, and not cut off",
                 Quoted(name)
             ),
             Error::IdentityChanged {
