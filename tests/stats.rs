@@ -5,6 +5,7 @@ mod common;
 use common::child::{self, Peer};
 use common::{add, check, device, options, place, sys, wait_until};
 use pool_metadata::{Change, DeviceState, Error, Histogram, Ids, OpenOptions, PoolMetadata, Stats};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
@@ -15,7 +16,6 @@ fn child_entry() {
     child::entry(|role, argument| match role {
         "look" => look(argument.as_ref()),
         "slots" => slots(argument.as_ref()),
-        "hold" => hold(argument.as_ref()),
         other => panic!("no role {other}"),
     });
 }
@@ -199,62 +199,33 @@ fn writers_that_wait_for_a_device_are_counted() {
     assert_eq!(store.stats().unwrap().writers_waiting, 0);
 }
 
-/// Holds the writers' lock between processes, by holding up its own commit.
-fn hold(path: &Path) {
-    let store = options(20_000).open(path).unwrap();
-    child::say("ready");
-    while child::listen().is_some() {
-        store
-            .change_device_state("a", DeviceState::Activated)
-            .unwrap();
-        child::say("done");
-    }
-}
-
 #[test]
 fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
     let (_directory, path) = place();
     let store = options(20_000).open(&path).unwrap();
-    for name in ["a", "b", "c", "d"] {
+    let names = ["a", "b", "c"];
+    for name in names {
         add(&store, name);
     }
-    let mut peer = Peer::start("hold", &path);
-    peer.expect("ready");
-    let mut waited = false;
-    // It may be stopped at any moment; sooner or later that is in the middle of a commit.
-    for moment in 0..500_u64 {
-        peer.tell("write");
-        thread::sleep(Duration::from_micros(7 * (moment % 61)));
-        peer.signal(libc::SIGSTOP);
-        thread::scope(|scope| {
-            let writers: Vec<_> = ["b", "c", "d"]
-                .map(|name| {
-                    let store = &store;
-                    scope.spawn(move || {
-                        store
-                            .change_device_state(name, DeviceState::Resumed)
-                            .unwrap()
-                    })
-                })
-                .into();
-            // One leads and waits for the other process, two for the one.
-            for _ in 0..20 {
-                waited |= store.stats().unwrap().writers_waiting == 3;
-                if waited || writers.iter().all(|writer| writer.is_finished()) {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(1));
-            }
-            peer.signal(libc::SIGCONT);
-        });
-        peer.expect("done");
-        if waited {
-            break;
+    // The lock of the writers between processes: who has it through another descriptor is another process.
+    let other = File::open(&path).unwrap();
+    sys::flock(&other);
+    thread::scope(|scope| {
+        for name in names {
+            let store = &store;
+            scope.spawn(move || {
+                store
+                    .change_device_state(name, DeviceState::Resumed)
+                    .unwrap()
+            });
         }
-    }
-    assert!(waited, "it was never stopped while it wrote");
+        // One leads and waits for the other process, two for the one.
+        wait_until("three waiters", || {
+            store.stats().unwrap().writers_waiting == 3
+        });
+        drop(other);
+    });
     assert_eq!(store.stats().unwrap().writers_waiting, 0);
-    peer.finish();
     check(&store);
 }
 

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -22,6 +24,12 @@ fn c_path(path: &Path) -> CString {
 pub fn kill(pid: u32, signal: i32) {
     // SAFETY: touches no memory; the process is a child that has not been waited for.
     checked(unsafe { libc::kill(pid as libc::pid_t, signal) }).unwrap();
+}
+
+/// Locks the file as a whole, for this descriptor alone, until it is closed.
+pub fn flock(file: &File) {
+    // SAFETY: touches no memory; the descriptor is open.
+    checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).unwrap();
 }
 
 /// Ends this process by SIGALRM after that time.
