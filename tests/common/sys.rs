@@ -146,7 +146,7 @@ pub const WRITES: &[libc::c_long] = &[
 pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
 
 /// Makes calls of this thread fail with `errno` from now to its end, those on standard streams excepted. With
-/// `below`, only those calls whose fourth argument, the offset of `pwrite`, is less.
+/// `below`, only those that write at an offset, their fourth argument, which is less.
 ///
 /// No privilege is needed: the kernel's filters of system calls (seccomp) are there for everybody, for good, and
 /// each thread has its own.
@@ -164,9 +164,14 @@ pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32
     // Of what a filter sees, the call's number comes first, and the arguments from byte 16 on.
     let argument = |number: u32| step(LOAD, 16 + 8 * number, 0, 0);
     let mut program = vec![step(LOAD, 0, 0, 0)];
+    // What the others have in the place of a fourth argument is nobody's number.
+    let calls: Vec<_> = calls
+        .iter()
+        .filter(|call| below.is_none() || [libc::SYS_pwrite64, libc::SYS_pwritev].contains(call))
+        .collect();
     for (index, call) in calls.iter().enumerate() {
         let to_match = calls.len() - index;
-        program.push(step(jump(libc::BPF_JEQ), *call as u32, to_match, 0));
+        program.push(step(jump(libc::BPF_JEQ), **call as u32, to_match, 0));
     }
     program.extend([
         allow,
