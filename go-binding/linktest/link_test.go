@@ -85,7 +85,11 @@ func install(t *testing.T) (string, []string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
-	return prefix, []string{"PKG_CONFIG_PATH=" + filepath.Join(prefix, "lib/pkgconfig")}
+	return prefix, []string{
+		"PKG_CONFIG_PATH=" + filepath.Join(prefix, "lib/pkgconfig"),
+		// Go's build cache knows nothing of what pkg-config said: without this it takes what the last run linked.
+		"CGO_CPPFLAGS=-I" + filepath.Join(prefix, "include"),
+	}
 }
 
 func TestInstalled(t *testing.T) {
