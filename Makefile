@@ -33,7 +33,7 @@ MAN     := $(wildcard man/*.3 man/*.7)
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test campaign damage loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
+.PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz header man install uninstall clean distclean help \
         setup-build setup-test setup-lint bench-go bench-writers test-rust test-run test-symbols test-c test-install test-man test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which programs in C have no use for: beside it, cargo would leave link-time optimization out.
@@ -60,6 +60,9 @@ test-rust:
 
 campaign: setup-build  ## more of what `make test` does with growing maps, crowds of readers and updates (ten minutes)
 	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space
+
+properties: setup-build  ## hold the store to its models, and salvage to what was whole, in CASES=10000 random cases each
+	PROPTEST_CASES=$(or $(CASES),10000) $(CARGO) test --release --test model --test capi --test mend --test salvage
 
 # Goes on where it was stopped; without the file that PM_DAMAGE_STATE names it begins anew.
 damage: setup-build  ## damage store files by the thousand (CASES=100000 SEED=1; CASE=17: that one alone)

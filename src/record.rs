@@ -165,6 +165,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::Index;
+    use proptest::test_runner::RngSeed;
     use serde::{Serialize, Serializer};
 
     impl Serialize for Bytes<'_> {
@@ -253,7 +254,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #![proptest_config(ProptestConfig {
+            cases: 4_000,
+            rng_seed: RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn it_writes_what_bincode_writes(

@@ -1,7 +1,7 @@
 //! The C functions and the Rust API, on two stores with the same random operations: the same outcomes, in every field
 //! of every record and every word of every message.
 //!
-//! `PROPTEST_CASES=20000 cargo test --release --test capi` is a long campaign.
+//! `make properties` is a long campaign.
 #![allow(unsafe_code)]
 
 #[path = "common/c_api.rs"]
@@ -14,7 +14,7 @@ mod ops;
 
 use c_api::{list_change, CStore, CUpdate};
 use c_types::{name_of, records, status_name, words_of, Failure};
-use common::{directory, options};
+use common::{directory, options, properties};
 use ops::{Edit, Op};
 use pool_metadata::capi::*;
 use pool_metadata::{DeviceInfo, DeviceState, Error, Ids, PoolMetadata, Update, Verify};
@@ -369,20 +369,8 @@ impl Pair {
     }
 }
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        cases: match std::env::var_os("PROPTEST_CASES") {
-            Some(_) => default.cases,
-            None => 40,
-        },
-        failure_persistence: None,
-        ..default
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(properties(40))]
 
     #[test]
     fn c_and_rust_do_the_same(

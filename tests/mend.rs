@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{add, check, device, devices, place, raw};
+use common::{add, check, device, devices, place, properties, raw};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::{
     DeviceInfo, FindingKind, Mend, OpenOptions, PoolMetadata, RepairOptions, Verify,
@@ -148,10 +148,7 @@ fn ids_of(devices: &[DeviceInfo]) -> BTreeSet<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(150)
-    })]
+    #![proptest_config(properties(150))]
 
     #[test]
     fn what_can_be_mended_is_and_no_record_is_touched(

@@ -1,7 +1,7 @@
 //! Random sequences of everything that a store can do, against a model in memory; after every step the store's
 //! content, counters and invariants are compared in full.
 //!
-//! `PROPTEST_CASES=20000 cargo test --release --test model` is a long campaign.
+//! `make properties` is a long campaign.
 
 mod common;
 #[path = "common/ops.rs"]
@@ -9,7 +9,7 @@ mod ops;
 #[path = "common/spec.rs"]
 mod spec;
 
-use common::{device, devices, directory, options};
+use common::{device, devices, directory, options, properties};
 use ops::{Edit, Op};
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata, Update, Verify};
 use proptest::prelude::*;
@@ -299,20 +299,8 @@ impl Pair {
     }
 }
 
-fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        cases: match std::env::var_os("PROPTEST_CASES") {
-            Some(_) => default.cases,
-            None => 96,
-        },
-        failure_persistence: None,
-        ..default
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(properties(96))]
 
     #[test]
     fn the_store_does_what_the_model_does(

@@ -114,6 +114,7 @@ mod tests {
     use crate::PoolMetadata;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -192,7 +193,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig {
+            cases: 24,
+            rng_seed: RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
 
         /// Rows written, read and removed in any order, in transactions that are made or given up, are those that an
         /// ordered map has.

@@ -74,13 +74,16 @@ pub(crate) fn read(file: &File, limit: usize) -> io::Result<Salvage> {
         // Records of a later commit are not where this one's tree leads to.
         salvor.holes = Holes::new(vec![Hole::default()]);
     }
-    let complete = salvor.holes.is_empty()
-        && salvor.ids_whole
-        && header.is_some_and(|header| header.digest == salvor.digest);
-    if !complete {
+    // The same digest is of the same rows, however the trees led to them.
+    let same = header.is_some_and(|header| header.digest == salvor.digest);
+    if !same {
+        if salvor.holes.is_empty() && salvor.ids_whole {
+            // A page went back to an older content, and is whole: nothing tells which.
+            salvor.holes = Holes::new(vec![Hole::default()]);
+        }
         salvor.strays(&source, header.map(|header| header.commit));
     }
-    let found = salvor.conclude(complete);
+    let found = salvor.conclude(same);
     match source.failure() {
         // Nobody knows then whether it is a store.
         Some(error) if found.is_nothing() => Err(error),

@@ -65,6 +65,40 @@ pub(super) struct Walked {
     pub lost: Vec<u64>,
     /// Rows, whole or not.
     pub rows: u64,
+    /// The key of the last row that was whole.
+    last: Option<Vec<u8>>,
+    /// Whether rows may be lost behind that one.
+    gap: bool,
+}
+
+impl Walked {
+    /// A row that is whole: nothing else tells where the holes are, since the keys of branch pages have no checksums.
+    fn whole(&mut self, key: &[u8]) {
+        if self.last.as_deref().is_some_and(|last| key <= last) {
+            // One of the two rows' pages belongs elsewhere, and another one here or there.
+            self.holes.push(Hole::default());
+        } else if std::mem::take(&mut self.gap) {
+            self.holes.push(Hole {
+                low: self.last.take(),
+                high: Some(key.to_vec()),
+            });
+        }
+        let last = self.last.get_or_insert_with(Vec::new);
+        last.clear();
+        last.extend_from_slice(key);
+    }
+
+    fn lost(&mut self, page: u64) {
+        self.lost.push(page);
+        self.gap = true;
+    }
+
+    fn end(&mut self) {
+        let low = self.last.take();
+        if std::mem::take(&mut self.gap) {
+            self.holes.push(Hole { low, high: None });
+        }
+    }
 }
 
 /// What a row turned out to be: whether it was whole.
@@ -75,99 +109,62 @@ pub(super) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> 
     let mut walked = Walked::default();
     let mut visited = HashSet::new();
     let mut next = Vec::new();
-    next.extend(record.root.map(|root| (root, Hole::default(), 0)));
+    next.extend(record.root.map(|root| (root, 0)));
     let mut tiles = Tiles::default();
     let mut bytes = Vec::new();
-    while let Some((number, span, depth)) = next.pop() {
-        let page = (visited.insert(number) && depth < DEEPEST && source.page(number, &mut bytes))
+    while let Some((number, depth)) = next.pop() {
+        if !visited.insert(number) {
+            // One of the ways to it is wrong, and leads to another page of the tree.
+            walked.holes.push(Hole::default());
+            continue;
+        }
+        let page = (depth < DEEPEST && source.page(number, &mut bytes))
             .then(|| Page::parse(&bytes, number).ok())
             .flatten();
         match page {
             Some(page) if page.kind() == Kind::Leaf => {
-                if page.check_layout(&mut tiles).is_err() {
-                    // There may be rows that it does not show.
-                    walked.holes.push(span.clone());
-                    walked.lost.push(number);
+                let torn = page.check_layout(&mut tiles).is_err();
+                if torn {
+                    walked.lost(number);
                 }
-                leaf(source, &page, &span, take, &mut walked);
+                leaf(source, &page, torn, take, &mut walked);
             }
             Some(page) if page.check_layout(&mut tiles).is_ok() => {
                 // The last first, so that leaves come in the order of keys.
-                let children = children(&page, &span);
-                next.extend(
-                    children
-                        .into_iter()
-                        .rev()
-                        .map(|(number, span)| (number, span, depth + 1)),
-                );
+                let children = (0..page.nodes()).rev();
+                let children = children.filter_map(|at| page.child(at).ok());
+                next.extend(children.map(|child| (child.page, depth + 1)));
             }
-            _ => {
-                walked.holes.push(span);
-                walked.lost.push(number);
-            }
+            _ => walked.lost(number),
         }
     }
+    walked.end();
     if walked.holes.is_empty() && walked.rows != record.entries {
         walked.holes.push(Hole::default());
     }
     walked
 }
 
-fn leaf(source: &Source<'_>, page: &Page<'_>, span: &Hole, take: Take<'_>, walked: &mut Walked) {
-    // The key before the rows that are not whole, if there are any.
-    let mut before = span.low.clone();
-    let mut broken = false;
+/// Shows the rows of a leaf. Where it is `torn`, there may be others between them.
+fn leaf(source: &Source<'_>, page: &Page<'_>, torn: bool, take: Take<'_>, walked: &mut Walked) {
     for at in 0..page.nodes() {
         walked.rows += 1;
-        let row = page.row(at).ok();
-        let far;
-        // A key that does not belong there: the page is not the one that the tree means.
-        let row = row.filter(|row| span.has(row.key));
-        let whole = match row.map(|row| (row.key, row.value)) {
-            Some((key, Value::Here(value))) => take(key, value),
-            Some((key, Value::Far { page, len })) if len <= LONGEST => {
-                far = source.value(page, len).unwrap_or_default();
-                take(key, &far)
-            }
-            _ => false,
-        };
-        match row {
-            Some(row) if whole => {
-                if std::mem::take(&mut broken) {
-                    walked.holes.push(Hole {
-                        low: before.take(),
-                        high: Some(row.key.to_vec()),
-                    });
-                }
-                before = Some(row.key.to_vec());
-            }
-            _ => broken = true,
-        }
-    }
-    if broken {
-        walked.holes.push(Hole {
-            low: before,
-            high: span.high.clone(),
-        });
-    }
-}
-
-/// The children of a branch page, with what their keys lie between.
-fn children(page: &Page<'_>, span: &Hole) -> Vec<(u64, Hole)> {
-    let mut all = Vec::new();
-    let key = |at| page.child(at).ok().map(|child| child.key.to_vec());
-    for at in 0..page.nodes() {
-        let Ok(child) = page.child(at) else {
+        let Ok(row) = page.row(at) else {
+            walked.gap = true;
             continue;
         };
-        let low = match at {
-            0 => span.low.clone(),
-            _ => Some(child.key.to_vec()),
+        let whole = match row.value {
+            Value::Here(value) => take(row.key, value),
+            Value::Far { page, len } if len <= LONGEST => {
+                take(row.key, &source.value(page, len).unwrap_or_default())
+            }
+            _ => take(row.key, &[]),
         };
-        let high = key(at + 1).or_else(|| span.high.clone());
-        all.push((child.page, Hole { low, high }));
+        if whole {
+            walked.whole(row.key);
+        }
+        walked.gap = torn || !whole;
     }
-    all
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod rng;
 pub mod sys;
 
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -18,6 +19,23 @@ pub fn campaign(short: usize, long: usize) -> usize {
         long
     } else {
         short
+    }
+}
+
+/// How a property is tested: so many cases in `make test`, the same ones each time, so that what failed fails again; as many as
+/// `PROPTEST_CASES` says in `make properties`, and others each time.
+pub fn properties(cases: u32) -> ProptestConfig {
+    let asked = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        return asked;
+    }
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(1),
+        ..asked
     }
 }
 

@@ -1,11 +1,12 @@
 //! Files that are refused, and what is made of them: what was whole is kept as it was, and nothing is made up.
 
+mod branches;
 #[path = "../common/mod.rs"]
 mod common;
 mod trouble;
 
-use common::pages::{Pages, Tree, PAGE};
-use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use common::pages::{Pages, Tree, HEADER, PAGE};
+use common::{add, check, device, devices, error_of, options, place, properties, raw, sys};
 use pool_metadata::{DeviceInfo, DeviceState, Error, FindingKind, OpenOptions};
 use pool_metadata::{Mend, PoolMetadata, Salvaged};
 use proptest::prelude::*;
@@ -113,6 +114,46 @@ fn assert_ids_are_safe(target: &Path, old: &Contents) {
         );
     }
     check(&store);
+}
+
+/// Of a store whose pages were changed: whatever came out was there at some time, and what is on pages that were not changed is
+/// there as it was last.
+fn assert_whole_is_there(
+    sound: &Pages,
+    changed: &Pages,
+    old: &Contents,
+    history: &History,
+    (found, target): &(Salvaged, PathBuf),
+) {
+    let new = contents(target);
+    for (name, device) in &new.devices {
+        assert!(history[name].contains(device), "{name:?}");
+    }
+    if found.complete {
+        assert_eq!(new.devices, old.devices);
+    }
+    let same = |page: u64| {
+        let page = sound.at(page)..sound.at(page) + PAGE;
+        sound.0[page.clone()] == changed.0[page]
+    };
+    for leaf in sound
+        .leaves(Tree::Devices)
+        .into_iter()
+        .filter(|leaf| same(*leaf))
+    {
+        for at in 0..sound.nodes(leaf) {
+            let name = sound.key(leaf, at);
+            let first = || sound.u64(sound.value_at(leaf, at));
+            let whole = !sound.is_far(leaf, at) || (first()..first() + 3).all(same);
+            let left_out =
+                found.report.findings.iter().any(|finding| {
+                    finding.kind == SharedId && finding.name.as_deref() == Some(name)
+                });
+            if whole && !left_out {
+                assert_eq!(new.devices.get(name), old.devices.get(name));
+            }
+        }
+    }
 }
 
 fn kinds(found: &Salvaged) -> BTreeMap<String, usize> {

@@ -67,10 +67,7 @@ fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(60)
-    })]
+    #![proptest_config(properties(60))]
 
     /// Whatever happens to a file: what comes out is a sound store, of records that were written at some time; and what
     /// is on pages that nothing happened to is there as it was last.
@@ -104,32 +101,7 @@ proptest! {
             }
         }
         pages.write(&path);
-        let (found, target) = salvage(&path);
-        let new = contents(&target);
-        for (name, device) in &new.devices {
-            prop_assert!(history[name].contains(device), "{name:?}");
-        }
-        if found.complete {
-            prop_assert_eq!(&new.devices, &old.devices);
-        }
-        let same = |page: u64| {
-            let at = sound.at(page);
-            sound.0[at..at + PAGE] == pages.0[at..at + PAGE]
-        };
-        for leaf in sound.leaves(Tree::Devices).into_iter().filter(|leaf| same(*leaf)) {
-            for at in 0..sound.nodes(leaf) {
-                let name = sound.key(leaf, at);
-                let node = sound.node_at(leaf, at);
-                let far = sound.u16(node + 4) == 1;
-                let first = sound.u64(sound.value_at(leaf, at));
-                let whole = !far || (first..first + 3).all(same);
-                let left_out = found.report.findings.iter().any(|finding| {
-                    finding.kind == SharedId && finding.name.as_deref() == Some(name)
-                });
-                if whole && !left_out {
-                    prop_assert_eq!(new.devices.get(name), old.devices.get(name));
-                }
-            }
-        }
+        let salvaged = salvage(&path);
+        assert_whole_is_there(&sound, &pages, &old, &history, &salvaged);
     }
 }
