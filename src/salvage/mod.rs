@@ -52,36 +52,21 @@ impl Salvage {
 /// Reads what is whole in a file that nobody changes; keeps the first `limit` findings.
 pub(crate) fn read(file: &File, limit: usize) -> io::Result<Salvage> {
     let source = Source::new(file)?;
-    let mut salvor = Salvor::new(limit);
-    let (root, certain) = find_root(&source);
-    match &root.header {
-        Some(header) if !certain => {
-            salvor.last_id = header.last_id.min(MAX_DEVICE_ID);
-            salvor.findings.store(PageLost, Mend::Nothing, || {
-                let commit = header.commit;
-                format!("the meta pages, or what they point to, are damaged: this is commit {commit}, and may not be the last")
-            });
-        }
-        Some(header) => salvor.last_id = header.last_id.min(MAX_DEVICE_ID),
-        None => salvor.findings.store(HeaderDamaged, Mend::Nothing, || {
-            "the header row is lost: ids above the highest that was seen may be in use".to_owned()
-        }),
-    }
+    let (root, last) = find_root(&source);
+    let mut salvor = Salvor::new(limit, &root, last);
+    salvor.tell_root();
     salvor.ids(&source, root.ids.as_ref());
     salvor.devices(&source, root.devices.as_ref());
-    let header = root.header.as_ref().filter(|_| certain);
-    if !certain {
-        // Records of a later commit are not where this one's tree leads to.
-        salvor.holes = Holes::new(vec![Hole::default()]);
-    }
     // The same digest is of the same rows, however the trees led to them.
+    let header = root.header.as_ref().filter(|_| last);
     let same = header.is_some_and(|header| header.digest == salvor.digest);
     if !same {
-        if salvor.holes.is_empty() && salvor.ids_whole {
-            // A page went back to an older content, and is whole: nothing tells which.
+        // Where the trees are whole, a page went back to an older content: nothing tells which. And records of later
+        // commits are not where the tree of an older one leads to.
+        if !last || salvor.holes.is_empty() && salvor.ids_whole {
             salvor.holes = Holes::new(vec![Hole::default()]);
         }
-        salvor.strays(&source, header.map(|header| header.commit));
+        salvor.strays(&source);
     }
     let found = salvor.conclude(same);
     match source.failure() {
@@ -175,6 +160,10 @@ fn root_of(bytes: &[u8], number: u64) -> Option<Root> {
 
 struct Salvor {
     findings: Findings,
+    /// The commit that the trees are of, if the header is there.
+    commit: Option<u64>,
+    /// Whether that is the last commit, for certain.
+    last: bool,
     devices: BTreeMap<Vec<u8>, Taken>,
     holes: Holes,
     lost_pages: u64,
@@ -192,17 +181,35 @@ struct Taken {
 }
 
 impl Salvor {
-    fn new(limit: usize) -> Salvor {
+    fn new(limit: usize, root: &Root, last: bool) -> Salvor {
         Salvor {
             findings: Findings::new(limit),
+            commit: root.header.as_ref().map(|header| header.commit),
+            last,
             devices: BTreeMap::new(),
             holes: Holes::default(),
             lost_pages: 0,
             free: IdSet::default(),
             faulty: IdSet::default(),
             ids_whole: false,
-            last_id: 0,
+            last_id: root
+                .header
+                .as_ref()
+                .map_or(0, |header| header.last_id.min(MAX_DEVICE_ID)),
             digest: 0,
+        }
+    }
+
+    /// Tells if it is not certain what was put in force last.
+    fn tell_root(&mut self) {
+        match self.commit {
+            Some(_) if self.last => {}
+            Some(commit) => self.findings.store(PageLost, Mend::Nothing, || {
+                format!("the meta pages, or what they point to, are damaged: this is commit {commit}, and may not be the last")
+            }),
+            None => self.findings.store(HeaderDamaged, Mend::Nothing, || {
+                "the header row is lost: ids above the highest that was seen may be in use".to_owned()
+            }),
         }
     }
 
@@ -271,8 +278,9 @@ impl Salvor {
         self.holes = Holes::new(walked.holes);
     }
 
-    /// Searches every page for records that the trees have lost, up to the last commit.
-    fn strays(&mut self, source: &Source<'_>, last: Option<u64>) {
+    /// Searches every page for records that the trees have lost.
+    fn strays(&mut self, source: &Source<'_>) {
+        let (commit, last) = (self.commit, self.last);
         let Salvor {
             devices,
             holes,
@@ -287,8 +295,9 @@ impl Salvor {
                     return;
                 }
                 *last_id = (*last_id).max(id);
+                let newer = commit.is_some_and(|commit| device.generation > commit);
                 // What was written behind the last commit was never put in force.
-                if last.is_some_and(|last| device.generation > last) {
+                if newer && last {
                     return;
                 }
                 match devices.get_mut(device.name) {
@@ -299,8 +308,8 @@ impl Salvor {
                         };
                     }
                     Some(_) => {}
-                    // A device whose id is free was removed.
-                    None if holes.has(device.name) && !free.contains(id) => {
+                    // A device whose id is free was removed, unless it is the one that got the id since.
+                    None if holes.has(device.name) && (newer || !free.contains(id)) => {
                         let taken = Taken {
                             device: device.to_owned(),
                             in_tree: false,
@@ -384,10 +393,13 @@ impl Salvor {
             }
             if faulty {
                 ids.faulty.push(id);
-            } else if free && !owned {
+            } else if free && !owned && self.last && self.ids_whole {
                 ids.free.push(id);
             } else if !owned {
-                let what = "was given out, and nothing tells what became of it: it is faulty now";
+                let what = match free {
+                    true => "was free, and may have been given out since: it is faulty now",
+                    false => "was given out, and nothing tells what became of it: it is faulty now",
+                };
                 self.findings.id(Lost, id, Mend::MakeFaulty, what);
                 ids.faulty.push(id);
             }

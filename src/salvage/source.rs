@@ -32,11 +32,7 @@ impl<'a> Source<'a> {
     pub fn new(file: &'a File) -> io::Result<Source<'a>> {
         let metas = Metas::read(file)?;
         let in_force = verify::in_force(&metas).ok();
-        let parse = |page: &Vec<u8>| Meta::parse(page).ok();
-        let metas: Vec<Meta> = [&metas.first, &metas.second]
-            .into_iter()
-            .filter_map(parse)
-            .collect();
+        let metas: Vec<Meta> = metas.parse().into_iter().flatten().collect();
         let page_size = match metas.first() {
             Some(meta) => meta.page_size as usize,
             None => guess_page_size(file)?,

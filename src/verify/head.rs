@@ -100,8 +100,9 @@ impl Looker<'_> {
         if magic(&metas.first) != Some(meta::MAGIC) {
             return Err(self.other_kind(metas));
         }
-        let first = self.meta(&metas.first, "first")?;
-        let second = self.meta(&metas.second, "second")?;
+        let [first, second] = metas.parse();
+        let first = first.map_err(|flaw| self.no_meta("first", flaw))?;
+        let second = second.map_err(|flaw| self.no_meta("second", flaw))?;
         if second.page_size != first.page_size {
             return Err(self.corrupt("its two meta pages tell different page sizes"));
         }
@@ -132,13 +133,13 @@ impl Looker<'_> {
         }
     }
 
-    fn meta(&self, page: &[u8], which: &str) -> Result<Meta> {
-        Meta::parse(page).map_err(|flaw| match flaw {
+    fn no_meta(&self, which: &str, flaw: MetaFlaw) -> Error {
+        match flaw {
             MetaFlaw::Version(_) => Error::ForeignLmdb {
                 path: self.path.into(),
             },
             flaw => self.corrupt(format!("its {which} meta page {flaw}")),
-        })
+        }
     }
 
     fn cut_short(&self, meta: &Meta) -> Result<Error> {

@@ -40,6 +40,8 @@ pub(crate) enum MetaFlaw {
     Overwritten,
     /// It is of another version of LMDB's format.
     Version(u32),
+    /// It says that it is another page.
+    Number(u64),
     PageSize(u64),
     /// It says that the file ends where no file does.
     LastPage(u64),
@@ -55,6 +57,7 @@ impl fmt::Display for MetaFlaw {
             MetaFlaw::Short => write!(f, "is cut short"),
             MetaFlaw::Overwritten => write!(f, "is overwritten"),
             MetaFlaw::Version(version) => write!(f, "is of data format {version}"),
+            MetaFlaw::Number(number) => write!(f, "says that it is page {number}"),
             MetaFlaw::PageSize(size) => write!(f, "tells an impossible page size, {size}"),
             MetaFlaw::LastPage(page) => write!(f, "tells an impossible last page, {page}"),
             MetaFlaw::Commit(txnid) => write!(f, "tells an impossible commit, {txnid}"),
@@ -64,8 +67,8 @@ impl fmt::Display for MetaFlaw {
 }
 
 impl Meta {
-    /// Reads a meta record from the beginning of a page. Its last page, commit and roots are looked at by [`check_range`](Self::check_range).
-    pub fn parse(page: &[u8]) -> Result<Meta, MetaFlaw> {
+    /// Reads the beginning of meta page `number`, 0 or 1. Its last page, commit and roots are looked at by [`check_range`](Self::check_range).
+    pub fn parse(page: &[u8], number: usize) -> Result<Meta, MetaFlaw> {
         if page.len() < LEN {
             return Err(MetaFlaw::Short);
         }
@@ -74,6 +77,9 @@ impl Meta {
         }
         if u32_at(page, HEADER + 4) != DATA_VERSION {
             return Err(MetaFlaw::Version(u32_at(page, HEADER + 4)));
+        }
+        if u64_at(page, 0) != number as u64 {
+            return Err(MetaFlaw::Number(u64_at(page, 0)));
         }
         let trees = &page[HEADER + 24..];
         let tree = |at| {
@@ -137,14 +143,19 @@ impl Metas {
             Ok::<_, io::Error>(bytes)
         };
         let first = page(0)?;
-        let size = Meta::parse(&first).map_or(USUAL_PAGE, |meta| meta.page_size);
+        let size = Meta::parse(&first, 0).map_or(USUAL_PAGE, |meta| meta.page_size);
         let second = page(size)?;
         Ok(Metas { first, second })
     }
 
+    /// What both say.
+    pub fn parse(&self) -> [Result<Meta, MetaFlaw>; 2] {
+        [Meta::parse(&self.first, 0), Meta::parse(&self.second, 1)]
+    }
+
     /// The page that stands for commit `txnid`, if it still does.
     pub fn of_commit(&self, txnid: u64) -> Option<Meta> {
-        let page = [&self.first, &self.second][Meta::home(txnid)];
-        Meta::parse(page).ok().filter(|meta| meta.txnid == txnid)
+        let meta = &self.parse()[Meta::home(txnid)];
+        meta.ok().filter(|meta| meta.txnid == txnid)
     }
 }

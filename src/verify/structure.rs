@@ -237,8 +237,11 @@ impl Snapshot<'_> {
 /// What the older one points to does not matter: where writing a meta page fails, LMDB gives it its old number back, but
 /// not its old roots.
 pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Problem> {
-    let first = Meta::parse(&metas.first).map_err(Problem::Meta)?;
-    let second = Meta::parse(&metas.second).map_err(Problem::Meta)?;
+    let [first, second] = metas.parse();
+    let [first, second] = [
+        first.map_err(Problem::Meta)?,
+        second.map_err(Problem::Meta)?,
+    ];
     let order = Problem::MetaOrder {
         first: first.txnid,
         second: second.txnid,

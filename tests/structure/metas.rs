@@ -1,6 +1,6 @@
 //! The meta pages, what the records of the trees say, and the free list.
 
-use super::common::pages::{self, Pages, Tree};
+use super::common::pages::{self, Pages, Tree, PAGE};
 use super::{breaks, breaks_quickly};
 
 #[test]
@@ -15,6 +15,13 @@ fn meta_pages() {
             let at = Pages::txnid_at(pages.newest());
             let txnid = pages.u64(at);
             pages.put64(at, change(txnid));
+        });
+    }
+    // One of them where the other one should be.
+    for (from, to) in [(0, 1), (1, 0)] {
+        breaks_quickly(&["meta page", "says that it is page"], |pages| {
+            let (from, to) = (from * PAGE, to * PAGE);
+            pages.0.copy_within(from..from + PAGE, to);
         });
     }
     // The older page says that it is the next commit: its trees are not of that commit.
