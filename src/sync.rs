@@ -12,7 +12,36 @@ pub(crate) use loom::{
     sync::{atomic::AtomicBool, Arc, Condvar, Mutex, MutexGuard},
 };
 
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
 /// What the clock says. In a model there is none: what it checks must not hang on how long something took.
-pub(crate) fn clock() -> Option<std::time::Instant> {
-    (!cfg!(loom)).then(std::time::Instant::now)
+pub(crate) fn clock() -> Option<Instant> {
+    (!cfg!(loom)).then(Instant::now)
+}
+
+/// Waits until `condition` is told, or for so long: whatever comes first, so that who waits has to look what is true now.
+///
+/// In a model this can end at any moment: no wait there may count on being told.
+pub(crate) fn doze<'a, T>(
+    condition: &Condvar,
+    mutex: &'a Mutex<T>,
+    guard: MutexGuard<'a, T>,
+    longest: Duration,
+) -> MutexGuard<'a, T> {
+    #[cfg(loom)]
+    {
+        let _ = (condition, longest);
+        drop(guard);
+        loom::thread::yield_now();
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    #[cfg(not(loom))]
+    {
+        let _ = mutex;
+        let (guard, _) = condition
+            .wait_timeout(guard, longest)
+            .unwrap_or_else(PoisonError::into_inner);
+        guard
+    }
 }

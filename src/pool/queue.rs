@@ -9,7 +9,7 @@
 //! line sleeps leads on for a few rounds and does its work.
 
 use crate::env::Deadline;
-use crate::sync::{clock, hint, Arc, AtomicBool, Condvar, Mutex, MutexGuard};
+use crate::sync::{self, clock, hint, Arc, AtomicBool, Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -178,6 +178,36 @@ impl<W, R> Queue<W, R> {
         }
     }
 
+    /// Waits until as many wait as did last time. It ends once all are there, and once nobody has come for a while. Short commits are not worth waiting for.
+    fn gather<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State<W, R>>,
+        longest: Duration,
+    ) -> MutexGuard<'s, State<W, R>> {
+        const SILENCE: Duration = Duration::from_micros(100);
+        if longest.is_zero() || state.short() {
+            return state;
+        }
+        state.wanted = state.last;
+        let longest = state
+            .typical
+            .map_or(longest, |typical| typical.min(longest));
+        let end = Instant::now() + longest;
+        while state.waiting.len() < state.wanted {
+            let before = state.waiting.len();
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = sync::doze(&self.arrived, &self.state, state, left.min(SILENCE));
+            if state.waiting.len() == before {
+                break;
+            }
+        }
+        state.wanted = 0;
+        state
+    }
+
     fn wait(&self, request: &Arc<Request<W, R>>, deadline: &Deadline) -> Entered<'_, W, R> {
         let mut slot = lock(&request.slot);
         // Once a leader has it, the result comes when its flush is over, whatever the deadline.
@@ -231,9 +261,10 @@ impl<W, R> Lead<'_, W, R> {
         longest: Duration,
         mut fits: impl FnMut(&W) -> bool,
     ) -> &[Arc<Request<W, R>>] {
-        let mut state = lock(&self.queue.state);
+        let queue = self.queue;
+        let mut state = lock(&queue.state);
         if state.waiting.len() < state.last {
-            state = self.gather(state, longest);
+            state = queue.gather(state, longest);
         }
         let alone = state.waiting.is_empty() && state.last == 0;
         while let Some(request) = state.waiting.pop_front() {
@@ -247,36 +278,6 @@ impl<W, R> Lead<'_, W, R> {
         self.began = if alone { None } else { clock() };
         self.followers = self.taken.len();
         &self.taken
-    }
-
-    /// It ends once all are there, and once nobody has come for a while. Short commits are not worth waiting for.
-    fn gather<'s>(
-        &self,
-        mut state: MutexGuard<'s, State<W, R>>,
-        longest: Duration,
-    ) -> MutexGuard<'s, State<W, R>> {
-        const SILENCE: Duration = Duration::from_micros(100);
-        if longest.is_zero() || state.short() {
-            return state;
-        }
-        state.wanted = state.last;
-        let longest = state
-            .typical
-            .map_or(longest, |typical| typical.min(longest));
-        let end = Instant::now() + longest;
-        while state.waiting.len() < state.wanted {
-            let before = state.waiting.len();
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = wait_timeout(&self.queue.arrived, state, left.min(SILENCE));
-            if state.waiting.len() == before {
-                break;
-            }
-        }
-        state.wanted = 0;
-        state
     }
 
     /// Whether the next in line sleeps, so that its work is done sooner by who leads now.

@@ -12,6 +12,8 @@ struct Store {
     /// What the store's gate is: a leader holds it, and so does who closes the store.
     gate: Mutex<bool>,
     done: AtomicUsize,
+    /// How long a leader waits for as many as came last time.
+    gather: Duration,
 }
 
 /// How long commits take, as the queue sees it; without a clock, it does not learn otherwise. If they are short, who
@@ -20,14 +22,27 @@ const PACES: [Option<Duration>; 2] = [None, Some(Duration::ZERO)];
 
 impl Store {
     fn new(pace: Option<Duration>) -> Arc<Store> {
+        Arc::new(Store::at_pace(pace))
+    }
+
+    /// One whose last commit was for `last` others, so that the next leader waits for as many.
+    fn gathering(last: usize) -> Arc<Store> {
+        let mut store = Store::at_pace(None);
+        store.gather = LONG;
+        lock(&store.queue.state).last = last;
+        Arc::new(store)
+    }
+
+    fn at_pace(pace: Option<Duration>) -> Store {
         let mut queue = Queue::new(|| LOST);
         queue.parallel = true;
         lock(&queue.state).typical = pace;
-        Arc::new(Store {
+        Store {
             queue,
             gate: Mutex::new(true),
             done: AtomicUsize::new(0),
-        })
+            gather: Duration::ZERO,
+        }
     }
 
     fn write(&self, number: usize, wait: Duration, most: usize) -> usize {
@@ -54,7 +69,7 @@ impl Store {
 
     fn followers(&self, lead: &mut Lead<'_, usize, usize>, most: usize) -> Vec<usize> {
         let mut room = most;
-        let taken = lead.take(Duration::ZERO, |_| {
+        let taken = lead.take(self.gather, |_| {
             room = room.wrapping_sub(1);
             room < most
         });
@@ -64,7 +79,7 @@ impl Store {
 
     fn check_idle(&self) {
         let state = lock(&self.queue.state);
-        assert!(!state.led && state.waiting.is_empty());
+        assert!(!state.led && state.waiting.is_empty() && state.wanted == 0);
     }
 }
 
@@ -124,6 +139,34 @@ fn who_does_not_wait_is_done_or_withdrawn_and_never_both() {
         assert_eq!(store.done.load(Ordering::SeqCst), done);
         store.check_idle();
     });
+}
+
+#[test]
+fn who_gathers_waits_for_nobody_for_ever_and_passes_nobody_over() {
+    for (last, most, wait) in [
+        (1, 2, LONG),
+        (2, 2, LONG),
+        (2, 1, LONG),
+        (2, 2, Duration::ZERO),
+    ] {
+        explore(move || {
+            let store = Store::gathering(last);
+            let threads = [(1, LONG), (2, wait)].map(|(number, wait)| {
+                let store = Arc::clone(&store);
+                thread::spawn(move || (number, store.write(number, wait, most)))
+            });
+            assert_eq!(store.write(3, LONG, most), 30);
+            let mut done = 1;
+            for thread in threads {
+                let (number, result) = thread.join().unwrap();
+                let late = result == LATE && wait.is_zero() && number == 2;
+                assert!(late || result == 10 * number);
+                done += usize::from(!late);
+            }
+            assert_eq!(store.done.load(Ordering::SeqCst), done);
+            store.check_idle();
+        });
+    }
 }
 
 #[test]
