@@ -108,15 +108,21 @@ fn a_long_list_takes_several_commits() {
     store.verify().unwrap();
 }
 
-#[test]
-fn nobody_waits_for_a_device_but_who_changes_it() {
+/// A store with devices a, b and locked.
+fn with_devices(lock_wait: Duration) -> (tempfile::TempDir, PoolMetadata) {
     let directory = tempfile::tempdir().unwrap();
     let mut options = OpenOptions::new();
-    options.lock_wait(Duration::from_millis(200));
+    options.lock_wait(lock_wait);
     let store = options.open(directory.path().join("pool.db")).unwrap();
     for name in ["a", "b", "locked"] {
         store.add_device(&mut DeviceInfo::new(name)).unwrap();
     }
+    (directory, store)
+}
+
+#[test]
+fn nobody_waits_for_a_device_but_who_changes_it() {
+    let (_directory, store) = with_devices(Duration::from_secs(60));
     let update = store.begin_update("locked").unwrap();
     std::thread::scope(|scope| {
         let list = [
@@ -125,19 +131,42 @@ fn nobody_waits_for_a_device_but_who_changes_it() {
             remove("locked"),
             suspend("b"),
         ];
-        let start = Instant::now();
         let store = &store;
         let listed = scope.spawn(move || store.apply_each(&list));
+        let start = Instant::now();
         while store.get_device("b").unwrap().state != DeviceState::Suspended {
-            assert!(start.elapsed() < Duration::from_secs(60));
+            assert!(start.elapsed() < Duration::from_secs(30));
             std::thread::yield_now();
         }
-        assert!(!listed.is_finished(), "the device is still locked");
+        drop(update);
         let results = listed.join().unwrap();
-        // One lock wait for both.
-        assert!(start.elapsed() < Duration::from_secs(60));
-        for (index, made) in [false, true, false, true].into_iter().enumerate() {
-            match &results[index] {
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    });
+    assert!(store.get_device("locked").is_err());
+    store.verify().unwrap();
+}
+
+#[test]
+fn one_lock_wait_is_for_all_changes_of_locked_devices() {
+    const WAIT: Duration = Duration::from_millis(200);
+    const LOCKED: usize = 100;
+    let (_directory, store) = with_devices(WAIT);
+    let update = store.begin_update("locked").unwrap();
+    let mut list = vec![suspend("locked"); LOCKED];
+    list.insert(1, suspend("a"));
+    list.push(suspend("b"));
+    std::thread::scope(|scope| {
+        // In a thread of its own: in the update's, it would be refused.
+        let results = scope.spawn(|| {
+            let start = Instant::now();
+            let results = store.apply_each(&list);
+            let took = start.elapsed();
+            assert!((WAIT..LOCKED as u32 / 2 * WAIT).contains(&took), "{took:?}");
+            results
+        });
+        for (index, result) in results.join().unwrap().iter().enumerate() {
+            let made = index == 1 || index == LOCKED + 1;
+            match result {
                 Ok(_) => assert!(made, "{index}"),
                 Err(error) => assert!(!made && matches!(error, Error::Timeout { .. }), "{error}"),
             }

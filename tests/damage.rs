@@ -2,34 +2,13 @@
 
 mod common;
 
-use common::{add, check, device, place, raw};
+use common::{assorted, check, device, raw};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::{DeviceState, Error, Finding, FindingKind, OpenOptions};
 use pool_metadata::{PoolMetadata, Verify};
 use raw::Tables;
 use std::path::Path;
 use Verify::{Full, None, Quick};
-
-/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty without a device.
-fn store() -> (tempfile::TempDir, std::path::PathBuf) {
-    let (directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    for name in ["a", "b", "gone", "c", "e"] {
-        add(&store, name);
-    }
-    store.mark_faulty("e").unwrap();
-    store.add_device(&mut device("e")).unwrap();
-    store.remove_device("gone").unwrap();
-    store.remove_device("e").unwrap();
-    add(&store, "filler");
-    store.remove_device("filler").unwrap();
-    store.mark_faulty("a").unwrap();
-    check(&store);
-    let stats = store.stats().unwrap();
-    assert_eq!([stats.devices, stats.free_ids, stats.faulty_ids], [3, 2, 2]);
-    store.close().unwrap();
-    (directory, path)
-}
 
 fn open(path: &Path, verify: Verify) -> Result<PoolMetadata, Error> {
     OpenOptions::new().verify(verify).open(path)
@@ -41,7 +20,7 @@ fn seen_by(
     word: &str,
     damage: impl FnOnce(&mut RwTransaction<'_>, &Tables),
 ) -> (tempfile::TempDir, std::path::PathBuf) {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     raw::edit(&path, damage);
     let before = std::fs::read(&path).unwrap();
     let order = |level| [None, Quick, Full].iter().position(|l| *l == level);
@@ -85,7 +64,7 @@ fn a_name_that_no_call_could_have_written() {
     });
     misleads_nobody(&path, b"c");
     // What is no worse than before is taken.
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     raw::edit(&path, |txn, tables| {
         raw::become_another(txn, tables, b"b", b"b-x", |_| {});
     });
@@ -147,7 +126,7 @@ fn a_flipped_bit_in_a_record() {
 
 #[test]
 fn every_flipped_bit_of_every_row() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     let whole = std::fs::read(&path).unwrap();
     let mut rows = Vec::new();
     raw::edit(&path, |txn, tables| {
@@ -177,7 +156,7 @@ fn every_flipped_bit_of_every_row() {
 
 #[test]
 fn a_record_that_went_back_to_an_older_content() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     let mut old = Vec::new();
     raw::edit(&path, |txn, tables| {
         old = txn.get(tables.devices, b"b").unwrap().to_vec();

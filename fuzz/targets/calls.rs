@@ -10,6 +10,12 @@ use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
+/// A struct of the C API as C programs begin it.
+fn zeroed<T>() -> T {
+    // SAFETY: made of numbers and pointers, for each of which zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
 /// A name or text as it is passed: mostly one that occurs again, or any bytes, or NULL with a length.
 #[derive(Arbitrary, Debug)]
 enum Text {
@@ -139,7 +145,9 @@ fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R 
 }
 
 unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {
+    // SAFETY: whoever passes this function passes such a pair with it, and a device of the library's until it returns.
     let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
+    // SAFETY: as above.
     unsafe {
         (*device).state = fields.state.into();
         (*device).size = fields.size;
@@ -148,7 +156,9 @@ unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_
 }
 
 unsafe extern "C-unwind" fn on_walk(device: *const pm_device, user_data: *mut c_void) -> i32 {
+    // SAFETY: whoever passes this function passes a number with it, and the library a device.
     assert!(!unsafe { (*device).name }.is_null());
+    // SAFETY: as above.
     unsafe { *user_data.cast::<i8>() }.into()
 }
 
@@ -156,13 +166,15 @@ impl Program {
     fn run(&mut self, call: &Call) -> i32 {
         let e: *mut pm_error = &mut self.error;
         let store = self.store;
+        // SAFETY: handles are the library's or NULL, texts and structs live until the call returns, and sizes are no
+        // greater than what is there.
         unsafe {
             match call {
                 Call::Reopen => self.reopen(),
                 Call::Close => pm_close(store, e),
                 Call::Sync => pm_sync(store, e),
                 Call::Stats(size) => {
-                    let mut stats: pm_stats = std::mem::zeroed();
+                    let mut stats: pm_stats = zeroed();
                     let size = size.map_or(size_of::<pm_stats>(), usize::from);
                     // A size greater than the memory is the one lie that cannot be noticed.
                     stats.struct_size = size.min(size_of::<pm_stats>());
@@ -262,10 +274,11 @@ impl Program {
         self.end();
         let path = path();
         let path = path.as_os_str().as_encoded_bytes();
-        let mut options: pm_options = unsafe { std::mem::zeroed() };
+        let mut options: pm_options = zeroed();
         options.struct_size = size_of::<pm_options>();
         options.map_size = 1 << 20;
         options.lock_wait_ms = 20;
+        // SAFETY: the path and the struct live until the call returns.
         unsafe {
             pm_open(
                 path.as_ptr().cast(),
@@ -278,6 +291,7 @@ impl Program {
     }
 
     fn begin(&mut self, name: &Text) -> i32 {
+        // SAFETY: the update is ended once, and its device is not used after it.
         unsafe {
             pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
             with(name, |name, len| {
@@ -298,6 +312,7 @@ impl Program {
             return PM_OK;
         }
         let (device, e): (_, *mut pm_error) = (self.device, &mut self.error);
+        // SAFETY: the update that the device is of goes on, and the texts live until each call returns.
         unsafe {
             with(parent, |text, len| {
                 pm_device_set_parent_name(device, text, len, e)
@@ -308,6 +323,7 @@ impl Program {
 
     fn apply(&mut self, changes: &[(i8, Fields)]) -> i32 {
         match changes {
+            // SAFETY: no struct is read.
             [] => unsafe { pm_apply(self.store, null(), 0, null_mut(), &mut self.error) },
             changes => self.apply_from(changes, Vec::new()),
         }
@@ -318,6 +334,7 @@ impl Program {
         let Some(((kind, fields), rest)) = changes.split_first().filter(|_| made.len() < 8) else {
             let (store, at, len) = (self.store, made.as_ptr(), made.len());
             let mut refused = 0;
+            // SAFETY: so many structs are there, and their texts live in the calls of this function that made them.
             return unsafe {
                 match len % 2 {
                     0 => pm_apply(store, at, len, &mut refused, &mut self.error),
@@ -326,7 +343,7 @@ impl Program {
             };
         };
         with_device(fields, |device| {
-            let mut change: pm_change = unsafe { std::mem::zeroed() };
+            let mut change: pm_change = zeroed();
             change.kind = (*kind).into();
             change.device = device;
             made.push(change);
@@ -335,6 +352,7 @@ impl Program {
     }
 
     fn end(&mut self) {
+        // SAFETY: each handle is given back once: closing a store leaves its handle to the next opening.
         unsafe {
             pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
             pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
@@ -352,7 +370,7 @@ fuzz_target!(|calls: Vec<Call>| {
         walk: null_mut(),
         update: null_mut(),
         device: null_mut(),
-        error: unsafe { std::mem::zeroed() },
+        error: zeroed(),
     };
     program.error.struct_size = size_of::<pm_error>();
     assert_eq!(program.reopen(), PM_OK);
@@ -362,6 +380,7 @@ fuzz_target!(|calls: Vec<Call>| {
         assert_ne!(status, PM_ERR_CORRUPT, "{call:?}");
     }
     assert_eq!(program.reopen(), PM_OK);
+    // SAFETY: the store is open.
     assert_eq!(unsafe { pm_verify(program.store, null_mut()) }, PM_OK);
     program.end();
     let _ = std::fs::remove_file(path());

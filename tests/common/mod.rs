@@ -53,6 +53,27 @@ pub fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
+/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty without a device.
+pub fn assorted() -> (TempDir, PathBuf) {
+    let (directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    for name in ["a", "b", "gone", "c", "e"] {
+        add(&store, name);
+    }
+    store.mark_faulty("e").unwrap();
+    add(&store, "e");
+    for name in ["gone", "e"] {
+        store.remove_device(name).unwrap();
+    }
+    store.mark_faulty("a").unwrap();
+    check(&store);
+    assert!(store.check(10).unwrap().is_sound());
+    let stats = store.stats().unwrap();
+    assert_eq!([stats.devices, stats.free_ids, stats.faulty_ids], [3, 2, 2]);
+    store.close().unwrap();
+    (directory, path)
+}
+
 /// Options with a lock wait that a test can afford to run into.
 pub fn options(lock_wait_ms: u64) -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -6,7 +6,7 @@ mod trouble;
 
 use common::child::{self, Peer};
 use common::pages::{self, Pages, Tree};
-use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use common::{add, assorted, check, devices, error_of, options, raw, sys};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::{DeviceInfo, DeviceState, Error, Finding, FindingKind, Mend, OpenOptions};
 use pool_metadata::{PoolMetadata, RepairOptions, Repaired, Report, Verify};
@@ -23,26 +23,6 @@ fn child_entry() {
         "repair" => trouble::repair_on(argument.as_ref()),
         other => panic!("no role {other}"),
     });
-}
-
-/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty without a device.
-fn store() -> (tempfile::TempDir, PathBuf) {
-    let (directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    for name in ["a", "b", "gone", "c", "e"] {
-        add(&store, name);
-    }
-    store.mark_faulty("e").unwrap();
-    store.add_device(&mut device("e")).unwrap();
-    store.remove_device("gone").unwrap();
-    store.remove_device("e").unwrap();
-    store.mark_faulty("a").unwrap();
-    check(&store);
-    let stats = store.stats().unwrap();
-    assert_eq!([stats.devices, stats.free_ids, stats.faulty_ids], [3, 2, 2]);
-    assert!(store.check(10).unwrap().is_sound());
-    store.close().unwrap();
-    (directory, path)
 }
 
 fn check_file(path: &Path) -> Report {
@@ -95,7 +75,7 @@ fn mends(
     expected: &[Told],
     damage: impl FnOnce(&mut RwTransaction<'_>, &Tables),
 ) -> (tempfile::TempDir, PathBuf) {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     raw::edit(&path, damage);
     let bytes = std::fs::read(&path).unwrap();
     let expected: Vec<_> = expected
@@ -383,7 +363,7 @@ fn records_that_are_not_mended() {
 
 #[test]
 fn everything_at_once() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     raw::edit(&path, |txn, tables| {
         set_id(txn, tables, b"c", 3);
         put_id_row(txn, tables, &[0, 0, 0, 0, 2]);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_sound_store_is_left_alone() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     let before = std::fs::read(&path).unwrap();
     assert!(check_file(&path).is_sound());
     assert_eq!(repair(&path), Repaired::default());
@@ -20,7 +20,7 @@ fn lose_a_row(path: &Path) {
 
 #[test]
 fn where_the_copy_goes() {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     lose_a_row(&path);
     let damaged = std::fs::read(&path).unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -63,7 +63,7 @@ pub fn hold(path: &Path) {
 
 #[test]
 fn a_store_in_use_is_checked_and_not_repaired() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     lose_a_row(&path);
     let mut peer = Peer::start("hold", &path);
     peer.expect("open");
@@ -86,7 +86,7 @@ fn a_store_in_use_is_checked_and_not_repaired() {
 
 #[test]
 fn files_that_are_no_store_cannot_be_checked() {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     let at = |name: &str| directory.path().join(name);
     std::fs::write(at("text"), "some text of somebody's").unwrap();
     std::fs::write(at("bbolt"), raw::bbolt_file()).unwrap();
@@ -121,7 +121,7 @@ fn files_that_are_no_store_cannot_be_checked() {
 /// Before the rows come the pages: LMDB follows every number in them.
 #[test]
 fn a_file_whose_structure_is_damaged_cannot_be_checked() {
-    let (_directory, path) = store();
+    let (_directory, path) = assorted();
     let sound = Pages::read(&path);
     let damages: [fn(&mut Pages); 4] = [
         |pages| {
@@ -164,7 +164,7 @@ fn a_file_whose_structure_is_damaged_cannot_be_checked() {
 
 #[test]
 fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     lose_a_row(&path);
     let found = check_file(&path);
     for (calls, errno) in [
@@ -196,7 +196,7 @@ pub fn repair_on(path: &Path) {
 
 #[test]
 fn killed_at_any_moment_it_is_mended_or_as_it_was() {
-    let (directory, path) = store();
+    let (directory, path) = assorted();
     let copy = directory.path().join("pool.db.before-repair-1");
     let damage = || {
         raw::edit(&path, |txn, tables| {

@@ -24,6 +24,14 @@ fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize
     }
 }
 
+/// Leads a queue in which nobody is.
+fn first(queue: &Numbers) -> Lead<'_, usize, Option<usize>> {
+    match queue.enter(&Deadline::after(Duration::ZERO), || 0) {
+        Entered::Leader(lead) => lead,
+        _ => panic!("nobody else is here"),
+    }
+}
+
 fn commit(lead: &mut Lead<'_, usize, Option<usize>>, commits: &AtomicUsize) -> Vec<Option<usize>> {
     commits.fetch_add(1, Ordering::Relaxed);
     let taken = lead.take(Duration::from_micros(200), |_| true);
@@ -52,9 +60,7 @@ fn every_one_of_many_gets_its_own_result() {
 #[test]
 fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
     let queue = Numbers::new(|| None);
-    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
-        panic!("nobody else is here");
-    };
+    let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (queue, commits) = (&queue, &commits);
@@ -80,9 +86,7 @@ fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
 #[test]
 fn who_waits_too_long_withdraws_and_nobody_does_its_work() {
     let queue = Numbers::new(|| None);
-    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
-        panic!("nobody else is here");
-    };
+    let mut lead = first(&queue);
     let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
     assert!(matches!(entered, Entered::TimedOut));
     assert!(lead.take(Duration::ZERO, |_| true).is_empty());
@@ -94,9 +98,7 @@ fn with_one_waiting(
     then: impl FnOnce(Lead<'_, usize, Option<usize>>, &Numbers),
 ) {
     let queue = Numbers::new(|| None);
-    let Entered::Leader(lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
-        panic!("nobody else is here");
-    };
+    let lead = first(&queue);
     lock(&queue.state).typical = Some(typical);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -156,9 +158,7 @@ fn the_queue_learns_how_long_commits_take() {
 #[test]
 fn what_does_not_fit_waits_for_the_next() {
     let queue = Numbers::new(|| None);
-    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
-        panic!("nobody else is here");
-    };
+    let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (queue, commits) = (&queue, &commits);
@@ -186,9 +186,7 @@ fn what_does_not_fit_waits_for_the_next() {
 #[test]
 fn who_has_no_result_is_told_that_it_is_lost() {
     let queue = Numbers::new(|| None);
-    let Entered::Leader(mut lead) = queue.enter(&Deadline::after(Duration::ZERO), || 0) else {
-        panic!("nobody else is here");
-    };
+    let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (queue, commits) = (&queue, &commits);
