@@ -15,6 +15,7 @@ use std::thread;
 fn child_entry() {
     child::entry(|role, argument| match role {
         "small-disk" => small_disk(argument.as_ref()),
+        "reader-table" => reader_table(argument.as_ref()),
         "size-limit" => size_limit(argument.as_ref()),
         other => panic!("no role {other}"),
     });
@@ -235,6 +236,59 @@ fn a_full_disk() {
             eprintln!("no disk can be mounted here ({error}): writes are refused instead");
             refused_writes(libc::ENOSPC);
         }
+    }
+}
+
+/// LMDB writes to its `-lock` file through a map: a page of it for which the disk has no room would be a signal.
+fn reader_table(directory: &Path) {
+    let (filler, path) = (directory.join("filler"), directory.join("pool.db"));
+    let lock = directory.join("pool.db-lock");
+    let wait = options(200);
+    // Room for the store, and for a part of its lock file.
+    for pages in [64, 65, 70, 75, 80, 90] {
+        let _nearly_full = Filler::fill_but(&filler, pages);
+        match wait.open(&path) {
+            Ok(store) => many_walks(&store),
+            Err(error) => assert!(matches!(error, Error::DiskFull { .. }), "{error:?}"),
+        }
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&lock).unwrap();
+    }
+    let store = wait.open(&path).unwrap();
+    fill_with_devices(&store);
+    {
+        let _full = Filler::fill(&filler);
+        many_walks(&store);
+    }
+    store.close().unwrap();
+    fs::remove_file(&lock).unwrap();
+    for read_only in [false, true] {
+        let _full = Filler::fill(&filler);
+        let error = error_of(options(200).read_only(read_only).open(&path));
+        assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(lock.to_str().unwrap()), "{message}");
+    }
+    let store = wait.open(&path).unwrap();
+    assert_eq!(devices(&store).len(), 20);
+    check(&store);
+}
+
+/// More places in the reader table than one page of it has.
+fn many_walks(store: &PoolMetadata) {
+    let walks: Vec<_> = (0..500).map(|_| store.walk().unwrap()).collect();
+    assert_eq!(store.stats().unwrap().walks_open, 500);
+    drop(walks);
+}
+
+#[test]
+fn a_full_disk_and_places_in_the_reader_table() {
+    let directory = directory();
+    let mut command = child::command("reader-table", directory.path());
+    sys::with_small_disk(&mut command, directory.path(), 4 << 20);
+    match Peer::spawn(&mut command) {
+        Ok(peer) => peer.finish(),
+        Err(error) => eprintln!("no disk can be mounted here ({error})"),
     }
 }
 

@@ -6,9 +6,12 @@ mod common;
 use common::child::{self, Peer};
 use common::{add, check, error_of, place};
 use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
 
 #[test]
 fn child_entry() {
@@ -221,4 +224,43 @@ fn a_lock_file_that_is_in_use_here_is_not_opened() {
     }
     store.close().unwrap();
     check(&PoolMetadata::open(&path).unwrap());
+}
+
+/// The ranges that this process has locked in the file by its process id, as LMDB does.
+fn own_locks(file: &Path) -> BTreeSet<String> {
+    let (pid, inode) = (std::process::id(), fs::metadata(file).unwrap().ino());
+    let range = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [_, "POSIX", _, _, owner, at, start, end] = words[..] else {
+            return None;
+        };
+        let ours = owner == pid.to_string() && at.ends_with(&format!(":{inode}"));
+        ours.then(|| format!("{start} {end}"))
+    };
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().filter_map(range).collect()
+}
+
+/// One of them has the store; what the others looked at has not cost it its locks.
+#[test]
+fn threads_that_create_one_store_at_the_same_moment() {
+    for _ in 0..400 {
+        let (_directory, path) = place();
+        let begin = Barrier::new(3);
+        let open = || {
+            begin.wait();
+            PoolMetadata::open(&path)
+        };
+        let stores: Vec<_> = thread::scope(|scope| {
+            let openers = [(); 3].map(|()| scope.spawn(open));
+            openers.map(|opener| opener.join().unwrap()).into()
+        });
+        let refused = |result: &&Result<PoolMetadata, Error>| {
+            matches!(result, Err(Error::AlreadyOpen { .. }))
+        };
+        assert_eq!(stores.iter().filter(refused).count(), 2, "{stores:?}");
+        // The file's and the reader's. The list is not read in one moment: other processes' changes can hide a line of it.
+        let both = || own_locks(&lock_of(&path)).len() == 2;
+        assert!((0..50).any(|_| both()), "{:?}", own_locks(&lock_of(&path)));
+    }
 }

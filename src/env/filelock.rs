@@ -15,7 +15,7 @@
 use super::process;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -52,6 +52,11 @@ impl FileLock {
             looked: AtomicU64::new(NEVER),
             stamp: process::stamp(),
         }
+    }
+
+    /// Which file it is that carries the locks.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
     }
 
     /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if another process

@@ -3,13 +3,15 @@
 //! It holds the table of who reads what, without which a writer would use pages again that are being read.
 
 use super::filelock::FileLock;
+use super::open::check_same;
 use super::path::lock_path;
-use super::registry::{refuse_lock_file, Registered};
-use super::{Deadline, Env};
+use super::registry::{Listed, Registered};
+use super::{Config, Deadline, Env};
 use crate::error::{Error, Result};
 use std::ffi::CString;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -23,10 +25,11 @@ const LOOKED_AT: u64 = 64;
 /// was moved or deleted.
 pub(super) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     let path = lock_path(store);
+    let list = Listed::hold(deadline)?;
     match find(&path)? {
         None => Ok(()),
         Some(found) => {
-            refuse_lock_file(&path, &found, deadline)?;
+            list.refuse_lock_file(&path, &found)?;
             look_at(&path, &found)
         }
     }
@@ -94,20 +97,48 @@ impl Held {
         }
     }
 
+    /// Opens the lock file before LMDB does, and has the disk give it all its blocks: LMDB writes to it through a map, where
+    /// a disk without room for a page is a signal. Nobody else in this process opens it from here on.
+    pub fn prepare(&mut self, store: &Path, config: &Config, deadline: &Deadline) -> Result<()> {
+        let path = lock_path(store);
+        let fail = |e| Error::io("opening the lock file", &path, e);
+        let list = Listed::hold(deadline)?;
+        if let Some(found) = find(&path)? {
+            list.refuse_lock_file(&path, &found)?;
+        }
+        let file = match open_with(File::options().write(true).create(true).mode(0o600), &path) {
+            // LMDB does without.
+            Err(e) if e.raw_os_error() == Some(libc::EROFS) && config.read_only => return Ok(()),
+            file => file.map_err(fail)?,
+        };
+        let found = file.metadata().map_err(fail)?;
+        self.registered.push(list.enter_lock_file(&found));
+        let len = (PLACE * u64::from(config.max_readers) + BEFORE_PLACES).max(found.len());
+        let reserved = reserve(&file, len);
+        self.lock_file = Some(FileLock::new(file));
+        reserved.map_err(|e| Error::io("making room for the lock file", &path, e))
+    }
+
     /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they would share the
     /// number of the last commit. On a read-only mount there need not be a lock file.
     pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
         let path = lock_path(store);
         let fail = |e| Error::io("opening the lock file", &path, e);
-        let found = match std::fs::metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            found => found.map_err(fail)?,
+        if self.lock_file.is_none() {
+            let list = Listed::hold(deadline)?;
+            let found = match std::fs::metadata(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                found => found.map_err(fail)?,
+            };
+            self.registered.push(list.enter_lock_file(&found));
+            self.lock_file = Some(FileLock::new(open(&path).map_err(fail)?));
+        }
+        self.check_in_place(store)?;
+        let claimed = match &self.lock_file {
+            Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
+            None => true,
         };
-        self.registered
-            .push(Registered::enter_lock_file(&found, deadline)?);
-        let lock = FileLock::new(open(&path).map_err(fail)?);
-        let lock = self.lock_file.insert(lock);
-        if lock.claim_identity(Some(data_file.ino())).map_err(fail)? {
+        if claimed {
             return Ok(());
         }
         Err(Error::AlreadyOpen {
@@ -115,10 +146,51 @@ impl Held {
             why: "another process uses its -lock file for a store that was here before and was moved, replaced or deleted; close it there first",
         })
     }
+
+    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would get, another than is locked.
+    pub fn check_in_place(&self, store: &Path) -> Result<()> {
+        let path = lock_path(store);
+        match &self.lock_file {
+            Some(lock) => check_same(
+                &path,
+                &lock
+                    .metadata()
+                    .map_err(|e| Error::io("looking at the lock file", &path, e))?,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a place in LMDB's reader table, and at least as many as lie before the first (mdb.c: `MDB_reader`,
+/// `MDB_txninfo`).
+const PLACE: u64 = 64;
+const BEFORE_PLACES: u64 = 1024;
+
+/// Has the disk give the file its blocks, without a change of its length, which tells LMDB how many places there are.
+fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    loop {
+        // SAFETY: touches no memory; the descriptor is open.
+        if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // A file system that cannot: its users have to see to the room themselves.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => return Ok(()),
+            _ => return Err(error),
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options()
+    open_with(&mut File::options(), path)
+}
+
+fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options
         .read(true)
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
@@ -161,4 +233,72 @@ fn on_read_only_mount(path: &Path) -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     Ok(facts.f_flag & libc::ST_RDONLY != 0)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::env::open::Sharing;
+    use std::time::Duration;
+
+    fn config() -> Config {
+        Config {
+            read_only: false,
+            map_size: 1 << 20,
+            max_readers: 1024,
+            lock_wait: Duration::from_secs(60),
+            relaxed: false,
+            sharing: Sharing::Many,
+            damaged_header: false,
+        }
+    }
+
+    /// Between these two moments, a thread that looked at the file and closed it again would drop LMDB's locks.
+    #[test]
+    fn nobody_here_opens_the_file_from_before_lmdb_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        check(&store, &deadline).unwrap();
+        let mut held = Held::new(None);
+        held.prepare(&store, &config(), &deadline).unwrap();
+        let refused =
+            |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
+        refused(check(&store, &deadline));
+        refused(Held::new(None).prepare(&store, &config(), &deadline));
+        drop(held);
+        check(&store, &deadline).unwrap();
+    }
+
+    #[test]
+    fn the_disk_has_given_its_blocks_and_its_length_is_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        for len in [0, 100_000] {
+            let file = File::create(lock_path(&store)).unwrap();
+            file.set_len(len).unwrap();
+            let mut held = Held::new(None);
+            held.prepare(&store, &config(), &deadline).unwrap();
+            let found = file.metadata().unwrap();
+            assert_eq!(found.len(), len);
+            assert!(found.blocks() * 512 >= len.max(1024 * PLACE), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_takes_its_place_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut held = Held::new(None);
+        held.prepare(&store, &config(), &deadline).unwrap();
+        held.check_in_place(&store).unwrap();
+        std::fs::rename(lock_path(&store), directory.path().join("old")).unwrap();
+        assert!(held.check_in_place(&store).is_err());
+        File::create(lock_path(&store)).unwrap();
+        assert!(held.check_in_place(&store).is_err());
+        let opened = directory.path().metadata().unwrap();
+        assert!(held.claim(&store, &opened, &deadline).is_err());
+    }
 }

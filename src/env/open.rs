@@ -2,7 +2,7 @@
 
 use super::filelock::FileLock;
 use super::path::{refuse_irregular, resolve};
-use super::registry::{refuse_lock_file, Registered};
+use super::registry::{Listed, Registered};
 use super::{
     create, error, gate, growth, lockfile, order, places, process, reader, snapshot, usage,
 };
@@ -56,6 +56,9 @@ impl Env {
         let head = look(&claimed.file, &path, &config, &deadline)?;
         // Before LMDB's handle, so that it is given up after that, come what may.
         let mut held = lockfile::Held::new(claimed.registered.take());
+        if config.sharing != Sharing::Draft {
+            held.prepare(&path, &config, &deadline)?;
+        }
         let lmdb = open_lmdb(&path, &config, &head)?;
         if config.sharing != Sharing::Draft {
             held.claim(&path, &claimed.metadata, &deadline)?;
@@ -243,7 +246,7 @@ pub(super) fn open_file(
     // Looked at before it is opened: opening a device or a pipe could have effects.
     let found = std::fs::metadata(path).map_err(fail)?;
     refuse_irregular(path, &found)?;
-    refuse_lock_file(path, &found, deadline)?;
+    Listed::hold(deadline)?.refuse_lock_file(path, &found)?;
     let file = File::options()
         .read(true)
         .write(!read_only)

@@ -58,25 +58,33 @@ impl Registered {
         open.push(entry);
         Ok(Registered(entry))
     }
-
-    /// Enters a `-lock` file that LMDB has open.
-    pub fn enter_lock_file(file: &Metadata, deadline: &Deadline) -> Result<Registered> {
-        let entry = Entry::of(file, Kind::LockFile);
-        list(deadline)?.push(entry);
-        Ok(Registered(entry))
-    }
 }
 
-/// Refuses a file that is the `-lock` file of a store that this process has open.
-pub(super) fn refuse_lock_file(path: &Path, file: &Metadata, deadline: &Deadline) -> Result<()> {
-    if list(deadline)?.contains(&Entry::of(file, Kind::LockFile)) {
-        return Err(Error::AlreadyOpen {
-            path: path.into(),
-            why:
-                "it is the lock file of a store that this process has open; close that store first",
-        });
+/// The list, held by who opens a `-lock` file: meanwhile no other thread comes to have it open for LMDB.
+pub(super) struct Listed(MutexGuard<'static, Vec<Entry>>);
+
+impl Listed {
+    pub fn hold(deadline: &Deadline) -> Result<Listed> {
+        list(deadline).map(Listed)
     }
-    Ok(())
+
+    /// Refuses a file that is the `-lock` file of a store that this process has open.
+    pub fn refuse_lock_file(&self, path: &Path, file: &Metadata) -> Result<()> {
+        if self.0.contains(&Entry::of(file, Kind::LockFile)) {
+            return Err(Error::AlreadyOpen {
+                path: path.into(),
+                why: "it is the lock file of a store that this process has open; close that store first",
+            });
+        }
+        Ok(())
+    }
+
+    /// Enters a `-lock` file, before LMDB opens it.
+    pub fn enter_lock_file(mut self, file: &Metadata) -> Registered {
+        let entry = Entry::of(file, Kind::LockFile);
+        self.0.push(entry);
+        Registered(entry)
+    }
 }
 
 impl Drop for Registered {

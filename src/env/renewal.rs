@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::verify::head;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 /// Closes the store when it is dropped: LMDB's old environment is gone, and there is no new one.
 struct Unfinished<'e>(&'e Env);
@@ -37,6 +38,11 @@ impl Env {
             .metadata()
             .map_err(|e| Error::io("opening", &self.path, e))?;
         check_same(&self.path, &opened)?;
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = &*held {
+            held.check_in_place(&self.path)?;
+        }
+        drop(held);
         let head = head::identify(&self.file, &self.path, deadline)?;
         // Nobody gets past the gate, the slots and the block meanwhile: who comes now waits.
         let unfinished = Unfinished(self);
