@@ -32,7 +32,8 @@
 //
 // Writes that meet go to the library in one call and to the disk in one commit, and each gets its own result: sixty-four
 // goroutines that write do not take sixty-four times as long as one. They wait as goroutines do, and only one of them
-// has a thread in C. [PoolMetadata.Stats] tells how many operations the commits were for.
+// has a thread in C. Who has a list of writes needs no goroutines: [PoolMetadata.ApplyEach] makes each by itself, and
+// [PoolMetadata.Apply] all or none. [PoolMetadata.Stats] tells how many operations the commits were for.
 //
 // # Contexts
 //

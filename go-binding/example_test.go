@@ -120,6 +120,39 @@ func ExamplePoolMetadata_UpdateDevice() {
 	// Output: Activated <nil>
 }
 
+func ExamplePoolMetadata_Apply() {
+	store, done := tempStore()
+	defer done()
+	layer := &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "layer", ParentName: "snap"}}
+	err := store.Apply([]poolmetadata.Change{
+		{Kind: poolmetadata.ChangeAdd, Record: layer},
+		{Kind: poolmetadata.ChangeRemove, Record: &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "none"}}},
+	})
+	fmt.Println(err)
+	_, err = store.GetDevice(context.Background(), "layer")
+	fmt.Println("layer:", err)
+	// Output:
+	// change 1: not found
+	// layer: not found
+}
+
+func ExamplePoolMetadata_ApplyEach() {
+	store, done := tempStore()
+	defer done()
+	var changes []poolmetadata.Change
+	for _, name := range []string{"snap", "none", "base"} {
+		record := &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: name}}
+		changes = append(changes, poolmetadata.Change{Kind: poolmetadata.ChangeMarkFaulty, Record: record})
+	}
+	for i, err := range store.ApplyEach(changes) {
+		fmt.Printf("%s (id %d): %v\n", changes[i].Record.Name, changes[i].Record.DeviceID, err)
+	}
+	// Output:
+	// snap (id 2): <nil>
+	// none (id 0): not found
+	// base (id 1): <nil>
+}
+
 func ExamplePoolMetadata_BeginUpdate() {
 	store, done := tempStore()
 	defer done()

@@ -25,20 +25,34 @@ func (l *deviceLocks) lock(name string) bool {
 	return l.lockWithin(name, l.wait)
 }
 
+// tryLock locks the device if it is not locked.
+func (l *deviceLocks) tryLock(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hold(name)
+}
+
+// hold is tryLock for who holds mu.
+func (l *deviceLocks) hold(name string) bool {
+	if _, locked := l.held[name]; locked {
+		return false
+	}
+	if l.held == nil {
+		l.held = make(map[string][]chan struct{})
+	}
+	l.held[name] = nil
+	return true
+}
+
 // lockWithin is lock for who can wait that long.
 func (l *deviceLocks) lockWithin(name string, wait time.Duration) bool {
 	l.mu.Lock()
-	line, locked := l.held[name]
-	if !locked {
-		if l.held == nil {
-			l.held = make(map[string][]chan struct{})
-		}
-		l.held[name] = nil
+	if l.hold(name) {
 		l.mu.Unlock()
 		return true
 	}
 	mine := make(chan struct{})
-	l.held[name] = append(line, mine)
+	l.held[name] = append(l.held[name], mine)
 	l.count++
 	l.mu.Unlock()
 	timeout := time.NewTimer(wait)

@@ -1,0 +1,136 @@
+package poolmetadata
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestApplyEach(t *testing.T) {
+	store := newStore(t)
+	for _, name := range []string{"changed", "stated", "bad", "gone"} {
+		add(t, store, DeviceInfo{Name: name, ParentName: "base"})
+	}
+	changed, err := store.GetRecord("changed")
+	ok(t, err)
+	stale := changed
+	changed.Size, changed.Error = 5, strings.Repeat("e", 3000)
+	stated, added, again, badState := named("stated"), named("added"), named("gone"), named("bad")
+	stated.State, badState.State = Suspended, 99
+	errs := store.ApplyEach([]Change{
+		{ChangeUpdate, &changed},
+		{ChangeUpdate, &stale},
+		{ChangeAdd, named("stated")},
+		{ChangeState, stated},
+		{ChangeAdd, nil},
+		{ChangeRemove, named("gone")},
+		{ChangeAdd, again},
+		{ChangeAdd, named("")},
+		{ChangeState, badState},
+		{ChangeAdd, added},
+		{77, named("bad")},
+		{ChangeMarkFaulty, named("bad")},
+		{ChangeRemove, named("absent")},
+	})
+	want := []error{nil, ErrConflict, ErrAlreadyExists, nil, ErrInvalidArgument, nil, nil, ErrInvalidName, ErrInvalidState,
+		nil, ErrInvalidArgument, nil, ErrNotFound}
+	for i, err := range errs {
+		if !errors.Is(err, want[i]) || (err == nil) != (want[i] == nil) {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
+	if message := errs[1].Error(); !strings.Contains(message, `"changed"`) {
+		t.Errorf("which device was it? %s", message)
+	}
+	if len(errs) != len(want) || again.DeviceID != 4 || added.DeviceID != 5 || changed.Generation <= stale.Generation {
+		t.Errorf("%d results, ids %d and %d, generation %d", len(errs), again.DeviceID, added.DeviceID, changed.Generation)
+	}
+	expect(t, store, changed.DeviceInfo)
+	expect(t, store, DeviceInfo{Name: "stated", DeviceID: 2, State: Suspended, ParentName: "base"})
+	expect(t, store, DeviceInfo{Name: "bad", DeviceID: 3, State: Faulty, ParentName: "base"})
+	expect(t, store, DeviceInfo{Name: "gone", DeviceID: 4})
+	expect(t, store, DeviceInfo{Name: "added", DeviceID: 5})
+	if errs := store.ApplyEach(nil); len(errs) != 0 {
+		t.Error(errs)
+	}
+	ok(t, store.Close())
+	for _, err := range store.ApplyEach([]Change{{ChangeAdd, named("late")}, {ChangeAdd, nil}}) {
+		if !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	}
+}
+
+// More than one call of the library takes along, in few commits.
+func TestApplyEachOfMany(t *testing.T) {
+	store := newStore(t)
+	const many = 3*mostWrites + 5
+	var changes []Change
+	for i := range many {
+		changes = append(changes, Change{ChangeAdd, named(fmt.Sprintf("device-%d", i))})
+	}
+	// Two of them of one device, in their order.
+	changes = append(changes, Change{ChangeRemove, named("device-7")})
+	before, err := store.Stats()
+	ok(t, err)
+	for i, err := range store.ApplyEach(changes) {
+		if err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	stats, err := store.Stats()
+	ok(t, err)
+	if commits := stats.Commits - before.Commits; stats.Devices != many-1 || commits > 8 {
+		t.Errorf("%d devices after %d commits", stats.Devices, commits)
+	}
+}
+
+// Who changes a locked device waits, and only that; all of them have one wait.
+func TestApplyEachBesideAnUpdate(t *testing.T) {
+	const wait = 200 * time.Millisecond
+	store := newStore(t, WithLockWait(wait))
+	for _, name := range []string{"locked", "a", "b"} {
+		add(t, store, DeviceInfo{Name: name})
+	}
+	update, err := store.BeginUpdate("locked")
+	ok(t, err)
+	changes := []Change{{ChangeMarkFaulty, named("a")}}
+	for range 100 {
+		changes = append(changes, Change{ChangeMarkFaulty, named("locked")})
+	}
+	changes = append(changes, Change{ChangeMarkFaulty, named("b")})
+	start := time.Now()
+	for i, err := range store.ApplyEach(changes) {
+		if locked := i > 0 && i < len(changes)-1; errors.Is(err, ErrTimeout) != locked || (err != nil) != locked {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
+	if took := time.Since(start); took < wait || took > 50*wait {
+		t.Errorf("it took %v", took)
+	}
+	expect(t, store, DeviceInfo{Name: "b", DeviceID: 3, State: Faulty})
+
+	// Given back while it waits: it is made then, after those that need not wait.
+	go func() {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+			if info, err := store.GetDevice(ctx, "a"); errors.Is(err, ErrNotFound) || info.State == Unknown {
+				break
+			}
+		}
+		update.Abort()
+	}()
+	for attempt := 0; ; attempt++ {
+		errs := store.ApplyEach([]Change{{ChangeRemove, named("locked")}, {ChangeRemove, named("a")}})
+		if errs[0] == nil {
+			break
+		}
+		if !errors.Is(errs[0], ErrTimeout) || attempt > 100 {
+			t.Fatal(errs)
+		}
+	}
+	if _, err := store.GetDevice(ctx, "locked"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
