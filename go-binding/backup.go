@@ -76,7 +76,7 @@ func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOpti
 func Restore(backup, path string, opts ...Option) (kept string, err error) {
 	const op, doing = "Restore", "restore the store"
 	o := makeOptions(opts)
-	native, err := o.native()
+	native, err := o.native(op, doing)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,8 @@ package poolmetadata
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
@@ -37,15 +39,19 @@ func MigrateLockWait(wait time.Duration) MigrateOption {
 	return func(o *migrateOptions) { o.wait = wait }
 }
 
-// MigrateProgress has report called now and then with what is being done, and how many devices are through.
+// MigrateProgress has report called now and then with what is being done, and how many devices are through; nil is for
+// not at all. If report panics or ends its goroutine, what is being done is given up as on an error.
 func MigrateProgress(report func(stage string, done, total int)) MigrateOption {
 	return func(o *migrateOptions) { o.progress = report }
 }
 
 func migrateOptionsOf(opts []MigrateOption) migrateOptions {
-	o := migrateOptions{wait: DefaultLockWait, progress: func(string, int, int) {}}
+	o := migrateOptions{wait: DefaultLockWait}
 	for _, apply := range opts {
 		apply(&o)
+	}
+	if o.progress == nil {
+		o.progress = func(string, int, int) {}
 	}
 	return o
 }
@@ -66,12 +72,7 @@ func (o *migrateOptions) stage(name string) boltfile.Progress {
 // hold ([ErrInvalidName], [ErrInvalidState], [ErrTooLong]) is left as it is, and the message names all that is wrong.
 func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 	const op, doing = "Migrate", "migrate the bbolt file "
-	// What is there already, or is something else altogether, has a better error than bbolt's.
-	store, err := Open(path, WithReadOnly(), WithVerify(VerifyNone))
-	if err == nil {
-		return nil, errors.Join(newError(CodeInvalidArgument, op, doing+path, "it is a store already"), store.Close())
-	}
-	if !errors.Is(err, ErrBboltFile) {
+	if err := expectBbolt(path, op, doing); err != nil {
 		return nil, err
 	}
 	done, err := migrate(path, migrateOptionsOf(opts))
@@ -85,6 +86,19 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 		return nil, errors.Join(newError(CodeConflict, op, doing+path, "another process has done it meanwhile"), store.Close())
 	}
 	return nil, boltError(err, op, doing+path)
+}
+
+// expectBbolt fails if there is no bbolt file at path. What is there already, or is something else altogether, has a
+// better error than bbolt's.
+func expectBbolt(path, op, doing string) error {
+	store, err := Open(path, WithReadOnly(), WithVerify(VerifyNone))
+	if err == nil {
+		return errors.Join(newError(CodeInvalidArgument, op, doing+path, "it is a store already"), store.Close())
+	}
+	if errors.Is(err, ErrBboltFile) {
+		return nil
+	}
+	return err
 }
 
 // openOrMigrate opens a store, and makes it of a bbolt file if that is what is there.
@@ -185,6 +199,9 @@ func contentsOf(m *PoolMetadata) (*boltfile.Contents, error) {
 // which are JSON; the keys, by which devices are looked up, are.
 func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 	const op, doing = "ExportBbolt", "export the store to the bbolt file "
+	if path == "" || strings.IndexByte(path, 0) >= 0 {
+		return newError(CodeInvalidPath, op, doing+strconv.Quote(path), "not a usable path")
+	}
 	o := migrateOptionsOf(opts)
 	contents, err := contentsOf(m)
 	if err != nil {
@@ -196,18 +213,18 @@ func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 // InspectBbolt reads the bbolt file at path and returns what Migrate would make of it. It fails as that would, and
 // changes nothing.
 func InspectBbolt(path string, opts ...MigrateOption) (*Migration, error) {
-	contents, err := readBbolt(path, migrateOptionsOf(opts))
+	contents, err := readBbolt(path, "InspectBbolt", opts)
 	if err != nil {
-		return nil, boltError(err, "InspectBbolt", "read the bbolt file "+path)
+		return nil, err
 	}
 	return migrationOf(contents), nil
 }
 
 // CompareBbolt says in words where the store and the bbolt file at path differ, or returns "" if they do not.
 func (m *PoolMetadata) CompareBbolt(path string, opts ...MigrateOption) (string, error) {
-	theirs, err := readBbolt(path, migrateOptionsOf(opts))
+	theirs, err := readBbolt(path, "CompareBbolt", opts)
 	if err != nil {
-		return "", boltError(err, "CompareBbolt", "read the bbolt file "+path)
+		return "", err
 	}
 	ours, err := contentsOf(m)
 	if err != nil {
@@ -216,11 +233,17 @@ func (m *PoolMetadata) CompareBbolt(path string, opts ...MigrateOption) (string,
 	return boltfile.Difference(ours, theirs), nil
 }
 
-func readBbolt(path string, o migrateOptions) (*boltfile.Contents, error) {
-	file, err := boltfile.Open(path, o.wait)
-	if err != nil {
+func readBbolt(path, op string, opts []MigrateOption) (*boltfile.Contents, error) {
+	const doing = "read the bbolt file "
+	if err := expectBbolt(path, op, doing); err != nil {
 		return nil, err
 	}
+	o := migrateOptionsOf(opts)
+	file, err := boltfile.Open(path, o.wait)
+	if err != nil {
+		return nil, boltError(err, op, doing+path)
+	}
+	defer file.Close() // when o.progress does not return
 	contents, err := file.Read(o.stage("reading"))
-	return contents, errors.Join(err, file.Close())
+	return contents, boltError(errors.Join(err, file.Close()), op, doing+path)
 }

@@ -94,7 +94,7 @@ func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore 
 		return true
 	}
 	wantError(t, err, ErrBboltFile)
-	got, err := readBbolt(path, migrateOptionsOf(nil))
+	got, err := readBbolt(path, "", nil)
 	ok(t, err)
 	if d := boltfile.Difference(want, got); d != "" {
 		t.Errorf("the old file is in force, and has %s", d)
@@ -109,7 +109,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		path := fixture(t, "pool")
 		before, err := os.ReadFile(path)
 		ok(t, err)
-		want, err := readBbolt(path, migrateOptionsOf(nil))
+		want, err := readBbolt(path, "", nil)
 		ok(t, err)
 		cmd := opener(path, fmt.Sprint(stopVariable, "=", step))
 		err = cmd.Run()
@@ -167,7 +167,7 @@ func TestKilledAndThenUsedByContainerd(t *testing.T) {
 // At a random moment rather than between two steps.
 func TestKilledAnyTime(t *testing.T) {
 	from := largeBolt(t, 3000)
-	want, err := readBbolt(from, migrateOptionsOf(nil))
+	want, err := readBbolt(from, "", nil)
 	ok(t, err)
 	start := time.Now()
 	ok(t, opener(copyOf(t, from)).Run())

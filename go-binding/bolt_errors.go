@@ -26,7 +26,7 @@ var boltKinds = []struct {
 	{fs.ErrPermission, CodePermission},
 	{syscall.EROFS, CodePermission},
 	{fs.ErrNotExist, CodeNoSuchFile},
-	{fs.ErrExist, CodeAlreadyExists},
+	{fs.ErrExist, CodeFileExists},
 	{syscall.ENOSPC, CodeDiskFull},
 	{syscall.EDQUOT, CodeDiskFull},
 	{syscall.ENOTDIR, CodeInvalidPath},

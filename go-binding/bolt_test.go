@@ -303,7 +303,10 @@ func TestExportBbolt(t *testing.T) {
 	before, err := os.ReadFile(path)
 	ok(t, err)
 	err = store.ExportBbolt(path)
-	wantError(t, err, ErrAlreadyExists)
+	wantError(t, err, ErrFileExists)
+	if errors.Is(err, ErrAlreadyExists) {
+		t.Error("it is taken for a device's error")
+	}
 	expectUntouched(t, path, before)
 	// And back again.
 	again, err := NewPoolMetadata(path)

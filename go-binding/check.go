@@ -131,7 +131,7 @@ func (m *PoolMetadata) Check(limit int) (*Report, error) {
 func CheckFile(path string, limit int, opts ...Option) (*Report, error) {
 	const op, doing = "CheckFile", "check the store"
 	o := makeOptions(opts)
-	native, err := o.native()
+	native, err := o.native(op, doing)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ type Record struct {
 // GetRecord looks a device up and tells also when it was last written.
 func (m *PoolMetadata) GetRecord(name string) (Record, error) {
 	var record Record
-	generation, err := m.read(name, &record.DeviceInfo, "GetDevice", "get")
+	generation, err := m.read(name, &record.DeviceInfo, "GetRecord", "get")
 	record.Generation = generation
 	return record, err
 }

@@ -98,9 +98,9 @@ const (
 )
 
 // native returns the options as C has them.
-func (o *options) native() (C.pm_options, error) {
+func (o *options) native(op, doing string) (C.pm_options, error) {
 	if o.lockWait <= 0 {
-		return C.pm_options{}, newError(CodeInvalidArgument, "Open", "open the store",
+		return C.pm_options{}, newError(CodeInvalidArgument, op, doing,
 			"the lock wait is "+o.lockWait.String()+"; it must be positive")
 	}
 	return C.pm_options{

@@ -187,27 +187,47 @@ func TestCloseWithWritesInLine(t *testing.T) {
 	wantError(t, locked(), ErrClosed)
 }
 
-// Sixty-four goroutines meet: fewer commits than writes, and nobody's write is lost.
+// Sixty-four goroutines meet: nobody's write is lost, and fewer commits than writes. How many fewer is also the
+// scheduler's affair, and where a commit takes no time nobody meets by chance: so they begin together, several times.
 func TestGoroutinesShareCommits(t *testing.T) {
-	const each = 20
+	const goroutines, each, attempts = 64, 20, 20
+	least := uint64(goroutines * each)
+	for range attempts {
+		if least = min(least, commitsOfAMeeting(t, goroutines, each)); least <= goroutines*each/2 {
+			return
+		}
+	}
+	t.Errorf("%d commits at the least for %d writes", least, goroutines*each)
+}
+
+// commitsOfAMeeting returns how many commits were made for the writes of that many goroutines.
+func commitsOfAMeeting(t *testing.T, goroutines, each int) uint64 {
+	t.Helper()
 	store := newStore(t)
-	var all sync.WaitGroup
-	for i := range 64 {
-		all.Add(1)
-		go func() {
-			defer all.Done()
+	before := stats(t, store)
+	release := holdLead(t, store)
+	adds := make([]func() error, goroutines)
+	for i := range adds {
+		adds[i] = func() (err error) {
 			for n := range each {
-				if err := store.AddDevice(ctx, &DeviceInfo{Name: fmt.Sprint(i, n)}); err != nil {
-					t.Error(err)
-				}
+				err = errors.Join(err, store.AddDevice(ctx, &DeviceInfo{Name: fmt.Sprint(i, " ", n)}))
 			}
-		}()
+			return err
+		}
 	}
-	within(t, all.Wait)
+	ended := inLine(t, store, adds...)
+	release()
+	for _, err := range ended() {
+		ok(t, err)
+	}
 	after := stats(t, store)
-	if after.Devices != 64*each || after.CommitOperations.Sum != 64*each || after.Commits > 64*each/2 {
-		t.Errorf("%+v", after)
+	writes := uint64(goroutines * each)
+	commits := after.Commits - before.Commits
+	// The first writes of all waited in one line.
+	if after.Devices != writes || after.CommitOperations.Sum != writes || commits > writes-uint64(goroutines)+1 {
+		t.Errorf("%d commits, %+v", commits, after)
 	}
+	return commits
 }
 
 // They wait until their writes are done, and not only until somebody does them.

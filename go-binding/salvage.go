@@ -40,7 +40,7 @@ type Salvaged struct {
 func Salvage(damaged, target string, limit int, opts ...Option) (*Salvaged, error) {
 	const op, doing = "Salvage", "salvage the store"
 	o := makeOptions(opts)
-	native, err := o.native()
+	native, err := o.native(op, doing)
 	if err != nil {
 		return nil, err
 	}

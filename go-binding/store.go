@@ -28,8 +28,15 @@ type PoolMetadata struct {
 	queue writeQueue
 
 	calls   gate
-	closing sync.Mutex // held by Close
-	closed  bool       // guarded by closing
+	closing sync.Mutex // guards the rest
+	attempt *closeAttempt
+	closed  bool
+}
+
+// closeAttempt is a Close that is under way.
+type closeAttempt struct {
+	ended chan struct{} // closed when err is there
+	err   error
 }
 
 // NewPoolMetadata opens the store at the given path with the default options, and creates it if there is nothing. If
@@ -46,13 +53,12 @@ func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
 //
 // What is at path and is no store, or a damaged one, is left as it is, and the error says what it is.
 func Open(path string, opts ...Option) (*PoolMetadata, error) {
-	const op = "Open"
+	const op, doing = "Open", "open the store"
 	o := makeOptions(opts)
-	native, err := o.native()
+	native, err := o.native(op, doing)
 	if err != nil {
 		return nil, err
 	}
-	doing := "open the store"
 	if has := C.pm_abi_version(); has != C.PM_ABI_VERSION {
 		return nil, newError(CodeInternal, op, doing, fmt.Sprintf(
 			"the program was built for version %d of the library's ABI, and the library that was loaded has version %d",
@@ -86,14 +92,32 @@ func closeForgotten(handle C.uintptr_t) {
 // and returns nil.
 //
 // If the calls under way do not end within the lock wait, as when Close is called from inside a callback, it fails with
-// [ErrBusy]: the store takes no more calls, and Close can be called again to wait on.
+// [ErrBusy]: the store takes no more calls, and Close can be called again to wait on. Who calls it meanwhile waits along,
+// and gets the same result.
 func (m *PoolMetadata) Close() error {
-	const op, doing = "Close", "close the store"
 	m.closing.Lock()
-	defer m.closing.Unlock()
 	if m.closed {
+		m.closing.Unlock()
 		return nil
 	}
+	if other := m.attempt; other != nil {
+		m.closing.Unlock()
+		<-other.ended
+		return other.err
+	}
+	own := &closeAttempt{ended: make(chan struct{})}
+	m.attempt = own
+	m.closing.Unlock()
+	own.err = m.tryClose()
+	m.closing.Lock()
+	m.attempt, m.closed = nil, own.err == nil
+	m.closing.Unlock()
+	close(own.ended)
+	return own.err
+}
+
+func (m *PoolMetadata) tryClose() error {
+	const op, doing = "Close", "close the store"
 	if !m.calls.shut(m.lockWait) {
 		return newError(CodeBusy, op, doing, "the callback of an update, or a walk, has not ended yet")
 	}
@@ -104,7 +128,6 @@ func (m *PoolMetadata) Close() error {
 			return err
 		}
 	}
-	m.closed = true
 	m.forgot.Stop()
 	runtime.KeepAlive(m)
 	return nil

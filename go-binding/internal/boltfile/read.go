@@ -62,7 +62,7 @@ func (f *File) open(path string, wait time.Duration) error {
 		again, err = f.reopen(path, flag, mode)
 		return again, err
 	}
-	err = guard(func() error {
+	err = guard(new(bool), func() error {
 		f.db, err = bolt.Open(path, 0, &options)
 		return err
 	})
@@ -125,10 +125,13 @@ func lockShared(file *os.File, wait time.Duration) error {
 }
 
 // guard runs what reads through bbolt, and turns into an error what a disk that fails to deliver a page makes of that:
-// a fault in the map.
-func guard(read func() error) (err error) {
+// a fault in the map. A panic while the caller's own code runs, as away tells, is the caller's.
+func guard(away *bool, read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
+		if *away {
+			return
+		}
 		if cause := recover(); cause != nil {
 			err = damaged("bbolt fails on it: %v", cause)
 		}
@@ -138,10 +141,18 @@ func guard(read func() error) (err error) {
 
 // Read reads all of the file.
 func (f *File) Read(progress Progress) (*Contents, error) {
-	var c *Contents
-	err := guard(func() error {
+	var (
+		c    *Contents
+		away bool
+	)
+	tell := func(done, total int) {
+		away = true
+		progress.tell(done, total)
+		away = false
+	}
+	err := guard(&away, func() error {
 		return f.db.View(func(tx *bolt.Tx) (err error) {
-			c, err = read(tx, progress)
+			c, err = read(tx, tell)
 			return err
 		})
 	})

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -16,14 +17,15 @@ import (
 // Export writes the contents to a new bbolt file that containerd can go on with, and reads it back. Something that is
 // at the path already is never overwritten. A process that is killed meanwhile leaves nothing at the path, and beside it
 // a file whose name begins with that path and ".exporting".
-func Export(path string, c *Contents, progress Progress) (err error) {
+func Export(path string, c *Contents, progress Progress) error {
 	draft, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
 	if err != nil {
 		return err
 	}
 	defer draft.Close()
-	defer func() {
-		if err != nil {
+	written := false
+	defer func() { // also when progress does not return
+		if !written {
 			os.Remove(draft.Name())
 		}
 	}()
@@ -36,6 +38,7 @@ func Export(path string, c *Contents, progress Progress) (err error) {
 	if err := RenameNew(draft.Name(), path); err != nil {
 		return err
 	}
+	written = true
 	return SyncDirectory(path)
 }
 
@@ -45,6 +48,7 @@ func write(path string, c *Contents, progress Progress) error {
 	if err != nil {
 		return err
 	}
+	defer db.Close() // when progress does not return
 	err = db.Update(func(tx *bolt.Tx) error {
 		return errors.Join(writeDevices(tx, c, progress), writeIDs(tx, c))
 	})
@@ -140,8 +144,8 @@ func Difference(a, b *Contents) string {
 		return fmt.Sprintf("%d devices against %d", len(a.Devices), len(b.Devices))
 	}
 	for i := range a.Devices {
-		if a.Devices[i] != b.Devices[i] {
-			return fmt.Sprintf("device %+v against %+v", a.Devices[i], b.Devices[i])
+		if d := a.Devices[i].difference(&b.Devices[i]); d != "" {
+			return d
 		}
 	}
 	switch {
@@ -153,6 +157,47 @@ func Difference(a, b *Contents) string {
 		return fmt.Sprintf("%d faulty ids against %d, or others", len(a.Faulty), len(b.Faulty))
 	}
 	return ""
+}
+
+// difference does the same for two devices.
+func (d *Device) difference(other *Device) string {
+	if d.Name != other.Name {
+		return fmt.Sprintf("device %s against %s", shown(d.Name), shown(other.Name))
+	}
+	var all []string
+	for _, number := range []struct {
+		what string
+		a, b uint64
+	}{
+		{"id", uint64(d.DeviceID), uint64(other.DeviceID)},
+		{"size", d.Size, other.Size},
+		{"state", uint64(d.State), uint64(other.State)},
+	} {
+		if number.a != number.b {
+			all = append(all, fmt.Sprintf("%s %d against %d", number.what, number.a, number.b))
+		}
+	}
+	for _, text := range []struct{ what, a, b string }{
+		{"parent", d.ParentName, other.ParentName},
+		{"error text", d.Error, other.Error},
+	} {
+		if text.a != text.b {
+			all = append(all, fmt.Sprintf("%s %s against %s", text.what, shown(text.a), shown(text.b)))
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("device %s with %s", shown(d.Name), strings.Join(all, ", "))
+}
+
+// shown returns a text for a message: its beginning and its length if it is long.
+func shown(text string) string {
+	const most = 80
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))
 }
 
 // RenameNew renames a file unless there is something at its new path.

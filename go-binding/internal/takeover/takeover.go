@@ -71,11 +71,16 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 	}
 	defer old.Close() // until all is done, so that nobody writes to the old file what the new one would not have
 	t := takeover{path: path, old: old}
+	defer func() { // also when build does not return
+		if !t.replaced {
+			kept, err = "", errors.Join(err, t.discard())
+		}
+	}()
 	if err := t.draft(build); err != nil {
-		return "", errors.Join(err, t.discard())
+		return "", err
 	}
 	if err := t.keep(); err != nil {
-		return "", errors.Join(err, t.discard())
+		return "", err
 	}
 	return t.kept, t.replace()
 }
@@ -86,6 +91,8 @@ type takeover struct {
 	// kept is the second name of the old file, once it is found; linked is whether this run made it.
 	kept   string
 	linked bool
+	// replaced is whether the new store is in force.
+	replaced bool
 }
 
 // draft makes the new store beside the old one.
@@ -195,8 +202,9 @@ func (t *takeover) keep() error {
 func (t *takeover) replace() error {
 	Step("rename")
 	if err := os.Rename(t.path+draftSuffix, t.path); err != nil {
-		return errors.Join(err, t.discard())
+		return err
 	}
+	t.replaced = true
 	Step("flush rename")
 	if err := boltfile.SyncDirectory(t.path); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnflushed, err)

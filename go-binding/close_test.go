@@ -1,0 +1,188 @@
+package poolmetadata
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestClose(t *testing.T) {
+	store := newStore(t)
+	add(t, store, DeviceInfo{Name: "dev"})
+	for op, err := range everyCall(store) {
+		if err != nil {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	add(t, store, DeviceInfo{Name: "dev"})
+	u, err := store.BeginUpdate("dev")
+	ok(t, err)
+	for range 3 {
+		ok(t, store.Close())
+	}
+	for op, err := range everyCall(store) {
+		if !errors.Is(err, ErrClosed) || !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	wantError(t, u.Commit(), ErrClosed)
+}
+
+// Close comes while a callback runs, waits, and what the callback does is written.
+func TestCloseWaitsForCallbacks(t *testing.T) {
+	path := newPath(t)
+	store := openStore(t, path)
+	// So few that the library's own walk is over when the callback runs: it is not what Close waits for.
+	fill(t, store, 3)
+	const name = "containerd-pool-snap-000000"
+	for _, call := range []func(func(*DeviceInfo) error) error{
+		func(fn func(*DeviceInfo) error) error { return store.UpdateDevice(ctx, name, fn) },
+		func(fn func(*DeviceInfo) error) error { return store.WalkDevices(ctx, fn) },
+	} {
+		var (
+			inside, goOn, closed = make(chan struct{}), make(chan struct{}), make(chan error)
+			once                 sync.Once
+			result               = make(chan error, 1)
+		)
+		go func() {
+			result <- call(func(info *DeviceInfo) error {
+				once.Do(func() { close(inside); <-goOn })
+				info.Size++
+				return nil
+			})
+		}()
+		<-inside
+		go func() { closed <- store.Close() }()
+		eventually(t, store.calls.isShut)
+		_, err := store.GetDevice(ctx, name)
+		wantError(t, err, ErrClosed)
+		select {
+		case err := <-closed:
+			t.Fatalf("Close returned %v while a callback ran", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		close(goOn)
+		ok(t, <-result)
+		ok(t, <-closed)
+		store = openStore(t, path)
+	}
+	info, err := store.GetDevice(ctx, name)
+	ok(t, err)
+	if info.Size != 1 {
+		t.Errorf("the size is %d: the update that Close waited for is lost", info.Size)
+	}
+}
+
+func TestCloseFromInsideACallback(t *testing.T) {
+	store := newStore(t, WithLockWait(50*time.Millisecond))
+	add(t, store, DeviceInfo{Name: "dev"})
+	within(t, func() {
+		ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+			wantError(t, store.Close(), ErrBusy)
+			return nil
+		}))
+	})
+	_, err := store.GetDevice(ctx, "dev")
+	wantError(t, err, ErrClosed)
+	ok(t, store.Close())
+}
+
+// Sixty-four goroutines do everything at once until the store is closed under them, several times over.
+func TestCloseUnderLoad(t *testing.T) {
+	path := newPath(t)
+	for range 5 {
+		store := openStore(t, path)
+		var (
+			all   sync.WaitGroup
+			calls atomic.Int64
+		)
+		for i := range 64 {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				name := fmt.Sprint("dev", i%16)
+				for {
+					calls.Add(1)
+					err := someCall(store, i, name)
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+					if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrAlreadyExists) {
+						t.Errorf("goroutine %d: %v", i, err)
+						return
+					}
+				}
+			}()
+		}
+		within(t, func() {
+			for calls.Load() < 2000 {
+				time.Sleep(time.Millisecond)
+			}
+			var closers sync.WaitGroup
+			for range 3 {
+				closers.Add(1)
+				go func() {
+					defer closers.Done()
+					if err := store.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			closers.Wait()
+			all.Wait()
+		})
+	}
+	checkSound(t, openStore(t, path))
+}
+
+func someCall(store *PoolMetadata, i int, name string) error {
+	switch i % 8 {
+	case 0:
+		return store.AddDevice(ctx, &DeviceInfo{Name: name})
+	case 1:
+		return store.RemoveDevice(ctx, name)
+	case 2:
+		return store.UpdateDevice(ctx, name, func(info *DeviceInfo) error { info.Size++; return nil })
+	case 3:
+		return store.WalkDevices(ctx, func(*DeviceInfo) error { return nil })
+	case 4:
+		return store.MarkFaulty(ctx, name)
+	case 5:
+		_, err := store.GetDeviceNames(ctx)
+		return err
+	case 6:
+		_, err := store.Stats()
+		return err
+	default:
+		_, err := store.GetDevice(ctx, name)
+		return err
+	}
+}
+
+// Several that close the store at once wait together no longer than one would.
+func TestClosesAtOnceShareOneWait(t *testing.T) {
+	const wait, closers = 300 * time.Millisecond, 20
+	store := newStore(t, WithLockWait(wait))
+	add(t, store, DeviceInfo{Name: "dev"})
+	ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+		var all sync.WaitGroup
+		start := time.Now()
+		for range closers {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				wantError(t, store.Close(), ErrBusy)
+			}()
+		}
+		all.Wait()
+		if took := time.Since(start); took < wait || took > closers*wait/2 {
+			t.Errorf("%d of them waited %v", closers, took)
+		}
+		return nil
+	}))
+	ok(t, store.Close())
+}
