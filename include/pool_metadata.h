@@ -13,6 +13,7 @@
  * - What the library allocates is freed with pm_free; handles end with the function that says so.
  * - No single wait is longer than the lock wait that the store was opened with; a call has a few of them, one
  *   after the other, at most.
+ * - A thread that is cancelled (pthread_cancel) inside a call, or a callback, ends once the call has returned.
  * - dlclose leaves the shared library loaded: stores that are open and threads that used it may outlive it.
  * - After a fork the child opens the store itself: on its parent's handles every call fails with PM_ERR_FORKED, and
  *   pm_update_abort, pm_walk_close and pm_free give back memory only. No function may be called in a signal handler.

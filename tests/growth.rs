@@ -226,7 +226,7 @@ fn add_for_a_while(
         let start = Instant::now();
         let result = store.add_device(&mut new);
         let took = start.elapsed();
-        assert!(took < wait * 10, "{took:?} for {result:?}");
+        assert!(took < wait * 40, "{took:?} for {result:?}");
         match result {
             Ok(()) => outcome.done.push(new.name),
             Err(Error::Timeout { waited, .. }) => {
@@ -318,7 +318,7 @@ fn keeps_a_walk(path: &Path) {
             let start = Instant::now();
             let result = attempt();
             assert_error!(result, Error::Timeout { .. });
-            assert!((wait / 2..wait * 10).contains(&start.elapsed()));
+            assert!((wait / 2..wait * 40).contains(&start.elapsed()));
         }
     }
     // The walk itself goes on.

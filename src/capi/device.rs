@@ -1,7 +1,7 @@
 //! One device: add, get, change its state, mark it faulty, remove it.
 
 use super::block;
-use super::guard::guard;
+use super::guard::{guard, guard_look};
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome, PM_ERR_BUFFER_TOO_SMALL};
 use super::types::*;
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn pm_get_device(
 ) -> i32 {
     // SAFETY: this function's contract is that of each call below.
     unsafe {
-        guard(error, || {
+        guard_look(error, || {
             let handle = handle::borrow(store)?;
             let name = text(name, name_len, "name")?;
             if device.is_null() {
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn pm_read_device(
 ) -> i32 {
     // SAFETY: this function's contract is that of each call below.
     unsafe {
-        guard(error, || {
+        guard_look(error, || {
             let handle = handle::borrow(store)?;
             let name = text(name, name_len, "name")?;
             let at = record_buffer(buffer, capacity)?;

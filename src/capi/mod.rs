@@ -11,6 +11,7 @@
 
 mod backup;
 mod block;
+mod cancel;
 mod changes;
 mod check;
 mod device;

@@ -5,6 +5,7 @@
 //! its way.
 
 use super::block;
+use super::cancel::Uncancelled;
 use super::guard::guard;
 use super::handle::{self, pm_store};
 use super::status::{Failure, Outcome, PM_OK};
@@ -108,6 +109,7 @@ pub unsafe extern "C-unwind" fn pm_update_device(
     user_data: *mut c_void,
     error: *mut pm_error,
 ) -> i32 {
+    let _uncancelled = Uncancelled::begin();
     let mut begun = None;
     // SAFETY: this function's contract is that of each call in the body.
     let status = unsafe {

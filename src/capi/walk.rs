@@ -1,6 +1,7 @@
 //! All devices: with a callback, page by page into a caller's buffer, or only their names.
 
 use super::block;
+use super::cancel::Uncancelled;
 use super::device::{record_buffer, too_small};
 use super::guard::guard;
 use super::handle::{self, pm_store};
@@ -48,6 +49,7 @@ pub unsafe extern "C-unwind" fn pm_walk_devices(
     user_data: *mut c_void,
     error: *mut pm_error,
 ) -> i32 {
+    let _uncancelled = Uncancelled::begin();
     let mut begun = None;
     // SAFETY: this function's contract is that of each call in the body.
     let status = unsafe {

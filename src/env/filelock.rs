@@ -20,9 +20,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for itself.
 const TURN: i64 = (1 << 62) + 1;
+/// How long another process may take to come when it is its turn, at the most.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// No tick of the clock.
 const NEVER: u64 = u64::MAX;
 /// The bytes that stand for `-lock` files, by inode number.
@@ -98,16 +101,18 @@ impl FileLock {
     ///
     /// Called by one thread at a time. Whether another process waits is asked once a tick of the clock, some
     /// milliseconds, and not for every write: asking takes as long as locking. So who waits may have to wait for a
-    /// tick's worth of writes, but no longer.
+    /// tick's worth of writes, but no longer. Whose turn it is and who does not come, since its process is stopped, is waited
+    /// for a little only.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;
+        let patience = deadline.part(PATIENCE);
         let fail = |e| Error::io("locking the store for writing", path, e);
         let tick = tick();
         let seen = tick == Some(self.looked.load(Ordering::Relaxed));
         if seen && self.try_flock().map_err(fail)? {
             return Ok(WriterLock(self));
         }
-        let mut attempt = || self.try_writer(&mut my_turn).map_err(fail);
+        let mut attempt = || self.try_writer(&mut my_turn, &patience).map_err(fail);
         if let Some(lock) = attempt()? {
             self.looked.store(tick.unwrap_or(NEVER), Ordering::Relaxed);
             return Ok(lock);
@@ -127,8 +132,13 @@ impl FileLock {
         self.waiters.load(Ordering::Relaxed)
     }
 
-    fn try_writer(&self, my_turn: &mut bool) -> io::Result<Option<WriterLock<'_>>> {
-        if (*my_turn || !self.held_elsewhere(TURN, 1)?) && self.try_flock()? {
+    fn try_writer(
+        &self,
+        my_turn: &mut bool,
+        patience: &Deadline,
+    ) -> io::Result<Option<WriterLock<'_>>> {
+        let others_turn = !*my_turn && self.held_elsewhere(TURN, 1)?;
+        if (!others_turn || patience.left().is_zero()) && self.try_flock()? {
             return Ok(Some(WriterLock(self)));
         }
         if !*my_turn {
@@ -236,7 +246,7 @@ impl Drop for WriterLock<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::sync::atomic::AtomicBool;
 
     fn open(path: &Path) -> FileLock {
         let file = File::options().read(true).write(true).open(path).unwrap();
@@ -263,14 +273,27 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
         assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        let patience = Deadline::after(Duration::from_secs(60));
         let mut my_turn = false;
         assert!(
-            a.try_writer(&mut my_turn).unwrap().is_none(),
+            a.try_writer(&mut my_turn, &patience).unwrap().is_none(),
             "b waits already"
         );
         assert!(!my_turn);
         let mut bs_turn = true;
-        assert!(b.try_writer(&mut bs_turn).unwrap().is_some());
+        assert!(b.try_writer(&mut bs_turn, &patience).unwrap().is_some());
+    }
+
+    #[test]
+    fn whose_turn_it_is_and_who_does_not_come_keeps_nobody_from_writing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        // As a process that was stopped while it waited.
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        for wait in [Duration::from_millis(10), Duration::from_secs(60)] {
+            let lock = a.lock_writer(file.path(), &Deadline::after(wait));
+            assert!(lock.is_ok(), "{wait:?}");
+        }
     }
 
     #[test]
@@ -295,16 +318,24 @@ mod tests {
     fn who_writes_without_a_pause_lets_who_waits_come_in() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
-        let soon = || Deadline::after(Duration::from_millis(1));
-        drop(a.lock_writer(file.path(), &soon()).unwrap());
+        let minute = || Deadline::after(Duration::from_secs(60));
+        drop(a.lock_writer(file.path(), &minute()).unwrap());
         assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
-        let start = std::time::Instant::now();
-        while a.lock_writer(file.path(), &soon()).is_ok() {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "it never looked again"
-            );
-        }
+        let (stop, start) = (AtomicBool::new(false), std::time::Instant::now());
+        let looked = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(a.lock_writer(file.path(), &minute()).unwrap());
+                }
+            });
+            let mut looked = false;
+            while !looked && start.elapsed() < Duration::from_secs(60) {
+                looked = a.waiting() == 1;
+            }
+            stop.store(true, Ordering::Relaxed);
+            looked
+        });
+        assert!(looked, "it never looked again");
     }
 
     #[test]

@@ -27,11 +27,17 @@ impl Slot {
     /// Takes a slot, waiting until `deadline` while all are held.
     #[inline]
     pub fn acquire(deadline: &Deadline) -> Result<Slot> {
-        let first = home();
-        if !gathering() && take(first) {
-            return Ok(Slot { index: first });
+        match Slot::try_acquire() {
+            Some(slot) => Ok(slot),
+            None => Slot::acquire_any(home(), deadline),
         }
-        Slot::acquire_any(first, deadline)
+    }
+
+    /// Takes the slot that this thread tries first, at once or not at all.
+    #[inline]
+    pub fn try_acquire() -> Option<Slot> {
+        let index = home();
+        (!gathering() && take(index)).then(|| Slot { index })
     }
 
     #[cold]

@@ -18,6 +18,11 @@ impl Deadline {
         }
     }
 
+    /// A wait of its own for something on the way: half as long, and no longer than `most`.
+    pub fn part(&self, most: Duration) -> Deadline {
+        Deadline::after(most.min(self.wait / 2))
+    }
+
     /// What is left of the wait; zero once it is over.
     pub fn left(&self) -> Duration {
         let now = Instant::now();

@@ -138,7 +138,7 @@ macro_rules! assert_error {
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waiting: {what}");
+        assert!(start.elapsed() < Duration::from_secs(90), "waiting: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

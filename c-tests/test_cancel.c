@@ -1,0 +1,117 @@
+/* Threads that are cancelled: the call that they are in ends first, and leaves nothing locked. */
+#include "test.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static pm_store *store;
+static int inside;
+
+static void cancel(pthread_t thread) {
+    void *result = NULL;
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
+static void *use_it(void *unused) {
+    unsigned i;
+    for (i = 0;; i++) {
+        pm_names *names = NULL;
+        OK(pm_change_device_state(store, PM_LIT("base"), (int32_t)(i % 12), why()));
+        OK(pm_get_device_names(store, &names, why()));
+        pm_free(names);
+        pthread_testcancel();
+    }
+    return unused;
+}
+
+static void a_thread_is_cancelled_between_calls_only(void) {
+    unsigned rounds = scaled(100);
+    unsigned i;
+    store = open_new("pool.db");
+    add(store, "base");
+    for (i = 0; i < rounds; i++) {
+        pthread_t threads[2];
+        CHECK(pthread_create(&threads[0], NULL, use_it, NULL) == 0);
+        CHECK(pthread_create(&threads[1], NULL, use_it, NULL) == 0);
+        sleep_ms(i % 4);
+        cancel(threads[0]);
+        cancel(threads[1]);
+        OK(pm_change_device_state(store, PM_LIT("base"), PM_STATE_CREATED, why()));
+    }
+    close_store(store);
+}
+
+/* Long enough to be cancelled in, were that possible here. */
+static int32_t change_slowly(pm_device *device, void *unused) {
+    (void)unused;
+    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
+    sleep_ms(30);
+    device->size = 7;
+    return 0;
+}
+
+static int32_t look_slowly(const pm_device *device, void *seen) {
+    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
+    sleep_ms(30);
+    *(int *)seen = device->size == 7;
+    return 0;
+}
+
+static void *update_it(void *done) {
+    OK(pm_update_device(store, PM_LIT("base"), change_slowly, NULL, why()));
+    *(int *)done = 1;
+    pthread_testcancel();
+    return NULL;
+}
+
+static void *walk_it(void *seen) {
+    OK(pm_walk_devices(store, look_slowly, seen, why()));
+    pthread_testcancel();
+    return NULL;
+}
+
+static void a_callback_is_not_cancelled(void) {
+    void *(*const runs[])(void *) = {update_it, walk_it};
+    unsigned i;
+    store = open_new("pool.db");
+    add(store, "base");
+    for (i = 0; i < COUNT(runs); i++) {
+        pthread_t thread;
+        int done = 0;
+        __atomic_store_n(&inside, 0, __ATOMIC_SEQ_CST);
+        CHECK(pthread_create(&thread, NULL, runs[i], &done) == 0);
+        while (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST)) {
+            sleep_ms(1);
+        }
+        cancel(thread);
+        CHECK(done);
+    }
+    close_store(store);
+}
+
+/* A thread that could not be cancelled before a call cannot be after it. */
+static void what_the_caller_had_set_stays(void) {
+    pm_device *found = NULL;
+    int state = -1;
+    store = open_new("pool.db");
+    add(store, "base");
+    CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state) == 0);
+    CHECK_INT(PTHREAD_CANCEL_ENABLE, state);
+    OK(pm_get_device(store, PM_LIT("base"), &found, why()));
+    pm_free(found);
+    CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state) == 0);
+    CHECK_INT(PTHREAD_CANCEL_DISABLE, state);
+    FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, PM_LIT("none"), why()));
+    CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state) == 0);
+    CHECK_INT(PTHREAD_CANCEL_ENABLE, state);
+    close_store(store);
+}
+
+static const struct test tests[] = {
+    NAMED(a_thread_is_cancelled_between_calls_only),
+    NAMED(a_callback_is_not_cancelled),
+    NAMED(what_the_caller_had_set_stays),
+};
+TEST_MAIN(tests)
