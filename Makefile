@@ -58,8 +58,8 @@ test: setup-test test-rust loom all test-run test-symbols test-c test-install te
 test-rust:
 	$(CARGO) test --workspace
 
-campaign: setup-build  ## more of what `make test` does with growing maps, crowds of readers and updates (ten minutes)
-	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space
+campaign: setup-build  ## more of what `make test` does with growing maps, crowds of readers, updates, and stopped and killed processes (a quarter of an hour)
+	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space --test turmoil
 
 properties: setup-build  ## hold the store to its models, and salvage to what was whole, in CASES=10000 random cases each
 	PROPTEST_CASES=$(or $(CASES),10000) $(CARGO) test --release --test model --test capi --test mend --test salvage

@@ -1,7 +1,7 @@
 //! Opening an environment: which file is meant, whether it is a store, and then LMDB.
 
 use super::filelock::FileLock;
-use super::path::{refuse_irregular, resolve};
+use super::path::{keep_standard_streams, refuse_irregular, resolve};
 use super::registry::{Listed, Registered};
 use super::{
     create, error, gate, growth, lockfile, order, places, process, reader, snapshot, usage,
@@ -264,6 +264,7 @@ pub(super) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
     flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
     flags.set(EnvironmentFlags::NO_LOCK, config.sharing == Sharing::Draft);
     let used = (head.last_page + 1) * head.page_size;
+    keep_standard_streams();
     let mut builder = Environment::new();
     builder
         .set_flags(flags)

@@ -20,8 +20,26 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
 const NAME_MAX: usize = 255;
 
+/// Makes sure that no file gets the number of a standard stream that the program has closed: what is printed there would be
+/// written into the store. What has it then can, as before, neither be written nor read; it is gone after an `exec`.
+pub(super) fn keep_standard_streams() {
+    for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
+        // SAFETY: touches no memory.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+            continue;
+        }
+        // SAFETY: the string ends in NUL and outlives the call.
+        let got = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if got > libc::STDERR_FILENO {
+            // SAFETY: it was just opened, and nobody else knows of it. Another thread took the number first.
+            unsafe { libc::close(got) };
+        }
+    }
+}
+
 /// The one path that stands for the file, so that every process finds the same `-lock` file.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
+    keep_standard_streams();
     let invalid = |why| Error::InvalidPath {
         path: path.into(),
         why,

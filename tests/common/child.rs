@@ -117,6 +117,11 @@ impl Peer {
         input.flush().unwrap();
     }
 
+    /// Whether the child has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn signal(&self, signal: i32) {
         sys::kill(self.child.id(), signal);
     }
