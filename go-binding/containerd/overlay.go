@@ -9,6 +9,7 @@ package containerd
 import (
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,6 +19,12 @@ import (
 
 // Module is the path of the module that the overlay brings in.
 const Module = "github.com/pool-metadata/pool-metadata/go-binding"
+
+// Files that show that a directory is one of Write's: what it makes last, and what it makes first.
+const (
+	overlayFile = "overlay.json"
+	outFile     = ".containerd-overlay"
+)
 
 // The files of the snapshotter's package that are its store. Their replacements have the same names.
 const (
@@ -40,8 +47,9 @@ type Config struct {
 	// "v1.7" or "latest". A version is fetched through the Go module proxy and copied to the directory source in Out,
 	// because the go command replaces nothing inside its module cache.
 	Source string
-	// Out is the directory that the overlay's files go to. It is created. The overlay names the files in it by their
-	// absolute paths, so it has to stay where it is until the build is done.
+	// Out is the directory that the overlay's files go to: one that is not there, that is empty, or that an earlier Write
+	// has filled. The overlay names the files in it by their absolute paths, so it has to stay where it is until the
+	// build is done.
 	Out string
 	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
 	Binding string
@@ -68,11 +76,14 @@ func Write(config Config) (*Overlay, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOut(out); err != nil {
+		return nil, err
+	}
 	source, err := findSource(config.Source, out)
 	if err != nil {
 		return nil, err
 	}
-	overlay := &Overlay{JSON: filepath.Join(out, "overlay.json"), Source: source}
+	overlay := &Overlay{JSON: filepath.Join(out, overlayFile), Source: source}
 	if overlay.Module, err = modulePath(source); err != nil {
 		return nil, err
 	}
@@ -88,7 +99,7 @@ func Write(config Config) (*Overlay, error) {
 	if _, err := os.Stat(filepath.Join(source, "vendor", "modules.txt")); err == nil {
 		overlay.Vendored = true
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := claimOut(out); err != nil {
 		return nil, err
 	}
 	replace, err := writeFiles(overlay, out, config.Files)
@@ -110,6 +121,31 @@ func Write(config Config) (*Overlay, error) {
 		return nil, err
 	}
 	return overlay, nil
+}
+
+// checkOut refuses a directory of somebody else's, in which files would be written over.
+func checkOut(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name == overlayFile || name == outFile {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has other files in it, such as %s: name an empty or a new directory", out, entries[0].Name())
+}
+
+// claimOut creates the directory.
+func claimOut(out string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, outFile), nil, 0o644)
 }
 
 // writeFiles puts the replacements into out and returns the overlay's table.

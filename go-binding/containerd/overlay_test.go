@@ -162,3 +162,27 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// Somebody's own directory is not filled, nor is what they have under the names of ours written over.
+func TestOutOfSomebodyElse(t *testing.T) {
+	dir, out := writeSource(t, nil), t.TempDir()
+	mine := filepath.Join(out, "go.mod")
+	if err := os.WriteFile(mine, []byte("module mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Write(Config{Source: dir, Out: out, Binding: ".."})
+	if err == nil || !strings.Contains(err.Error(), out) || !strings.Contains(err.Error(), "go.mod") {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(mine); err != nil || string(text) != "module mine\n" {
+		t.Errorf("go.mod is now %q, %v", text, err)
+	}
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Write(Config{Source: dir, Out: out, Binding: ".."}); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -24,6 +24,9 @@ func findSource(source, out string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := claimOut(out); err != nil {
+		return "", err
+	}
 	dir := filepath.Join(out, "source")
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err

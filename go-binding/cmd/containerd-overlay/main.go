@@ -21,9 +21,7 @@ import (
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintf(os.Stderr, "containerd-overlay: %v\n", err)
-		}
+		fmt.Fprintf(os.Stderr, "containerd-overlay: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -32,9 +30,11 @@ func run(arguments []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("containerd-overlay", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	source := flags.String("containerd", "", "containerd's `source`: a directory, or a version such as v2.4.2, v1.7 or latest")
-	out := flags.String("out", "containerd-overlay", "the `directory` to write the overlay's files to; it has to stay until the build is done")
+	out := flags.String("out", "containerd-overlay", "the `directory` to write the overlay's files to, new or empty or of an earlier run; it has to stay until the build is done")
 	binding := flags.String("binding", "", "the `directory` or version of "+containerd.Module+" (default: the one that this command belongs to)")
-	if err := flags.Parse(arguments); err != nil {
+	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {

@@ -68,3 +68,11 @@ func TestRunFails(t *testing.T) {
 		}
 	}
 }
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	err := run([]string{"-help"}, &stdout, &stderr)
+	if err != nil || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-containerd source") {
+		t.Errorf("%v\n%s", err, &stderr)
+	}
+}
