@@ -150,8 +150,7 @@ func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
 // Three thousand goroutines read at once. There are 1,024 places for readers: the others wait, and nobody fails.
 func TestThousandsOfReaders(t *testing.T) {
 	const goroutines, devices = 3000, 1500 // more than one page of a walk, so that it stays open
-	// Those that wait do so until the test has seen all places taken, however long that takes.
-	store := newStore(t, WithDurability(DurabilityRelaxed), WithLockWait(time.Hour))
+	store := newStore(t, WithDurability(DurabilityRelaxed))
 	fillMany(t, store, devices)
 	var (
 		all      sync.WaitGroup

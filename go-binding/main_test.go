@@ -55,12 +55,16 @@ func inChild(t testing.TB, what, path, name string) {
 	}
 }
 
+// patience is how long anything may take on a machine that does much else at the same time. What takes longer hangs.
+const patience = 3 * time.Minute
+
 // newPath returns where a store may be made.
 func newPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "metadata.db")
 }
 
-// newStore makes a store that is checked and closed at the test's end.
+// newStore makes a store that is checked and closed at the test's end. Unless the test says otherwise, no slow disk makes
+// its calls time out.
 func newStore(t testing.TB, opts ...Option) *PoolMetadata {
 	t.Helper()
 	return openStore(t, newPath(t), opts...)
@@ -68,7 +72,7 @@ func newStore(t testing.TB, opts ...Option) *PoolMetadata {
 
 func openStore(t testing.TB, path string, opts ...Option) *PoolMetadata {
 	t.Helper()
-	store, err := Open(path, opts...)
+	store, err := Open(path, append([]Option{WithLockWait(patience)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +141,7 @@ func wantError(t testing.TB, err, want error) {
 	}
 }
 
-// within fails the test if do takes longer than anything here should, instead of hanging.
+// within fails the test if do does not end, instead of hanging.
 func within(t testing.TB, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -147,8 +151,8 @@ func within(t testing.TB, do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		buf := make([]byte, 1<<20)
-		t.Fatalf("still not done after a minute:\n%s", buf[:runtime.Stack(buf, true)])
+		t.Fatalf("still not done after %v:\n%s", patience, buf[:runtime.Stack(buf, true)])
 	}
 }

@@ -17,9 +17,9 @@ import (
 // eventually lets the garbage collector do its work until something holds.
 func eventually(t testing.TB, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !holds(); {
+	for end := time.Now().Add(patience); !holds(); {
 		if time.Now().After(end) {
-			t.Fatal("it did not come about in half a minute")
+			t.Fatalf("it did not come about in %v", patience)
 		}
 		runtime.GC()
 		time.Sleep(time.Millisecond)

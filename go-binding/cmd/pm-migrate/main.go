@@ -51,7 +51,8 @@ func run(args []string, out, log io.Writer) int {
 	} else if err != nil {
 		return 2
 	}
-	c := command{out: out, options: []poolmetadata.MigrateOption{poolmetadata.MigrateLockWait(*wait)}}
+	told := &output{to: out}
+	c := command{out: told, options: []poolmetadata.MigrateOption{poolmetadata.MigrateLockWait(*wait)}}
 	if terminal, ok := log.(*os.File); ok && !*quiet && isTerminal(terminal) {
 		bar := &bar{to: log}
 		defer bar.end()
@@ -63,12 +64,30 @@ func run(args []string, out, log io.Writer) int {
 		flags.Usage()
 		return 2
 	}
+	if err == nil && told.err != nil {
+		err = fmt.Errorf("all is done, but cannot be told: %w", told.err)
+	}
 	if err != nil {
 		c.end()
 		fmt.Fprintln(log, "pm-migrate:", err)
 		return 1
 	}
 	return 0
+}
+
+// output keeps the first error of a writer.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(text []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(text)
+	o.err = err
+	return n, err
 }
 
 var errUsage = errors.New("not understood")

@@ -99,6 +99,20 @@ func TestLockedFile(t *testing.T) {
 	}
 }
 
+// What nobody can read is no success.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	var log bytes.Buffer
+	if status := run([]string{"check", fixture(t, "pool")}, full, &log); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	expectText(t, log.String(), "cannot be told", "no space left")
+}
+
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"to"}, {"to", "a", "b"}, {"from", "a"}, {"check"}, {"what", "a"}, {"-what"}} {
 		_, log := invoke(t, 2, args...)

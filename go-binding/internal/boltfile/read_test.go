@@ -219,7 +219,7 @@ func TestOpenDoesNotWaitForEver(t *testing.T) {
 	if !errors.Is(err, ErrLocked) {
 		t.Errorf("%v", err)
 	}
-	if took := time.Since(start); took < wait || took > 50*wait {
+	if took := time.Since(start); took < wait || took > time.Minute {
 		t.Errorf("waited %v", took)
 	}
 	time.AfterFunc(wait, func() { db.Close() })
