@@ -205,7 +205,7 @@ func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 	o := migrateOptionsOf(opts)
 	contents, err := contentsOf(m)
 	if err != nil {
-		return err
+		return boltError(err, op, doing+path)
 	}
 	return boltError(boltfile.Export(path, contents, o.stage("writing")), op, doing+path)
 }
@@ -222,13 +222,14 @@ func InspectBbolt(path string, opts ...MigrateOption) (*Migration, error) {
 
 // CompareBbolt says in words where the store and the bbolt file at path differ, or returns "" if they do not.
 func (m *PoolMetadata) CompareBbolt(path string, opts ...MigrateOption) (string, error) {
-	theirs, err := readBbolt(path, "CompareBbolt", opts)
+	const op, doing = "CompareBbolt", "compare the store with the bbolt file "
+	theirs, err := readBbolt(path, op, opts)
 	if err != nil {
 		return "", err
 	}
 	ours, err := contentsOf(m)
 	if err != nil {
-		return "", err
+		return "", boltError(err, op, doing+path)
 	}
 	return boltfile.Difference(ours, theirs), nil
 }

@@ -183,8 +183,10 @@ func TestErrorsNameTheirCall(t *testing.T) {
 	_, salvaged := Salvage(path, path, 0, none)
 	_, restored := Restore(path, path, none)
 	_, record := store.GetRecord("dev")
+	_, compared := store.CompareBbolt(fixture(t, "pool"))
 	for want, err := range map[string]error{
 		"Open": opened, "CheckFile": checked, "Salvage": salvaged, "Restore": restored, "GetRecord": record,
+		"ExportBbolt": store.ExportBbolt(path), "CompareBbolt": compared,
 	} {
 		var e *Error
 		if !errors.As(err, &e) || e.Op != want {

@@ -58,16 +58,32 @@ func run(arguments []string, stdout, stderr io.Writer) error {
 
 // explain says how to go on.
 func explain(w io.Writer, overlay *containerd.Overlay) {
-	flags := "-overlay=" + overlay.JSON
+	flag := "-overlay=" + overlay.JSON
+	inBuild, inVariable := shellWord(flag), flag
+	if strings.ContainsAny(flag, " \t") {
+		inVariable = `"` + flag + `"` // GOFLAGS is a list with quotes of its own
+	}
 	if overlay.Vendored {
-		flags = "-mod=readonly " + flags
+		inBuild, inVariable = "-mod=readonly "+inBuild, "-mod=readonly "+inVariable
 	}
 	fmt.Fprintf(w, "%s in %s. Build it, for example, with\n", overlay.Module, overlay.Source)
-	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n", overlay.Source, flags)
-	fmt.Fprintf(w, "or give containerd's own Makefile\n    GOFLAGS='%s'\n", flags)
+	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n", shellWord(overlay.Source), inBuild)
+	fmt.Fprintf(w, "or give containerd's own Makefile\n    GOFLAGS=%s\n", quoted(inVariable))
 	if overlay.Vendored {
 		fmt.Fprintln(w, "-mod=readonly takes the modules from the module cache or proxy: vendor does not have this one.")
 	}
+}
+
+// shellWord returns a text as a single word of the shell's.
+func shellWord(text string) string {
+	if strings.ContainsAny(text, " \t\n'\"\\$`&|;<>()*?[]#!") {
+		return quoted(text)
+	}
+	return text
+}
+
+func quoted(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // findBinding returns where the module that this command belongs to is: the checkout that it is run in, or else its own

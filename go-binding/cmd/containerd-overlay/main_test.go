@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,5 +75,31 @@ func TestHelp(t *testing.T) {
 	err := run([]string{"-help"}, &stdout, &stderr)
 	if err != nil || stdout.Len() > 0 || !strings.Contains(stderr.String(), "-containerd source") {
 		t.Errorf("%v\n%s", err, &stderr)
+	}
+}
+
+// What is said how to go on with can be given to a shell as it is, whatever the directories are called.
+func TestCommandsForOddDirectories(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "the source, & 'more'")
+	if err := os.Rename(writeSource(t), source); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out & out")
+	var stdout, stderr bytes.Buffer
+	if err := run([]string{"-containerd", source, "-out", out}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(stderr.String(), "\n")
+	// The build, of something that is there.
+	build := strings.Replace(lines[1], "build", "list", 1)
+	build, _, _ = strings.Cut(build, " -o /tmp/containerd")
+	change, _, _ := strings.Cut(build, "&&")
+	variable := change + "&&" + lines[3] + " go list"
+	for _, command := range []string{build, variable} {
+		script := command + " -f '{{.Imports}}' ./snapshots/devmapper"
+		got, err := exec.Command("sh", "-c", script).CombinedOutput()
+		if err != nil || !strings.Contains(string(got), "pool-metadata/go-binding") {
+			t.Errorf("%s: %v\n%s", script, err, got)
+		}
 	}
 }
