@@ -8,8 +8,9 @@ use super::path::lock_path;
 use super::registry::{Listed, Registered};
 use super::{Config, Deadline, Env};
 use crate::error::{Error, Result};
+use crate::pool::OpenOptions;
 use std::ffi::CString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -113,7 +114,9 @@ impl Held {
         };
         let found = file.metadata().map_err(fail)?;
         self.registered.push(list.enter_lock_file(&found));
-        let len = (PLACE * u64::from(config.max_readers) + BEFORE_PLACES).max(found.len());
+        let room = |places: u32| PLACE * u64::from(places) + BEFORE_PLACES;
+        let most = room(OpenOptions::MAX_MAX_READERS);
+        let len = room(config.max_readers).max(found.len()).min(most);
         let reserved = reserve(&file, len);
         self.lock_file = Some(FileLock::new(file));
         reserved.map_err(|e| Error::io("making room for the lock file", &path, e))
@@ -178,9 +181,9 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
-            // A file system that cannot: its users have to see to the room themselves.
-            Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => return Ok(()),
-            _ => return Err(error),
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => return Err(error),
+            // A file system, or a sandbox, in which it cannot be done: who uses them has to see to the room.
+            _ => return Ok(()),
         }
     }
 }
@@ -189,7 +192,7 @@ fn open(path: &Path) -> io::Result<File> {
     open_with(&mut File::options(), path)
 }
 
-fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File> {
     options
         .read(true)
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
