@@ -169,8 +169,9 @@ fn the_map_grows_under_readers_and_writers() {
     let (_directory, path) = place();
     let store = options(20_000).map_size(1 << 20).open(path).unwrap();
     add(&store, "a");
-    let writers = AtomicUsize::new(4);
+    let (writers, begin) = (AtomicUsize::new(4), Barrier::new(7));
     let write = |thread| {
+        begin.wait();
         let mut large = device("");
         for number in 0..40 {
             large.name = format!("{thread}-{number}").into_bytes();
@@ -180,16 +181,19 @@ fn the_map_grows_under_readers_and_writers() {
         writers.fetch_sub(1, Ordering::SeqCst);
     };
     let read = || {
-        let mut rounds = 0;
-        while writers.load(Ordering::SeqCst) > 0 {
+        begin.wait();
+        // Once at the least, should the writers be faster.
+        loop {
+            let last = writers.load(Ordering::SeqCst) == 0;
             assert_eq!(store.get_device("a").unwrap().device_id, 1);
             for device in devices(&store) {
                 let number = device.name[0].wrapping_sub(b'0');
                 assert!(device.error.iter().all(|byte| *byte == number));
             }
-            rounds += 1;
+            if last {
+                break;
+            }
         }
-        assert!(rounds > 0);
     };
     thread::scope(|scope| {
         for thread in 0..4 {

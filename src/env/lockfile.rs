@@ -16,6 +16,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::PoisonError;
 
 /// `MDB_MAGIC` (mdb.c), the first word of a lock file that has been set up.
 const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
@@ -200,7 +201,8 @@ fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File
 }
 
 impl Env {
-    /// Makes sure that every process that has the file open uses the same `-lock` file.
+    /// Makes sure that every process that has the file open uses the same `-lock` file: that which LMDB has open, whatever is
+    /// at its path by now.
     pub(super) fn claim_lock_file(&self) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         // LMDB reads without a lock file where it cannot write one. A process that can may be writing all the
@@ -208,11 +210,13 @@ impl Env {
         let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
             None
         } else {
-            Some(
-                std::fs::metadata(lock_path(&self.path))
-                    .map_err(fail)?
-                    .ino(),
-            )
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let opened = held.as_ref().and_then(|held| held.lock_file.as_ref());
+            let found = match opened {
+                Some(lock_file) => lock_file.metadata(),
+                None => std::fs::metadata(lock_path(&self.path)),
+            };
+            Some(found.map_err(fail)?.ino())
         };
         if self.process_lock.claim_identity(lock_file).map_err(fail)? {
             return Ok(());
@@ -303,5 +307,22 @@ mod tests {
         assert!(held.check_in_place(&store).is_err());
         let opened = directory.path().metadata().unwrap();
         assert!(held.claim(&store, &opened, &deadline).is_err());
+    }
+
+    /// One that is replaced while a store is being opened, after LMDB has opened it.
+    #[test]
+    fn it_is_the_file_that_lmdb_has_that_others_have_to_use_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = crate::PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        let walk = store.walk().unwrap();
+        let (env, path) = (walk.snapshot().env(), lock_path(store.path()));
+        let old = path.metadata().unwrap().ino();
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        let new = File::create(&path).unwrap().metadata().unwrap().ino();
+        env.process_lock.release();
+        env.claim_lock_file().unwrap();
+        let other = || FileLock::new(File::options().read(true).open(store.path()).unwrap());
+        assert!(!other().claim_identity(Some(new)).unwrap());
+        assert!(other().claim_identity(Some(old)).unwrap());
     }
 }

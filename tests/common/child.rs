@@ -5,6 +5,7 @@
 use super::sys;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 const ROLE: &str = "PM_TEST_ROLE";
@@ -52,6 +53,20 @@ pub fn listen() -> Option<String> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line).unwrap();
     (read > 0).then(|| line.trim_end().to_owned())
+}
+
+/// In the child: waits for the parent to say in how many microseconds it is to die. It hears nothing then.
+pub fn dies() {
+    say("ready");
+    sys::die_after_micros(listen().unwrap().parse().unwrap());
+}
+
+/// Starts a child in that role, which [`dies`] so soon, and waits for its end.
+pub fn start_and_kill(role: &str, argument: impl AsRef<OsStr>, micros: u64) {
+    let mut peer = Peer::start(role, argument);
+    peer.expect("ready");
+    peer.tell(&micros.to_string());
+    peer.outlive();
 }
 
 /// The command that starts a child in that role.
@@ -135,6 +150,13 @@ impl Peer {
         }
         self.child.wait().unwrap();
         said
+    }
+
+    /// Waits for the child's end, which is the one that [`dies`] brings about.
+    pub fn outlive(mut self) {
+        while self.try_hear().is_some() {}
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGALRM), "it ended by itself");
     }
 
     /// Waits for the child's end, which has to be a good one.

@@ -38,6 +38,23 @@ pub fn die_after(seconds: u32) {
     unsafe { libc::alarm(seconds) };
 }
 
+/// Ends this process by SIGALRM after that time, at once and wherever it is, as SIGKILL would. The moment does not depend on
+/// when another process, which would have to send that, gets a processor.
+pub fn die_after_micros(micros: u64) {
+    let timer = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: libc::timeval {
+            tv_sec: (micros / 1_000_000) as libc::time_t,
+            tv_usec: (micros % 1_000_000).max(1) as libc::suseconds_t,
+        },
+    };
+    // SAFETY: `timer` outlives the call.
+    checked(unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) }).unwrap();
+}
+
 /// Does not flush, unwind, or run exit handlers.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.

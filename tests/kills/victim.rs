@@ -69,8 +69,10 @@ pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
         .unwrap();
     let mut from = child.stdout.take().unwrap();
     let mut told = Told::default();
-    let wait = match rng.below(3) {
-        0 => rng.below(12_000),
+    let wait = match rng.below(6) {
+        0 | 1 => rng.below(12_000),
+        // Before anything is open, however fast the machine is.
+        2 => rng.below(300),
         _ => {
             told.listen(&mut from, rng.below(40) as usize);
             rng.below(1500)

@@ -13,7 +13,6 @@ use pool_metadata::{PoolMetadata, RepairOptions, Repaired, Report, Verify};
 use raw::Tables;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 use FindingKind::*;
 
 #[test]
