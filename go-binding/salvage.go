@@ -32,8 +32,8 @@ type Salvaged struct {
 //     generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
 //     its id is known to be free): each is told as [FindingRecovered].
 //   - Of two with the same id, the one of the higher generation is kept, the other told.
-//   - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones if
-//     a part of the table of ids is lost, or if it is not certain which commit was the last.
+//   - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
+//     unless all rows of the last commit are there.
 //
 // Generations begin anew. The first limit findings are kept for the report; 0 stands for [DefaultFindings]. Of the
 // options, only [WithLockWait] counts.

@@ -33,8 +33,8 @@ pub struct pm_salvaged {
 ///   generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
 ///   its id is known to be free): each is told as PM_FINDING_RECOVERED.
 /// - Of two with the same id, the one of the higher generation is kept, the other told.
-/// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones if
-///   a part of the table of ids is lost, or if it is not certain which commit was the last.
+/// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
+///   unless all rows of the last commit are there.
 ///
 /// Generations begin anew. All devices are in memory at once.
 ///

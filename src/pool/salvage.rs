@@ -39,8 +39,8 @@ impl OpenOptions {
     ///   generation is taken. Such a record may be older than what was lost, or of a device that was removed since
     ///   (unless its id is known to be free): each is told as [`Recovered`](crate::FindingKind::Recovered).
     /// - Of two with the same id, the one of the higher generation is kept, the other told.
-    /// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones if
-    ///   a part of the table of ids is lost, or if it is not certain which commit was the last.
+    /// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
+    ///   unless all rows of the last commit are there.
     ///
     /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed. Generations begin anew. The first `limit`
     /// findings are kept for the report. All devices are in memory at once. Of the options, only the lock wait counts.

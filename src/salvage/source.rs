@@ -81,8 +81,8 @@ impl<'a> Source<'a> {
         self.failed.into_inner()
     }
 
-    /// Shows every page but the meta pages that can be read.
-    pub fn each_page(&self, mut show: impl FnMut(&[u8])) {
+    /// Shows every page but the meta pages that can be read, and where it is.
+    pub fn each_page(&self, mut show: impl FnMut(u64, &[u8])) {
         let step = (WINDOW / self.page_size) as u64;
         let mut window = vec![0; WINDOW];
         let mut page = Vec::new();
@@ -91,12 +91,15 @@ impl<'a> Source<'a> {
             let count = step.min(self.pages - first);
             let bytes = &mut window[..count as usize * self.page_size];
             if self.fill(bytes, first * self.page_size as u64) {
-                bytes.chunks_exact(self.page_size).for_each(&mut show);
+                let pages = bytes.chunks_exact(self.page_size);
+                (first..)
+                    .zip(pages)
+                    .for_each(|(number, page)| show(number, page));
             } else {
                 // Where one of them is on a bad place of the disk, the others need not be.
                 for number in first..first + count {
                     if self.page(number, &mut page) {
-                        show(&page);
+                        show(number, &page);
                     }
                 }
             }

@@ -3,19 +3,62 @@
 //! A page that no tree leads to can hold the last whole copy of a record: the page that was there before the
 //! one that is damaged now, say. It can as well hold one that was removed long ago.
 
+use super::free::Free;
 use super::source::Source;
-use super::tree::LONGEST;
+use super::tree::{self, LONGEST};
 use crate::device::DeviceRef;
+use crate::digest::{self, Table};
 use crate::record;
 use crate::verify::bytes::{u16_at, u32_at, u64_at};
-use crate::verify::page::{HEADER, MAX_KEY};
+use crate::verify::page::{Kind, Page, Tiles, HEADER, MAX_KEY};
 
 /// Bytes of a node before its key.
 const NODE: usize = 8;
 const F_BIGDATA: u16 = 1;
 
-/// Shows every record in the page, which its checksum makes one.
-pub(super) fn records(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(DeviceRef<'_>)) {
+/// A record somewhere in the file.
+pub(super) struct Stray<'a> {
+    pub device: DeviceRef<'a>,
+    /// Its share of the digest.
+    pub share: u128,
+    /// Whether it is a row of a page that is not free: if no tree leads there, a way to it was lost.
+    pub in_use: bool,
+}
+
+/// Shows every record in every page, which its checksum makes one.
+pub(super) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Stray<'_>)) {
+    let mut tiles = Tiles::default();
+    source.each_page(|number, bytes| {
+        let in_use = |_: &Page<'_>| !free.has(number);
+        if let Some(page) = Page::parse(bytes, number).ok().filter(in_use) {
+            if page.kind() == Kind::Leaf && page.check_layout(&mut tiles).is_ok() {
+                rows(source, &page, show);
+            }
+        }
+        nodes(source, bytes, show);
+    });
+}
+
+fn rows(source: &Source<'_>, page: &Page<'_>, show: &mut dyn FnMut(Stray<'_>)) {
+    tree::leaf(source, page, &mut |key, value| {
+        offer(key, value, true, show);
+        true
+    });
+}
+
+fn offer(key: &[u8], value: &[u8], in_use: bool, show: &mut dyn FnMut(Stray<'_>)) {
+    if let Ok(device) = record::decode_unknown(key, value) {
+        let share = digest::row(Table::Devices, key, value);
+        show(Stray {
+            device,
+            share,
+            in_use,
+        });
+    }
+}
+
+/// Shows every record in a page, whatever the page says of itself.
+fn nodes(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(Stray<'_>)) {
     // Nodes begin at even offsets.
     for at in (HEADER..page.len().saturating_sub(NODE)).step_by(2) {
         let node = &page[at..];
@@ -28,19 +71,19 @@ pub(super) fn records(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(Dev
             continue;
         };
         let rest = &node[NODE + key_len..];
-        if flags == 0 {
-            if let Some(Ok(device)) = rest
-                .get(..len)
-                .map(|value| record::decode_unknown(key, value))
-            {
-                show(device);
+        let here = match flags {
+            0 => rest.get(..len),
+            _ => rest.get(..8),
+        };
+        match here {
+            Some(value) if flags == 0 => offer(key, value, false, show),
+            Some(first) => {
+                let value = source.value(u64_at(first, 0), len);
+                value
+                    .into_iter()
+                    .for_each(|value| offer(key, &value, false, show));
             }
-        } else if let Some(first) = rest.get(..8).map(|bytes| u64_at(bytes, 0)) {
-            if let Some(value) = source.value(first, len) {
-                if let Ok(device) = record::decode_unknown(key, &value) {
-                    show(device);
-                }
-            }
+            None => {}
         }
     }
 }

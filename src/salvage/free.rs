@@ -1,0 +1,46 @@
+//! The free list of the commit in force: which pages were in use then, and so whether what a page holds is of that commit.
+
+use super::source::Source;
+use super::tree;
+use crate::verify::bytes::u64_at;
+use std::collections::HashSet;
+
+#[derive(Default)]
+pub(super) struct Free {
+    /// Whether the list could be read, as a whole.
+    pub known: bool,
+    /// The last page of the file.
+    last: u64,
+    pages: HashSet<u64>,
+    /// Whether it is not of the meta page's commit, but of one before or after it: then one of the two went back.
+    pub is_stale: bool,
+}
+
+impl Free {
+    /// As far as it can be read.
+    pub fn read(source: &Source<'_>) -> Free {
+        let mut free = Free::default();
+        let Some(meta) = &source.in_force else {
+            return free;
+        };
+        free.last = meta.last_page;
+        let mut newest = 0;
+        let walked = tree::walk(source, &meta.free, &mut |commit, list| {
+            newest = newest.max(u64_at(commit, 0));
+            let mut numbers = list.as_chunks().0.iter().copied().map(u64::from_le_bytes);
+            let count = numbers.next().unwrap_or(0);
+            free.pages
+                .extend(numbers.zip(0..count).map(|(page, _)| page));
+            true
+        });
+        free.known = walked.lost.is_empty();
+        // Every commit but a file's first leaves a list.
+        free.is_stale = newest > meta.txnid || free.known && newest < meta.txnid && meta.txnid > 1;
+        free
+    }
+
+    /// Whether the page is known not to have been in use.
+    pub fn has(&self, page: u64) -> bool {
+        page > self.last || self.pages.contains(&page)
+    }
+}

@@ -1,0 +1,104 @@
+//! The unnamed database's page: the row that says what the store is, and the roots of its tables.
+
+use super::free::Free;
+use super::source::Source;
+use crate::env::{DEVICES, IDS};
+use crate::header::{self, Header, Parsed};
+use crate::verify::page::{Kind, Page, TreeRecord, Value};
+use crate::verify::Meta;
+
+/// What is left of it.
+#[derive(Default)]
+pub(super) struct Root {
+    pub header: Option<Header>,
+    pub devices: Option<TreeRecord>,
+    pub ids: Option<TreeRecord>,
+}
+
+impl Root {
+    pub fn commit(&self) -> Option<u64> {
+        self.header.as_ref().map(|header| header.commit)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.header.is_some() && self.devices.is_some() && self.ids.is_some()
+    }
+
+    /// The one of the later commit is the greater.
+    fn rank(&self) -> (Option<u64>, bool) {
+        (self.commit(), self.is_whole())
+    }
+
+    /// The one that the meta page in force points to, if there is no doubt about that. The meta pages are of two commits one
+    /// after the other, and so are what they point to and the free list, unless something went back. (A commit of which
+    /// the meta page could not be written leaves the later root behind the older number.)
+    pub fn in_force(source: &Source<'_>, free: &Free) -> Option<Root> {
+        let root = of_meta(source, source.in_force.as_ref()?)?;
+        let commit = root.commit()?;
+        let metas = source.metas.iter();
+        let roots = metas.filter_map(|meta| of_meta(source, meta)?.commit());
+        let commits: Vec<u64> = roots.collect();
+        let side_by_side = commits.iter().all(|other| other.abs_diff(commit) <= 1);
+        let seconded = commits.len() > 1 || free.known;
+        (root.is_whole() && side_by_side && seconded && !free.is_stale).then_some(root)
+    }
+
+    /// Whether it is so much later that commit's meta page must have been written, and one after it. A commit that was on
+    /// its way when the power went, or that failed, is the next one at the most.
+    pub fn is_later_than(&self, commit: Option<u64>) -> bool {
+        self.commit() > commit.map(|commit| commit.saturating_add(1))
+    }
+
+    /// The one of the latest commit that any page of the file holds.
+    pub fn latest(source: &Source<'_>) -> Root {
+        let mut latest = Root::default();
+        let mut offer = |root: Root| {
+            if root.rank() > latest.rank() {
+                latest = root;
+            }
+        };
+        let metas = source.metas.iter();
+        metas
+            .filter_map(|meta| of_meta(source, meta))
+            .for_each(&mut offer);
+        source.each_page(|number, page| {
+            Root::parse(page, number).into_iter().for_each(&mut offer);
+        });
+        latest
+    }
+
+    fn parse(bytes: &[u8], number: u64) -> Option<Root> {
+        let page = Page::parse(bytes, number).ok()?;
+        if page.kind() != Kind::Leaf || page.nodes() > 3 {
+            return None;
+        }
+        let mut root = Root::default();
+        for row in (0..page.nodes()).filter_map(|at| page.row(at).ok()) {
+            match row.value {
+                Value::Here(value) if row.key == header::KEY => {
+                    if let Parsed::Known(header) = Header::parse(value) {
+                        root.header = Some(header);
+                    }
+                }
+                Value::Tree(record) => {
+                    let record = record.try_into().ok().map(TreeRecord::parse);
+                    if row.key == DEVICES.as_bytes() {
+                        root.devices = record;
+                    } else if row.key == IDS.as_bytes() {
+                        root.ids = record;
+                    }
+                }
+                _ => {}
+            }
+        }
+        (root.header.is_some() || root.devices.is_some()).then_some(root)
+    }
+}
+
+fn of_meta(source: &Source<'_>, meta: &Meta) -> Option<Root> {
+    let number = meta.main.root?;
+    let mut bytes = Vec::new();
+    source
+        .page(number, &mut bytes)
+        .then(|| Root::parse(&bytes, number))?
+}
