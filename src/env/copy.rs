@@ -46,8 +46,16 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
     Ok(())
 }
 
+/// How often a copy is made anew that has found pages which are neither used nor free.
+const RECOUNTS: u32 = 5;
+
 /// Copies a store in use to the draft, as of one commit, without the pages that are free.
+///
+/// LMDB counts pages in a snapshot of its own, whose roots it takes from the meta page without a lock (mdb.c,
+/// `mdb_txn_renew0`): if that page is written over in the middle, they are of different commits, and the count comes out
+/// wrong. Where it does so each time it is the file's.
 pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+    let mut recounts = 0;
     loop {
         // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
         let snapshot = Snapshot::open(env)?;
@@ -56,6 +64,10 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
         // SAFETY: the environment stays open while the snapshot is counted, and the descriptor while `draft` is.
         let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };
         drop(snapshot);
+        if code == ffi::MDB_INCOMPATIBLE && recounts < RECOUNTS {
+            recounts += 1;
+            continue;
+        }
         match sort_begin(env.path(), code) {
             Begin::Ok => return Ok(()),
             Begin::Resized => env.adopt_map_size(deadline)?,

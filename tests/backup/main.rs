@@ -139,6 +139,15 @@ fn an_empty_store() {
     }
 }
 
+/// Says so when it is dropped, so that nobody waits for a test that has failed.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn every_backup_of_a_store_that_is_written_is_of_one_moment() {
     let (directory, path) = place();
@@ -150,6 +159,7 @@ fn every_backup_of_a_store_that_is_written_is_of_one_moment() {
     peer.expect("ready");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = Stop(&stop);
         for writer in 0..2 {
             let (store, stop) = (&store, &stop);
             scope.spawn(move || {
