@@ -317,6 +317,12 @@ impl CWalk {
     }
 }
 
+impl Drop for CStore {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
 impl Drop for CWalk {
     fn drop(&mut self) {
         // SAFETY: the walk is not used again.
