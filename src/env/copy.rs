@@ -59,7 +59,7 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
     loop {
         // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
         let snapshot = Snapshot::open(env)?;
-        draft.file().set_len(0).map_err(|e| fail(draft, e))?;
+        draft.begin_anew().map_err(|e| fail(draft, e))?;
         let fd = draft.file().as_raw_fd();
         // SAFETY: the environment stays open while the snapshot is counted, and the descriptor while `draft` is.
         let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };

@@ -13,7 +13,7 @@ use super::target::Target;
 use super::Deadline;
 use crate::error::{Error, Result};
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,12 +58,18 @@ impl Draft {
             }))
         })?;
         // One that was left behind may have been made in another way.
-        draft.file.set_len(0).map_err(fail)?;
+        draft.begin_anew().map_err(fail)?;
         draft
             .file
             .set_permissions(Permissions::from_mode(0o600))
             .map_err(fail)?;
         Ok(draft)
+    }
+
+    /// Empties the file, so that the next write is to its beginning.
+    pub fn begin_anew(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        (&self.file).rewind()
     }
 
     pub fn file(&self) -> &File {

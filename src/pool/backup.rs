@@ -169,3 +169,25 @@ fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
         Env::open(draft.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));
     verified.map_err(|e| e.of(original))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DeviceInfo;
+    use std::io::Write;
+
+    /// What an attempt has written is gone, and where it ended does not count: LMDB writes where the descriptor is.
+    #[test]
+    fn a_compacted_copy_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        store.add_device(&mut DeviceInfo::new("a")).unwrap();
+        let env = &store.pool.env;
+        let deadline = env.deadline();
+        let target = directory.path().join("copy.db");
+        let draft = Draft::begin(&target, BACKUP_DRAFT, &deadline).unwrap();
+        draft.file().write_all(&[0xaa; 10_000]).unwrap();
+        copy_compacted(env, &draft, &deadline).unwrap();
+        verify_draft(&draft, env.path()).unwrap();
+    }
+}
