@@ -14,8 +14,9 @@ static void cancel(pthread_t thread) {
     CHECK(result == PTHREAD_CANCELED);
 }
 
-/* Threads end in functions that have nothing on their stacks but numbers. AddressSanitizer marks what lies around arrays
- * and structs there, and a thread that is cancelled takes no marks away: what runs at its end would run into them. */
+/* Threads end in functions that have nothing on their stacks but numbers. AddressSanitizer marks what lies around
+ * arrays and structs there, and a thread that is cancelled takes no marks away: what runs at its end would run into
+ * them. */
 __attribute__((noinline)) static void use_it_once(int32_t state) {
     pm_names *names = NULL;
     OK(pm_change_device_state(store, PM_LIT("base"), state, why()));
