@@ -116,9 +116,9 @@ impl<'a> Fields<'a> {
 /// that ends at the first NUL: it would take one device for another.
 pub(crate) fn decode_unknown<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
     let device = decode(name, value)?;
-    match device.check() {
-        Ok(()) => Ok(device),
-        Err(_) => Err(damaged(name, "a name in it is none that there can be")),
+    match device.names_can_be() {
+        true => Ok(device),
+        false => Err(damaged(name, "a name in it is none that there can be")),
     }
 }
 
