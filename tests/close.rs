@@ -2,16 +2,27 @@
 
 mod common;
 
+use common::child::{self, Peer};
 use common::{add, check, device, devices, error_of, options, place, wait_until};
 use pool_metadata::{Change, Error, PoolMetadata};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn closing_waits_for_what_is_in_flight() {
-    let (_directory, path) = place();
+fn child_entry() {
+    child::entry(|role, argument| match role {
+        "in-flight" => in_flight(argument.as_ref()),
+        "busy" => busy(argument.as_ref()),
+        other => panic!("no role {other}"),
+    });
+}
+
+/// In a process of its own, as the next: these reads hold their slots while others of the process are waited for, who
+/// would in turn wait until a test beside it, which closes a store as well, has these slots.
+fn in_flight(path: &Path) {
     let store = options(20_000).open(path).unwrap();
     add(&store, "a");
     let (inside, done) = (Barrier::new(3), AtomicUsize::new(0));
@@ -45,8 +56,12 @@ fn closing_waits_for_what_is_in_flight() {
 }
 
 #[test]
-fn a_store_that_is_busy_stays_as_it_was() {
+fn closing_waits_for_what_is_in_flight() {
     let (_directory, path) = place();
+    Peer::start("in-flight", &path).finish();
+}
+
+fn busy(path: &Path) {
     let store = options(500).open(path).unwrap();
     add(&store, "a");
     let walk = store.walk().unwrap();
@@ -60,6 +75,12 @@ fn a_store_that_is_busy_stays_as_it_was() {
     assert_eq!(walk.count(), 1);
     check(&store);
     store.close().unwrap();
+}
+
+#[test]
+fn a_store_that_is_busy_stays_as_it_was() {
+    let (_directory, path) = place();
+    Peer::start("busy", &path).finish();
 }
 
 /// What has a walk open reads on while another thread waits for the walk to end: otherwise each would wait for the

@@ -33,7 +33,7 @@ fn with_failing<R: Send>(
 }
 
 fn store(path: &Path, durability: Durability) -> (PoolMetadata, Vec<DeviceInfo>) {
-    let store = options(1000).durability(durability).open(path).unwrap();
+    let store = options(10_000).durability(durability).open(path).unwrap();
     for name in ["a", "b", "c"] {
         add(&store, name);
     }
@@ -170,7 +170,8 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
 fn a_full_disk_and_a_full_reader_table_stop_the_writes_too() {
     let (_directory, path) = place();
     store(&path, Durability::Full).0.close().unwrap();
-    let store = options(200)
+    // Longer than the tests beside it may take to close a store, for which reads of the whole process wait.
+    let store = options(3000)
         .max_readers(OpenOptions::MIN_MAX_READERS)
         .open(&path)
         .unwrap();

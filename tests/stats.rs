@@ -15,6 +15,7 @@ use std::time::Duration;
 fn child_entry() {
     child::entry(|role, argument| match role {
         "look" => look(argument.as_ref()),
+        "short-read" => short_read(argument.as_ref()),
         "slots" => slots(argument.as_ref()),
         other => panic!("no role {other}"),
     });
@@ -159,12 +160,24 @@ fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
     drop(younger);
     assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
     assert_eq!(store.stats().unwrap().pages_held, 0);
-    // A short read is one as well, for as long as it lasts.
+    peer.finish();
+}
+
+/// In a process of its own: a test beside it that closes a store would wait for this read, and `stats` for that test.
+fn short_read(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    add(&store, "a");
     let inside = store.read_device("a", |_| {
         thread::scope(|scope| scope.spawn(|| store.stats().unwrap()).join().unwrap())
     });
     assert_eq!(readers(&inside.unwrap()), [1, 0, 0]);
-    peer.finish();
+    assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
+}
+
+#[test]
+fn a_short_read_is_one_for_as_long_as_it_lasts() {
+    let (_directory, path) = place();
+    Peer::start("short-read", &path).finish();
 }
 
 #[test]
