@@ -237,6 +237,39 @@ fn lists_and_single_writes_of_many_threads_go_together() {
     store.verify().unwrap();
 }
 
+/// What is waited for is the end of a walk, without which the map cannot grow.
+#[test]
+fn one_lock_wait_is_for_all_commits_that_need_a_larger_map() {
+    const WAIT: Duration = Duration::from_secs(1);
+    const COMMITS: u32 = 24;
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new();
+    options.lock_wait(WAIT).map_size(1 << 20);
+    let store = options.open(directory.path().join("pool.db")).unwrap();
+    let mut list: Vec<_> = (0..256 * COMMITS)
+        .map(|n| {
+            Change::Add(DeviceInfo {
+                error: vec![b'e'; 1500],
+                ..DeviceInfo::new(format!("snap-{n:05}"))
+            })
+        })
+        .collect();
+    list.push(remove("absent"));
+    let walk = store.walk().unwrap();
+    let start = Instant::now();
+    let results = store.apply_each(&list);
+    let took = start.elapsed();
+    assert!((WAIT..COMMITS / 3 * WAIT).contains(&took), "{took:?}");
+    let (last, adds) = results.split_last().unwrap();
+    assert!(matches!(last, Err(Error::NotFound { .. })), "{last:?}");
+    let made = adds.iter().filter(|result| result.is_ok()).count();
+    let late = |result: &&Result<_, _>| matches!(result, Err(Error::Timeout { .. }));
+    let late = adds.iter().filter(late).count();
+    assert!(made > 0 && late > 0 && made + late == adds.len());
+    drop(walk);
+    store.verify().unwrap();
+}
+
 /// The work on a long list is no wait: it may take longer than the lock wait, while others write.
 #[test]
 fn a_long_list_may_take_longer_than_the_lock_wait() {

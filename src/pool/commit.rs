@@ -60,14 +60,20 @@ impl Pool {
     /// each how it ended.
     pub fn commit_together(&self, mut ops: &[Op<'_>]) -> Vec<Result<Written>> {
         let mut results = Vec::with_capacity(ops.len());
+        let mut deadline = self.env.deadline();
         while !ops.is_empty() {
-            // Of its own: the commits before were no wait.
-            let deadline = self.env.deadline();
             let mut room = Room::default();
             let fit = ops.iter().take_while(|op| room.take(op)).count().max(1);
             let (batch, rest) = ops.split_at(fit);
             match self.write_alone(&deadline, |writing| write_batch(writing, batch)) {
-                Ok(written) => results.extend(written),
+                Ok(written) => {
+                    // The work on it was no wait, but what was waited for in vain is not waited for again.
+                    let late = |result| matches!(result, &Err(Error::Timeout { .. }));
+                    if !written.iter().any(late) {
+                        deadline = self.env.deadline();
+                    }
+                    results.extend(written);
+                }
                 Err(error) => {
                     // What comes after them would only wait for the same.
                     results.extend(ops.iter().map(|_| Err(error.clone())));
