@@ -130,9 +130,15 @@ func TestBar(t *testing.T) {
 	if line.Len() > 0 {
 		t.Errorf("drawn at once: %q", &line)
 	}
-	b.drawn = time.Now().Add(-time.Second)
+	before := time.Now()
+	b.drawn = before.Add(-time.Second)
 	b.show("reading", 5, 10)
 	expectText(t, line.String(), "\rreading   ["+strings.Repeat("#", 20)+strings.Repeat(".", 20)+"] 5 of 10 devices")
+	if b.drawn.Before(before) {
+		t.Error("it does not know when it was drawn")
+	}
+	// However long this process was held up since.
+	b.drawn = time.Now().Add(time.Hour)
 	b.show("reading", 6, 10)
 	b.show("reading", 10, 10)
 	b.end()
