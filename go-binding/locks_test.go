@@ -94,7 +94,7 @@ func TestTurnsAndTimeoutsThatMeet(t *testing.T) {
 
 // A list waits for the devices that are under update, all of them or none.
 func TestApplyWaitsForItsDevices(t *testing.T) {
-	store := newStore(t, WithLockWait(time.Second))
+	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "a"})
 	add(t, store, DeviceInfo{Name: "b"})
 	u, err := store.BeginUpdate("b")
@@ -104,8 +104,10 @@ func TestApplyWaitsForItsDevices(t *testing.T) {
 		{ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Created}}},
 		{ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Activated}}},
 	}
+	store.locks.wait = 100 * time.Millisecond
 	err = store.Apply(list)
 	wantError(t, err, ErrTimeout)
+	store.locks.wait = patience
 	if !strings.Contains(fmt.Sprint(err), `"b"`) {
 		t.Errorf("the message does not name the device: %v", err)
 	}
