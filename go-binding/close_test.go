@@ -163,9 +163,25 @@ func someCall(store *PoolMetadata, i int, name string) error {
 	}
 }
 
-// Several that close the store at once wait together no longer than one would.
+// Several that close the store at once wait together no longer than one would. One after the other they never need less
+// than twenty times as long, so one attempt that the machine has not held up is enough.
 func TestClosesAtOnceShareOneWait(t *testing.T) {
-	const wait, closers = 300 * time.Millisecond, 20
+	const wait, closers, attempts = 300 * time.Millisecond, 20, 20
+	for range attempts {
+		took := closeAtOnce(t, wait, closers)
+		if took < wait {
+			t.Fatalf("%d of them waited %v", closers, took)
+		}
+		if took <= closers*wait/2 {
+			return
+		}
+	}
+	t.Errorf("%d of them never gave up together", closers)
+}
+
+// closeAtOnce has several close a store that is in use, and returns how long they waited in vain.
+func closeAtOnce(t *testing.T, wait time.Duration, closers int) (took time.Duration) {
+	t.Helper()
 	store := newStore(t, WithLockWait(wait))
 	add(t, store, DeviceInfo{Name: "dev"})
 	ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
@@ -179,10 +195,9 @@ func TestClosesAtOnceShareOneWait(t *testing.T) {
 			}()
 		}
 		all.Wait()
-		if took := time.Since(start); took < wait || took > closers*wait/2 {
-			t.Errorf("%d of them waited %v", closers, took)
-		}
+		took = time.Since(start)
 		return nil
 	}))
 	ok(t, store.Close())
+	return took
 }
