@@ -216,7 +216,9 @@ static void recover(const struct step *step) {
     /* Where the map is gone, and the system had no other, there is nothing to read from. */
     status = pm_verify(store, &error);
     if (status == PM_ERR_CLOSED) {
-        reopen();
+        pm_store *closed = store;
+        OK(open_it(why()));
+        CHECK_INT(PM_ERR_CLOSED, pm_close(closed, NULL));
     }
     check_model();
     if (step->verb == READ) {

@@ -320,6 +320,24 @@ fn reads_go_on_though_their_place_is_taken_while_lmdb_is_opened_anew() {
     assert_as_before(&path, &before);
 }
 
+/// Where LMDB cannot be opened anew, the store is closed, and its file is given up with it.
+#[test]
+fn a_store_that_a_failure_has_closed_can_be_opened_at_once() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    let update = store.begin_update("b").unwrap();
+    let fail = || error_of(store.mark_faulty("a"));
+    let error = with_failing(sys::WRITES, Some(2 * 4096), fail);
+    assert!(is_io(&error), "{error:?}");
+    let read = || error_of(store.get_device("a"));
+    let error = with_failing(&[libc::SYS_openat], None, read);
+    assert!(is_io(&error), "{error:?}");
+    assert!(matches!(store.get_device("a"), Err(Error::Closed)));
+    assert_as_before(&path, &before);
+    assert!(matches!(update.commit(), Err(Error::Closed)));
+    assert!(matches!(store.close(), Err(Error::Closed)));
+}
+
 #[test]
 fn creating_a_store_that_cannot_be_flushed_or_named_leaves_nothing() {
     // LMDB's own flush, the last one before the store gets its name, and the name.

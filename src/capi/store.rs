@@ -147,7 +147,7 @@ pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) ->
         guard(error, || {
             let handle = handle::borrow(store)?;
             let closed = handle.store()?.close();
-            // A store that was closed by a failure is let go of here, so that its file can be opened again.
+            // What a store that was closed by a failure still takes is let go of here as well.
             if matches!(closed, Ok(()) | Err(Error::Closed)) {
                 handle.clear();
             }

@@ -49,6 +49,7 @@ impl Env {
             self.closed.store(true, Ordering::Relaxed);
             // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set before.
             unsafe { self.shut_down() };
+            self.let_files_go();
             error::from_lmdb("mapping the store", &self.path, e)
         })
     }

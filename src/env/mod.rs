@@ -192,10 +192,15 @@ impl Env {
         // `closed` was false, so nobody has shut the environment down before.
         unsafe { self.shut_down() };
         drop(slots);
+        self.let_files_go();
+        Ok(())
+    }
+
+    /// Gives the files up, once LMDB has closed them: they can be opened again, though this handle is still there.
+    fn let_files_go(&self) {
         self.process_lock.release();
         let held = self.held.lock();
         drop(held.unwrap_or_else(PoisonError::into_inner).take());
-        Ok(())
     }
 
     /// Gives back all that LMDB holds.

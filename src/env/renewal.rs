@@ -19,6 +19,7 @@ struct Unfinished<'e>(&'e Env);
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Relaxed);
+        self.0.let_files_go();
     }
 }
 
