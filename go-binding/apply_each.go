@@ -6,6 +6,7 @@ package poolmetadata
 import "C"
 
 import (
+	"fmt"
 	"runtime"
 	"time"
 )
@@ -32,6 +33,7 @@ func (m *PoolMetadata) ApplyEach(changes []Change) []error {
 	for i := 0; i < len(changes); {
 		i, left = each.unlocked(i, left, later)
 	}
+	each.late = false
 	end := time.Now().Add(m.locks.wait)
 	for _, i := range left {
 		each.locked(i, time.Until(end))
@@ -46,6 +48,7 @@ type applyEach struct {
 	store   *PoolMetadata
 	changes []Change
 	errs    []error
+	late    bool // the library has waited for something in vain
 }
 
 func (e *applyEach) doing(i int) string {
@@ -56,7 +59,8 @@ func (e *applyEach) doing(i int) string {
 }
 
 // unlocked makes changes from i on, as many as one call takes along, and returns where it ended. Those of devices that
-// others have locked it adds to left, and so are those that come later for the same device, by name.
+// others have locked it adds to left, and so are those that come later for the same device, by name. Once a call has
+// waited in vain, the next takes all along: the library waits in vain once for a list.
 func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []int) {
 	var list changeList
 	var made []int
@@ -66,7 +70,7 @@ func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []i
 			e.store.locks.unlock(name)
 		}
 	}()
-	for ; i < len(e.changes) && len(made) < mostWrites && len(list.texts) < mostBytes; i++ {
+	for ; i < len(e.changes) && (e.late || len(made) < mostWrites && len(list.texts) < mostBytes); i++ {
 		change := e.changes[i]
 		if err := list.check(change, opApplyEach, e.doing(i)); err != nil {
 			e.errs[i] = err
@@ -90,6 +94,11 @@ func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []i
 func (e *applyEach) locked(i int, wait time.Duration) {
 	change := e.changes[i]
 	name := change.Record.Name
+	if e.late {
+		e.errs[i] = newError(CodeTimeout, opApplyEach, e.doing(i), fmt.Sprintf(
+			"waited %v for the changes before it, in vain", e.store.locks.wait))
+		return
+	}
 	if !e.store.locks.lockWithin(name, wait) {
 		e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
 		return
@@ -109,6 +118,7 @@ func (e *applyEach) call(list *changeList, made []int) {
 	runtime.KeepAlive(e.store)
 	for at, i := range made {
 		if change := &list.changes[at]; change.status != C.PM_OK {
+			e.late = e.late || change.status == C.PM_ERR_TIMEOUT
 			e.errs[i] = e.store.failure(change.status, change.detail, opApplyEach, e.doing(i))
 			continue
 		}

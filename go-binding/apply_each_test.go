@@ -134,3 +134,56 @@ func TestApplyEachBesideAnUpdate(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A list that needs a larger map, which it cannot have while a walk is open, waits for that a few times and not for each
+// call of the library, nor for each device that was locked.
+func TestApplyEachWithAFullMap(t *testing.T) {
+	const wait, calls = 500 * time.Millisecond, 24
+	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20), WithDurability(DurabilityRelaxed))
+	text := strings.Repeat("e", 1500)
+	var changes []Change
+	var locked []*Update
+	for i := range calls {
+		device := named(fmt.Sprint("locked-", i))
+		add(t, store, DeviceInfo{Name: device.Name, Error: text})
+		update, err := store.BeginUpdate(device.Name)
+		ok(t, err)
+		locked = append(locked, update)
+		changes = append(changes, Change{ChangeState, device})
+	}
+	for i := range calls * mostWrites {
+		device := named(fmt.Sprint("new-", i))
+		device.Error = text
+		changes = append(changes, Change{ChangeAdd, device})
+	}
+	// More than a page of a walk has room for.
+	for i := range 100 {
+		add(t, store, DeviceInfo{Name: fmt.Sprint("there-", i), Error: text})
+	}
+	time.AfterFunc(wait, func() {
+		for _, update := range locked {
+			update.Abort()
+		}
+	})
+	var errs []error
+	start := time.Now()
+	for _, err := range store.Devices() {
+		ok(t, err)
+		errs = store.ApplyEach(changes)
+		break
+	}
+	if took := time.Since(start); took < wait || took > calls/2*wait {
+		t.Errorf("it took %v", took)
+	}
+	late := 0
+	for i, err := range errs {
+		if errors.Is(err, ErrTimeout) {
+			late++
+		} else if err != nil {
+			t.Fatalf("change %d: %v", i, err)
+		}
+	}
+	if late == 0 || late == len(changes) {
+		t.Errorf("%d of %d changes were not made in time", late, len(changes))
+	}
+}
