@@ -7,8 +7,8 @@ mod common;
 
 use common::child::{self, Peer};
 use common::rng::Rng;
-use common::{add, campaign, check, device, devices, options, place, sys};
-use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
+use common::{add, campaign, check, device, devices, options, place, raw, sys};
+use pool_metadata::{BackupOptions, DeviceState, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -207,6 +207,10 @@ fn check_against(store: &PoolMetadata, name: &str, said: &[String]) {
         found.remove(&name);
     }
     assert_eq!(found, own, "of {name}");
+}
+
+fn remove_all_of(store: &PoolMetadata, name: &str) {
+    let prefix = format!("{name}-");
     for name in store.get_device_names().unwrap() {
         if name.starts_with(prefix.as_bytes()) {
             store.remove_device(name).unwrap();
@@ -241,6 +245,13 @@ impl Stage<'_> {
         let said = actor.kill();
         let store = wait_long(self.path);
         check_against(&store, &name, &said);
+        // A commit that it was killed over after its meta page was written comes into force with the next write. That is not
+        // to be one of those that remove what is there.
+        store
+            .change_device_state("base", DeviceState::Removed)
+            .unwrap();
+        check_against(&store, &name, &said);
+        remove_all_of(&store, &name);
         store.close().unwrap();
         let copy = self.path.with_file_name(format!("copy-{name}"));
         for left in ["", ".partial"] {
@@ -251,10 +262,12 @@ impl Stage<'_> {
     /// Stops an actor. Nobody waits for it longer than it wants to, and it may not even be in the way.
     fn stop_for_a_while(&mut self, at: usize, rng: &mut Rng) {
         let (_, actor) = &self.actors[at];
-        actor.signal(libc::SIGSTOP);
+        if !actor.stop(&raw::lock_path(self.path)) {
+            return actor.signal(libc::SIGCONT);
+        }
         let start = Instant::now();
         let written = options(100).open(self.path).and_then(|store| {
-            let written = store.change_device_state("base", pool_metadata::DeviceState::Removed);
+            let written = store.change_device_state("base", DeviceState::Removed);
             store.close()?;
             written
         });

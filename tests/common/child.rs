@@ -2,10 +2,13 @@
 //!
 //! Every test program that uses this has a test named `child_entry` that hands its roles to [`entry`].
 
-use super::sys;
+use super::{sys, wait_until};
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 const ROLE: &str = "PM_TEST_ROLE";
@@ -139,6 +142,43 @@ impl Peer {
 
     pub fn signal(&self, signal: i32) {
         sys::kill(self.child.id(), signal);
+    }
+
+    /// Stops the child, which uses a store with that lock file; `false` if that was in a moment in which it has a lock of LMDB's
+    /// own there. Such a lock is waited for without end, which docs/design.md says: who gets it goes on at once, unless it is
+    /// stopped. This process may not have the store open.
+    pub fn stop(&self, lock_file: &Path) -> bool {
+        self.signal(libc::SIGSTOP);
+        let mut threads = Vec::new();
+        wait_until("all of it to stand still", || {
+            threads = self.threads();
+            threads.iter().all(|(_, state)| "TZX".contains(*state))
+        });
+        let Ok(file) = File::open(lock_file) else {
+            return true;
+        };
+        // LMDB's reader table has its mutex behind two words (mdb.c, `MDB_txbody`), and that begins with its owner.
+        const OWNER: u32 = 0x3fff_ffff;
+        let mut word = [0; 4];
+        let owner = match file.read_exact_at(&mut word, 8) {
+            Ok(()) => u32::from_ne_bytes(word) & OWNER,
+            Err(_) => 0,
+        };
+        let sets_up = sys::first_byte_locked_by(&file) == Some(self.child.id());
+        !sets_up && threads.iter().all(|(thread, _)| *thread != owner)
+    }
+
+    /// The child's threads and the states that they are in.
+    fn threads(&self) -> Vec<(u32, char)> {
+        let listed = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let state = |thread: fs::DirEntry| {
+            // One that has ended meanwhile cannot be read, and has none.
+            let facts = fs::read_to_string(thread.path().join("stat")).ok()?;
+            let (_, after_name) = facts.rsplit_once(") ")?;
+            let number = thread.file_name().to_str()?.parse().ok()?;
+            Some((number, after_name.chars().next()?))
+        };
+        listed.filter_map(|thread| state(thread.unwrap())).collect()
     }
 
     /// Kills the child with SIGKILL and returns what it had still said.

@@ -32,6 +32,18 @@ pub fn flock(file: &File) {
     checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).unwrap();
 }
 
+/// The process that keeps others from a shared lock on the file's first byte. For a file that this process has no lock on: when
+/// the descriptor is closed, it loses them.
+pub fn first_byte_locked_by(file: &File) -> Option<u32> {
+    // SAFETY: all zeros is a valid `flock`.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as libc::c_short;
+    lock.l_len = 1;
+    // SAFETY: the descriptor is open; `lock` outlives the call.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) }).unwrap();
+    (libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid as u32)
+}
+
 /// Ends this process by SIGALRM after that time.
 pub fn die_after(seconds: u32) {
     // SAFETY: touches no memory.
