@@ -34,6 +34,25 @@ as_root() {
     fi
 }
 
+# retry COMMAND...: up to three times. A network may fail once, and packages may be installed by somebody else just now.
+retry() {
+    for pause in 5 20 0; do
+        if "$@"; then return 0; fi
+        sleep "$pause"
+    done
+    return 1
+}
+
+# apt_get ARGUMENT...: apt-get without a word, which waits for another one to end.
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" >/dev/null
+}
+
+# shellcheck disable=SC2086  # a list of package names, split on purpose
+install_packages() { apt_get install -y --no-install-recommends $missing; }
+
+update_and_install() { apt_get update && install_packages; }
+
 # install_missing: installs what `need` noted, or names the command.
 install_missing() {
     [ -n "$missing" ] || return 0
@@ -43,10 +62,7 @@ install_missing() {
            sudo apt-get install -y$missing
        and then this again."
     printf 'setup: installing%s\n' "$missing"
-    # shellcheck disable=SC2086  # a list of package names, split on purpose
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 ||
-        { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends $missing >/dev/null; } ||
+    install_packages 2>/dev/null || retry update_and_install ||
         die "apt-get could not install them. Run
            sudo apt-get update && sudo apt-get install -y$missing
        to see why."
@@ -121,7 +137,7 @@ check_compilers() {
 # Everything that is missing is gathered first, so that where it may not be installed there is one command to run.
 setup_test() {
     setup_build
-    if have apt-get && [ -z "$(apt-cache show clang 2>/dev/null)" ]; then as_root apt-get update -qq || true; fi
+    if have apt-get && [ -z "$(apt-cache show clang 2>/dev/null)" ]; then apt_get update || true; fi
     # valgrind cannot start a program where the dynamic loader's symbols are missing: those of libc6-dbg.
     valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
@@ -147,15 +163,24 @@ need_go() {
     scripts/go.sh --present >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
 }
 
+# The go command fetches modules when it needs them, and gives up where that fails once: so they are fetched here. What
+# cannot be had is told by the step that cannot do without.
 check_go() {
-    [ ! -f go-binding/go.mod ] || scripts/go.sh >/dev/null
+    [ -f go-binding/go.mod ] || return 0
+    go=$(scripts/go.sh)
+    for module in go-binding go-binding/containerdtest; do
+        retry list_imports "$module" || true
+    done
 }
+
+# list_imports MODULE: has the go command look at every package that a module and its tests import.
+list_imports() { (cd "$1" && "$go" list -deps -test ./... >/dev/null); }
 
 # component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
 component() {
     cargo "$2" --version >/dev/null 2>&1 && return 0
     if have rustup; then
-        rustup component add "$1"
+        retry rustup component add "$1"
     else
         die "\`cargo $2\` is missing, and there is no rustup to add it. Install the package of this rustc that carries $1."
     fi
@@ -180,14 +205,14 @@ setup_lint() {
         printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
         # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features
         # are for advisories and other platforms, which are not checked here.
-        cargo install --quiet --locked --debug --config profile.dev.debug=false --no-default-features \
+        retry cargo install --quiet --locked --debug --config profile.dev.debug=false --no-default-features \
             --version "=$CARGO_DENY_VERSION" --root "$tools" --target-dir "$tools/build" cargo-deny
         rm -rf "$tools/build"
     fi
     [ -f go-binding/go.mod ] || return 0
     if ! "$tools/bin/staticcheck" -version 2>/dev/null | grep -qF "(${STATICCHECK_VERSION#v})"; then
         printf 'setup: building staticcheck %s into target/tools, once\n' "$STATICCHECK_VERSION"
-        GOBIN="$tools/bin" "$(scripts/go.sh)" install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
+        retry env GOBIN="$tools/bin" "$(scripts/go.sh)" install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
     fi
 }
 

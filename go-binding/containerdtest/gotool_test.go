@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
 )
@@ -47,6 +48,33 @@ func tryGoTool(dir string, environment []string, arguments ...string) (string, e
 		return stderr.String() + stdout.String(), err
 	}
 	return stdout.String(), nil
+}
+
+// retried does what may have to fetch something, up to three times: the go command gives up where a network fails once.
+func retried(t *testing.T, do func() error) {
+	t.Helper()
+	var err error
+	for _, pause := range []time.Duration{5 * time.Second, 20 * time.Second, 0} {
+		if err = do(); err == nil {
+			return
+		}
+		t.Log(err)
+		time.Sleep(pause)
+	}
+	t.Fatal(err)
+}
+
+// fetch has the go command fetch all that is needed for some packages and their tests.
+func fetch(t *testing.T, dir, overlay string, packages ...string) {
+	t.Helper()
+	arguments := []string{"list", "-deps", "-test", `-f={{""}}`, "-overlay=" + overlay}
+	retried(t, func() error {
+		output, err := tryGoTool(dir, nil, append(arguments, packages...)...)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, output)
+		}
+		return nil
+	})
 }
 
 // result is how a test of containerd's ended: "pass", "skip" or "fail", and what it printed.

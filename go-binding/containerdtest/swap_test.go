@@ -70,17 +70,22 @@ func newSwap(t *testing.T, version string) *swap {
 		alone[filepath.Base(path)] = nil
 	}
 	s.day = s.overlay(t, "scenario", s.real.Source, alone)
+	// All that the tests below build.
+	fetch(t, s.real.Source, s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
+	fetch(t, s.tests.Source, s.tests.JSON, "./"+s.tests.Package+"/...")
+	fetch(t, s.real.Source, s.day.JSON, "./"+s.real.Package)
 	return s
 }
 
 func (s *swap) overlay(t *testing.T, name, source string, files map[string][]byte) *containerd.Overlay {
 	t.Helper()
-	overlay, err := containerd.Write(containerd.Config{
-		Source: source, Out: filepath.Join(s.dir, name), Binding: "..", Files: files,
+	var overlay *containerd.Overlay
+	retried(t, func() (err error) {
+		overlay, err = containerd.Write(containerd.Config{
+			Source: source, Out: filepath.Join(s.dir, name), Binding: "..", Files: files,
+		})
+		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return overlay
 }
 
