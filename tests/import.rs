@@ -92,17 +92,14 @@ fn what_does_not_go_together_is_refused_and_leaves_the_store_empty() {
         faulty: faulty.to_vec(),
     };
     let one = [device("a", 1, Created)];
+    let none = [device("a", 0, Created)];
     let two = [device("a", 1, Created), device("b", 1, Created)];
     let unordered = [device("b", 1, Created), device("a", 2, Created)];
     let same = [device("a", 1, Created), device("a", 2, Created)];
     let cases: [(&[DeviceInfo], Ids, &str); 12] = [
         (&one, ids(2, &[], &[]), "id 2 is neither"),
-        (&one, ids(0, &[], &[]), "beyond the last"),
-        (
-            &[device("a", 0, Created)],
-            ids(0, &[], &[]),
-            "beyond the last",
-        ),
+        (&one, ids(0, &[], &[]), "id 1, beyond the last, which is 0"),
+        (&none, ids(3, &[], &[]), "id 0, which is none"),
         (&two, ids(1, &[], &[]), "as another device does"),
         (&one, ids(1, &[1], &[]), "the free id 1"),
         (&one, ids(2, &[2], &[2]), "both free and faulty"),

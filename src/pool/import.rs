@@ -160,10 +160,14 @@ fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
                     device.device_id
                 ))
             }
+            _ if device.device_id == 0 => {
+                return invalid(format!("device {name} has id 0, which is none"))
+            }
             _ => {
                 return invalid(format!(
-                    "device {name} has id {}, beyond the last",
-                    device.device_id
+                    "device {name} has id {}, beyond the last, which is {}",
+                    device.device_id,
+                    state.len() - 1
                 ))
             }
         }
