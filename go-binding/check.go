@@ -169,7 +169,8 @@ type RepairOptions struct {
 //   - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and
 //     the store is still refused: [Salvage] makes a new one without them.
 //
-// The file is copied first, if there is anything to mend. On an error the store is as it was.
+// The file is copied first, if there is anything to mend. On an error the store is as it was, unless [ErrNoMemory] or
+// [ErrIO] says that what was mended could not be read back or reported: [CheckFile] tells.
 func Repair(path string, how *RepairOptions) (*Report, error) {
 	const op, doing = "Repair", "repair the store"
 	if how == nil {

@@ -83,7 +83,7 @@ impl PoolMetadata {
 
     /// Reads the whole store, as of this moment, and reports every violation of the invariants: what it is about, and
     /// what would mend it. The first `limit` findings are kept, all are counted; the memory it takes is
-    /// bounded by that, and by six mebibytes for the ids.
+    /// bounded by that, by twelve mebibytes for the ids, and by what is damaged of their table.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the file's structure is damaged, so that its rows cannot be read; else those of
