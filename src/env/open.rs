@@ -2,7 +2,7 @@
 
 use super::filelock::FileLock;
 use super::path::{keep_standard_streams, refuse_irregular, resolve};
-use super::registry::{Listed, Registered};
+use super::registry::{Kind, Listed, Registered};
 use super::{
     create, error, gate, growth, lockfile, order, places, process, reader, snapshot, usage,
 };
@@ -147,7 +147,14 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
         let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         let mut registered = None;
         if config.sharing != Sharing::Draft {
-            registered = Some(Registered::enter(path, &metadata, deadline)?);
+            let kind = match config.sharing {
+                Sharing::Alone => Kind::Alone,
+                _ => Kind::Store,
+            };
+            registered = Registered::enter(path, &metadata, kind, deadline)?;
+            if registered.is_none() {
+                return Ok(None);
+            }
             let claimed = match config.sharing {
                 Sharing::Alone if !process_lock.claim_alone().map_err(fail)? => {
                     return Err(Error::AlreadyOpen {

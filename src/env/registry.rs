@@ -23,8 +23,11 @@ struct Entry {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
+    /// A store that is used.
     Store,
+    /// One that is mended or replaced, which has an end.
+    Alone,
     LockFile,
 }
 
@@ -45,18 +48,28 @@ static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 pub(super) struct Registered(Entry);
 
 impl Registered {
-    /// Enters the file, or says that it is open already.
-    pub fn enter(path: &Path, file: &Metadata, deadline: &Deadline) -> Result<Registered> {
-        let entry = Entry::of(file, Kind::Store);
+    /// Enters the file, or says that it is open already; `None` for who is to wait until it is mended or replaced.
+    pub fn enter(
+        path: &Path,
+        file: &Metadata,
+        kind: Kind,
+        deadline: &Deadline,
+    ) -> Result<Option<Registered>> {
+        let entry = Entry::of(file, kind);
+        let as_other = |kind| Entry { kind, ..entry };
         let mut open = list(deadline)?;
-        if open.contains(&entry) {
+        let alone = open.contains(&as_other(Kind::Alone));
+        if alone && kind == Kind::Store {
+            return Ok(None);
+        }
+        if alone || open.contains(&as_other(Kind::Store)) {
             return Err(Error::AlreadyOpen {
                 path: path.into(),
                 why: "this process has the store open already, by this or another path; use that handle, or close it first",
             });
         }
         open.push(entry);
-        Ok(Registered(entry))
+        Ok(Some(Registered(entry)))
     }
 }
 

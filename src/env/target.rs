@@ -4,7 +4,7 @@ use super::create::sync_directory;
 use super::filelock::FileLock;
 use super::open::{is_at, open_file};
 use super::path::{resolve, with_suffix};
-use super::registry::Registered;
+use super::registry::{Kind, Registered};
 use super::{lockfile, Deadline};
 use crate::error::{Error, Result};
 use crate::verify::head;
@@ -25,7 +25,7 @@ pub(crate) struct Target {
 struct Old {
     metadata: Metadata,
     _alone: FileLock,
-    _registered: Registered,
+    _registered: Option<Registered>,
 }
 
 impl Target {
@@ -71,11 +71,12 @@ impl Target {
                 path: path.as_path().into(),
                 why: "the store is open, here or in another process; close it everywhere first",
             };
-            let registered =
-                Registered::enter(&path, &metadata, deadline).map_err(|e| match e {
+            let registered = Registered::enter(&path, &metadata, Kind::Alone, deadline).map_err(
+                |e| match e {
                     Error::AlreadyOpen { .. } => in_use(),
                     other => other,
-                })?;
+                },
+            )?;
             let alone = FileLock::new(file.try_clone().map_err(fail)?);
             if !alone.claim_alone().map_err(fail)? {
                 return Err(in_use());
@@ -207,5 +208,33 @@ impl Drop for Kept {
         if self.drop_it {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{OpenOptions, PoolMetadata};
+    use std::time::Duration;
+
+    #[test]
+    fn who_opens_a_store_that_is_being_replaced_here_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pool.db");
+        PoolMetadata::open(&path).unwrap().close().unwrap();
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let target = Target::store(&path, &deadline).unwrap();
+        let open = |wait| OpenOptions::new().lock_wait(wait).open(&path);
+        let early = open(Duration::ZERO);
+        assert!(matches!(early, Err(Error::Timeout { .. })), "{early:?}");
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| open(Duration::from_secs(60)));
+            std::thread::sleep(Duration::from_millis(50));
+            drop(target);
+            let store = opened.join().unwrap().unwrap();
+            let again = Target::store(&path, &deadline);
+            assert!(matches!(again, Err(Error::AlreadyOpen { .. })));
+            store.close().unwrap();
+        });
     }
 }
