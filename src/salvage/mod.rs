@@ -42,13 +42,15 @@ pub(crate) struct Salvage {
     pub lost_pages: u64,
     /// Whether this is all that the store held, as far as its own digest tells.
     pub complete: bool,
+    /// Whether there was a header row.
+    pub has_header: bool,
     pub report: Report,
 }
 
 impl Salvage {
     /// Whether there was nothing of a store in the file.
     pub fn is_nothing(&self) -> bool {
-        self.devices.is_empty() && self.ids.last_id == 0 && !self.complete
+        self.devices.is_empty() && self.ids.last_id == 0 && !self.has_header
     }
 }
 

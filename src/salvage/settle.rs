@@ -33,6 +33,7 @@ impl Salvor {
             recovered: self.recovered,
             lost_pages: self.lost_pages,
             complete: complete && self.findings.report.unmendable == 0,
+            has_header: self.header.is_some(),
             report: self.findings.report,
         }
     }

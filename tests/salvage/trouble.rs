@@ -42,6 +42,14 @@ fn files_in_which_there_is_nothing() {
     let found = salvage(&at("fresh")).unwrap();
     assert!(found.complete && found.devices == 0);
     check(&PoolMetadata::open(at("target")).unwrap());
+    // Whatever is damaged of it but the header row.
+    let mut bytes = std::fs::read(at("fresh")).unwrap();
+    bytes[..PAGE].fill(0);
+    std::fs::write(at("fresh"), bytes).unwrap();
+    let target = at("second");
+    let found = options(50).salvage(at("fresh"), &target, 9).unwrap();
+    assert!(!found.complete && found.devices == 0);
+    check(&PoolMetadata::open(target).unwrap());
 }
 
 #[test]
