@@ -138,7 +138,8 @@ void damage(const char *path, const char *bytes) {
 pm_store *open_with(const char *path, unsigned lock_wait_ms) {
     pm_options options = PM_OPTIONS_INIT;
     pm_store *store = NULL;
-    options.lock_wait_ms = lock_wait_ms;
+    /* The default is nothing to rely on where two processes write in turns, and memcheck makes each take its time. */
+    options.lock_wait_ms = lock_wait_ms != 0 ? lock_wait_ms : 180000;
     OK(pm_open(PM_CSTR(path), &options, &store, why()));
     CHECK(store != NULL);
     return store;

@@ -251,7 +251,7 @@ int main(int argc, char **argv) {
     size_t count = sizeof tests / sizeof tests[0];
     char lock[160];
     size_t i;
-    alarm(100);
+    alarm(600);
     snprintf(directory, sizeof directory, "%s/pm-c-test-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     CHECK(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/pool.db", directory);
