@@ -247,18 +247,14 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
     });
 }
 
-/// Milliseconds in which each of those readers comes to an end once, under a sanitizer too.
-fn patience() -> u64 {
-    match std::env::var_os("PM_TEST_SLOW") {
-        Some(_) => 60_000,
-        None => 5000,
-    }
-}
+/// Milliseconds in which each of those readers comes to an end once, on a machine that has little time for them, too. Whoever
+/// is not let in among them is not let in later either: they do not end before that.
+const PATIENCE: u64 = 60_000;
 
 #[test]
 fn a_store_that_is_read_all_the_time_can_be_closed() {
     let (_directory, path) = place();
-    let store = options(patience()).open(&path).unwrap();
+    let store = options(PATIENCE).open(&path).unwrap();
     among_readers(&store, || store.close());
     assert_error!(store.stats(), Error::Closed);
     check(&PoolMetadata::open(&path).unwrap());
@@ -267,7 +263,7 @@ fn a_store_that_is_read_all_the_time_can_be_closed() {
 #[test]
 fn the_map_of_a_store_that_is_read_all_the_time_can_grow() {
     let (_directory, path) = place();
-    let store = options(patience()).map_size(1 << 20).open(path).unwrap();
+    let store = options(PATIENCE).map_size(1 << 20).open(path).unwrap();
     among_readers(&store, || {
         let before = store.stats()?.map_size;
         for number in 0.. {
