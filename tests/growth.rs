@@ -361,6 +361,8 @@ fn a_process_that_keeps_a_walk_is_told_that_it_cannot_follow_anothers_growth() {
             store
                 .change_device_state("base", DeviceState::Activated)
                 .unwrap();
+            // No page that a commit frees is used again before the walk ends: without a pause, a gigabyte.
+            thread::sleep(Duration::from_millis(5));
         }
     });
     peer.tell("end");

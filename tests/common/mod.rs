@@ -40,10 +40,15 @@ pub fn properties(cases: u32) -> ProptestConfig {
 }
 
 /// A directory that goes away with the test, in memory where the machine offers that: most tests ask what the
-/// store means, not how fast the disk flushes.
+/// store means, not how fast the disk flushes. A file that is written while somebody reads becomes as large as the machine is
+/// fast, and containers have 64 MiB of such memory: too little.
 pub fn directory() -> TempDir {
+    const ROOM: u64 = 1 << 30;
     let memory = Path::new("/dev/shm");
-    tempfile::tempdir_in(memory).unwrap_or_else(|_| tempfile::tempdir().unwrap())
+    match tempfile::tempdir_in(memory) {
+        Ok(directory) if sys::free_bytes(memory) >= ROOM => directory,
+        _ => tempfile::tempdir().unwrap(),
+    }
 }
 
 /// A directory and the path of a store in it.

@@ -26,6 +26,18 @@ pub fn kill(pid: u32, signal: i32) {
     checked(unsafe { libc::kill(pid as libc::pid_t, signal) }).unwrap();
 }
 
+/// Bytes that are free on the file system of that directory; none where it cannot be asked.
+pub fn free_bytes(directory: &Path) -> u64 {
+    // SAFETY: all zeros is a valid `statvfs`.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    let path = c_path(directory);
+    // SAFETY: the string ends in NUL; both outlive the call.
+    match unsafe { libc::statvfs(path.as_ptr(), &mut facts) } {
+        0 => facts.f_bavail * facts.f_frsize,
+        _ => 0,
+    }
+}
+
 /// Locks the file as a whole, for this descriptor alone, until it is closed.
 pub fn flock(file: &File) {
     // SAFETY: touches no memory; the descriptor is open.
