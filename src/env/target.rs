@@ -114,21 +114,25 @@ impl Target {
             .is_some_and(|old| matches!(still(old), Ok(true)))
     }
 
-    /// Refuses to replace a file by a copy of itself.
-    pub fn refuse_source(&self, source: &File, path: &Path) -> Result<()> {
+    /// Refuses to replace a file by what is made of it, and to draft that over it, under this place's name with `suffix`.
+    pub fn refuse_source(&self, source: &File, path: &Path, suffix: &str) -> Result<()> {
         let fail = |e| Error::io("looking at", path, e);
         let source = source.metadata().map_err(fail)?;
         let same = |old: &Old| {
             let old = &old.metadata;
             (old.dev(), old.ino()) == (source.dev(), source.ino())
         };
-        match self.old.as_ref().is_some_and(same) {
-            true => Err(Error::InvalidPath {
-                path: path.into(),
-                why: "it is the same file as the one that it is to replace",
-            }),
-            false => Ok(()),
+        let refuse = |why| {
+            let path = path.into();
+            Err(Error::InvalidPath { path, why })
+        };
+        if self.old.as_ref().is_some_and(same) {
+            return refuse("it is the same file as the one that it is to replace");
         }
+        if is_at(&with_suffix(&self.path, suffix), &source).map_err(fail)? {
+            return refuse("what is made of it is drafted under this name; rename it first");
+        }
+        Ok(())
     }
 
     /// The error for a place that is not vacant.

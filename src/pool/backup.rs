@@ -132,7 +132,7 @@ impl OpenOptions {
         let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
         head::identify(&source, &backup, &deadline)?;
         let target = Target::store(path.as_ref(), &deadline)?;
-        target.refuse_source(&source, &backup)?;
+        target.refuse_source(&source, &backup, RESTORE_DRAFT)?;
         let draft = Draft::begin(target.path(), RESTORE_DRAFT, &deadline)?;
         copy_file(&source, &backup, &draft)?;
         // Whoever opened it meanwhile may have written to it.

@@ -57,6 +57,7 @@ impl OpenOptions {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (file, path) = open_unused(damaged.as_ref(), &deadline)?;
         let target = Target::vacant(target.as_ref(), &deadline)?;
+        target.refuse_source(&file, &path, DRAFT)?;
         let found =
             salvage::read(&file, limit).map_err(|e| Error::io("reading the file", &path, e))?;
         refuse_used(&file, &path)?;

@@ -242,6 +242,18 @@ fn a_backup_that_is_not_sound_changes_nothing() {
     assert_eq!(has(&path), "new");
 }
 
+/// As the one is that a killed restore has left: the copy of it would be made over it.
+#[test]
+fn a_backup_under_the_name_of_the_draft_is_left_as_it_is() {
+    let (_directory, path, backup) = two();
+    let draft = with(&path, ".restoring");
+    std::fs::rename(&backup, &draft).unwrap();
+    let before = std::fs::read(&draft).unwrap();
+    assert_error!(restore(&draft, &path), Error::InvalidPath { .. });
+    assert!(std::fs::read(&draft).unwrap() == before);
+    assert_eq!(has(&path), "new");
+}
+
 #[test]
 fn files_of_other_kinds_are_not_replaced() {
     let (directory, _path, backup) = two();

@@ -52,6 +52,19 @@ fn files_in_which_there_is_nothing() {
     check(&PoolMetadata::open(target).unwrap());
 }
 
+/// The new store would be made over it.
+#[test]
+fn a_file_under_the_name_of_the_draft_is_left_as_it_is() {
+    let (directory, path, _) = lived_in();
+    let draft = directory.path().join("target.salvaging");
+    std::fs::rename(&path, &draft).unwrap();
+    let before = std::fs::read(&draft).unwrap();
+    let target = directory.path().join("target");
+    let salvaged = options(50).salvage(&draft, &target, 9);
+    assert_error!(salvaged, Error::InvalidPath { .. });
+    assert!(std::fs::read(&draft).unwrap() == before && !target.exists());
+}
+
 #[test]
 fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
     let (_directory, path, _) = lived_in();
