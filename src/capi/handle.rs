@@ -2,13 +2,13 @@
 //! a closed store and not freed memory.
 
 use super::cancel::Uncancelled;
-use crate::env::{AllSlots, Deadline, Slot, Try};
+use crate::env::{wait_for_reads, Deadline, Slot, Try};
 use crate::error::{Error, Result};
 use crate::pool::{Pool, PoolMetadata};
 use crate::DeviceRef;
 use std::cell::UnsafeCell;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ use super::status::{Failure, Outcome};
 /// A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
 /// instead of touching freed memory.
 pub struct pm_store {
-    /// Read by who holds a reader slot, set by who holds all.
+    /// Read by who holds a reader slot and has not found it cleared; taken out once all those reads have ended.
     pool: UnsafeCell<Option<Arc<Pool>>>,
+    cleared: AtomicBool,
     lock_wait: Duration,
     /// The handle that was made before this one: all are reachable, for leak checkers.
     older: *const pm_store,
@@ -32,6 +33,7 @@ static NEWEST: AtomicPtr<pm_store> = AtomicPtr::new(ptr::null_mut());
 pub(super) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
     let handle = Box::into_raw(Box::new(pm_store {
         pool: UnsafeCell::new(Some(Arc::clone(store.pool()))),
+        cleared: AtomicBool::new(false),
         lock_wait,
         older: ptr::null(),
     }));
@@ -63,11 +65,12 @@ impl pm_store {
     /// The store as the slot's holder sees it.
     #[inline]
     fn seen<'a>(&'a self, _slot: &'a Slot) -> Result<&'a Arc<Pool>> {
-        // SAFETY: it is only set by who holds all slots, and the caller holds one for as long as the borrow.
-        match unsafe { (*self.pool.get()).as_ref() } {
-            Some(pool) => Ok(pool),
-            None => Err(Error::Closed),
+        if self.cleared.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
         }
+        // SAFETY: it is taken out only after a wait for who holds a slot, as the caller does for as long as the borrow, and
+        // has found it not cleared.
+        unsafe { (*self.pool.get()).as_ref() }.ok_or(Error::Closed)
     }
 
     /// The store, kept in being by the caller.
@@ -94,12 +97,15 @@ impl pm_store {
 
     /// Lets go of a store that has been closed.
     pub(super) fn clear(&self) {
-        // Where the slots cannot be had, the closed store keeps its memory; nothing else depends on it.
-        if let Ok(slots) = AllSlots::acquire(&self.deadline()) {
-            // SAFETY: with all slots held, nobody looks at it.
-            let pool = unsafe { (*self.pool.get()).take() };
-            drop(slots);
-            drop(pool);
+        if self.cleared.swap(true, Ordering::SeqCst) {
+            return; // another thread is at it, or was
+        }
+        if wait_for_reads(&self.deadline()).is_ok() {
+            // SAFETY: nobody looks at it any more, and only who comes first does this.
+            drop(unsafe { (*self.pool.get()).take() });
+        } else {
+            // The closed store keeps its memory until another call to close it; nothing else depends on it.
+            self.cleared.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Making the memory map larger.
 //!
 //! The map may only be replaced while no transaction of this process is in use (lmdb.h, `mdb_env_set_mapsize`),
-//! so growth waits for open snapshots and gathers all reader slots, within the lock wait.
+//! so growth waits for open snapshots and for short reads, within the lock wait.
 
 use super::error;
-use super::slots::AllSlots;
 use super::write::Writer;
 use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use std::ptr;
-use std::sync::atomic::Ordering;
 
 /// To which size.
 pub(super) enum To {
@@ -28,11 +26,10 @@ impl Env {
     }
 
     /// Replaces the map. The process's writer calls this between its transactions.
-    pub(super) fn grow(&self, _proof: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
+    pub(super) fn grow(&self, writer: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
         // In this order, so that short reads go on while a long walk is waited for.
-        let _quiet = self.snapshots.block(deadline)?;
-        let _slots = AllSlots::acquire(deadline)?;
-        self.check_usable()?;
+        let no_walk = self.snapshots.block(deadline)?;
+        let quiet = self.quiet(writer, &no_walk, deadline)?;
         let info = self
             .lmdb()
             .info()
@@ -46,10 +43,7 @@ impl Env {
         let size = self.larger_size(current.max(used), least)?;
         self.lmdb().set_map_size(size).map_err(|e| {
             // The old map is gone and there is no new one: nothing can be read any more.
-            self.closed.store(true, Ordering::Relaxed);
-            // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` was not set before.
-            unsafe { self.shut_down() };
-            self.let_files_go();
+            quiet.close();
             error::from_lmdb("mapping the store", &self.path, e)
         })
     }

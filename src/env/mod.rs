@@ -19,6 +19,7 @@ mod path;
 mod places;
 mod position;
 mod process;
+mod quiet;
 mod reader;
 mod registry;
 mod renewal;
@@ -34,7 +35,7 @@ pub(crate) use draft::Draft;
 pub(crate) use open::{open_unused, refuse_used, Config, Sharing};
 pub(crate) use process::stamp as process_stamp;
 pub(crate) use reader::Try;
-pub(crate) use slots::{AllSlots, Slot};
+pub(crate) use slots::{wait_for_reads, Slot};
 pub(crate) use snapshot::{Move, Snapshot};
 pub(crate) use target::Target;
 pub(crate) use wait::Deadline;
@@ -76,7 +77,8 @@ pub(crate) struct Env {
     commits: usage::Commits,
     /// The process that opened it.
     stamp: u64,
-    closed: AtomicBool,
+    /// Whether it is open, and can be read at the moment.
+    state: quiet::State,
     /// A flush failed, or LMDB gave up: no more writes.
     writes_stopped: AtomicBool,
     /// The file and its `-lock` file. Taken out when the store is closed: then the file can be opened again, though this handle is still there.
@@ -108,7 +110,7 @@ impl Tables {
 // SAFETY: LMDB's environment handle may be used from any thread (lmdb.h, "Caveats"); transactions are kept
 // apart by `slots`, `writer` and `Snapshot`, which says for each which thread may use it.
 unsafe impl Send for Env {}
-// SAFETY: as above; `readers[i]` is only touched by the holder of slot `i`, or by the holder of all slots.
+// SAFETY: as above; `readers[i]` is only touched by the holder of slot `i`, or by who has the environment quiet.
 unsafe impl Sync for Env {}
 
 impl Env {
@@ -140,7 +142,7 @@ impl Env {
     /// Refuses a store that is closed, or that a forked child has inherited.
     #[inline]
     pub fn check_usable(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.state.is_closed() {
             return Err(Error::Closed);
         }
         if process::stamp() != self.stamp {
@@ -174,25 +176,20 @@ impl Env {
         self.check_usable()?;
         let deadline = self.deadline();
         let busy = |what| move |_| Error::Busy { what };
-        let _writer = self
+        let writer = self
             .writer
             .acquire(&deadline)
             .map_err(busy("another thread is writing to it"))?;
+        self.check_usable()?;
         // Walks first: they can be long, and short reads, which may belong to a walk's caller, go on meanwhile.
-        let _quiet = self
+        let no_walk = self
             .snapshots
             .block(&deadline)
             .map_err(busy("a walk over it is open; end the walk first"))?;
-        let slots = slots::AllSlots::acquire(&deadline)
+        let quiet = self
+            .quiet(&writer, &no_walk, &deadline)
             .map_err(busy("another thread is reading from it"))?;
-        if self.closed.swap(true, Ordering::Relaxed) {
-            return Err(Error::Closed);
-        }
-        // SAFETY: all slots are held, no snapshot is open, no write runs, and `closed` keeps it that way;
-        // `closed` was false, so nobody has shut the environment down before.
-        unsafe { self.shut_down() };
-        drop(slots);
-        self.let_files_go();
+        quiet.close();
         Ok(())
     }
 
@@ -206,13 +203,13 @@ impl Env {
     /// Gives back all that LMDB holds.
     ///
     /// # Safety
-    /// Called once, when no transaction is in use and none can begin.
-    unsafe fn shut_down(&self) {
+    /// No transaction is in use and none can begin; called once for an environment.
+    unsafe fn release(&self) {
         for reader in &self.readers {
             // SAFETY: nobody else uses a reader now, says the caller.
             unsafe { (*reader.get()).free() };
         }
-        // SAFETY: `lmdb` is not used again: `closed` is set, or the environment is being dropped.
+        // SAFETY: `lmdb` is not used again, says the caller.
         unsafe { ManuallyDrop::drop(&mut *self.lmdb.get()) };
     }
 
@@ -235,7 +232,7 @@ impl Env {
 
     /// LMDB's handle, for who holds a slot, the writer gate or a counted snapshot while it is used.
     fn lmdb(&self) -> &Environment {
-        // SAFETY: it is replaced, and dropped, only by who holds all slots and the gate with no snapshot open.
+        // SAFETY: it is replaced, and dropped, only by who has the environment quiet.
         unsafe { &*self.lmdb.get() }
     }
 
@@ -251,9 +248,9 @@ impl Drop for Env {
         if process::stamp() != self.stamp {
             let held = self.held.get_mut();
             std::mem::forget(held.unwrap_or_else(PoisonError::into_inner).take());
-        } else if !*self.closed.get_mut() {
+        } else if !self.state.is_closed() {
             // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed before.
-            unsafe { self.shut_down() };
+            unsafe { self.release() };
         }
     }
 }

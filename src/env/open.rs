@@ -96,7 +96,7 @@ impl Env {
             page_size,
             commits: usage::Commits::new(),
             stamp: process::stamp(),
-            closed: AtomicBool::new(false),
+            state: Default::default(),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
         }

@@ -3,7 +3,7 @@
 //! Places are given back by other processes too, which tell nobody, so somebody has to look again and again. That is
 //! who is first in the line; the others sleep until it is their turn.
 
-use super::{slots, Deadline, Env, Slot};
+use super::{slots, Deadline, Env};
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,8 +106,7 @@ impl Env {
         deadline: &Deadline,
         turn: &mut Option<Turn<'e>>,
     ) -> Result<()> {
-        let slot = Slot::acquire(deadline)?;
-        self.check_usable()?;
+        let slot = self.enter(deadline)?;
         let dead = self.clear_dead_readers()?;
         drop(slot);
         if dead > 0 {

@@ -16,13 +16,13 @@ pub(crate) const SLOTS: usize = 64;
 /// One slot's lock, alone on its cache lines (two, since processors fetch lines in pairs).
 #[repr(C, align(128))]
 pub(super) struct SlotLock {
-    pub state: AtomicU32,
+    pub count: AtomicU32,
 }
 
 impl SlotLock {
     #[allow(clippy::declare_interior_mutable_const)] // the first state of each, never used in place
     const FREE: SlotLock = SlotLock {
-        state: AtomicU32::new(0),
+        count: AtomicU32::new(0),
     };
 }
 
@@ -30,8 +30,6 @@ impl SlotLock {
 #[repr(C)]
 pub(super) struct Area {
     stamp: AtomicU64,
-    /// Held by the thread that gathers all slots.
-    pub gathering: SlotLock,
     pub slots: [SlotLock; SLOTS],
 }
 
@@ -76,7 +74,6 @@ fn map() -> Mapped {
     // No page to be had: a static serves, and the process id has to tell a child.
     static FALLBACK: Area = Area {
         stamp: AtomicU64::new(0),
-        gathering: SlotLock::FREE,
         slots: [SlotLock::FREE; SLOTS],
     };
     Mapped {
@@ -119,27 +116,24 @@ fn new_stamp() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Deadline, Slot};
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_forked_child_has_another_stamp_and_free_slots() {
         let mine = stamp();
         assert_eq!(mine, stamp());
-        let locks = [&area().slots[SLOTS - 1], &area().gathering];
-        for lock in locks {
-            lock.state.store(1, Ordering::SeqCst);
-        }
+        let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
         // SAFETY: the child only loads atomics, makes its stamp and exits without running anything else.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let free = |lock: &&SlotLock| lock.state.load(Ordering::SeqCst) == 0;
-            let good = stamp() != mine && locks.iter().all(free);
+            let free = |slot: &SlotLock| slot.count.load(Ordering::SeqCst) == 0;
+            let good = stamp() != mine && area().slots.iter().all(free);
             // SAFETY: ends the child at once.
             unsafe { libc::_exit(if good { 0 } else { 1 }) };
         }
-        for lock in locks {
-            lock.state.store(0, Ordering::SeqCst);
-        }
+        drop(slot);
         let mut status = 0;
         // SAFETY: waits for the child that was just made; `status` outlives the call.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);

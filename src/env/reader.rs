@@ -108,6 +108,8 @@ pub(crate) enum Wait {
     ReaderTable,
     /// Open LMDB's environment anew.
     GivenUp,
+    /// Let who closes the store, or replaces its map, go first.
+    Quiet,
 }
 
 impl Env {
@@ -129,6 +131,7 @@ impl Env {
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
                 Try::Later(Wait::ReaderTable) => self.wait_for_place(&deadline, &mut turn)?,
                 Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
+                Try::Later(Wait::Quiet) => self.wait_until_open(&deadline)?,
             }
         }
     }
@@ -143,8 +146,11 @@ impl Env {
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<Try<R>> {
         self.check_usable()?;
+        if !self.state.is_open() {
+            return Ok(Try::Later(Wait::Quiet));
+        }
         let reader = self.readers[slot.index()].get();
-        // SAFETY: `slot` is the slot of this reader, and the environment is open while a slot is held.
+        // SAFETY: `slot` is the slot of this reader, and the environment stays open while it is held.
         let code = unsafe { (*reader).begin(self) };
         if code != ffi::MDB_SUCCESS {
             return self.not_begun(code).map(Try::Later);

@@ -5,7 +5,6 @@
 //! the environment is closed and opened anew for reading; writes stay refused until the store is opened again.
 
 use super::open::{check_same, open_lmdb, open_tables};
-use super::slots::AllSlots;
 use super::{Deadline, Env};
 use crate::error::{Error, Result};
 use crate::verify::head;
@@ -18,7 +17,7 @@ struct Unfinished<'e>(&'e Env);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.state.close();
         self.0.let_files_go();
     }
 }
@@ -26,10 +25,9 @@ impl Drop for Unfinished<'_> {
 impl Env {
     /// Opens LMDB's environment anew, once no transaction of the old one is in use.
     pub(super) fn renew(&self, deadline: &Deadline) -> Result<()> {
-        let _writer = self.writer.acquire(deadline)?;
-        let _quiet = self.snapshots.block(deadline)?;
-        let _slots = AllSlots::acquire(deadline)?;
-        self.check_usable()?;
+        let writer = self.writer.acquire(deadline)?;
+        let no_walk = self.snapshots.block(deadline)?;
+        let _quiet = self.quiet(&writer, &no_walk, deadline)?;
         if !self.has_given_up() {
             return Ok(()); // another thread has been here
         }
@@ -45,10 +43,10 @@ impl Env {
         }
         drop(held);
         let head = head::identify(&self.file, &self.path, deadline)?;
-        // Nobody gets past the gate, the slots and the block meanwhile: who comes now waits.
+        // Who comes meanwhile waits. This is dropped before what keeps them waiting.
         let unfinished = Unfinished(self);
-        // SAFETY: all slots and the gate are held, no snapshot is open, and `closed` is not set.
-        unsafe { self.shut_down() };
+        // SAFETY: the environment is quiet and not closed.
+        unsafe { self.release() };
         let lmdb = open_lmdb(&self.path, &self.config, &head)?;
         // In the same order as before, so that their handles are the same numbers. Others may have taken the places that
         // this process had.

@@ -1,9 +1,9 @@
 //! Reader slots: who holds slot `i` has reader `i` of every store of the process to itself.
 //!
 //! Taking a slot is one compare-and-swap, giving it back one store, and that store is the last thing a
-//! short read touches. Whoever holds *all* slots therefore knows that no short read runs in the process,
-//! which is what closing a store and growing its map need, and what makes it safe to free a store that a
-//! late caller in another thread still has a handle of.
+//! short read touches. What a read must not meet, as the end of its store, is announced first, where a read looks once it
+//! has its slot; after that, [`wait_for_reads`] waits until each slot was free once. All in one order (`SeqCst`), so that
+//! a read either sees what was announced or is waited for. Reads of other stores go on meanwhile.
 
 use super::process::{area, SLOTS};
 use super::wait::Deadline;
@@ -11,8 +11,10 @@ use crate::error::Result;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
+/// A slot counts how often it was taken and given back: it is held while that is odd.
+fn is_held(count: u32) -> bool {
+    count % 2 == 1
+}
 
 /// How often a read of this process has waited, for a slot here or a place in LMDB's reader table, and in vain.
 pub(super) static WAITS: AtomicU64 = AtomicU64::new(0);
@@ -21,6 +23,8 @@ pub(super) static REFUSALS: AtomicU64 = AtomicU64::new(0);
 /// One slot, held until dropped.
 pub(crate) struct Slot {
     index: usize,
+    /// The slot's count since it was taken.
+    count: u32,
 }
 
 impl Slot {
@@ -36,21 +40,12 @@ impl Slot {
     /// Takes the slot that this thread tries first, at once or not at all.
     #[inline]
     pub fn try_acquire() -> Option<Slot> {
-        let index = home();
-        (!gathering() && take(index)).then(|| Slot { index })
+        take(home())
     }
 
     #[cold]
     fn acquire_any(first: usize, deadline: &Deadline) -> Result<Slot> {
-        let any = || {
-            if gathering() {
-                return None;
-            }
-            (1..=SLOTS)
-                .map(|step| (first + step) % SLOTS)
-                .find(|&index| take(index))
-                .map(|index| Slot { index })
-        };
+        let any = || (1..=SLOTS).find_map(|step| take((first + step) % SLOTS));
         if let Some(slot) = any() {
             return Ok(slot);
         }
@@ -72,54 +67,36 @@ impl Drop for Slot {
     #[inline]
     fn drop(&mut self) {
         area().slots[self.index]
-            .state
-            .store(FREE, Ordering::Release);
+            .count
+            .store(self.count.wrapping_add(1), Ordering::Release);
     }
 }
 
-/// Every slot, held until dropped: no short read runs in this process.
-pub(crate) struct AllSlots(#[allow(dead_code)] Vec<Slot>);
-
-impl AllSlots {
-    /// Takes every slot in turn, waiting until `deadline` for those that are held.
-    ///
-    /// A guard must come to be only once its lock is taken: one made before and thrown away (`then_some`) would
-    /// give back what another thread holds.
-    pub fn acquire(deadline: &Deadline) -> Result<AllSlots> {
-        // Two that gather at once could each hold what the other waits for.
-        struct Gathering;
-        impl Drop for Gathering {
-            fn drop(&mut self) {
-                area().gathering.state.store(FREE, Ordering::Release);
-            }
+/// Waits until every read has ended that had a slot when this was called: no more of those that come later is to begin
+/// what they must not be at, which the caller has seen to.
+pub(crate) fn wait_for_reads(deadline: &Deadline) -> Result<()> {
+    for slot in &area().slots {
+        let seen = slot.count.load(Ordering::SeqCst);
+        if is_held(seen) {
+            deadline.poll("reads that are in flight", || {
+                let ended = slot.count.load(Ordering::SeqCst) != seen;
+                Ok(ended.then_some(()))
+            })?;
         }
-        let _turn = deadline.poll("another thread that gathers reader slots", || {
-            Ok(try_take(&area().gathering.state).then(|| Gathering))
-        })?;
-        let mut all = Vec::with_capacity(SLOTS);
-        for index in 0..SLOTS {
-            all.push(deadline.poll("reads that are in flight", || {
-                Ok(take(index).then(|| Slot { index }))
-            })?);
-        }
-        Ok(AllSlots(all))
     }
+    Ok(())
 }
 
-/// Whether a thread gathers all slots: then nobody takes one more, or that thread could wait for ever for a slot
-/// that is taken again as soon as it is given back. A slot taken all the same does no harm.
 #[inline]
-fn gathering() -> bool {
-    area().gathering.state.load(Ordering::Relaxed) != FREE
-}
-
-fn take(index: usize) -> bool {
-    try_take(&area().slots[index].state)
-}
-
-fn try_take(lock: &AtomicU32) -> bool {
-    lock.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-        .is_ok()
+fn take(index: usize) -> Option<Slot> {
+    let slot = &area().slots[index].count;
+    let free = slot.load(Ordering::Relaxed);
+    let count = free.wrapping_add(1);
+    let taken = !is_held(free)
+        && slot
+            .compare_exchange(free, count, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok();
+    taken.then_some(count).map(|count| Slot { index, count })
 }
 
 /// The slot that this thread tries first: threads are spread over the slots in the order in which they come.
@@ -148,7 +125,7 @@ mod tests {
     /// Reads that follow each other without a pause, as many threads make them, must not keep a store from being
     /// closed.
     #[test]
-    fn all_slots_are_had_though_one_is_taken_again_and_again() {
+    fn reads_end_though_a_slot_is_taken_again_and_again() {
         let (begun, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -163,10 +140,28 @@ mod tests {
             while !begun.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
-            let had = [(); 3]
-                .map(|()| AllSlots::acquire(&Deadline::after(Duration::from_secs(1))).is_ok());
+            let ended =
+                [(); 3].map(|()| wait_for_reads(&Deadline::after(Duration::from_secs(60))).is_ok());
             stop.store(true, Ordering::Relaxed);
-            assert_eq!(had, [true; 3]);
+            assert_eq!(ended, [true; 3]);
+        });
+    }
+
+    #[test]
+    fn a_read_is_waited_for_until_its_end() {
+        let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
+        let short = Deadline::after(Duration::from_millis(10));
+        assert!(wait_for_reads(&short).is_err());
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let waited = wait_for_reads(&Deadline::after(Duration::from_secs(60)));
+                waited.is_ok() && ended.load(Ordering::SeqCst)
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            ended.store(true, Ordering::SeqCst);
+            drop(slot);
+            assert!(waits.join().unwrap());
         });
     }
 }

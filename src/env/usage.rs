@@ -1,6 +1,6 @@
 //! What is in use: the map, the reader table, free pages; and what this process has committed.
 
-use super::{slots, Env, Slot, Snapshot};
+use super::{slots, Env, Snapshot};
 use crate::error::{Error, Result};
 use crate::histogram::Counting;
 use lmdb_sys as ffi;
@@ -61,8 +61,7 @@ struct Active {
 impl Env {
     /// What is in use at this moment. To be asked before the caller opens a snapshot, which would be in it.
     pub fn usage(&self) -> Result<Usage> {
-        let slot = Slot::acquire(&self.deadline())?;
-        self.check_usable()?;
+        let slot = self.enter(&self.deadline())?;
         // A dead process's read is not one that goes on.
         self.clear_dead_readers()?;
         let active = self.active_readers();
@@ -108,8 +107,7 @@ impl Env {
 
     /// Places in LMDB's reader table.
     pub(super) fn max_readers(&self) -> Result<u32> {
-        let _slot = Slot::acquire(&self.deadline())?;
-        self.check_usable()?;
+        let _slot = self.enter(&self.deadline())?;
         let info = self.lmdb().info();
         info.map(|info| info.max_readers())
             .map_err(|e| self.lmdb_error("reading the environment's state", e))
