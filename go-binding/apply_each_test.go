@@ -136,9 +136,25 @@ func TestApplyEachBesideAnUpdate(t *testing.T) {
 }
 
 // A list that needs a larger map, which it cannot have while a walk is open, waits for that a few times and not for each
-// call of the library, nor for each device that was locked.
+// call of the library, nor for each device that was locked. Who does wait for each never needs less than the wait as many
+// times, so one attempt that the machine has not held up is enough.
 func TestApplyEachWithAFullMap(t *testing.T) {
-	const wait, calls = 500 * time.Millisecond, 24
+	const wait, calls, attempts = time.Second, 24, 10
+	for range attempts {
+		took := applyWithAFullMap(t, wait, calls)
+		if took < wait {
+			t.Fatalf("it took %v", took)
+		}
+		if took <= calls*wait*3/4 {
+			return
+		}
+	}
+	t.Error("it was never done after a few waits")
+}
+
+// applyWithAFullMap has a list made that needs so many calls of the library, and returns how long that took.
+func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.Duration) {
+	t.Helper()
 	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20), WithDurability(DurabilityRelaxed))
 	text := strings.Repeat("e", 1500)
 	var changes []Change
@@ -172,9 +188,7 @@ func TestApplyEachWithAFullMap(t *testing.T) {
 		errs = store.ApplyEach(changes)
 		break
 	}
-	if took := time.Since(start); took < wait || took > calls/2*wait {
-		t.Errorf("it took %v", took)
-	}
+	took = time.Since(start)
 	late := 0
 	for i, err := range errs {
 		if errors.Is(err, ErrTimeout) {
@@ -186,4 +200,5 @@ func TestApplyEachWithAFullMap(t *testing.T) {
 	if late == 0 || late == len(changes) {
 		t.Errorf("%d of %d changes were not made in time", late, len(changes))
 	}
+	return took
 }
