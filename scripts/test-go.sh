@@ -22,7 +22,7 @@ go_test() {
     done
     shift
     # shellcheck disable=SC2086  # a list of settings, split on purpose
-    env $variables go test -count=1 -timeout=30m "$@"
+    env $variables go test -count=1 -timeout=60m "$@"
 }
 
 cd go-binding
