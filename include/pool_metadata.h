@@ -1720,7 +1720,8 @@ int32_t pm_repair(const char *path,
  * @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the damaged file is open as a
  *   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,
  *   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
- *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store then.
+ *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if
+ *   flushing the directory failed, as the message says, it is in place, and a power cut could undo that.
  *
  * Thread safety: may be called from any thread.
  */
