@@ -5,25 +5,27 @@ use crate::error::{Quoted, Result};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The devices that are locked.
 #[derive(Clone, Default)]
-pub(crate) struct DeviceLocks(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    held: Mutex<Held>,
-    freed: Condvar,
-}
+pub(crate) struct DeviceLocks(Arc<Mutex<Held>>);
 
 /// The devices that are locked, each with those who wait for it: first come, first served, so that a thread that
 /// writes one device over and over does not keep others from it.
 #[derive(Default)]
 struct Held {
-    names: HashMap<Name, VecDeque<u64>, BuildHasherDefault<KnownHash>>,
-    tickets: u64,
+    names: HashMap<Name, VecDeque<Arc<Waiter>>, BuildHasherDefault<KnownHash>>,
+}
+
+/// Who waits, on a condition of its own: of many, only the one that is next is woken.
+#[derive(Default)]
+struct Waiter {
+    /// Whether the lock is its own now; changed under the list's lock.
+    called: AtomicBool,
+    changed: Condvar,
 }
 
 /// A device's name, with its hash, which is made once for taking the lock and giving it back.
@@ -69,44 +71,38 @@ impl Hasher for KnownHash {
 }
 
 impl Held {
-    /// Takes the lock, or a ticket for it.
-    fn lock_or_wait(&mut self, name: &Name) -> Option<u64> {
+    /// Takes the lock, or a place in the line for it.
+    fn lock_or_wait(&mut self, name: &Name) -> Option<Arc<Waiter>> {
         match self.names.entry(name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(VecDeque::new());
                 None
             }
             Entry::Occupied(mut line) => {
-                self.tickets += 1;
-                line.get_mut().push_back(self.tickets);
-                Some(self.tickets)
+                let waiter = Arc::new(Waiter::default());
+                line.get_mut().push_back(Arc::clone(&waiter));
+                Some(waiter)
             }
         }
     }
 
-    fn waits(&self, name: &Name, ticket: u64) -> bool {
-        self.names
-            .get(name)
-            .is_some_and(|line| line.contains(&ticket))
-    }
-
-    fn give_up(&mut self, name: &Name, ticket: u64) {
+    fn give_up(&mut self, name: &Name, waiter: &Arc<Waiter>) {
         if let Some(line) = self.names.get_mut(name) {
-            line.retain(|other| *other != ticket);
+            line.retain(|other| !Arc::ptr_eq(other, waiter));
         }
     }
 
-    /// Passes the lock on; false if nobody waits for it.
-    fn pass_on(&mut self, name: &Name) -> bool {
+    /// Passes the lock on to the next, if anybody waits for it.
+    fn pass_on(&mut self, name: &Name) {
         // Hardly ever does anybody wait: the one look into the table is the one that takes the name out.
         let Some(mut line) = self.names.remove(name) else {
-            return false;
+            return;
         };
-        let passed_on = line.pop_front().is_some();
-        if passed_on {
+        if let Some(next) = line.pop_front() {
+            next.called.store(true, Ordering::Relaxed);
+            next.changed.notify_one();
             self.names.insert(name.clone(), line);
         }
-        passed_on
     }
 }
 
@@ -121,7 +117,6 @@ pub(crate) struct DeviceLock {
 impl DeviceLocks {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0
-            .held
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -153,21 +148,20 @@ impl DeviceLocks {
     pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
         let name = Name::new(name);
         let mut held = self.held();
-        let Some(ticket) = held.lock_or_wait(&name) else {
+        let Some(waiter) = held.lock_or_wait(&name) else {
             drop(held);
             return Ok(self.guard(name));
         };
-        // Whoever had the lock has taken this ticket out of the line: it is ours.
-        while held.waits(&name, ticket) {
+        while !waiter.called.load(Ordering::Relaxed) {
             let left = deadline.left();
             if left.is_zero() {
-                held.give_up(&name, ticket);
+                held.give_up(&name, &waiter);
                 return Err(deadline.expired(format!(
                     "device {}, which another update of this process has locked",
                     Quoted(&name.bytes)
                 )));
             }
-            held = match self.0.freed.wait_timeout(held, left) {
+            held = match waiter.changed.wait_timeout(held, left) {
                 Ok((held, _)) => held,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -189,9 +183,7 @@ impl Drop for DeviceLock {
         if self.stamp != process_stamp() {
             return;
         }
-        if self.locks.held().pass_on(&self.name) {
-            self.locks.0.freed.notify_all();
-        }
+        self.locks.held().pass_on(&self.name);
     }
 }
 
