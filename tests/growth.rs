@@ -388,7 +388,8 @@ fn wants_more(path: &Path) {
 #[test]
 fn who_waits_for_a_larger_map_does_not_keep_other_processes_from_writing() {
     let (_directory, path) = place();
-    let store = open(&path, 500);
+    // Shorter than what the other one waits, and longer than a slow machine takes to lay its large row out.
+    let store = open(&path, 2000);
     add(&store, "base");
     let mut peer = Peer::start("wants-more", &path);
     peer.expect("begins");

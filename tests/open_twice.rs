@@ -236,7 +236,7 @@ fn a_read_only_store_takes_no_writes() {
 
 /// A process of its own, since a fork should find no other thread at work.
 fn fork(path: &Path) {
-    let store = options(5000).open(path).unwrap();
+    let store = options(50_000).open(path).unwrap();
     add(&store, "a");
     add(&store, "b");
     let update = store.begin_update("a").unwrap();
@@ -266,10 +266,7 @@ fn fork(path: &Path) {
         assert!(refused
             .into_iter()
             .all(|result| forked(result.unwrap_err())));
-        assert!(
-            start.elapsed() < Duration::from_millis(2500),
-            "nothing waits"
-        );
+        assert!(start.elapsed() < Duration::from_secs(25), "nothing waits");
         drop(walk);
         // The child's own store, with the parent's handle still there; then without it.
         let own = PoolMetadata::open(path).unwrap();

@@ -103,6 +103,7 @@ impl<T: Default> Drop for Writer<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     #[test]
@@ -110,18 +111,22 @@ mod tests {
         let gate = WriterGate::default();
         let held = gate.acquire(&Deadline::after(Duration::ZERO)).unwrap();
         held.leave(7);
+        let looked = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));
-                std::thread::sleep(Duration::from_millis(50));
+                while !looked.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
                 got.is_ok_and(|writer| *writer.left() == 7)
             });
             while gate.lock().waiting.is_empty() {
                 std::thread::yield_now();
             }
             drop(held);
-            assert!(gate.acquire(&Deadline::after(Duration::ZERO)).is_err());
-            assert!(waits.join().unwrap());
+            let refused = gate.acquire(&Deadline::after(Duration::ZERO)).is_err();
+            looked.store(true, Ordering::Relaxed);
+            assert!(refused && waits.join().unwrap());
         });
         let again = gate.acquire(&Deadline::after(Duration::ZERO));
         assert!(again.is_ok_and(|writer| *writer.left() == 7));

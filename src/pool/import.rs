@@ -190,7 +190,7 @@ mod tests {
     fn an_import_waits_for_its_turn_in_the_commit_queue() {
         let directory = tempfile::tempdir().unwrap();
         let store = OpenOptions::new()
-            .lock_wait(Duration::from_millis(30))
+            .lock_wait(Duration::from_millis(300))
             .open(directory.path().join("pool.db"))
             .unwrap();
         let pool = store.pool();

@@ -190,6 +190,7 @@ impl Drop for DeviceLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     #[test]
@@ -200,18 +201,22 @@ mod tests {
         assert!(locks.lock(b"b", &now()).is_ok());
         assert!(locks.try_lock(b"a").is_none());
         assert!(locks.try_lock(b"b").is_some());
+        let looked = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let got = locks.lock(b"a", &Deadline::after(Duration::from_secs(60)));
-                std::thread::sleep(Duration::from_millis(50));
+                while !looked.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
                 got.is_ok()
             });
             while locks.held().names[&Name::new(b"a")].is_empty() {
                 std::thread::yield_now();
             }
             drop(held);
-            assert!(locks.lock(b"a", &now()).is_err());
-            assert!(waits.join().unwrap());
+            let refused = locks.lock(b"a", &now()).is_err();
+            looked.store(true, Ordering::Relaxed);
+            assert!(refused && waits.join().unwrap());
         });
         assert!(locks.held().names.is_empty());
         assert!(locks.lock(b"a", &now()).is_ok());

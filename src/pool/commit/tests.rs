@@ -8,7 +8,7 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let store = OpenOptions::new()
         .map_size(1 << 20)
-        .lock_wait(Duration::from_millis(30))
+        .lock_wait(Duration::from_millis(300))
         .open(directory.path().join("pool.db"))
         .unwrap();
     let walk = store.walk().unwrap();
