@@ -207,11 +207,10 @@ int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_
     }
     /* Without room for a record, this tells whether there is one. */
     status = pm_walk_next(walk, NULL, 0, &more, NULL, &error);
-    if (status == PM_OK) {
+    if (status != PM_ERR_BUFFER_TOO_SMALL) {
         pm_walk_close(walk);
         reply->handle = 0;
-    } else if (status != PM_ERR_BUFFER_TOO_SMALL) {
-        return finish(status, &error, reply);
+        reply->then = finish(status, &error, reply);
     }
     return PM_OK;
 }

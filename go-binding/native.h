@@ -18,6 +18,7 @@ typedef struct pmgo_reply {
     uintptr_t ids;       /* the pm_ids of a walk */
     uintptr_t detail;    /* a pm_error for pmgo_take_detail, or 0 */
     uint32_t device_id;  /* of a device that was added */
+    int32_t then;        /* of a walk: the status that comes after this page, which detail belongs to */
 } pmgo_reply;
 
 /* What went wrong, for Go to read. */
@@ -48,7 +49,7 @@ int32_t pmgo_change_state(uintptr_t store, const char *name, size_t name_len, in
 int32_t pmgo_mark_faulty(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
 int32_t pmgo_remove(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
 
-/* Opens a walk and reads its first page. If that was all, the walk has ended already. */
+/* Opens a walk and reads its first page. If nothing but a failure comes after that, the walk has ended already. */
 int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
 int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
 void pmgo_walk_close(uintptr_t walk);

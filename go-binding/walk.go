@@ -108,6 +108,7 @@ const (
 // nativeWalk is a walk, and the page of it that is being shown.
 type nativeWalk struct {
 	handle C.uintptr_t // 0 if no page comes after this one
+	then   error       // what comes after this page, if the walk has failed there
 	buffer *[pageWords]C.uint64_t
 	page   []C.uint64_t
 	at     int    // where in the page the next record is
@@ -129,8 +130,11 @@ func (w *nativeWalk) first(m *PoolMetadata, op, doing string) error {
 
 // next reads the next page if nothing is left of this one. Nothing is left after it if there is none.
 func (w *nativeWalk) next(op, doing string) error {
-	if w.left > 0 || w.handle == 0 {
+	if w.left > 0 {
 		return nil
+	}
+	if w.handle == 0 {
+		return w.then
 	}
 	return w.read(op, doing, w.fetch)
 }
@@ -150,6 +154,9 @@ func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_rep
 		switch status := fetch(words, &reply); status {
 		case C.PM_OK:
 			w.page, w.at, w.left = words, 0, int(reply.count)
+			if reply.then != C.PM_OK {
+				w.then = failure(reply.then, reply.detail, op, doing)
+			}
 			return nil
 		case C.PM_ERR_BUFFER_TOO_SMALL:
 			// A device with a very long error text.

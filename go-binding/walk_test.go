@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -224,11 +225,18 @@ func TestLeavingAnIteration(t *testing.T) {
 
 // A record that was damaged on disk is an error, wherever it is met, and the others are not.
 func TestDamagedRecord(t *testing.T) {
+	// On a walk's first page and on a later one.
+	for _, sound := range []int{0, 9, 899} {
+		t.Run(strconv.Itoa(sound), func(t *testing.T) { damagedRecord(t, sound) })
+	}
+}
+
+func damagedRecord(t *testing.T, sound int) {
 	path := newPath(t)
 	store := openStore(t, path)
-	all := fill(t, store, 900)
+	all := fill(t, store, sound+1)
 	const mark = "this will be damaged"
-	ok(t, store.UpdateDevice(ctx, all[899].Name, func(d *DeviceInfo) error { d.Error = mark; return nil }))
+	ok(t, store.UpdateDevice(ctx, all[sound].Name, func(d *DeviceInfo) error { d.Error = mark; return nil }))
 	ok(t, store.Close())
 	damage(t, path, mark)
 
@@ -238,9 +246,11 @@ func TestDamagedRecord(t *testing.T) {
 	ok(t, err)
 	defer func() { ok(t, store.Close()) }()
 	wantError(t, store.Verify(), ErrCorrupt)
-	_, err = store.GetDevice(ctx, all[899].Name)
+	_, err = store.GetDevice(ctx, all[sound].Name)
 	wantError(t, err, ErrCorrupt)
-	expect(t, store, all[0])
+	if sound > 0 {
+		expect(t, store, all[0])
+	}
 	shown := 0
 	err = store.WalkDevices(ctx, func(info *DeviceInfo) error {
 		if *info != all[shown] {
@@ -250,14 +260,21 @@ func TestDamagedRecord(t *testing.T) {
 		return nil
 	})
 	wantError(t, err, ErrCorrupt)
-	if shown != 899 {
-		t.Errorf("%d of the 899 devices before the damaged one were shown", shown)
+	if shown != sound {
+		t.Errorf("%d of the %d devices before the damaged one were shown", shown, sound)
 	}
 	var last error
-	for _, err := range store.Devices() {
+	yielded := 0
+	for info, err := range store.Devices() {
 		last = errors.Join(last, err)
+		if info.Name != "" {
+			yielded++
+		}
 	}
 	wantError(t, last, ErrCorrupt)
+	if yielded != sound {
+		t.Errorf("%d of the %d devices before the damaged one were yielded", yielded, sound)
+	}
 }
 
 // damage changes a bit of the text everywhere in the file.
