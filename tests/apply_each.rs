@@ -355,3 +355,41 @@ fn a_long_list_may_take_longer_than_the_lock_wait() {
         "{ended:?}"
     );
 }
+
+/// A wait for a larger map, in vain, does not take their turn from those that need none, beside threads that write all
+/// the time.
+#[test]
+fn what_needs_no_larger_map_waits_for_its_turn_all_the_same() {
+    const WAIT: Duration = Duration::from_secs(5);
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new();
+    options.lock_wait(WAIT).map_size(1 << 20);
+    let store = options.open(directory.path().join("pool.db")).unwrap();
+    let large = |n| {
+        Change::Add(DeviceInfo {
+            error: vec![b'e'; 1500],
+            ..DeviceInfo::new(format!("snap-{n:05}"))
+        })
+    };
+    let mut list: Vec<_> = (0..1024).map(large).collect();
+    list.extend((0..256 * 80).map(|n| remove(&format!("absent-{n}"))));
+    let walk = store.walk().unwrap();
+    let stop = AtomicBool::new(false);
+    let results = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = store.remove_device("another");
+                }
+            });
+        }
+        let results = store.apply_each(&list);
+        stop.store(true, Ordering::Relaxed);
+        results
+    });
+    drop(walk);
+    let late = |result: &&Result<_, _>| matches!(result, Err(Error::Timeout { .. }));
+    let late = [&results[..1024], &results[1024..]].map(|part| part.iter().filter(late).count());
+    assert!(late[0] > 0, "there was room for all of them");
+    assert_eq!(late[1], 0);
+}

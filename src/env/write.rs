@@ -209,6 +209,8 @@ impl<'e> WriteTxn<'e> {
 pub(crate) struct Writing<'e> {
     env: &'e Env,
     deadline: &'e Deadline,
+    /// For a larger map.
+    growth: &'e Deadline,
     /// None while this thread waits for a larger map, which no other process need wait for. Given up before the gate: in
     /// this process nobody has to wait for what it waits for.
     process: Cell<Option<WriterLock<'e>>>,
@@ -225,16 +227,22 @@ impl Env {
         Ok(Writing {
             env: self,
             deadline,
+            growth: deadline,
             process: Cell::new(Some(self.process_lock.lock_writer(&self.path, deadline)?)),
             writer,
         })
     }
 }
 
-impl Writing<'_> {
+impl<'e> Writing<'e> {
     /// The store's path.
     pub fn path(&self) -> &Path {
         &self.env.path
+    }
+
+    /// For who waits for a larger map not as long as for others.
+    pub fn growing_within(self, growth: &'e Deadline) -> Writing<'e> {
+        Writing { growth, ..self }
     }
 
     /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
@@ -244,7 +252,7 @@ impl Writing<'_> {
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
         let to = |to| {
             drop(self.process.take());
-            self.env.grow(&self.writer, to, self.deadline)
+            self.env.grow(&self.writer, to, self.growth)
         };
         self.env.check_writable()?;
         loop {

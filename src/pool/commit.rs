@@ -53,24 +53,27 @@ impl Pool {
         deadline: &Deadline,
         work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Result<R> {
-        self.write_alone(deadline, |writing| writing.run(work))?
+        self.write_alone(deadline, deadline, |writing| writing.run(work))?
     }
 
     /// Commits operations whose devices the caller has locked, in commits that they share with no others, and says for
     /// each how it ended.
     pub fn commit_together(&self, mut ops: &[Op<'_>]) -> Vec<Result<Written>> {
         let mut results = Vec::with_capacity(ops.len());
-        let mut deadline = self.env.deadline();
+        let mut spent = None;
         while !ops.is_empty() {
+            // Of its own: the commits before were no wait.
+            let deadline = self.env.deadline();
+            let growth = spent.as_ref().unwrap_or(&deadline);
             let mut room = Room::default();
             let fit = ops.iter().take_while(|op| room.take(op)).count().max(1);
             let (batch, rest) = ops.split_at(fit);
-            match self.write_alone(&deadline, |writing| write_batch(writing, batch)) {
+            match self.write_alone(&deadline, growth, |writing| write_batch(writing, batch)) {
                 Ok(written) => {
-                    // The work on it was no wait, but what was waited for in vain is not waited for again.
+                    // What was waited for in vain, a larger map, is not waited for again.
                     let late = |result| matches!(result, &Err(Error::Timeout { .. }));
-                    if !written.iter().any(late) {
-                        deadline = self.env.deadline();
+                    if spent.is_none() && written.iter().any(late) {
+                        spent = Some(deadline);
                     }
                     results.extend(written);
                 }
@@ -88,13 +91,14 @@ impl Pool {
     fn write_alone<R>(
         &self,
         deadline: &Deadline,
+        growth: &Deadline,
         work: impl FnOnce(&Writing<'_>) -> R,
     ) -> Result<R> {
         match self.queue.enter(deadline, || OwnedOp::Alone) {
             Entered::Leader(_lead) => {
                 // Given back before the lead is passed on.
                 let writing = self.env.begin_writing(deadline)?;
-                Ok(work(&writing))
+                Ok(work(&writing.growing_within(growth)))
             }
             Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed)),
             Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
