@@ -6,7 +6,6 @@ package poolmetadata
 import "C"
 
 import (
-	"fmt"
 	"runtime"
 	"time"
 )
@@ -35,7 +34,11 @@ func (m *PoolMetadata) ApplyEach(changes []Change) []error {
 	}
 	each.late = false
 	end := time.Now().Add(m.locks.wait)
-	for _, i := range left {
+	for at, i := range left {
+		if each.late {
+			each.last(left[at:])
+			break
+		}
 		each.locked(i, time.Until(end))
 	}
 	return each.errs
@@ -65,11 +68,7 @@ func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []i
 	var list changeList
 	var made []int
 	held := map[string]bool{}
-	defer func() {
-		for name := range held {
-			e.store.locks.unlock(name)
-		}
-	}()
+	defer e.unlock(held)
 	for ; i < len(e.changes) && (e.late || len(made) < mostWrites && len(list.texts) < mostBytes); i++ {
 		change := e.changes[i]
 		if err := list.check(change, opApplyEach, e.doing(i)); err != nil {
@@ -94,11 +93,6 @@ func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []i
 func (e *applyEach) locked(i int, wait time.Duration) {
 	change := e.changes[i]
 	name := change.Record.Name
-	if e.late {
-		e.errs[i] = newError(CodeTimeout, opApplyEach, e.doing(i), fmt.Sprintf(
-			"waited %v for the changes before it, in vain", e.store.locks.wait))
-		return
-	}
 	if !e.store.locks.lockWithin(name, wait) {
 		e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
 		return
@@ -107,6 +101,33 @@ func (e *applyEach) locked(i int, wait time.Duration) {
 	var list changeList
 	list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
 	e.call(&list, []int{i})
+}
+
+// last makes all that are left, in one call, once one of them has waited in vain: by then the wait for their devices is
+// over, too.
+func (e *applyEach) last(left []int) {
+	var list changeList
+	var made []int
+	held := map[string]bool{}
+	defer e.unlock(held)
+	for _, i := range left {
+		change := e.changes[i]
+		name := change.Record.Name
+		if !held[name] && !e.store.locks.tryLock(name) {
+			e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
+			continue
+		}
+		held[name] = true
+		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
+		made = append(made, i)
+	}
+	e.call(&list, made)
+}
+
+func (e *applyEach) unlock(held map[string]bool) {
+	for name := range held {
+		e.store.locks.unlock(name)
+	}
 }
 
 // call has the library make what is in the list: the changes of those positions.

@@ -202,3 +202,34 @@ func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.D
 	}
 	return took
 }
+
+// Of devices that were locked, one that needs a larger map in vain keeps back none that comes after it.
+func TestApplyEachOfLockedDevicesWithAFullMap(t *testing.T) {
+	const wait = time.Second
+	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20))
+	for i := range 100 {
+		// More than a page of a walk has room for.
+		add(t, store, DeviceInfo{Name: fmt.Sprint("there-", i), Error: strings.Repeat("e", 1500)})
+	}
+	var changes []Change
+	for i := range 3 {
+		name := fmt.Sprint("there-", i)
+		update, err := store.BeginUpdate(name)
+		ok(t, err)
+		defer time.AfterFunc(wait/5, update.Abort).Stop()
+		changes = append(changes, Change{ChangeAdd, named(name)})
+	}
+	large, err := store.GetRecord("there-0")
+	ok(t, err)
+	large.Error = strings.Repeat("e", MaxErrorLen)
+	changes[0] = Change{ChangeUpdate, &large}
+	var errs []error
+	for _, err := range store.Devices() {
+		ok(t, err)
+		errs = store.ApplyEach(changes)
+		break
+	}
+	if !errors.Is(errs[0], ErrTimeout) || !errors.Is(errs[1], ErrAlreadyExists) || !errors.Is(errs[2], ErrAlreadyExists) {
+		t.Error(errs)
+	}
+}
