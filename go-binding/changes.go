@@ -25,7 +25,8 @@ const (
 	// ChangeAdd adds the device, as AddDevice does.
 	ChangeAdd ChangeKind = C.PM_CHANGE_ADD
 	// ChangeUpdate writes the record over the one of the same name, if that one's generation is still the one given:
-	// what GetRecord returned, changed. Otherwise it is refused with [ErrConflict].
+	// what GetRecord returned, changed. Otherwise it is refused with [ErrConflict]. Not for what was read before a
+	// restore: see [Record].
 	ChangeUpdate ChangeKind = C.PM_CHANGE_UPDATE
 	// ChangeState sets the state of the device of that name; only name and state are looked at.
 	ChangeState ChangeKind = C.PM_CHANGE_STATE

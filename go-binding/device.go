@@ -112,7 +112,9 @@ func (m *PoolMetadata) GetDevice(_ context.Context, name string) (*DeviceInfo, e
 // Record is a device and the number of the commit that last wrote it.
 type Record struct {
 	DeviceInfo
-	// Generation grows with each write of the device, and is never the same for two states of it.
+	// Generation grows with each write of the device, and is never the same for two states of it, unless [Restore] has
+	// put back an older backup: its numbers come again, so no record that was read before is to be given to
+	// [ChangeUpdate] then.
 	Generation uint64 `json:"generation"`
 }
 

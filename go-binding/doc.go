@@ -24,7 +24,8 @@
 //     nothing, unless that is [ErrInternal].
 //   - Reads see one moment of the store, wait for no writer, and are checked against a checksum: damage is [ErrCorrupt]
 //     and never a wrong answer.
-//   - Other processes may have the file open at the same time, for reading and for writing.
+//   - Other processes may have the file open at the same time, for reading and for writing. One that has the same process
+//     id as this one, in another PID namespace, cannot: its Open is [ErrIO], with EAGAIN.
 //   - No single wait is longer than the lock wait (see [WithLockWait]); a call has three at the most: for its device, for
 //     its turn, and for other processes.
 //

@@ -123,6 +123,8 @@ pub struct DeviceInfo {
     /// What went wrong last; empty for nothing. At most [`MAX_ERROR_LEN`] bytes.
     pub error: Vec<u8>,
     /// Number of the commit that last wrote this record. The store sets it; what a caller puts here is ignored.
+    /// It is never the same for two states of a device, unless a restore has put back an older backup: its numbers
+    /// come again, so no record that was read before is to be given to [`Change::Update`](crate::Change::Update) then.
     pub generation: u64,
 }
 

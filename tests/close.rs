@@ -20,8 +20,7 @@ fn child_entry() {
     });
 }
 
-/// In a process of its own, as the next: these reads hold their slots while others of the process are waited for, who
-/// would in turn wait until a test beside it, which closes a store as well, has these slots.
+/// In a process of its own, as the next: tests beside it that close a store would wait for these reads.
 fn in_flight(path: &Path) {
     let store = options(20_000).open(path).unwrap();
     add(&store, "a");

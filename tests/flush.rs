@@ -170,7 +170,7 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
 fn a_full_disk_and_a_full_reader_table_stop_the_writes_too() {
     let (_directory, path) = place();
     store(&path, Durability::Full).0.close().unwrap();
-    // Longer than the tests beside it may take to close a store, for which reads of the whole process wait.
+    // Longer than reads of the tests beside it may take: LMDB is opened anew once they have ended, too.
     let store = options(3000)
         .max_readers(OpenOptions::MIN_MAX_READERS)
         .open(&path)

@@ -163,7 +163,7 @@ fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
     peer.finish();
 }
 
-/// In a process of its own: a test beside it that closes a store would wait for this read, and `stats` for that test.
+/// In a process of its own: a test beside it that closes a store would wait for this read.
 fn short_read(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     add(&store, "a");

@@ -10,7 +10,8 @@ use crate::pool::{Applied, Op};
 /// Add the device, as pm_add_device does.
 pub const PM_CHANGE_ADD: i32 = 0;
 /// Write the device over the one of the same name, if that one's generation is still the one given and its
-/// device id the same: what pm_get_device returned, changed.
+/// device id the same: what pm_get_device returned, changed. Not for what was read before a restore: see
+/// pm_device.generation.
 pub const PM_CHANGE_UPDATE: i32 = 1;
 /// Set the state of the device of that name; of the device given, only name and state are looked at.
 pub const PM_CHANGE_STATE: i32 = 2;

@@ -67,7 +67,9 @@ pub struct pm_device {
     pub struct_size: usize,
     /// Virtual size of the device in bytes, 0 to 2^64-1.
     pub size: u64,
-    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in.
+    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in, but by
+    /// PM_CHANGE_UPDATE. It is never the same for two states of a device, unless pm_restore has put back an older
+    /// backup: its numbers come again, so no record that was read before is to be given to PM_CHANGE_UPDATE then.
     pub generation: u64,
     /// Device id in the pool, 1 to PM_MAX_DEVICE_ID. The store assigns it.
     pub device_id: u32,

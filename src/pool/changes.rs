@@ -19,6 +19,7 @@ pub enum Change {
     Add(DeviceInfo),
     /// Write a record over the one of the same name, if that one's generation is still the one given here
     /// and its device id the same: what was read with [`get_device`](crate::PoolMetadata::get_device), changed.
+    /// Not for what was read before a restore: see [`generation`](DeviceInfo::generation).
     Update(DeviceInfo),
     /// Set a device's state.
     ChangeState {

@@ -53,7 +53,8 @@ pub(crate) struct Pool {
 /// has a few of them, one after the other, at most.
 ///
 /// # Forks
-/// After a `fork`, every call in the child fails with [`Error::Forked`].
+/// After a `fork`, every call in the child fails with [`Error::Forked`]. The child may open the store itself; if another
+/// thread of its parent was opening or closing a store at that moment, it may be unable to: [`Error::Timeout`].
 pub struct PoolMetadata {
     pool: Arc<Pool>,
 }
