@@ -27,15 +27,15 @@ impl Env {
 
     /// Replaces the map. The process's writer calls this between its transactions.
     pub(super) fn grow(&self, writer: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
+        let (current, used) = self.map_in_use()?;
+        if matches!(to, To::File) && used <= current {
+            return Ok(()); // another thread has been here
+        }
         // In this order, so that short reads go on while a long walk is waited for.
         let no_walk = self.snapshots.block(deadline)?;
         let quiet = self.quiet(writer, &no_walk, deadline)?;
-        let info = self
-            .lmdb()
-            .info()
-            .map_err(|e| self.lmdb_error("reading the map's size", e))?;
-        let current = info.map_size();
-        let used = (info.last_pgno() + 1).saturating_mul(self.page_size as usize);
+        // Other processes may have made it larger meanwhile.
+        let (current, used) = self.map_in_use()?;
         let least = match to {
             To::Larger => current.saturating_add(1),
             To::File => used,
@@ -46,6 +46,19 @@ impl Env {
             quiet.close();
             error::from_lmdb("mapping the store", &self.path, e)
         })
+    }
+
+    /// The map's size, and how much of it the newest commit needs.
+    fn map_in_use(&self) -> Result<(usize, usize)> {
+        let info = self
+            .lmdb()
+            .info()
+            .map_err(|e| self.lmdb_error("reading the map's size", e))?;
+        let pages = info.last_pgno().saturating_add(1);
+        Ok((
+            info.map_size(),
+            pages.saturating_mul(self.page_size as usize),
+        ))
     }
 
     /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
@@ -95,4 +108,24 @@ pub(super) fn address_space_for(size: usize) -> bool {
     // SAFETY: gives back exactly the range that was just mapped.
     unsafe { libc::munmap(addr, size) };
     true
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::OpenOptions;
+
+    /// Threads that read at once meet the larger map at once, and then follow one after the other.
+    #[test]
+    fn who_follows_another_process_after_another_thread_leaves_the_map_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = OpenOptions::new()
+            .map_size(1 << 20)
+            .open(directory.path().join("pool.db"))
+            .unwrap();
+        let walk = store.walk().unwrap();
+        let env = std::sync::Arc::clone(walk.snapshot().env());
+        drop(walk);
+        env.adopt_map_size(&env.deadline()).unwrap();
+        assert_eq!(store.stats().unwrap().map_size, 1 << 20);
+    }
 }
