@@ -81,13 +81,19 @@ impl Reader {
 }
 
 /// Resets the reader when the read is over, also when it ends in a panic.
-struct Running(*mut ffi::MDB_txn);
+struct Running<'e> {
+    env: &'e Env,
+    txn: *mut ffi::MDB_txn,
+}
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: made from a transaction that had just begun, and dropped before its slot is given back.
-        unsafe { ffi::mdb_txn_reset(self.0) };
+        // A child that was forked in the midst of it leaves the parent's read alone.
+        if self.env.is_own_process() {
+            // SAFETY: made from a transaction that had just begun, and dropped before its slot is given back.
+            unsafe { ffi::mdb_txn_reset(self.txn) };
+        }
     }
 }
 
@@ -157,7 +163,7 @@ impl Env {
         }
         // SAFETY: as above; the transaction has begun.
         let txn = unsafe { (*reader).txn };
-        let _running = Running(txn);
+        let _running = Running { env: self, txn };
         // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
         look(unsafe { self.get_row(txn, table, key)? }).map(Try::Done)
     }
@@ -217,5 +223,37 @@ pub(super) fn clear_dead_readers(lmdb: &Environment, path: &Path) -> Result<u32>
     match unsafe { ffi::mdb_reader_check(lmdb.env(), &mut dead) } {
         ffi::MDB_SUCCESS => Ok(dead.unsigned_abs()),
         code => Err(from_code("clearing dead readers", path, code)),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{DeviceInfo, PoolMetadata};
+
+    #[test]
+    fn a_child_that_comes_back_from_a_read_leaves_its_parents_read_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        store.add_device(&mut DeviceInfo::new("a")).unwrap();
+        let mut active = 0;
+        let child = store
+            .read_device("a", |_| {
+                // SAFETY: the child returns from the read, and ends.
+                let child = unsafe { libc::fork() };
+                let mut status = -1;
+                // SAFETY: the child is this process's own, and `status` outlives the call.
+                if child > 0 && unsafe { libc::waitpid(child, &mut status, 0) } == child {
+                    assert_eq!(status, 0);
+                    active = store.stats().unwrap().readers_active;
+                }
+                child
+            })
+            .unwrap();
+        if child == 0 {
+            // SAFETY: ends the child without what the parent's threads have registered.
+            unsafe { libc::_exit(0) };
+        }
+        assert!(child > 0);
+        assert_eq!(active, 1);
     }
 }
