@@ -184,14 +184,19 @@ impl Pool {
         // The work on a long list is no wait, so each change has its own; but what was waited for in vain is not waited
         // for again, so that the call has an end.
         let (mut device, mut turn) = (self.env.deadline(), self.env.deadline());
-        let mut patient = true;
+        let (mut patient, mut growth) = (true, None);
         ops.iter()
             .zip(results)
             .map(|(op, result)| {
                 let result = result.unwrap_or_else(|| {
-                    let result = self.commit_until(op, &device, &turn);
+                    let larger = growth.as_ref().unwrap_or(&turn);
+                    let result = self.commit_until(op, &device, &turn, larger);
                     if let Err(Error::Timeout { .. }) = result {
                         patient &= !device.left().is_zero();
+                        if growth.is_none() && turn.left().is_zero() {
+                            // For a larger map, perhaps: there is a turn yet for who needs none.
+                            growth = Some(std::mem::replace(&mut turn, self.env.deadline()));
+                        }
                         return result;
                     }
                     turn = self.env.deadline();

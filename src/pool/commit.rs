@@ -13,17 +13,23 @@ impl Pool {
     /// Commits one operation and returns once it is durable. Every write goes through here.
     pub fn commit(&self, op: &Op<'_>) -> Result<Written> {
         let deadline = self.env.deadline();
-        self.commit_until(op, &deadline, &deadline)
+        self.commit_until(op, &deadline, &deadline, &deadline)
     }
 
-    /// The same for a caller that has waited before: for a device, and for its turn.
-    pub fn commit_until(&self, op: &Op<'_>, device: &Deadline, turn: &Deadline) -> Result<Written> {
+    /// The same for a caller that has waited before: for a device, for its turn, and for a larger map.
+    pub fn commit_until(
+        &self,
+        op: &Op<'_>,
+        device: &Deadline,
+        turn: &Deadline,
+        growth: &Deadline,
+    ) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
         // Before anything is waited for: a closed store's, or a forked child's, locks may never be given back.
         self.env.check_writable()?;
         let _lock = self.locks.lock(op.name(), device)?;
-        self.submit(op, turn)
+        self.submit(op, turn, growth)
     }
 
     /// The same for a caller that holds the device's lock.
@@ -31,16 +37,17 @@ impl Pool {
         self.check_not_in_update()?;
         op.check()?;
         self.env.check_writable()?;
-        self.submit(op, deadline)
+        self.submit(op, deadline, deadline)
     }
 
     /// Leads, or hands a sound operation in. Who leads looks once more whether the store can be written.
-    fn submit(&self, op: &Op<'_>, deadline: &Deadline) -> Result<Written> {
+    fn submit(&self, op: &Op<'_>, deadline: &Deadline, growth: &Deadline) -> Result<Written> {
+        let patient = || !deadline.left().is_zero() && !growth.left().is_zero();
         loop {
             return match self.queue.enter(deadline, || op.into_owned()) {
-                Entered::Leader(lead) => self.lead(lead, op, deadline),
+                Entered::Leader(lead) => self.lead(lead, op, deadline, growth),
                 // It was the leader's wait that has come to its end, and not this one's.
-                Entered::Done(Err(Error::Timeout { .. })) if !deadline.left().is_zero() => continue,
+                Entered::Done(Err(Error::Timeout { .. })) if patient() => continue,
                 Entered::Done(result) => result,
                 Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
             };
@@ -107,8 +114,14 @@ impl Pool {
 
     /// Commits the leader's own operation, and with it those that have come meanwhile. While those that come next
     /// would have to be woken, and their commits are short, it leads on for them.
-    fn lead(&self, mut lead: CommitLead<'_>, own: &Op<'_>, deadline: &Deadline) -> Result<Written> {
-        let writing = self.env.begin_writing(deadline)?;
+    fn lead(
+        &self,
+        mut lead: CommitLead<'_>,
+        own: &Op<'_>,
+        deadline: &Deadline,
+        growth: &Deadline,
+    ) -> Result<Written> {
+        let writing = self.env.begin_writing(deadline)?.growing_within(growth);
         let (own, mut results) = with_followers(&writing, &mut lead, Some(own), GATHER);
         for _ in 0..EXTRA_ROUNDS {
             if !lead.next_sleeps() {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::device::{DeviceInfo, DeviceState};
-use crate::pool::OpenOptions;
+use crate::pool::{Change, OpenOptions};
+use std::time::Instant;
 
 /// A walk keeps the map from growing: who needs no more of it is not made to wait by who does.
 #[test]
@@ -30,6 +31,34 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     drop(walk);
     store.add_device(&mut large).unwrap();
     assert_eq!(store.stats().unwrap().devices, 3);
+}
+
+/// Changes of a device that comes twice in a list are made one by one: a larger map is waited for once all the same.
+#[test]
+fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
+    const WAIT: Duration = Duration::from_secs(1);
+    const LARGE: usize = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let store = OpenOptions::new()
+        .map_size(1 << 20)
+        .lock_wait(WAIT)
+        .open(directory.path().join("pool.db"))
+        .unwrap();
+    let mut device = DeviceInfo::new("large");
+    device.error = vec![b'e'; crate::MAX_ERROR_LEN];
+    let add = Change::Add(device);
+    let name = b"absent".to_vec();
+    let list = vec![[add, Change::Remove { name }]; LARGE].concat();
+    let walk = store.walk().unwrap();
+    let start = Instant::now();
+    let results = store.apply_each(&list);
+    let took = start.elapsed();
+    assert!((WAIT..WAIT * LARGE as u32 / 2).contains(&took), "{took:?}");
+    for pair in results.chunks(2) {
+        assert!(matches!(pair[0], Err(Error::Timeout { .. })), "{pair:?}");
+        assert!(matches!(pair[1], Err(Error::NotFound { .. })), "{pair:?}");
+    }
+    drop(walk);
 }
 
 /// Over rows of other lengths, on the same page, on others and on pages of their own; alone and after another table's.
