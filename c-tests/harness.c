@@ -31,7 +31,7 @@ static const char *base_name(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-/* A program that hangs has failed; one that the machine is slow to run has not: the slowest here needs half a minute. */
+/* A program that hangs has failed; one on a slow machine has not: the slowest needs half a minute. */
 static unsigned longest_run(void) {
     return getenv("PM_TEST_SLOW") != NULL ? 1800 : 600;
 }
