@@ -1,8 +1,10 @@
-//! The operations one by one, with criterion: absolute times, and what has changed since the last run.
+//! The operations one by one, with criterion: absolute times, and what has changed since the last
+//! run.
 //!
 //!     cargo bench --bench operations -- "get/.*/1000$"
 //!
-//! The times are processor time. `make bench` measures in turn with the peers instead, and prints ratios.
+//! The times are processor time. `make bench` measures in turn with the peers instead, and prints
+//! ratios.
 #![allow(unsafe_code)]
 
 mod subjects;

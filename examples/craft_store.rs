@@ -9,8 +9,8 @@
 //! craft_store plain-table PATH TABLE puts a row in the place of a table
 //! ```
 //!
-//! `docs/design.md` describes the bytes. Checksums hold in what this writes; the store that it is given must not
-//! be open anywhere.
+//! `docs/design.md` describes the bytes. Checksums hold in what this writes; the store that it is
+//! given must not be open anywhere.
 #![allow(unsafe_code)]
 
 use bincode::config;

@@ -1,8 +1,9 @@
-//! Makes the mistakes that a sanitizer must find, so that its silence about the tests is known to mean something.
+//! Makes the mistakes that a sanitizer must find, so that its silence about the tests is known to
+//! mean something.
 //!
-//! `cargo run --example sanitizer_proof -- MISTAKE`, with one of the names below. `scripts/sanitize.sh` runs each
-//! under the sanitizer whose task it is and expects its report. Each is made once in Rust and once in LMDB's C,
-//! because the two are compiled apart.
+//! `cargo run --example sanitizer_proof -- MISTAKE`, with one of the names below.
+//! `scripts/sanitize.sh` runs each under the sanitizer whose task it is and expects its report.
+//! Each is made once in Rust and once in LMDB's C, because the two are compiled apart.
 
 #![allow(unsafe_code)] // that is what it is for
 

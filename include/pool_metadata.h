@@ -39,8 +39,8 @@
 
 
 /**
- * Version of the C ABI that the header describes. It changes when a program built with an older header
- * could not run with the library.
+ * Version of the C ABI that the header describes. It changes when a program built with an older
+ * header could not run with the library.
  */
 #define PM_ABI_VERSION 0
 
@@ -90,8 +90,8 @@
 #define PM_ERR_IDS_EXHAUSTED 8
 
 /**
- * A callback returned something other than 0, which is in pm_error.callback_code. The library never
- * makes this code for any other reason.
+ * A callback returned something other than 0, which is in pm_error.callback_code. The library
+ * never makes this code for any other reason.
  */
 #define PM_ERR_CALLBACK 9
 
@@ -101,8 +101,9 @@
 #define PM_ERR_NESTED_WRITE 10
 
 /**
- * Another process changed the device between the two phases of an update, or, for an update in a list of
- * pm_apply or pm_apply_each, anybody did since the record was read, another thread too: read it again and retry.
+ * Another process changed the device between the two phases of an update, or, for an update in a
+ * list of pm_apply or pm_apply_each, anybody did since the record was read, another thread too:
+ * read it again and retry.
  */
 #define PM_ERR_CONFLICT 11
 
@@ -142,7 +143,8 @@
 #define PM_ERR_BUFFER_TOO_SMALL 18
 
 /**
- * A struct's struct_size is too small, or is larger than this library knows with something set there.
+ * A struct's struct_size is too small, or is larger than this library knows with something set
+ * there.
  */
 #define PM_ERR_STRUCT_SIZE 19
 
@@ -222,8 +224,9 @@
 #define PM_ERR_NO_MEMORY 34
 
 /**
- * Something that should not happen: a defect of the library, or an error of LMDB that it does not expect. After
- * a call that writes, it is then not known whether the write was made: read to find out.
+ * Something that should not happen: a defect of the library, or an error of LMDB that it does not
+ * expect. After a call that writes, it is then not known whether the write was made: read to find
+ * out.
  */
 #define PM_ERR_INTERNAL 35
 
@@ -338,19 +341,20 @@
 #define PM_VERIFY_DEFAULT 0
 
 /**
- * Check only what kind of file it is, and that it is not cut short. A damaged page can end the process.
+ * Check only what kind of file it is, and that it is not cut short. A damaged page can end the
+ * process.
  */
 #define PM_VERIFY_NONE 1
 
 /**
- * Check also the free list, and that the numbers of rows are those of the header: a few reads, however large
- * the store. A damaged page among the others can end the process.
+ * Check also the free list, and that the numbers of rows are those of the header: a few reads,
+ * however large the store. A damaged page among the others can end the process.
  */
 #define PM_VERIFY_QUICK 2
 
 /**
- * Check also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
- * process.
+ * Check also every page and every row, and that all of them add up: no damage to the file can make
+ * LMDB end the process.
  */
 #define PM_VERIFY_FULL 3
 
@@ -375,14 +379,15 @@
 #define PM_CHANGE_ADD 0
 
 /**
- * Write the device over the one of the same name, if that one's generation is still the one given and its
- * device id the same: what pm_get_device returned, changed. Not for what was read before a restore: see
- * pm_device.generation.
+ * Write the device over the one of the same name, if that one's generation is still the one given
+ * and its device id the same: what pm_get_device returned, changed. Not for what was read before a
+ * restore: see pm_device.generation.
  */
 #define PM_CHANGE_UPDATE 1
 
 /**
- * Set the state of the device of that name; of the device given, only name and state are looked at.
+ * Set the state of the device of that name; of the device given, only name and state are looked
+ * at.
  */
 #define PM_CHANGE_STATE 2
 
@@ -467,7 +472,8 @@
 #define PM_FINDING_FREE_AND_FAULTY 11
 
 /**
- * An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
+ * An id was given out, and is neither a device's nor free nor faulty: it would never be given out
+ * again.
  */
 #define PM_FINDING_LOST 12
 
@@ -477,8 +483,8 @@
 #define PM_FINDING_PAGE_LOST 13
 
 /**
- * A record was found outside the tables, which have lost it, or have an older one: it may be older than what was lost,
- * or have been removed since. Only told by pm_salvage.
+ * A record was found outside the tables, which have lost it, or have an older one: it may be older
+ * than what was lost, or have been removed since. Only told by pm_salvage.
  */
 #define PM_FINDING_RECOVERED 14
 
@@ -510,8 +516,8 @@
 /**
  * An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
  *
- * A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
- * instead of touching freed memory.
+ * A closed handle keeps its few bytes until the process ends, so that calls on it fail with
+ * PM_ERR_CLOSED instead of touching freed memory.
  */
 typedef struct pm_store pm_store;
 
@@ -528,7 +534,8 @@ typedef struct pm_update pm_update;
 typedef struct pm_walk pm_walk;
 
 /**
- * Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+ * Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the
+ * defaults.
  */
 typedef struct pm_options {
   /**
@@ -540,18 +547,18 @@ typedef struct pm_options {
    */
   uint32_t flags;
   /**
-   * Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are raised to 128.
-   * 0: 1024.
+   * Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are
+   * raised to 128. 0: 1024.
    */
   uint32_t max_readers;
   /**
-   * Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows by itself.
-   * 0: 16 GiB.
+   * Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows
+   * by itself. 0: 16 GiB.
    */
   uint64_t map_size;
   /**
-   * How long a call waits for other threads and processes at each place where it may have to, in
-   * milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
+   * How long a call waits for other threads and processes at each place where it may have to,
+   * in milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
    */
   uint64_t lock_wait_ms;
   /**
@@ -565,8 +572,9 @@ typedef struct pm_options {
 } pm_options;
 
 /**
- * What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its address
- * as the last argument, or NULL if the status is enough. A call writes it only when it fails.
+ * What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its
+ * address as the last argument, or NULL if the status is enough. A call writes it only when it
+ * fails.
  */
 typedef struct pm_error {
   /**
@@ -592,8 +600,9 @@ typedef struct pm_error {
 } pm_error;
 
 /**
- * How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]` counts values up to 1,
- * `buckets[i]` those up to 2^i that no bucket before it counts, and the last all that are larger.
+ * How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]`
+ * counts values up to 1, `buckets[i]` those up to 2^i that no bucket before it counts, and the
+ * last all that are larger.
  */
 typedef struct pm_histogram {
   /**
@@ -643,8 +652,8 @@ typedef struct pm_stats {
    */
   uint64_t commits;
   /**
-   * Size of this process's memory map in bytes: address space, not memory. If another process has made it
-   * larger, this one follows with its next read or write.
+   * Size of this process's memory map in bytes: address space, not memory. If another process
+   * has made it larger, this one follows with its next read or write.
    */
   uint64_t map_size;
   /**
@@ -680,13 +689,13 @@ typedef struct pm_stats {
    */
   uint64_t readers_active;
   /**
-   * How many commits were made since the one that the oldest of those reads sees. What they freed stays where
-   * it is until that read ends, and the file grows instead.
+   * How many commits were made since the one that the oldest of those reads sees. What they
+   * freed stays where it is until that read ends, and the file grows instead.
    */
   uint64_t oldest_reader_commits;
   /**
-   * How often a read of this process has had to wait for a slot of the process or for a place in the reader
-   * table, whatever the store, since the process began.
+   * How often a read of this process has had to wait for a slot of the process or for a place
+   * in the reader table, whatever the store, since the process began.
    */
   uint64_t reader_waits;
   /**
@@ -702,29 +711,32 @@ typedef struct pm_stats {
    */
   uint64_t oldest_walk_ns;
   /**
-   * Threads of this process that wait to write: for another thread to commit their operation or to finish its
-   * own, for a device that another update has locked, or for a writer of another process.
+   * Threads of this process that wait to write: for another thread to commit their operation or
+   * to finish its own, for a device that another update has locked, or for a writer of
+   * another process.
    */
   uint64_t writers_waiting;
   /**
-   * 1 if a flush has failed, so that the store takes no writes until it is opened again; else 0.
+   * 1 if a flush has failed, so that the store takes no writes until it is opened again; else
+   * 0.
    */
   uint64_t writes_stopped;
   /**
-   * How many operations each commit of this process was for, since it opened the store. Of a list of changes
-   * each counts; an import is one.
+   * How many operations each commit of this process was for, since it opened the store. Of a
+   * list of changes each counts; an import is one.
    */
   struct pm_histogram commit_operations;
   /**
-   * How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless
-   * the store was opened with PM_DURABILITY_RELAXED. Waiting, and the work before, is not in it.
+   * How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
+   * flush them unless the store was opened with PM_DURABILITY_RELAXED. Waiting, and the
+   * work before, is not in it.
    */
   struct pm_histogram commit_nanoseconds;
 } pm_stats;
 
 /**
- * One thin device. Texts are bytes with a length; those that the library hands out also end in a NUL that
- * is not counted. Texts that the caller passes need none.
+ * One thin device. Texts are bytes with a length; those that the library hands out also end in a
+ * NUL that is not counted. Texts that the caller passes need none.
  */
 typedef struct pm_device {
   /**
@@ -736,9 +748,10 @@ typedef struct pm_device {
    */
   uint64_t size;
   /**
-   * Number of the commit that last wrote the record. The store sets it; ignored on the way in, but by
-   * PM_CHANGE_UPDATE. It is never the same for two states of a device, unless pm_restore has put back an older
-   * backup: its numbers come again, so no record that was read before is to be given to PM_CHANGE_UPDATE then.
+   * Number of the commit that last wrote the record. The store sets it; ignored on the way in,
+   * but by PM_CHANGE_UPDATE. It is never the same for two states of a device, unless
+   * pm_restore has put back an older backup: its numbers come again, so no record that was
+   * read before is to be given to PM_CHANGE_UPDATE then.
    */
   uint64_t generation;
   /**
@@ -758,7 +771,8 @@ typedef struct pm_device {
    */
   size_t name_len;
   /**
-   * Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them NUL.
+   * Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them
+   * NUL.
    */
   const char *parent_name;
   /**
@@ -780,14 +794,14 @@ typedef struct pm_device {
 } pm_device;
 
 /**
- * Called by pm_update_device with a copy of the record to change. It returns 0 to have it written; any
- * other number writes nothing and comes back in pm_error.callback_code.
+ * Called by pm_update_device with a copy of the record to change. It returns 0 to have it written;
+ * any other number writes nothing and comes back in pm_error.callback_code.
  */
 typedef int32_t (*pm_update_callback)(struct pm_device *device, void *user_data);
 
 /**
- * Called by pm_walk_devices for each device. The device and its texts live until it returns. It returns 0
- * to go on; any other number ends the walk and comes back in pm_error.callback_code.
+ * Called by pm_walk_devices for each device. The device and its texts live until it returns. It
+ * returns 0 to go on; any other number ends the walk and comes back in pm_error.callback_code.
  */
 typedef int32_t (*pm_walk_callback)(const struct pm_device *device, void *user_data);
 
@@ -828,15 +842,16 @@ typedef struct pm_change {
    */
   int32_t kind;
   /**
-   * The device to do it to. On success its device_id and generation are set to what the store has then;
-   * for a removed device, to the id that it had.
+   * The device to do it to. On success its device_id and generation are set to what the store
+   * has then; for a removed device, to the id that it had.
    */
   struct pm_device *device;
 } pm_change;
 
 /**
- * The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are taken: each
- * belongs to one device. From pm_walk_get_ids it is one block of memory, to be given to pm_free.
+ * The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are
+ * taken: each belongs to one device. From pm_walk_get_ids it is one block of memory, to be given
+ * to pm_free.
  */
 typedef struct pm_ids {
   /**
@@ -942,7 +957,8 @@ typedef struct pm_report {
 } pm_report;
 
 /**
- * How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+ * How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which
+ * stands for the defaults.
  */
 typedef struct pm_repair_options {
   /**
@@ -958,7 +974,8 @@ typedef struct pm_repair_options {
    */
   const char *backup;
   /**
-   * Its length in bytes. 0: `<path>.before-repair-<n>`, with the lowest number that is not taken.
+   * Its length in bytes. 0: `<path>.before-repair-<n>`, with the lowest number that is not
+   * taken.
    */
   size_t backup_len;
   /**
@@ -998,9 +1015,10 @@ typedef struct pm_salvaged {
 } pm_salvaged;
 
 /**
- * One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
- * the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no
- * pointers, so the buffer may be moved. pm_record_name() and its siblings find the texts.
+ * One device in a caller's buffer, for runtimes where each call costs: this struct, then the name,
+ * a NUL, the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes.
+ * It holds no pointers, so the buffer may be moved. pm_record_name() and its siblings find the
+ * texts.
  */
 typedef struct pm_record {
   /**
@@ -1042,7 +1060,8 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Returns the version of the C ABI that the library has: compare it with PM_ABI_VERSION after dlopen.
+ * Returns the version of the C ABI that the library has: compare it with PM_ABI_VERSION after
+ * dlopen.
  *
  * Never fails; may be called from any thread.
  */
@@ -1056,14 +1075,16 @@ uint32_t pm_abi_version(void);
 const char *pm_version(void);
 
 /**
- * Returns the version of the LMDB that is in use, such as "LMDB 0.9.24: (July 24, 2019)". The string is static.
+ * Returns the version of the LMDB that is in use, such as "LMDB 0.9.24: (July 24, 2019)". The
+ * string is static.
  *
  * Never fails; may be called from any thread.
  */
 const char *pm_lmdb_version(void);
 
 /**
- * Returns the name of a status code, such as "PM_ERR_NOT_FOUND"; "PM_ERR_UNKNOWN" for a number that is none.
+ * Returns the name of a status code, such as "PM_ERR_NOT_FOUND"; "PM_ERR_UNKNOWN" for a number
+ * that is none.
  *
  * The string is static. Never fails; may be called from any thread.
  */
@@ -1077,7 +1098,8 @@ const char *pm_status_name(int32_t status);
 const char *pm_state_name(int32_t state);
 
 /**
- * Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed and does nothing.
+ * Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed
+ * and does nothing.
  *
  * Never fails; may be called from any thread, also after the store was closed.
  */
@@ -1086,10 +1108,10 @@ void pm_free(void *block);
 /**
  * Opens the store at `path` and puts its handle into `*store`.
  *
- * If there is nothing at `path`, a store is created with mode 0600 (unless PM_OPEN_READ_ONLY is set), such
- * that a crash at any moment leaves none or a whole one. A symbolic link is followed. LMDB's lock file is
- * made beside the store as `<path>-lock`; never delete it while any process has the store open. The file
- * must be on a local file system.
+ * If there is nothing at `path`, a store is created with mode 0600 (unless PM_OPEN_READ_ONLY is
+ * set), such that a crash at any moment leaves none or a whole one. A symbolic link is followed.
+ * LMDB's lock file is made beside the store as `<path>-lock`; never delete it while any process
+ * has the store open. The file must be on a local file system.
  *
  * @param path      The store's path, path_len bytes, at most PATH_MAX.
  * @param options   NULL for the defaults.
@@ -1097,10 +1119,10 @@ void pm_free(void *block);
  * @param error     NULL, or where to report a failure.
  * @return PM_OK; what is at `path` is left untouched otherwise:
  *   PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE, PM_ERR_PERMISSION, PM_ERR_NOT_REGULAR_FILE,
- *   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT,
- *   PM_ERR_ALREADY_OPEN (this process has the file open, by whatever path or hard link),
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY,
- *   PM_ERR_READERS_FULL, PM_ERR_IO.
+ *   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NEWER_FORMAT,
+ * PM_ERR_CORRUPT,   PM_ERR_ALREADY_OPEN (this process has the file open, by whatever path or hard
+ * link),   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
+ * PM_ERR_NO_MEMORY,   PM_ERR_READERS_FULL, PM_ERR_IO.
  *
  * Thread safety: may be called from any thread.
  */
@@ -1113,40 +1135,40 @@ int32_t pm_open(const char *path,
 /**
  * Closes a store. Calls in flight in other threads finish first.
  *
- * After it has returned PM_OK, every call on the handle, a second pm_close too, fails with PM_ERR_CLOSED.
- * Updates that are open fail with that when they are committed; they are still to be committed or aborted.
+ * After it has returned PM_OK, every call on the handle, a second pm_close too, fails with
+ * PM_ERR_CLOSED. Updates that are open fail with that when they are committed; they are still to
+ * be committed or aborted.
  *
  * @param store     The store.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait: the store
- *   stays open and can be closed later (from inside a walk's callback always); PM_ERR_NESTED_WRITE from inside
- *   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait:
+ * the store   stays open and can be closed later (from inside a walk's callback always);
+ * PM_ERR_NESTED_WRITE from inside   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
+ * PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, at the same time as other calls.
  */
-int32_t pm_close(struct pm_store *store,
-                 struct pm_error *error);
+int32_t pm_close(struct pm_store *store, struct pm_error *error);
 
 /**
  * Flushes to disk what PM_DURABILITY_RELAXED has left open. Other stores have nothing to flush.
  *
  * @param store     The store.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT,
- *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @return PM_OK, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE,
+ * PM_ERR_TIMEOUT,   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread.
  */
-int32_t pm_sync(struct pm_store *store,
-                struct pm_error *error);
+int32_t pm_sync(struct pm_store *store, struct pm_error *error);
 
 /**
  * Reads the whole store and checks that every row is sound and that they add up.
  *
  * @param store     The store.
  * @param error     NULL, or where to report a failure: its message says what is damaged.
- * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
+ * PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; writers are not held up.
  */
@@ -1156,46 +1178,45 @@ int32_t pm_verify(struct pm_store *store, struct pm_error *error);
  * Fills `*stats` with the store's counts and sizes.
  *
  * @param store     The store.
- * @param stats     Where they go, on success only. Its struct_size must be set (PM_STATS_INIT): of a shorter
- *   struct, made for an older header, only that much is written; of a longer one the rest is left alone.
- * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @param stats     Where they go, on success only. Its struct_size must be set (PM_STATS_INIT): of
+ * a shorter   struct, made for an older header, only that much is written; of a longer one the
+ * rest is left alone. @param error     NULL, or where to report a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
+ * PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread.
  */
-int32_t pm_get_stats(struct pm_store *store,
-                     struct pm_stats *stats,
-                     struct pm_error *error);
+int32_t pm_get_stats(struct pm_store *store, struct pm_stats *stats, struct pm_error *error);
 
 /**
- * Adds a device to the store and gives it a device id: the lowest that is free, or one that was never used.
+ * Adds a device to the store and gives it a device id: the lowest that is free, or one that was
+ * never used.
  *
- * A faulty device of the same name is replaced: it gets another id, and the one it had stays out of use.
+ * A faulty device of the same name is replaced: it gets another id, and the one it had stays out
+ * of use.
  *
  * @param store     The store.
- * @param device    The device (PM_DEVICE_INIT, then at least the name). On success device_id and generation
- *   are written back; on failure it is left as it was. Its texts are copied.
+ * @param device    The device (PM_DEVICE_INIT, then at least the name). On success device_id and
+ * generation   are written back; on failure it is left as it was. Its texts are copied.
  * @param error     NULL, or where to report a failure.
  * @return PM_OK, PM_ERR_ALREADY_EXISTS, PM_ERR_INVALID_NAME (the name's or the parent's),
  *   PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG, PM_ERR_IDS_EXHAUSTED, PM_ERR_INVALID_ARGUMENT,
  *   PM_ERR_STRUCT_SIZE, or one that any write can return: PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE,
- *   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT,
- *   PM_ERR_CLOSED, PM_ERR_FORKED. On PM_OK the device is on disk; otherwise nothing has changed.
+ *   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO, PM_ERR_WRITES_STOPPED,
+ * PM_ERR_CORRUPT,   PM_ERR_CLOSED, PM_ERR_FORKED. On PM_OK the device is on disk; otherwise
+ * nothing has changed.
  *
  * Thread safety: may be called from any thread, with a `device` of its own.
  */
-int32_t pm_add_device(struct pm_store *store,
-                      struct pm_device *device,
-                      struct pm_error *error);
+int32_t pm_add_device(struct pm_store *store, struct pm_device *device, struct pm_error *error);
 
 /**
  * Looks a device up and returns a copy of it.
  *
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
- * @param device    Where the copy goes, on success only: one block of memory, to be given to pm_free.
- * @param error     NULL, or where to report a failure.
+ * @param device    Where the copy goes, on success only: one block of memory, to be given to
+ * pm_free. @param error     NULL, or where to report a failure.
  * @return PM_OK, PM_ERR_NOT_FOUND (for names that no device can have as well), PM_ERR_CORRUPT,
  *   PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
@@ -1215,8 +1236,8 @@ int32_t pm_get_device(struct pm_store *store,
  * @param name      The device's name, name_len bytes.
  * @param buffer    Memory aligned to 8 bytes. Written on success only.
  * @param capacity  Its size in bytes. 2048 are enough for every device whose error text is short.
- * @param needed    NULL, or where the record's size goes, on success and with PM_ERR_BUFFER_TOO_SMALL.
- * @param error     NULL, or where to report a failure.
+ * @param needed    NULL, or where the record's size goes, on success and with
+ * PM_ERR_BUFFER_TOO_SMALL. @param error     NULL, or where to report a failure.
  * @return PM_OK, PM_ERR_BUFFER_TOO_SMALL, or as pm_get_device.
  *
  * Thread safety: may be called from any thread; never waits for writers.
@@ -1234,11 +1255,11 @@ int32_t pm_read_device(struct pm_store *store,
  *
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
- * @param state     PM_STATE_UNKNOWN to PM_STATE_FAULTY. Setting PM_STATE_FAULTY here leaves the device's id
- *   as it is; pm_mark_faulty marks both.
+ * @param state     PM_STATE_UNKNOWN to PM_STATE_FAULTY. Setting PM_STATE_FAULTY here leaves the
+ * device's id   as it is; pm_mark_faulty marks both.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_STATE, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or
- *   one that any write can return (see pm_add_device).
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_STATE, PM_ERR_INVALID_ARGUMENT,
+ * PM_ERR_STRUCT_SIZE, or   one that any write can return (see pm_add_device).
  *
  * Thread safety: may be called from any thread; waits for an update of the same device.
  */
@@ -1251,14 +1272,14 @@ int32_t pm_change_device_state(struct pm_store *store,
 /**
  * Marks a device and its id as faulty.
  *
- * The device can then be added again, with another id; this id stays out of use until the device is
- * removed. Marking a faulty device again is no error.
+ * The device can then be added again, with another id; this id stays out of use until the device
+ * is removed. Marking a faulty device again is no error.
  *
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
- *   return (see pm_add_device).
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any
+ * write can   return (see pm_add_device).
  *
  * Thread safety: may be called from any thread; waits for an update of the same device.
  */
@@ -1273,8 +1294,8 @@ int32_t pm_mark_faulty(struct pm_store *store,
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
- *   return (see pm_add_device).
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any
+ * write can   return (see pm_add_device).
  *
  * Thread safety: may be called from any thread; waits for an update of the same device.
  */
@@ -1284,14 +1305,15 @@ int32_t pm_remove_device(struct pm_store *store,
                          struct pm_error *error);
 
 /**
- * Changes a device: `callback` gets a copy of its record, once, on this thread, and what it leaves there is
- * written.
+ * Changes a device: `callback` gets a copy of its record, once, on this thread, and what it leaves
+ * there is written.
  *
- * The callback may change size, state, parent_name and error, not name or device_id. Texts that it points
- * to must live until pm_update_device returns; pm_device_set_error and pm_device_set_parent_name copy
- * theirs. While it runs, other devices can be written, and this one waits. It may read the store; its writes
- * fail with PM_ERR_NESTED_WRITE. A C++ exception that leaves it gives the update up and goes on to the caller;
- * it must not be left by longjmp or by ending the thread.
+ * The callback may change size, state, parent_name and error, not name or device_id. Texts that it
+ * points to must live until pm_update_device returns; pm_device_set_error and
+ * pm_device_set_parent_name copy theirs. While it runs, other devices can be written, and this one
+ * waits. It may read the store; its writes fail with PM_ERR_NESTED_WRITE. A C++ exception that
+ * leaves it gives the update up and goes on to the caller; it must not be left by longjmp or by
+ * ending the thread.
  *
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
@@ -1299,9 +1321,9 @@ int32_t pm_remove_device(struct pm_store *store,
  * @param user_data Passed to it as it is.
  * @param error     NULL, or where to report a failure.
  * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_CALLBACK, PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE,
- *   PM_ERR_INVALID_NAME (the parent's), PM_ERR_TOO_LONG, PM_ERR_CONFLICT (another process changed the
- *   device meanwhile), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see
- *   pm_add_device). On PM_OK the change is on disk; otherwise nothing has changed.
+ *   PM_ERR_INVALID_NAME (the parent's), PM_ERR_TOO_LONG, PM_ERR_CONFLICT (another process changed
+ * the   device meanwhile), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
+ * return (see   pm_add_device). On PM_OK the change is on disk; otherwise nothing has changed.
  *
  * Thread safety: may be called from any thread; updates of one device take turns.
  */
@@ -1315,17 +1337,19 @@ int32_t pm_update_device(struct pm_store *store,
 /**
  * Begins an update: locks the device against writers of this process, and reads it.
  *
- * Change `**device` as a callback of pm_update_device would, then end the update with pm_update_commit or
- * pm_update_abort. No transaction is open in between: other devices can be written, and this one waits.
+ * Change `**device` as a callback of pm_update_device would, then end the update with
+ * pm_update_commit or pm_update_abort. No transaction is open in between: other devices can be
+ * written, and this one waits.
  *
  * @param store     The store.
  * @param name      The device's name, name_len bytes.
  * @param update    Where the update's handle goes, on success only.
- * @param device    Where the address of its record goes, on success only; it lives as long as the update.
- * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_TIMEOUT (another update of the device has not ended within the
- *   lock wait), PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT,
- *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @param device    Where the address of its record goes, on success only; it lives as long as the
+ * update. @param error     NULL, or where to report a failure.
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_TIMEOUT (another update of the device has not ended
+ * within the   lock wait), PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_WRITES_STOPPED,
+ * PM_ERR_CORRUPT,   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ * PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; the update may be ended in another.
  */
@@ -1337,21 +1361,20 @@ int32_t pm_update_begin(struct pm_store *store,
                         struct pm_error *error);
 
 /**
- * Writes the record of an update and ends the update, whatever is returned: the handle and the record must
- * not be used again.
+ * Writes the record of an update and ends the update, whatever is returned: the handle and the
+ * record must not be used again.
  *
  * @param update    The update.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_NOT_FOUND or PM_ERR_CONFLICT (another process removed or changed the device
- *   meanwhile), PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE, PM_ERR_INVALID_NAME (the parent's),
- *   PM_ERR_TOO_LONG, PM_ERR_INVALID_ARGUMENT, or one that any write can return (see pm_add_device). On
- *   PM_OK the change is on disk; otherwise nothing has changed. With PM_ERR_STRUCT_SIZE (of `error`) and
- *   with a NULL `update` the update has not ended.
+ * @return PM_OK, PM_ERR_NOT_FOUND or PM_ERR_CONFLICT (another process removed or changed the
+ * device   meanwhile), PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE, PM_ERR_INVALID_NAME (the
+ * parent's),   PM_ERR_TOO_LONG, PM_ERR_INVALID_ARGUMENT, or one that any write can return (see
+ * pm_add_device). On   PM_OK the change is on disk; otherwise nothing has changed. With
+ * PM_ERR_STRUCT_SIZE (of `error`) and   with a NULL `update` the update has not ended.
  *
  * Thread safety: may be called from any thread.
  */
-int32_t pm_update_commit(struct pm_update *update,
-                         struct pm_error *error);
+int32_t pm_update_commit(struct pm_update *update, struct pm_error *error);
 
 /**
  * Gives an update up: nothing is written. The handle and the record must not be used again.
@@ -1369,7 +1392,8 @@ void pm_update_abort(struct pm_update *update);
  * @param text      The name, text_len bytes; a text_len of 0 takes the parent away.
  * @param error     NULL, or where to report a failure.
  * @return PM_OK; PM_ERR_INVALID_ARGUMENT for a NULL, or for a device that is not an update's;
- *   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them; PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them;
+ * PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: one thread at a time for one update.
  */
@@ -1379,7 +1403,8 @@ int32_t pm_device_set_parent_name(struct pm_device *device,
                                   struct pm_error *error);
 
 /**
- * Gives the device of an update another error text, copying the text; a text_len of 0 takes it away.
+ * Gives the device of an update another error text, copying the text; a text_len of 0 takes it
+ * away.
  *
  * @param device    The record that a callback of pm_update_device or pm_update_begin was given.
  * @param text      The text, text_len bytes.
@@ -1397,8 +1422,9 @@ int32_t pm_device_set_error(struct pm_device *device,
 /**
  * Calls `callback` for every device, by name in byte order, as of one moment.
  *
- * The callback may read and write the store; the walk does not see what it writes. A C++ exception that
- * leaves it ends the walk and goes on to the caller; it must not be left by longjmp or by ending the thread.
+ * The callback may read and write the store; the walk does not see what it writes. A C++ exception
+ * that leaves it ends the walk and goes on to the caller; it must not be left by longjmp or by
+ * ending the thread.
  *
  * @param store     The store.
  * @param callback  The function to call.
@@ -1418,8 +1444,8 @@ int32_t pm_walk_devices(struct pm_store *store,
 /**
  * Begins a walk over every device, by name in byte order, as of this moment.
  *
- * A walk that stays open keeps the store from being closed and its map from growing, and the space of
- * records that are changed meanwhile from being used again.
+ * A walk that stays open keeps the store from being closed and its map from growing, and the space
+ * of records that are changed meanwhile from being used again.
  *
  * @param store     The store.
  * @param walk      Where the walk's handle goes, on success only. To be given to pm_walk_close.
@@ -1429,9 +1455,7 @@ int32_t pm_walk_devices(struct pm_store *store,
  *
  * Thread safety: may be called from any thread; the walk may go on in another.
  */
-int32_t pm_walk_open(struct pm_store *store,
-                     struct pm_walk **walk,
-                     struct pm_error *error);
+int32_t pm_walk_open(struct pm_store *store, struct pm_walk **walk, struct pm_error *error);
 
 /**
  * Fills the caller's buffer with the next devices, as many as fit, one pm_record behind the other.
@@ -1442,10 +1466,10 @@ int32_t pm_walk_open(struct pm_store *store,
  * @param count     Where the number of records goes, on success only; 0 after the last device.
  * @param needed    NULL, or where the size of the next record goes with PM_ERR_BUFFER_TOO_SMALL.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger buffer;
- *   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end;
- *   PM_ERR_BUSY if another thread is in this function with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
- *   PM_ERR_STRUCT_SIZE.
+ * @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger
+ * buffer;   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which
+ * the walk is at its end;   PM_ERR_BUSY if another thread is in this function with the same walk;
+ * PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,   PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, one at a time for one walk.
  */
@@ -1469,10 +1493,10 @@ void pm_walk_close(struct pm_walk *walk);
  * Lists the names of all devices, in byte order, as of one moment.
  *
  * @param store     The store.
- * @param names     Where the list goes, on success only: one block of memory, to be given to pm_free.
- * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
- *   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @param names     Where the list goes, on success only: one block of memory, to be given to
+ * pm_free. @param error     NULL, or where to report a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+ * PM_ERR_CLOSED,   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; never waits for writers.
  */
@@ -1481,20 +1505,20 @@ int32_t pm_get_device_names(struct pm_store *store,
                             struct pm_error *error);
 
 /**
- * Makes a list of changes in one commit: all of them, in their order, or none. A change sees what those
- * before it did.
+ * Makes a list of changes in one commit: all of them, in their order, or none. A change sees what
+ * those before it did.
  *
  * @param store     The store.
  * @param changes   The changes, count of them.
  * @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
- * @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
- *   the failure was not one change's. Written on failure only.
+ * @param refused   NULL, or where the position of the change that was refused goes, counted from
+ * 0; count if   the failure was not one change's. Written on failure only.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by another
- *   process or by another thread of this one,
+ * @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by
+ * another   process or by another thread of this one,
  *   PM_ERR_IDENTITY_CHANGED if its device id is not the one in the store; PM_ERR_INVALID_ARGUMENT,
- *   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk; otherwise
- *   nothing has changed.
+ *   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk;
+ * otherwise   nothing has changed.
  *
  * Thread safety: may be called from any thread, with devices of its own.
  */
@@ -1505,24 +1529,25 @@ int32_t pm_apply(struct pm_store *store,
                  struct pm_error *error);
 
 /**
- * Makes each change of a list by itself, as if each came from a thread of its own: one that is refused keeps no
- * other from being made. Changes of different devices share commits; those of one device are made in their order.
- * Devices that an update has locked are waited for last, and once one has been waited for in vain, no others are.
+ * Makes each change of a list by itself, as if each came from a thread of its own: one that is
+ * refused keeps no other from being made. Changes of different devices share commits; those of one
+ * device are made in their order. Devices that an update has locked are waited for last, and once
+ * one has been waited for in vain, no others are.
  *
  * For runtimes that have many writers in few threads. pm_apply makes a list as a whole.
  *
  * @param store     The store.
- * @param changes   The changes, count of them. The device_id and generation of those that were made are set, as
- *   by pm_apply.
+ * @param changes   The changes, count of them. The device_id and generation of those that were
+ * made are set, as   by pm_apply.
  * @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
- * @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if its change was
- *   made, and else the whole struct to the reason.
+ * @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if
+ * its change was   made, and else the whole struct to the reason.
  * @param error     NULL, or where to report the first failure.
- * @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT and
- *   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
- *   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or count, none was
- *   made and errors is left alone. With PM_ERR_INTERNAL, a defect of the library, it can be left alone too. What was
- *   made is on disk.
+ * @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT
+ * and   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
+ *   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or
+ * count, none was   made and errors is left alone. With PM_ERR_INTERNAL, a defect of the library,
+ * it can be left alone too. What was   made is on disk.
  *
  * Thread safety: may be called from any thread, with devices of its own.
  */
@@ -1535,18 +1560,18 @@ int32_t pm_apply_each(struct pm_store *store,
 /**
  * Fills an empty store with a whole pool's records, ids included, in one commit.
  *
- * Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one may belong
- * to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
+ * Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one
+ * may belong to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
  *
  * @param store     A store in which no id was ever given out.
- * @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their names;
- *   each keeps its device_id, and its generation is ignored.
+ * @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their
+ * names;   each keeps its device_id, and its generation is ignored.
  * @param size      Bytes of all records together.
  * @param ids       The ids' states.
  * @param error     NULL, or where to report a failure: its message says what does not go together.
  * @return PM_OK, PM_ERR_NOT_EMPTY, PM_ERR_INVALID_NAME, PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG,
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see pm_add_device). On
- *   PM_OK all is on disk; otherwise the store is as empty as it was.
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see
+ * pm_add_device). On   PM_OK all is on disk; otherwise the store is as empty as it was.
  *
  * Thread safety: may be called from any thread.
  */
@@ -1557,40 +1582,41 @@ int32_t pm_import(struct pm_store *store,
                   struct pm_error *error);
 
 /**
- * Returns the state of all device ids, as of the moment when the walk began. The walk stays where it is.
+ * Returns the state of all device ids, as of the moment when the walk began. The walk stays where
+ * it is.
  *
  * @param walk      The walk.
- * @param ids       Where the lists go, on success only: one block of memory, to be given to pm_free.
- * @param error     NULL, or where to report a failure.
+ * @param ids       Where the lists go, on success only: one block of memory, to be given to
+ * pm_free. @param error     NULL, or where to report a failure.
  * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_BUSY (another thread is using the walk),
  *   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, one at a time for one walk.
  */
-int32_t pm_walk_get_ids(struct pm_walk *walk,
-                        struct pm_ids **ids,
-                        struct pm_error *error);
+int32_t pm_walk_get_ids(struct pm_walk *walk, struct pm_ids **ids, struct pm_error *error);
 
 /**
- * Writes a copy of the store, as of this moment, to a new file: a store like this one, of mode 0600.
+ * Writes a copy of the store, as of this moment, to a new file: a store like this one, of mode
+ * 0600.
  *
- * The store stays in use meanwhile: nobody waits for a backup, except closing the store and growing its map, as
- * for a walk, and the space of records that are changed meanwhile is not used again until its end. The copy is
- * written to `<path>.partial`, checked as a whole, flushed, and only then renamed: whatever happens, at `path` is
- * what was there before or a whole backup. A .partial file that a killed process left is taken over by the next
- * backup to the same path.
+ * The store stays in use meanwhile: nobody waits for a backup, except closing the store and
+ * growing its map, as for a walk, and the space of records that are changed meanwhile is not used
+ * again until its end. The copy is written to `<path>.partial`, checked as a whole, flushed, and
+ * only then renamed: whatever happens, at `path` is what was there before or a whole backup. A
+ * .partial file that a killed process left is taken over by the next backup to the same path.
  *
  * @param store     The store.
  * @param path      Where the backup is to be, path_len bytes, at most PATH_MAX.
  * @param flags     PM_BACKUP_* flags, or 0.
- * @param error     NULL, or where to report a failure: its message names the file that could not be read or
- *   written, and os_error is the system's reason.
+ * @param error     NULL, or where to report a failure: its message names the file that could not
+ * be read or   written, and os_error is the system's reason.
  * @return PM_OK; PM_ERR_FILE_EXISTS if something is at `path`; with PM_BACKUP_OVERWRITE instead
  *   PM_ERR_ALREADY_OPEN if that is in use, here or in another process, and PM_ERR_NOT_A_STORE,
  *   PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE if it is no store;
- *   PM_ERR_CORRUPT if the store is damaged; PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE (there is no such
- *   directory), PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
- *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_CORRUPT if the store is damaged; PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE (there is no
+ * such   directory), PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
+ * PM_ERR_TIMEOUT,   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ * PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; writers are not held up.
  */
@@ -1601,26 +1627,28 @@ int32_t pm_backup(struct pm_store *store,
                   struct pm_error *error);
 
 /**
- * Puts a copy of a backup at `path`, where a store, sound or not, may be that nobody has open. That one is kept, as
- * `<path>.before-restore` or, where that name is taken, with a number behind it.
+ * Puts a copy of a backup at `path`, where a store, sound or not, may be that nobody has open.
+ * That one is kept, as `<path>.before-restore` or, where that name is taken, with a number behind
+ * it.
  *
- * The backup is copied to `<path>.restoring` and checked there as a whole before anything else is touched. Killed at
- * any moment, this leaves the store as it was or the backup's in its place. The new file has the owner and permissions
- * of the one before it, else mode 0600.
+ * The backup is copied to `<path>.restoring` and checked there as a whole before anything else is
+ * touched. Killed at any moment, this leaves the store as it was or the backup's in its place. The
+ * new file has the owner and permissions of the one before it, else mode 0600.
  *
  * @param backup    The backup's path, backup_len bytes. The file is not changed.
  * @param path      The store's path, path_len bytes.
  * @param options   NULL for the defaults; only the lock wait counts.
- * @param kept      NULL, or where the path goes, on success only, under which the old file is kept: one block of
- *   memory, to be given to pm_free; NULL if nothing was there.
+ * @param kept      NULL, or where the path goes, on success only, under which the old file is
+ * kept: one block of   memory, to be given to pm_free; NULL if nothing was there.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open, here or in another process;
- *   PM_ERR_CORRUPT, PM_ERR_NEWER_FORMAT if the backup is; PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE,
- *   PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE if one of the files is no store; PM_ERR_FILE_EXISTS if a
- *   file comes to be at `path` meanwhile; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION,
- *   PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE;
- *   PM_ERR_IO. Nothing has changed then, but for one case: if flushing the directory failed, as the message says, the
- *   backup is in place, and a power cut could undo that.
+ * @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open, here or in another
+ * process;   PM_ERR_CORRUPT, PM_ERR_NEWER_FORMAT if the backup is; PM_ERR_NOT_A_STORE,
+ * PM_ERR_BBOLT_FILE,   PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE if one of the files is no
+ * store; PM_ERR_FILE_EXISTS if a   file comes to be at `path` meanwhile; PM_ERR_NO_SUCH_FILE,
+ * PM_ERR_INVALID_PATH, PM_ERR_PERMISSION,   PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ * PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE;   PM_ERR_IO. Nothing has changed then, but for one
+ * case: if flushing the directory failed, as the message says, the   backup is in place, and a
+ * power cut could undo that.
  *
  * Thread safety: may be called from any thread. Who opens the store meanwhile waits.
  */
@@ -1633,16 +1661,17 @@ int32_t pm_restore(const char *backup,
                    struct pm_error *error);
 
 /**
- * Reads the whole store, as of this moment, and reports every violation of the invariants: what it is about, and what
- * would mend it.
+ * Reads the whole store, as of this moment, and reports every violation of the invariants: what it
+ * is about, and what would mend it.
  *
  * @param store     The store.
  * @param limit     How many findings the report keeps; all are counted. 0: 1000.
- * @param report    Where the report goes, on success only: to be given to pm_free. A store that is not sound is a
- *   success: the report says so.
+ * @param report    Where the report goes, on success only: to be given to pm_free. A store that is
+ * not sound is a   success: the report says so.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, PM_ERR_CORRUPT (LMDB cannot read the rows), PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
- *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ * @return PM_OK, PM_ERR_CORRUPT (LMDB cannot read the rows), PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ * PM_ERR_READERS_FULL,   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ * PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; writers are not held up.
  */
@@ -1652,14 +1681,16 @@ int32_t pm_check(struct pm_store *store,
                  struct pm_error *error);
 
 /**
- * The same for a store that need not be open, and that pm_open refuses for what its rows say. Nothing is changed.
+ * The same for a store that need not be open, and that pm_open refuses for what its rows say.
+ * Nothing is changed.
  *
- * @param path      The store's path, path_len bytes. Other processes may have it open; this one must not.
- * @param options   NULL for the defaults; only the lock wait counts.
+ * @param path      The store's path, path_len bytes. Other processes may have it open; this one
+ * must not. @param options   NULL for the defaults; only the lock wait counts.
  * @param limit     How many findings the report keeps; all are counted. 0: 1000.
  * @param report    Where the report goes, on success only: to be given to pm_free.
  * @param error     NULL, or where to report a failure.
- * @return PM_OK, or what pm_open returns: a file that is no store, or whose structure is damaged, cannot be checked.
+ * @return PM_OK, or what pm_open returns: a file that is no store, or whose structure is damaged,
+ * cannot be checked.
  *
  * Thread safety: may be called from any thread; writers are not held up.
  */
@@ -1671,26 +1702,28 @@ int32_t pm_check_file(const char *path,
                       struct pm_error *error);
 
 /**
- * Mends what is wrong with the rows of a store that nobody has open, as far as that needs no guessing, in one transaction,
- * and says what it found and what it could not mend.
+ * Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
+ * guessing, in one transaction, and says what it found and what it could not mend.
  *
  * - The header (counters, last id, digest) is written anew from the rows.
- * - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
+ * - Records are right: an id that a device has is not free. An id that is free and faulty is
+ *   faulty.
  * - An id that is nobody's becomes faulty, so that it is not given out.
  * - Rows of the table of ids that are damaged, or of no id that there is, are removed.
- * - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and the
- *   store is still refused: pm_salvage makes a new one without them.
+ * - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot
+ *   be stay as they are, and the store is still refused: pm_salvage makes a new one without them.
  *
  * The file is copied first, if there is anything to mend.
  *
  * @param path      The store's path, path_len bytes.
  * @param options   NULL for the defaults.
- * @param report    Where the report goes, on success only: to be given to pm_free. Its findings are what was wrong before.
- * @param error     NULL, or where to report a failure.
- * @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the store is open, here or
- *   in another process; PM_ERR_FILE_EXISTS if something is where the copy was to be; or what pm_open and any
- *   write can return. The store is as it was then, unless PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended
- *   could not be read back or reported: pm_check_file tells.
+ * @param report    Where the report goes, on success only: to be given to pm_free. Its findings
+ * are what was wrong before. @param error     NULL, or where to report a failure.
+ * @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the
+ * store is open, here or   in another process; PM_ERR_FILE_EXISTS if something is where the copy
+ * was to be; or what pm_open and any   write can return. The store is as it was then, unless
+ * PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended   could not be read back or reported:
+ * pm_check_file tells.
  *
  * Thread safety: may be called from any thread. Who opens the store meanwhile waits.
  */
@@ -1703,16 +1736,17 @@ int32_t pm_repair(const char *path,
 /**
  * Reads every record that is still whole from a damaged file, and makes a new store of them.
  *
- * The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the new store comes to be as a
- * whole, or not at all.
+ * The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the
+ * new store comes to be as a whole, or not at all.
  *
  * - Where the tables' trees lead to a record whose checksum holds, that is taken.
- * - Where they lead nowhere, all pages of the file are searched for records; of two of one name the one of the higher
- *   generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
- *   its id is known to be free): each is told as PM_FINDING_RECOVERED.
+ * - Where they lead nowhere, all pages of the file are searched for records; of two of one name
+ *   the one of the higher generation is taken. Such a record may be older than what was lost, or
+ *   of a device that was removed since (unless its id is known to be free): each is told as
+ *   PM_FINDING_RECOVERED.
  * - Of two with the same id, the one of the higher generation is kept, the other told.
- * - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
- *   unless all rows of the last commit are there.
+ * - Ids of which nothing is known any more become faulty: a device may live under them in the
+ *   pool. So do free ones unless all rows of the last commit are there.
  *
  * Generations begin anew. All devices are in memory at once.
  *
@@ -1720,14 +1754,15 @@ int32_t pm_repair(const char *path,
  * @param target    Where the new store is to be, target_len bytes.
  * @param options   NULL for the defaults; only the lock wait counts.
  * @param limit     How many findings the report keeps; all are counted. 0: 1000.
- * @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set (PM_SALVAGED_INIT).
- * @param report    NULL, or where the report goes, on success only: to be given to pm_free.
- * @param error     NULL, or where to report a failure.
- * @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the damaged file is open as a
- *   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,
- *   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
- *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if
- *   flushing the directory failed, as the message says, it is in place, and a power cut could undo that.
+ * @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set
+ * (PM_SALVAGED_INIT). @param report    NULL, or where the report goes, on success only: to be
+ * given to pm_free. @param error     NULL, or where to report a failure.
+ * @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the
+ * damaged file is open as a   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it;
+ * PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
+ * PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
+ * PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if   flushing the directory
+ * failed, as the message says, it is in place, and a power cut could undo that.
  *
  * Thread safety: may be called from any thread.
  */

@@ -1,8 +1,8 @@
 //! CRC32C of a key and a value.
 //!
-//! The `crc32c` crate is made for long inputs: it takes the bytes before the first and after the last aligned
-//! word one at a time. That took half the time of a walk over rows of 70 bytes, so short rows have a way of
-//! their own here where the processor has the instruction.
+//! The `crc32c` crate is made for long inputs: it takes the bytes before the first and after the
+//! last aligned word one at a time. That took half the time of a walk over rows of 70 bytes, so
+//! short rows have a way of their own here where the processor has the instruction.
 #![allow(unsafe_code)]
 
 /// CRC32C of `first` and, behind it, `second`.

@@ -9,14 +9,14 @@ pub const MAX_NAME_LEN: usize = 511;
 /// Longest error text of a device in bytes (1 MiB). A longer one is refused, never cut.
 pub const MAX_ERROR_LEN: usize = 1 << 20;
 
-/// Largest device id that can be given out. Device-mapper's thin targets take 24-bit ids; containerd
-/// refuses the last of them (`maxDeviceID`), and so does this store.
+/// Largest device id that can be given out. Device-mapper's thin targets take 24-bit ids;
+/// containerd refuses the last of them (`maxDeviceID`), and so does this store.
 pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
 
 /// Where a thin device stands in its life, with containerd's names and numbers.
 ///
-/// A step that ends in *-ing* is written before the device-mapper call, the finished one after it, so that
-/// a crash in between can be told from either.
+/// A step that ends in *-ing* is written before the device-mapper call, the finished one after it,
+/// so that a crash in between can be told from either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum DeviceState {
@@ -111,7 +111,8 @@ impl fmt::Display for DeviceState {
 pub struct DeviceInfo {
     /// Name of the device, unique in the pool: 1 to [`MAX_NAME_LEN`] bytes without NUL.
     pub name: Vec<u8>,
-    /// Device id in the pool, 1 to [`MAX_DEVICE_ID`]. The store assigns it when the device is added.
+    /// Device id in the pool, 1 to [`MAX_DEVICE_ID`]. The store assigns it when the device is
+    /// added.
     pub device_id: u32,
     /// Virtual size of the device in bytes.
     pub size: u64,
@@ -122,9 +123,10 @@ pub struct DeviceInfo {
     pub state: DeviceState,
     /// What went wrong last; empty for nothing. At most [`MAX_ERROR_LEN`] bytes.
     pub error: Vec<u8>,
-    /// Number of the commit that last wrote this record. The store sets it; what a caller puts here is ignored.
-    /// It is never the same for two states of a device, unless a restore has put back an older backup: its numbers
-    /// come again, so no record that was read before is to be given to [`Change::Update`](crate::Change::Update) then.
+    /// Number of the commit that last wrote this record. The store sets it; what a caller puts
+    /// here is ignored. It is never the same for two states of a device, unless a restore has
+    /// put back an older backup: its numbers come again, so no record that was read before is
+    /// to be given to [`Change::Update`](crate::Change::Update) then.
     pub generation: u64,
 }
 
@@ -159,8 +161,9 @@ impl fmt::Debug for DeviceInfo {
 
 /// One thin device's record, borrowed from the store's memory map for as long as a read lasts.
 //
-// In C's order, where no two numbers that a `pm_record` has side by side are neighbours: the compiler copies neighbours as
-// one, and the processor waits until both have been written. That took a sixth of the time of a walk.
+// In C's order, where no two numbers that a `pm_record` has side by side are neighbours: the
+// compiler copies neighbours as one, and the processor waits until both have been written. That
+// took a sixth of the time of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct DeviceRef<'a> {
@@ -201,7 +204,8 @@ impl DeviceRef<'_> {
         check_error_text(self.name, self.error)
     }
 
-    /// Whether both names are such as [`check`](Self::check) takes: the same without the error, whose size takes time.
+    /// Whether both names are such as [`check`](Self::check) takes: the same without the error,
+    /// whose size takes time.
     #[inline]
     pub(crate) fn names_can_be(&self) -> bool {
         !self.name.is_empty() && flaw(self.name).is_none() && flaw(self.parent_name).is_none()
@@ -254,7 +258,8 @@ fn flaw(name: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether there is a zero among the bytes. For a name, the standard library's search takes several times as long.
+/// Whether there is a zero among the bytes. For a name, the standard library's search takes several
+/// times as long.
 fn has_nul(bytes: &[u8]) -> bool {
     // Not zero if, and only if, there is a zero byte in the word: that one's highest bit is left.
     let zero = |word: [u8; 8]| {

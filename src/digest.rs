@@ -1,8 +1,8 @@
 //! The running digest: an order-independent hash of all rows.
 //!
-//! A commit takes the hashes of the rows it removes out of the sum and puts those of the rows it writes in.
-//! Recomputed from the rows, the sum shows what no single row's checksum can: rows that were lost, and rows
-//! that went back to an older, in itself sound, content.
+//! A commit takes the hashes of the rows it removes out of the sum and puts those of the rows it
+//! writes in. Recomputed from the rows, the sum shows what no single row's checksum can: rows that
+//! were lost, and rows that went back to an older, in itself sound, content.
 
 use xxhash_rust::xxh3::{xxh3_128_with_seed, xxh3_64_with_seed};
 
@@ -16,7 +16,8 @@ pub(crate) enum Table {
     Ids = 2,
 }
 
-/// One row's share of the digest: XXH3-128 of the value, seeded with XXH3-64 of the key, seeded with the table.
+/// One row's share of the digest: XXH3-128 of the value, seeded with XXH3-64 of the key, seeded
+/// with the table.
 pub(crate) fn row(table: Table, key: &[u8], value: &[u8]) -> u128 {
     xxh3_128_with_seed(value, xxh3_64_with_seed(key, table as u64))
 }

@@ -1,4 +1,5 @@
-//! Everything that can go wrong, as one enum: a variant for each thing that a caller would treat differently.
+//! Everything that can go wrong, as one enum: a variant for each thing that a caller would treat
+//! differently.
 //!
 //! A message says what is wrong, with which name or path, and what to do about it.
 
@@ -76,8 +77,8 @@ pub enum Error {
     },
     /// A write to the store from inside an update's callback on the same thread.
     NestedWrite,
-    /// The device was changed between the two phases of an update, by another process or, for a list of changes,
-    /// by another thread.
+    /// The device was changed between the two phases of an update, by another process or, for a
+    /// list of changes, by another thread.
     Conflict {
         /// The device.
         name: Box<[u8]>,
@@ -335,7 +336,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// As much of a name as an error keeps: a name from outside can be of any length, and none that is longer exists.
+/// As much of a name as an error keeps: a name from outside can be of any length, and none that is
+/// longer exists.
 pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
     name[..name.len().min(crate::MAX_NAME_LEN + 1)].into()
 }

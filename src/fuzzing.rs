@@ -1,4 +1,5 @@
-//! What the fuzzing targets reach of the inside. There only with `--cfg fuzzing`; no part of the interface.
+//! What the fuzzing targets reach of the inside. There only with `--cfg fuzzing`; no part of the
+//! interface.
 
 use crate::device::DeviceInfo;
 use crate::error::Result;
@@ -24,7 +25,8 @@ pub fn seal(name: &[u8], body: &[u8]) -> Vec<u8> {
     value
 }
 
-/// What full verification says of a file with these bytes; if it is sound, how many pages are lost in it.
+/// What full verification says of a file with these bytes; if it is sound, how many pages are lost
+/// in it.
 pub fn verify(bytes: &[u8]) -> std::result::Result<u64, String> {
     match Report::of_bytes(&bytes, Level::Full) {
         Ok(report) if report.is_sound() => Ok(report.lost),

@@ -1,4 +1,5 @@
-//! The header row: what every commit writes beside its rows, and what tells this project's files from others.
+//! The header row: what every commit writes beside its rows, and what tells this project's files
+//! from others.
 
 use crate::{number, record};
 use bincode::config;

@@ -1,11 +1,12 @@
-//! How often values of each size came: counters that cost a writer next to nothing, and what they showed when asked.
+//! How often values of each size came: counters that cost a writer next to nothing, and what they
+//! showed when asked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many values of each size there were.
 ///
-/// The sizes double from bucket to bucket: the first counts values up to 1, bucket `i` those up to 2^i that no
-/// bucket before it counts, and the last all that are larger.
+/// The sizes double from bucket to bucket: the first counts values up to 1, bucket `i` those up to
+/// 2^i that no bucket before it counts, and the last all that are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Histogram {
@@ -26,9 +27,9 @@ impl Histogram {
         (bucket + 1 < Histogram::BUCKETS).then(|| 1 << bucket)
     }
 
-    /// A value that at least this share of all values, from 0.0 to 1.0, does not exceed: the upper bound of the bucket
-    /// where that share is reached, so at most twice the true value. 0 if there are no values, `u64::MAX` if it is
-    /// one of the last bucket.
+    /// A value that at least this share of all values, from 0.0 to 1.0, does not exceed: the upper
+    /// bound of the bucket where that share is reached, so at most twice the true value. 0 if
+    /// there are no values, `u64::MAX` if it is one of the last bucket.
     pub fn quantile(&self, share: f64) -> u64 {
         if self.count == 0 {
             return 0;
@@ -70,7 +71,8 @@ impl Counting {
         self.buckets[Histogram::bucket_of(value)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was counted so far. A value that comes meanwhile may be in the sum and not yet in a bucket.
+    /// What was counted so far. A value that comes meanwhile may be in the sum and not yet in a
+    /// bucket.
     pub fn read(&self) -> Histogram {
         let sum = self.sum.load(Ordering::Relaxed);
         let mut buckets = [0; Histogram::BUCKETS];

@@ -1,8 +1,8 @@
 //! The id allocator: which device ids are free and which are faulty.
 //!
-//! An id that has been given out (1 to the header's `last_id`) and has no row here is taken: the record that
-//! has it is the only place that says so. Free and faulty ids have a row whose key begins with the state, so
-//! that the lowest free id is the first row, whatever the size.
+//! An id that has been given out (1 to the header's `last_id`) and has no row here is taken: the
+//! record that has it is the only place that says so. Free and faulty ids have a row whose key
+//! begins with the state, so that the lowest free id is the first row, whatever the size.
 
 use crate::batch::{down, up, Batch};
 use crate::device::MAX_DEVICE_ID;

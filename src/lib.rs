@@ -1,8 +1,9 @@
-//! The metadata store of a device-mapper thin-pool: which thin devices it holds, and which device ids are
-//! free, taken or faulty.
+//! The metadata store of a device-mapper thin-pool: which thin devices it holds, and which device
+//! ids are free, taken or faulty.
 //!
-//! It keeps what containerd's devmapper snapshotter keeps in its `PoolMetadata`, in one LMDB file, for
-//! programs in Rust (this crate), C and anything that can call C (`pool_metadata.h`) and Go (a cgo package).
+//! It keeps what containerd's devmapper snapshotter keeps in its `PoolMetadata`, in one LMDB file,
+//! for programs in Rust (this crate), C and anything that can call C (`pool_metadata.h`) and Go (a
+//! cgo package).
 //!
 //! ```
 //! use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
@@ -26,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! `docs/design.md` in the repository describes the file format, the invariants and the concurrency model.
+//! `docs/design.md` in the repository describes the file format, the invariants and the concurrency
+//! model.
 
 mod audit;
 mod batch;

@@ -1,10 +1,11 @@
-//! Numbers as bincode writes them in its standard configuration: a small one is its own byte, a larger one stands
-//! behind a byte that says how wide it is, little-endian.
+//! Numbers as bincode writes them in its standard configuration: a small one is its own byte, a
+//! larger one stands behind a byte that says how wide it is, little-endian.
 //!
-//! bincode's own writer could as well write to a stream, and every write of a store paid for that. Tests hold this one
-//! to it.
+//! bincode's own writer could as well write to a stream, and every write of a store paid for that.
+//! Tests hold this one to it.
 
-/// What stands before a number of two, four, eight and sixteen bytes. Below the first, the byte is the number itself.
+/// What stands before a number of two, four, eight and sixteen bytes. Below the first, the byte is
+/// the number itself.
 pub(crate) const TWO: u8 = 251;
 pub(crate) const FOUR: u8 = 252;
 pub(crate) const EIGHT: u8 = 253;

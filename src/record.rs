@@ -1,6 +1,7 @@
 //! Bytes to and from a device's record: version byte, bincode of a serde struct, checksum.
 //!
-//! The checksum covers the key as well, so that a record found under another device's name is an error.
+//! The checksum covers the key as well, so that a record found under another device's name is an
+//! error.
 
 use crate::crc;
 use crate::device::{DeviceRef, DeviceState, MAX_ERROR_LEN, MAX_NAME_LEN};
@@ -11,7 +12,8 @@ use crate::number::{self, EIGHT, FOUR, TWO};
 const VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 4;
 
-/// The fields behind the version byte, in this order: what bincode would make of this struct. The device's name is the key.
+/// The fields behind the version byte, in this order: what bincode would make of this struct. The
+/// device's name is the key.
 #[cfg_attr(test, derive(Debug, PartialEq, serde::Serialize, serde::Deserialize))]
 struct RecordV1<'a> {
     device_id: u32,
@@ -43,7 +45,8 @@ pub(crate) fn checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 
 /// Encodes `device` into `out`, which is emptied first. The key is `device.name`.
 pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) {
-    // Version, state, checksum, and the numbers with the texts' lengths: the buffer grows once at the most.
+    // Version, state, checksum, and the numbers with the texts' lengths: the buffer grows once at
+    // the most.
     const REST: usize = 2 + CHECKSUM_LEN + 5 * number::MOST;
     out.clear();
     out.reserve(REST + device.parent_name.len() + device.error.len());
@@ -60,9 +63,11 @@ pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&sum);
 }
 
-/// What is left of a record's fields. It reads what bincode reads, from any bytes, and refuses what bincode refuses.
+/// What is left of a record's fields. It reads what bincode reads, from any bytes, and refuses what
+/// bincode refuses.
 ///
-/// bincode's own reader, which could as well read from a stream, took a third of the instructions of a walk.
+/// bincode's own reader, which could as well read from a stream, took a third of the instructions
+/// of a walk.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -112,8 +117,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Decodes the record found under `name`, and refuses one with a name that no call takes. C takes a name for a text
-/// that ends at the first NUL: it would take one device for another.
+/// Decodes the record found under `name`, and refuses one with a name that no call takes. C takes a
+/// name for a text that ends at the first NUL: it would take one device for another.
 pub(crate) fn decode_unknown<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
     let device = decode(name, value)?;
     match device.names_can_be() {
@@ -122,7 +127,8 @@ pub(crate) fn decode_unknown<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Devi
     }
 }
 
-/// Decodes the record found under `name`, as every read does: whether names can be is looked at when the store is verified.
+/// Decodes the record found under `name`, as every read does: whether names can be is looked at
+/// when the store is verified.
 #[inline]
 pub(crate) fn decode<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
     let body = checked(name, value).ok_or_else(|| damaged(name, "its checksum does not hold"))?;
@@ -221,8 +227,8 @@ mod tests {
         Some((record, fields.len() - left.0.len()))
     }
 
-    /// Numbers in each of the ways in which they can be written, right or wrong, and texts longer and shorter than they
-    /// say: most of what comes together so is near to a record.
+    /// Numbers in each of the ways in which they can be written, right or wrong, and texts longer
+    /// and shorter than they say: most of what comes together so is near to a record.
     fn nearly_fields() -> impl Strategy<Value = Vec<u8>> {
         let number = prop_oneof![
             4 => any::<u8>().prop_map(|byte| vec![byte]),

@@ -1,4 +1,5 @@
-//! The primitives of the commit queue: the standard library's, or loom's where the queue is model-checked.
+//! The primitives of the commit queue: the standard library's, or loom's where the queue is
+//! model-checked.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
@@ -15,12 +16,14 @@ pub(crate) use loom::{
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-/// What the clock says. In a model there is none: what it checks must not hang on how long something took.
+/// What the clock says. In a model there is none: what it checks must not hang on how long
+/// something took.
 pub(crate) fn clock() -> Option<Instant> {
     (!cfg!(loom)).then(Instant::now)
 }
 
-/// Waits until `condition` is told, or for so long: whatever comes first, so that who waits has to look what is true now.
+/// Waits until `condition` is told, or for so long: whatever comes first, so that who waits has to
+/// look what is true now.
 ///
 /// In a model this can end at any moment: no wait there may count on being told.
 pub(crate) fn doze<'a, T>(

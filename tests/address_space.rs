@@ -1,5 +1,5 @@
-//! A process with little address space reads a store that one with plenty of it makes longer: its map grows by what
-//! the file needs, not to what the other has mapped.
+//! A process with little address space reads a store that one with plenty of it makes longer: its
+//! map grows by what the file needs, not to what the other has mapped.
 
 mod common;
 

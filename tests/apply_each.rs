@@ -57,7 +57,8 @@ fn one_that_is_refused_keeps_no_other_from_being_made() {
     assert_eq!(results.len(), 6);
     assert_eq!(results[0].as_ref().unwrap().device_id, 3);
     assert!(matches!(results[1], Err(Error::AlreadyExists { .. })));
-    // It is of a device that the list has before it: made after that, and so in a commit of its own.
+    // It is of a device that the list has before it: made after that, and so in a commit of its
+    // own.
     assert!(matches!(results[2], Err(Error::Conflict { .. })));
     assert!(matches!(results[3], Err(Error::NotFound { .. })));
     assert!(matches!(results[4], Err(Error::InvalidName { .. })));
@@ -337,7 +338,8 @@ fn a_long_list_may_take_longer_than_the_lock_wait() {
                 let start = Instant::now();
                 refused = store.apply_each(&list).into_iter().find_map(Result::err);
                 took = start.elapsed();
-                // A disk, or a machine, that stood still made it wait for one commit so long: that is a wait.
+                // A disk, or a machine, that stood still made it wait for one commit so long: that
+                // is a wait.
                 let stalled = paces.iter().any(|pace| pace.longest() > WAIT / 4);
                 if refused.is_some() && stalled && stalls < 20 {
                     (stalls, refused, took) = (stalls + 1, None, Duration::ZERO);
@@ -356,8 +358,8 @@ fn a_long_list_may_take_longer_than_the_lock_wait() {
     );
 }
 
-/// A wait for a larger map, in vain, does not take their turn from those that need none, beside threads that write all
-/// the time.
+/// A wait for a larger map, in vain, does not take their turn from those that need none, beside
+/// threads that write all the time.
 #[test]
 fn what_needs_no_larger_map_waits_for_its_turn_all_the_same() {
     const WAIT: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The C functions and the Rust API, on two stores with the same random operations: the same outcomes, in every field
-//! of every record and every word of every message.
+//! The C functions and the Rust API, on two stores with the same random operations: the same
+//! outcomes, in every field of every record and every word of every message.
 //!
 //! `make properties` is a long campaign.
 #![allow(unsafe_code)]

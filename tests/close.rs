@@ -1,4 +1,5 @@
-//! Closing a store, alone and under everybody: what is in flight finishes first, what comes later finds it closed.
+//! Closing a store, alone and under everybody: what is in flight finishes first, what comes later
+//! finds it closed.
 
 mod common;
 
@@ -20,7 +21,8 @@ fn child_entry() {
     });
 }
 
-/// In a process of its own, as the next: tests beside it that close a store would wait for these reads.
+/// In a process of its own, as the next: tests beside it that close a store would wait for these
+/// reads.
 fn in_flight(path: &Path) {
     let store = options(20_000).open(path).unwrap();
     add(&store, "a");
@@ -82,8 +84,8 @@ fn a_store_that_is_busy_stays_as_it_was() {
     Peer::start("busy", &path).finish();
 }
 
-/// What has a walk open reads on while another thread waits for the walk to end: otherwise each would wait for the
-/// other. `wait_for_the_walk` ends only once the walk has.
+/// What has a walk open reads on while another thread waits for the walk to end: otherwise each
+/// would wait for the other. `wait_for_the_walk` ends only once the walk has.
 fn reads_go_on_beside(store: &PoolMetadata, wait_for_the_walk: impl FnOnce() + Send) {
     let walk = store.walk().unwrap();
     let waiting = AtomicBool::new(false);
@@ -215,8 +217,9 @@ fn a_store_closed_under_everybody() {
     }
 }
 
-/// Threads that read the names of very many devices, again and again, one pass after the other and each longer than
-/// a turn between two of them: there is always one that reads. `work` has to be let in all the same.
+/// Threads that read the names of very many devices, again and again, one pass after the other and
+/// each longer than a turn between two of them: there is always one that reads. `work` has to be
+/// let in all the same.
 fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>) {
     let changes: Vec<_> = (0..20_000)
         .map(|number| Change::Add(device(format!("device-{number}"))))
@@ -246,8 +249,9 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
     });
 }
 
-/// Milliseconds in which each of those readers comes to an end once, on a machine that has little time for them, too. Whoever
-/// is not let in among them is not let in later either: they do not end before that.
+/// Milliseconds in which each of those readers comes to an end once, on a machine that has little
+/// time for them, too. Whoever is not let in among them is not let in later either: they do not end
+/// before that.
 const PATIENCE: u64 = 60_000;
 
 #[test]

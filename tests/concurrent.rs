@@ -239,7 +239,8 @@ fn growth_waits_for_a_read_in_flight() {
     check(&store);
 }
 
-/// In a process of its own: the tests beside it may have every reader slot for longer than this one waits.
+/// In a process of its own: the tests beside it may have every reader slot for longer than this one
+/// waits.
 fn cannot_grow(path: &Path) {
     let store = options(500).map_size(1 << 20).open(path).unwrap();
     add(&store, "a");

@@ -1,4 +1,5 @@
-//! Creating a store: never half of one, never two, never over somebody else's file; and what a process may not do.
+//! Creating a store: never half of one, never two, never over somebody else's file; and what a
+//! process may not do.
 
 mod common;
 
@@ -212,7 +213,8 @@ fn no_permission(directory: &Path) {
         refused(directory.join("closed-directory/pool.db"), read_only);
         refused(directory.join("closed-lock.db"), read_only);
     }
-    // Who may read the file and not write it can look at it read-only, if the reader table can be written.
+    // Who may read the file and not write it can look at it read-only, if the reader table can be
+    // written.
     refused(directory.join("readable.db"), false);
     let look = options(100)
         .read_only(true)

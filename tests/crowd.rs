@@ -1,5 +1,5 @@
-//! Thousands of threads that read at once: there are fewer places in LMDB's reader table than threads, so some wait; none
-//! fails.
+//! Thousands of threads that read at once: there are fewer places in LMDB's reader table than
+//! threads, so some wait; none fails.
 //!
 //! `make campaign` does it more often than `make test`.
 
@@ -37,7 +37,8 @@ fn spawn<'s>(
     small.spawn_scoped(scope, work).unwrap()
 }
 
-/// The default of 1,024 places. On a machine that is overrun thousands of threads take longer than the default wait.
+/// The default of 1,024 places. On a machine that is overrun thousands of threads take longer than
+/// the default wait.
 fn crowd(path: &Path) {
     let store = options(60_000).open(path).unwrap();
     for number in 0..DEVICES {

@@ -1,4 +1,5 @@
-//! Damaged rows: what each level of verification sees when a store is opened, and that nothing is ever read wrong.
+//! Damaged rows: what each level of verification sees when a store is opened, and that nothing is
+//! ever read wrong.
 
 mod common;
 
@@ -14,7 +15,8 @@ fn open(path: &Path, verify: Verify) -> Result<PoolMetadata, Error> {
     OpenOptions::new().verify(verify).open(path)
 }
 
-/// Damages a store, and holds that the levels from `seen_by` on refuse it, with that word in the message.
+/// Damages a store, and holds that the levels from `seen_by` on refuse it, with that word in the
+/// message.
 fn seen_by(
     seen_by: Verify,
     word: &str,
@@ -47,8 +49,8 @@ fn seen_by(
     (directory, path)
 }
 
-/// Names that no call can write, in a file in which all else holds. Who takes a name for a text that ends at a NUL would
-/// take the one device for the other.
+/// Names that no call can write, in a file in which all else holds. Who takes a name for a text
+/// that ends at a NUL would take the one device for the other.
 #[test]
 fn a_name_that_no_call_could_have_written() {
     let (_directory, path) = seen_by(Full, "device \"b\\x00x\"", |txn, tables| {
@@ -73,8 +75,8 @@ fn a_name_that_no_call_could_have_written() {
     assert_eq!(store.get_device("b-x").unwrap().device_id, 2);
 }
 
-/// Opened without a look at the rows, it shows that name with all of its bytes, under that name alone, and a check
-/// tells.
+/// Opened without a look at the rows, it shows that name with all of its bytes, under that name
+/// alone, and a check tells.
 fn misleads_nobody(path: &Path, name: &[u8]) {
     let store = open(path, None).unwrap();
     assert_eq!(store.get_device(name).unwrap().name, name);
@@ -93,7 +95,8 @@ fn a_flipped_bit_in_a_record() {
     let (_directory, path) = seen_by(Full, "device \"b\"", |txn, tables| {
         raw::rewrite(txn, tables.devices, b"b", |value| value[3] ^= 0x10);
     });
-    // Opened without a look at the rows, that record is an error to everybody and the others are fine.
+    // Opened without a look at the rows, that record is an error to everybody and the others are
+    // fine.
     let store = open(&path, None).unwrap();
     let corrupt = |result: Result<(), Error>| {
         let error = common::error_of(result);
@@ -193,7 +196,8 @@ fn rows_that_are_lost_or_too_many() {
     }
     seen_by(Quick, "header", |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
-            // Of the fields in order, all below 251 and so a byte each, the third is the number of devices.
+            // Of the fields in order, all below 251 and so a byte each, the third is the number of
+            // devices.
             let at = 10 + 2;
             assert_eq!(value[at], 3);
             value[at] = 4;

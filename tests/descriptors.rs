@@ -1,4 +1,5 @@
-//! Descriptors: those of the standard streams are nobody's, and none is left open by a call that fails.
+//! Descriptors: those of the standard streams are nobody's, and none is left open by a call that
+//! fails.
 
 mod common;
 
@@ -45,7 +46,8 @@ fn a_program_that_has_closed_its_standard_streams_does_not_print_into_the_store(
     check(&PoolMetadata::open(&path).unwrap());
 }
 
-/// Whatever number of descriptors there is: a call fails, or does all it should, and gives back all it had.
+/// Whatever number of descriptors there is: a call fails, or does all it should, and gives back all
+/// it had.
 fn few(path: &Path) {
     let count = || fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
     let before = count();

@@ -1,5 +1,5 @@
-//! No room on the disk: the write that does not fit is an error and changes nothing, reading goes on, and writing
-//! as soon as there is room again.
+//! No room on the disk: the write that does not fit is an error and changes nothing, reading goes
+//! on, and writing as soon as there is room again.
 
 mod common;
 
@@ -201,8 +201,8 @@ fn small_disk(directory: &Path) {
     check(&store);
 }
 
-/// The same in a process where the kernel answers this thread's writes as a full disk would: every one of
-/// them, also where the file has room.
+/// The same in a process where the kernel answers this thread's writes as a full disk would: every
+/// one of them, also where the file has room.
 fn refused_writes(errno: i32) {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
@@ -239,7 +239,8 @@ fn a_full_disk() {
     }
 }
 
-/// LMDB writes to its `-lock` file through a map: a page of it for which the disk has no room would be a signal.
+/// LMDB writes to its `-lock` file through a map: a page of it for which the disk has no room would
+/// be a signal.
 fn reader_table(directory: &Path) {
     let (filler, path) = (directory.join("filler"), directory.join("pool.db"));
     let lock = directory.join("pool.db-lock");
@@ -298,7 +299,8 @@ fn writes_that_the_kernel_refuses_for_want_of_room_or_quota() {
     refused_writes(libc::EDQUOT);
 }
 
-/// The process may not make files larger than they are. That is no full disk, and the store says what it is.
+/// The process may not make files larger than they are. That is no full disk, and the store says
+/// what it is.
 fn size_limit(path: &Path) {
     sys::ignore_file_size_signal();
     let store = options(1000).open(path).unwrap();

@@ -1,5 +1,5 @@
-//! Flushes and page writes that fail: the write is an error without effect, and as nobody knows then what the disk
-//! really has, the store takes no writes until it is opened again.
+//! Flushes and page writes that fail: the write is an error without effect, and as nobody knows
+//! then what the disk really has, the store takes no writes until it is opened again.
 
 mod common;
 
@@ -153,7 +153,8 @@ fn pages_that_cannot_be_written_stop_the_writes() {
 fn a_meta_page_that_cannot_be_written_stops_the_writes() {
     let (_directory, path) = place();
     let (store, before) = store(&path, Durability::Full);
-    // The two meta pages are the first; LMDB writes them last, and gives up for good when it cannot.
+    // The two meta pages are the first; LMDB writes them last, and gives up for good when it
+    // cannot.
     let error = with_failing(sys::WRITES, Some(2 * 4096), || {
         error_of(store.change_device_state("a", DeviceState::Removed))
     });
@@ -170,7 +171,8 @@ fn a_meta_page_that_cannot_be_written_stops_the_writes() {
 fn a_full_disk_and_a_full_reader_table_stop_the_writes_too() {
     let (_directory, path) = place();
     store(&path, Durability::Full).0.close().unwrap();
-    // Longer than reads of the tests beside it may take: LMDB is opened anew once they have ended, too.
+    // Longer than reads of the tests beside it may take: LMDB is opened anew once they have ended,
+    // too.
     let store = options(3000)
         .max_readers(OpenOptions::MIN_MAX_READERS)
         .open(&path)
@@ -207,7 +209,8 @@ impl Drop for Done<'_> {
     }
 }
 
-/// LMDB has given up then, and is opened anew by the first who wants to read. The others wait for that.
+/// LMDB has given up then, and is opened anew by the first who wants to read. The others wait for
+/// that.
 #[test]
 fn reads_that_meet_the_moment_in_which_lmdb_is_opened_anew_wait_for_it() {
     let (_directory, path) = place();
@@ -241,7 +244,8 @@ fn reads_that_meet_the_moment_in_which_lmdb_is_opened_anew_wait_for_it() {
     }
 }
 
-/// Whoever closes the store in that moment waits as well, and so does everybody else: only then is it closed.
+/// Whoever closes the store in that moment waits as well, and so does everybody else: only then is
+/// it closed.
 #[test]
 fn a_store_is_closed_while_lmdb_is_opened_anew() {
     let (_directory, path) = place();
@@ -278,7 +282,8 @@ fn a_store_is_closed_while_lmdb_is_opened_anew() {
     assert_as_before(&path, &before);
 }
 
-/// Takes every place in LMDB's reader table, and then each that is given back; after a while it gives all back.
+/// Takes every place in LMDB's reader table, and then each that is given back; after a while it
+/// gives all back.
 fn crowd(path: &Path) {
     let lmdb = raw::readers(path);
     while child::listen().is_some() {

@@ -1,5 +1,6 @@
-//! The file format: a file that was written once and is kept must be read by every later release, and what a
-//! release writes must be the same bytes, row by row, until the format's version says otherwise.
+//! The file format: a file that was written once and is kept must be read by every later release,
+//! and what a release writes must be the same bytes, row by row, until the format's version says
+//! otherwise.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! A map that starts tiny and grows many times, under writers and readers of several processes; and one that cannot,
-//! because of a walk that somebody keeps open.
+//! A map that starts tiny and grows many times, under writers and readers of several processes; and
+//! one that cannot, because of a walk that somebody keeps open.
 //!
 //! `make campaign` does more of it than `make test`.
 
@@ -42,7 +42,8 @@ enum Step {
     Remove(usize),
 }
 
-/// Adds, with changes and removals of earlier devices in between, so that pages are freed and used again as well.
+/// Adds, with changes and removals of earlier devices in between, so that pages are freed and used
+/// again as well.
 fn step(number: usize) -> Step {
     match number % 5 {
         3 => Step::Update(number - 3),
@@ -210,7 +211,8 @@ struct Outcome {
     timed_out: Vec<DeviceInfo>,
 }
 
-/// Adds devices until told to stop, and notes which came in. None may take much longer than the lock wait.
+/// Adds devices until told to stop, and notes which came in. None may take much longer than the
+/// lock wait.
 fn add_for_a_while(
     store: &PoolMetadata,
     wait: Duration,
@@ -361,7 +363,8 @@ fn a_process_that_keeps_a_walk_is_told_that_it_cannot_follow_anothers_growth() {
             store
                 .change_device_state("base", DeviceState::Activated)
                 .unwrap();
-            // No page that a commit frees is used again before the walk ends: without a pause, a gigabyte.
+            // No page that a commit frees is used again before the walk ends: without a pause, a
+            // gigabyte.
             thread::sleep(Duration::from_millis(5));
         }
     });
@@ -388,7 +391,8 @@ fn wants_more(path: &Path) {
 #[test]
 fn who_waits_for_a_larger_map_does_not_keep_other_processes_from_writing() {
     let (_directory, path) = place();
-    // Shorter than what the other one waits, and longer than a slow machine takes to lay its large row out.
+    // Shorter than what the other one waits, and longer than a slow machine takes to lay its large
+    // row out.
     let store = open(&path, 2000);
     add(&store, "base");
     let mut peer = Peer::start("wants-more", &path);

@@ -9,7 +9,8 @@ use pool_metadata::{
 };
 use std::path::Path;
 
-/// Makes a closed, empty store one that has given out ids 1 to `last`. Its rows do not add up any more.
+/// Makes a closed, empty store one that has given out ids 1 to `last`. Its rows do not add up any
+/// more.
 fn give_out_ids_up_to(path: &Path, last: u32) {
     raw::edit(path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |header| {

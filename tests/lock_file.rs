@@ -1,5 +1,5 @@
-//! What is at `<path>-lock`. LMDB takes whatever it finds there for its reader table and writes over it, so a file
-//! of somebody else is refused, untouched; what LMDB left behind is taken over.
+//! What is at `<path>-lock`. LMDB takes whatever it finds there for its reader table and writes
+//! over it, so a file of somebody else is refused, untouched; what LMDB left behind is taken over.
 
 mod common;
 
@@ -160,7 +160,8 @@ fn a_lock_file_that_was_left_is_taken_over() {
     assert!(!left.is_empty());
     goes_on(&path, 2);
     // Never filled; cut off by a crash; and one that another store's process left.
-    // LMDB makes the locks in it first and marks it then: that is what is seen by who opens it at this moment.
+    // LMDB makes the locks in it first and marks it then: that is what is seen by who opens it at
+    // this moment.
     let mut unmarked = left.clone();
     unmarked[..8].fill(0);
     let found = [vec![], vec![0; 8192], vec![0; 3], left, unmarked];
@@ -183,8 +184,9 @@ fn a_new_store_takes_an_empty_lock_file() {
     }
 }
 
-/// A process that closes any descriptor of a lock file loses LMDB's lock on it, by which others see that it lives: they
-/// would give its readers' places back, and write over what it reads. So nothing opens a lock file that is in use here.
+/// A process that closes any descriptor of a lock file loses LMDB's lock on it, by which others see
+/// that it lives: they would give its readers' places back, and write over what it reads. So
+/// nothing opens a lock file that is in use here.
 #[test]
 fn a_lock_file_that_is_in_use_here_is_not_opened() {
     let (directory, path) = place();
@@ -259,7 +261,8 @@ fn threads_that_create_one_store_at_the_same_moment() {
             matches!(result, Err(Error::AlreadyOpen { .. }))
         };
         assert_eq!(stores.iter().filter(refused).count(), 2, "{stores:?}");
-        // The file's and the reader's. The list is not read in one moment: other processes' changes can hide a line of it.
+        // The file's and the reader's. The list is not read in one moment: other processes' changes
+        // can hide a line of it.
         let both = || own_locks(&lock_of(&path)).len() == 2;
         assert!((0..50).any(|_| both()), "{:?}", own_locks(&lock_of(&path)));
     }

@@ -1,4 +1,5 @@
-//! Any violations together: what a check says of them, and that a repair makes a sound store without touching a record.
+//! Any violations together: what a check says of them, and that a repair makes a sound store
+//! without touching a record.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Random sequences of everything that a store can do, against a model in memory; after every step the store's
-//! content, counters and invariants are compared in full.
+//! Random sequences of everything that a store can do, against a model in memory; after every step
+//! the store's content, counters and invariants are compared in full.
 //!
 //! `make properties` is a long campaign.
 

@@ -1,4 +1,5 @@
-//! Several stores in one process: what closes or grows one of them does not hold up who reads another.
+//! Several stores in one process: what closes or grows one of them does not hold up who reads
+//! another.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! What open must refuse: each with its own error that names the path, and whatever is there stays as it was.
+//! What open must refuse: each with its own error that names the path, and whatever is there stays
+//! as it was.
 
 mod common;
 

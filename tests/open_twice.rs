@@ -1,5 +1,5 @@
-//! One file, opened more than once: in this process an error at once, in another process fine as long as both
-//! use the same `-lock` file.
+//! One file, opened more than once: in this process an error at once, in another process fine as
+//! long as both use the same `-lock` file.
 
 mod common;
 
@@ -70,7 +70,8 @@ fn twice_in_this_process_whatever_the_path() {
             assert!(start.elapsed() < Duration::from_secs(5), "at once");
         }
     }
-    // The first handle has not noticed: it reads, writes, and other processes are still kept in order.
+    // The first handle has not noticed: it reads, writes, and other processes are still kept in
+    // order.
     add(&store, "b");
     check(&store);
     Peer::start("open", &path).finish();
@@ -163,8 +164,8 @@ fn a_lock_file_deleted_while_in_use() {
     check(&store);
 }
 
-/// The lock file tells the number of the last commit, to all who use it: with another file beside the same lock file, they
-/// would write over each other's commits.
+/// The lock file tells the number of the last commit, to all who use it: with another file beside
+/// the same lock file, they would write over each other's commits.
 #[test]
 fn a_file_replaced_while_in_use() {
     let (directory, path) = place();
@@ -179,7 +180,8 @@ fn a_file_replaced_while_in_use() {
     add(&store, "b");
     check(&store);
     store.close().unwrap();
-    // What is there now was made for the last one that was refused, and nobody else has the lock file.
+    // What is there now was made for the last one that was refused, and nobody else has the lock
+    // file.
     Peer::start("open", &path).finish();
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 1);

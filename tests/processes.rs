@@ -1,5 +1,5 @@
-//! Several processes on one store: writing at once, changing what another is about to change, growing the map,
-//! stopped in the middle and killed at any moment.
+//! Several processes on one store: writing at once, changing what another is about to change,
+//! growing the map, stopped in the middle and killed at any moment.
 
 mod common;
 
@@ -173,7 +173,8 @@ fn large(number: usize) -> DeviceInfo {
     }
 }
 
-/// To what size hangs on the moment: who finds the map too small, or the file beyond it, makes it twice as large.
+/// To what size hangs on the moment: who finds the map too small, or the file beyond it, makes it
+/// twice as large.
 fn assert_grown(store: &PoolMetadata) {
     let (size, used) = (150 * 40_000, store.stats().unwrap().map_used);
     assert!(store.stats().unwrap().map_size >= used.max(size));
@@ -245,7 +246,8 @@ fn another_process_makes_the_map_larger_for_one_that_only_reads() {
     look.close().unwrap();
 }
 
-/// The name of what step `step` is about: a device is added, changed, and removed or found faulty in turn.
+/// The name of what step `step` is about: a device is added, changed, and removed or found faulty
+/// in turn.
 fn step_name(prefix: &str, step: usize) -> String {
     format!("{prefix}-{}", step / 3)
 }
@@ -254,8 +256,8 @@ fn step_name(prefix: &str, step: usize) -> String {
 fn take_steps(argument: &str) {
     let (prefix, path) = argument.split_once(':').unwrap();
     let store = small().open(path).unwrap();
-    // A first read locks LMDB's reader table for a moment. Who is stopped in that keeps everybody from reading, which
-    // docs/design.md says, and is no matter of these tests.
+    // A first read locks LMDB's reader table for a moment. Who is stopped in that keeps everybody
+    // from reading, which docs/design.md says, and is no matter of these tests.
     let _ = store.get_device("own");
     child::say("ready");
     for step in 0.. {
@@ -300,7 +302,8 @@ fn a_writer_killed_at_any_moment_loses_nothing_that_it_was_told_is_done() {
         let argument = format!("{prefix}:{}", path.display());
         let mut peer = Peer::start("steps", argument);
         peer.expect("ready");
-        // Any moment: a time that differs from round to round, with this process writing beside it in half of them.
+        // Any moment: a time that differs from round to round, with this process writing beside it
+        // in half of them.
         let moment = Instant::now() + Duration::from_micros(300 + 641 * (round * 7 % 50));
         while Instant::now() < moment {
             if round % 2 == 0 {

@@ -1,5 +1,5 @@
-//! A store on a read-only file system can be read: LMDB keeps no reader table there, so as long as anybody can write
-//! the same file by another mount, it is either that or reading here, never both.
+//! A store on a read-only file system can be read: LMDB keeps no reader table there, so as long as
+//! anybody can write the same file by another mount, it is either that or reading here, never both.
 
 mod common;
 
@@ -135,7 +135,8 @@ fn what_a_writer_has_open_is_not_read_through_a_read_only_mount() {
     add(&store, "base");
     let mut peer = reader_on_a_read_only_mount(&path);
     order(&mut peer, "open", "already open");
-    // Neither has that disturbed the writer, nor is anything left behind by which a second try succeeds.
+    // Neither has that disturbed the writer, nor is anything left behind by which a second try
+    // succeeds.
     add(&store, "snap");
     order(&mut peer, "open", "already open");
     check(&store);

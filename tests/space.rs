@@ -1,4 +1,5 @@
-//! The file does not grow without end while readers come and go: what a commit frees is used again once nobody reads it.
+//! The file does not grow without end while readers come and go: what a commit frees is used again
+//! once nobody reads it.
 //!
 //! `make campaign` makes a million updates where `make test` makes a hundred thousand.
 
@@ -47,12 +48,12 @@ fn update(store: &PoolMetadata, number: usize) {
     store.change_device_state(name, state).unwrap();
 }
 
-/// Pages that an update writes anew at most: the way to a device's record, the unnamed database with the header, and
-/// the free list, each with a page to spare.
+/// Pages that an update writes anew at most: the way to a device's record, the unnamed database
+/// with the header, and the free list, each with a page to spare.
 const PAGES_PER_UPDATE: u64 = 10;
 
-/// Pages in use where the rows take `live` and a read may be `age` commits old: the free list has a row for each of
-/// those commits, with their pages' numbers, on pages that may be half full.
+/// Pages in use where the rows take `live` and a read may be `age` commits old: the free list has a
+/// row for each of those commits, with their pages' numbers, on pages that may be half full.
 fn in_use(live: u64, age: u64, page_size: u64) -> u64 {
     let row = 8 * (3 + PAGES_PER_UPDATE);
     live + PAGES_PER_UPDATE + 2 * (age + 3) * row / page_size
@@ -60,8 +61,9 @@ fn in_use(live: u64, age: u64, page_size: u64) -> u64 {
 
 /// The largest that such a file may be.
 ///
-/// What a read holds back is `age` commits' pages. LMDB uses freed pages of a commit only from the second one after
-/// it on, and the file is made longer by an eighth, from 256 KiB to 8 MiB, at a time.
+/// What a read holds back is `age` commits' pages. LMDB uses freed pages of a commit only from the
+/// second one after it on, and the file is made longer by an eighth, from 256 KiB to 8 MiB, at a
+/// time.
 fn largest(live: u64, age: u64, page_size: u64) -> u64 {
     let pages = in_use(live, age, page_size) + (age + 3) * PAGES_PER_UPDATE;
     let bytes = pages * page_size;
@@ -135,7 +137,8 @@ fn the_file_stays_small_though_a_reading_process_was_killed() {
     }
     assert_eq!(store.stats().unwrap().oldest_reader_commits, HELD);
     peer.kill();
-    // From here on nobody opens a store, asks for statistics or finds the table full: a writer has to see to it.
+    // From here on nobody opens a store, asks for statistics or finds the table full: a writer has
+    // to see to it.
     for number in 0..updates {
         update(&store, number);
     }

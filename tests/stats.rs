@@ -220,7 +220,8 @@ fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
     for name in names {
         add(&store, name);
     }
-    // The lock of the writers between processes: who has it through another descriptor is another process.
+    // The lock of the writers between processes: who has it through another descriptor is another
+    // process.
     let other = File::open(&path).unwrap();
     sys::flock(&other);
     thread::scope(|scope| {

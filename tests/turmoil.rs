@@ -1,5 +1,6 @@
-//! Processes that open, create, read, write, back up, repair and close one store in any order, while they are stopped and
-//! killed at any moment: nobody dies by itself or hangs, nothing that was reported as done is lost, nothing is left over.
+//! Processes that open, create, read, write, back up, repair and close one store in any order,
+//! while they are stopped and killed at any moment: nobody dies by itself or hangs, nothing that
+//! was reported as done is lost, nothing is left over.
 //!
 //! `make campaign` goes on for minutes; `PM_SEED` chooses another order.
 
@@ -14,7 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a call of an actor's may take, which waits 2 s at most in each place, and is stopped now and then.
+/// How long a call of an actor's may take, which waits 2 s at most in each place, and is stopped
+/// now and then.
 const HANGS_AFTER_SECONDS: u32 = 30;
 
 #[test]
@@ -64,7 +66,8 @@ fn act(argument: &str) {
     }
 }
 
-/// Makes a call, which ends the process if it does not return; `None` if it was in vain, in a way that it may be.
+/// Makes a call, which ends the process if it does not return; `None` if it was in vain, in a way
+/// that it may be.
 fn call<T>(call: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     sys::die_after(HANGS_AFTER_SECONDS);
     let result = call();
@@ -245,8 +248,8 @@ impl Stage<'_> {
         let said = actor.kill();
         let store = wait_long(self.path);
         check_against(&store, &name, &said);
-        // A commit that it was killed over after its meta page was written comes into force with the next write. That is not
-        // to be one of those that remove what is there.
+        // A commit that it was killed over after its meta page was written comes into force with
+        // the next write. That is not to be one of those that remove what is there.
         store
             .change_device_state("base", DeviceState::Removed)
             .unwrap();
@@ -259,7 +262,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Stops an actor. Nobody waits for it longer than it wants to, and it may not even be in the way.
+    /// Stops an actor. Nobody waits for it longer than it wants to, and it may not even be in the
+    /// way.
     fn stop_for_a_while(&mut self, at: usize, rng: &mut Rng) {
         let (_, actor) = &self.actors[at];
         if !actor.stop(&raw::lock_path(self.path)) {

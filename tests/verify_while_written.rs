@@ -1,5 +1,6 @@
-//! Verification while other processes write: what stands in the file is never taken for damage, however often its meta pages
-//! and its free pages are written over meanwhile, and no writer waits for it.
+//! Verification while other processes write: what stands in the file is never taken for damage,
+//! however often its meta pages and its free pages are written over meanwhile, and no writer waits
+//! for it.
 
 mod common;
 
@@ -30,7 +31,8 @@ fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     (directory, path)
 }
 
-/// Changes the store as fast as it can, all over, until it is killed. Another may have been faster with a device.
+/// Changes the store as fast as it can, all over, until it is killed. Another may have been faster
+/// with a device.
 fn write_on(path: &Path) {
     let mut options = options(20_000);
     let store = options.durability(Durability::Relaxed).open(path).unwrap();

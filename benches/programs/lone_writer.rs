@@ -1,4 +1,5 @@
-//! One writer and its writes, to be run under a profiler or an instruction counter: `lone_writer FILE COUNT`.
+//! One writer and its writes, to be run under a profiler or an instruction counter: `lone_writer
+//! FILE COUNT`.
 //!
 //! It makes a store at FILE, which must not exist, adds COUNT devices and updates each of them.
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};

@@ -1,10 +1,11 @@
 //! Threads that write: a program that `make bench-writers` runs beside its goroutines.
 //!
-//! They write to raw LMDB, where each write takes LMDB's own lock, puts a device's row and the header row, and commits, which
-//! flushes: what a program does that calls LMDB straight away and looks at nothing. Or they write to this store.
-//! Commands come on standard input, a line each, and each is answered with a line: `open raw|store FILE` (of this
-//! library's layout), `add|update WRITERS MILLISECONDS`, the answer to which is how long it took and how long each write
-//! took, all in nanoseconds.
+//! They write to raw LMDB, where each write takes LMDB's own lock, puts a device's row and the
+//! header row, and commits, which flushes: what a program does that calls LMDB straight away and
+//! looks at nothing. Or they write to this store. Commands come on standard input, a line each, and
+//! each is answered with a line: `open raw|store FILE` (of this library's layout), `add|update
+//! WRITERS MILLISECONDS`, the answer to which is how long it took and how long each write took, all
+//! in nanoseconds.
 #![allow(unsafe_code)]
 
 use lmdb_sys as ffi;
@@ -50,8 +51,8 @@ impl Raw {
     fn open(path: &str) -> Raw {
         let name = CString::new(path).unwrap();
         let (mut env, mut main, mut devices) = (null_mut(), 0, 0);
-        // SAFETY: the calls are in the order that lmdb.h asks for; all that is pointed to outlives them, and zeros
-        // are a valid `MDB_stat`.
+        // SAFETY: the calls are in the order that lmdb.h asks for; all that is pointed to outlives
+        // them, and zeros are a valid `MDB_stat`.
         let size = unsafe {
             check(ffi::mdb_env_create(&mut env));
             check(ffi::mdb_env_set_maxdbs(env, 2));
@@ -81,7 +82,8 @@ impl Raw {
             (self.devices, name.as_bytes(), &[7_u8; 45][..]),
             (self.main, &b"header"[..], &[7_u8; 50][..]),
         ];
-        // SAFETY: the environment is open; LMDB copies keys and values, and the transaction ends here.
+        // SAFETY: the environment is open; LMDB copies keys and values, and the transaction ends
+        // here.
         unsafe {
             check(ffi::mdb_txn_begin(self.env, null_mut(), 0, &mut txn));
             if read_first {
@@ -156,7 +158,8 @@ impl Bench {
         }
     }
 
-    /// Lets `writers` threads write until the time is over: how long it took, and how long each write did.
+    /// Lets `writers` threads write until the time is over: how long it took, and how long each
+    /// write did.
     fn run(&self, update: bool, writers: usize, long: Duration) -> (Duration, Vec<Duration>) {
         let start = Instant::now();
         let one = || {

@@ -15,7 +15,8 @@ use std::rc::Rc;
 
 const BLOCK: u64 = 4096;
 
-/// Two times `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written before.
+/// Two times `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written
+/// before.
 fn two_flushes(path: &Path) -> Run {
     const BLOCKS: u64 = 1024;
     let file = File::options()

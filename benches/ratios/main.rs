@@ -1,8 +1,8 @@
 //! Ratios between this library and raw LMDB, or the bare system calls, measured in turn in one run.
 //!
 //! `make bench` runs it and says at the end, in a table, which of the project's targets are met.
-//! `--quick` leaves out the pool of a million devices; with `--writes`, only writes without a disk are
-//! measured. docs/performance.md says what each line means.
+//! `--quick` leaves out the pool of a million devices; with `--writes`, only writes without a disk
+//! are measured. docs/performance.md says what each line means.
 #![allow(unsafe_code)]
 
 mod disk;
@@ -26,7 +26,8 @@ use subjects::write::{adds, updates};
 use subjects::Run;
 use table::Table;
 
-/// Length of one turn of a subject: long beside a clock's grain, short beside what else the machine does.
+/// Length of one turn of a subject: long beside a clock's grain, short beside what else the machine
+/// does.
 const TURN: Duration = Duration::from_millis(2);
 /// Bytes of a file system that all copies of a pool of a million devices need.
 const ROOM: u64 = 4 << 30;

@@ -69,8 +69,8 @@ impl Turns {
         self.ranked(|len| len / 2)
     }
 
-    /// For processor time: the first deciles. What else runs on the machine takes caches and shares of the
-    /// core away, and so can only make a turn longer.
+    /// For processor time: the first deciles. What else runs on the machine takes caches and shares
+    /// of the core away, and so can only make a turn longer.
     pub fn quiet(&self) -> Comparison {
         self.ranked(|len| len / 10)
     }

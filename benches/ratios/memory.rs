@@ -1,7 +1,7 @@
 //! Memory: allocations in a call, and what a walk keeps.
 //!
-//! Every allocation of the process is counted, whoever makes it: this program defines the C library's
-//! allocating functions, and hands on to those of glibc behind them.
+//! Every allocation of the process is counted, whoever makes it: this program defines the C
+//! library's allocating functions, and hands on to those of glibc behind them.
 
 use crate::subjects::c::{ReadBuffer, Store};
 use crate::subjects::data::Pool;
@@ -21,7 +21,8 @@ extern "C" {
     fn __libc_memalign(align: size_t, size: size_t) -> *mut c_void;
 }
 
-/// One more. Not an atomic addition, which would show in the times: all that is measured runs on one thread.
+/// One more. Not an atomic addition, which would show in the times: all that is measured runs on
+/// one thread.
 fn count() {
     ALLOCATIONS.store(ALLOCATIONS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
@@ -87,8 +88,8 @@ pub fn count_allocations(pool: &Pool, table: &mut Table) {
 /// The word that makes this program the child below.
 pub const CHILD: &str = "--walk-and-tell-memory";
 
-/// In a process of its own: opens the store and walks over it in pages. Prints the most memory of its own that
-/// the process had, in KiB, and what it had before.
+/// In a process of its own: opens the store and walks over it in pages. Prints the most memory of
+/// its own that the process had, in KiB, and what it had before.
 pub fn walk_child(path: &Path) {
     let before = anonymous_kib();
     let mut most = before;

@@ -1,5 +1,5 @@
-//! What it costs to ask for the statistics: of a pool at rest, and of one in which a walk has held back what many
-//! commits have freed.
+//! What it costs to ask for the statistics: of a pool at rest, and of one in which a walk has held
+//! back what many commits have freed.
 
 use crate::measure::in_turn;
 use crate::subjects::data::Pool;

@@ -63,7 +63,8 @@ impl Store {
 
     pub fn get(&self, name: &[u8]) {
         let mut device = null_mut();
-        // SAFETY: the store is open; all that is pointed to outlives the call; the block is freed once.
+        // SAFETY: the store is open; all that is pointed to outlives the call; the block is freed
+        // once.
         unsafe {
             check(pm_get_device(
                 self.0,
@@ -98,7 +99,8 @@ impl Store {
         let (mut total, mut count, mut needed) = (0, 0, 0);
         let (buffer, capacity) = buffer.parts();
         let mut walk = null_mut();
-        // SAFETY: the store is open; the buffer has room for `capacity` bytes; the walk is closed once.
+        // SAFETY: the store is open; the buffer has room for `capacity` bytes; the walk is closed
+        // once.
         unsafe {
             check(pm_walk_open(self.0, &mut walk, no_error()));
             loop {

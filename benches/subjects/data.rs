@@ -92,7 +92,8 @@ impl Pool {
     }
 }
 
-/// Fills a store through the API, one commit a device, and keeps a copy of the file at each of `sizes`.
+/// Fills a store through the API, one commit a device, and keeps a copy of the file at each of
+/// `sizes`.
 pub fn fill(scratch: &Scratch, sizes: &[u64]) -> Vec<Pool> {
     let growing = scratch.file("growing.db");
     let mut next = 1;
@@ -124,7 +125,8 @@ pub fn name(number: u64) -> Vec<u8> {
     format!("containerd-pool-snap-{number}").into_bytes()
 }
 
-/// The device that is the pool's `n`th, counted from 1: a layer of an image or a container on top of one.
+/// The device that is the pool's `n`th, counted from 1: a layer of an image or a container on top
+/// of one.
 fn device(n: u64) -> DeviceInfo {
     let mut device = DeviceInfo::new(name(device_number(n)));
     device.size = 10 << 30;
@@ -139,7 +141,8 @@ fn device(n: u64) -> DeviceInfo {
     device
 }
 
-/// Names in random order, without end, laid out one behind the other so that fetching the next one is cheap.
+/// Names in random order, without end, laid out one behind the other so that fetching the next one
+/// is cheap.
 #[derive(Clone)]
 pub struct Names {
     bytes: Vec<u8>,

@@ -1,7 +1,9 @@
-//! What is measured: the library's operations and the raw LMDB calls beside them, over the same rows.
+//! What is measured: the library's operations and the raw LMDB calls beside them, over the same
+//! rows.
 //!
-//! A subject is a closure that does its operation so many times and tells how long that took. What is not
-//! part of the operation (fresh copies of the file, the next device's name) stays outside that time.
+//! A subject is a closure that does its operation so many times and tells how long that took. What
+//! is not part of the operation (fresh copies of the file, the next device's name) stays outside
+//! that time.
 #![allow(dead_code)] // the table and the criterion benchmarks each use a part of this
 
 pub mod c;

@@ -28,7 +28,8 @@ fn val(bytes: &[u8]) -> ffi::MDB_val {
 }
 
 /// # Safety
-/// LMDB has filled `val`, and the transaction that it belongs to runs for as long as the slice is used.
+/// LMDB has filled `val`, and the transaction that it belongs to runs for as long as the slice is
+/// used.
 unsafe fn bytes<'a>(val: &ffi::MDB_val) -> &'a [u8] {
     // SAFETY: says the caller.
     unsafe { std::slice::from_raw_parts(val.mv_data.cast(), val.mv_size) }
@@ -43,7 +44,8 @@ impl Raw {
             main: 0,
             devices: 0,
         };
-        // SAFETY: the calls are in the order that lmdb.h asks for; all that is pointed to outlives them.
+        // SAFETY: the calls are in the order that lmdb.h asks for; all that is pointed to outlives
+        // them.
         unsafe {
             check(ffi::mdb_env_create(&mut raw.env));
             check(ffi::mdb_env_set_maxdbs(raw.env, 2));
@@ -132,7 +134,8 @@ impl Reader {
     pub fn walk(&mut self) -> u64 {
         let mut count = 0;
         let (mut key, mut value) = (val(b""), val(b""));
-        // SAFETY: the cursor is closed before the transaction is reset; rows are copied before it moves on.
+        // SAFETY: the cursor is closed before the transaction is reset; rows are copied before it
+        // moves on.
         unsafe {
             check(ffi::mdb_txn_renew(self.txn));
             let mut cursor = null_mut();
@@ -191,7 +194,8 @@ impl Writer {
             (self.raw.devices, device, &self.record),
             (self.raw.main, HEADER, &self.header),
         ];
-        // SAFETY: the environment is open; LMDB copies keys and values, and the transaction ends here.
+        // SAFETY: the environment is open; LMDB copies keys and values, and the transaction ends
+        // here.
         unsafe {
             check(ffi::mdb_txn_begin(self.raw.env, null_mut(), 0, &mut txn));
             if read_first {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Processor time that `work` takes on this thread: what other processes of a busy machine take is not in it.
+/// Processor time that `work` takes on this thread: what other processes of a busy machine take is
+/// not in it.
 pub fn cpu_time(work: impl FnOnce()) -> Duration {
     let start = thread_clock();
     work();

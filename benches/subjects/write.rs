@@ -97,8 +97,8 @@ fn other_state(state: DeviceState) -> DeviceState {
     }
 }
 
-/// Adds devices at random places among those that are there. The pool stays its size, give or take a tenth: it
-/// is put back to what it was when it has grown by that.
+/// Adds devices at random places among those that are there. The pool stays its size, give or take
+/// a tenth: it is put back to what it was when it has grown by that.
 pub fn adds<W: Writes + 'static>(pool: &Pool, who: &str) -> Run {
     let (pool, purpose) = (pool.clone(), format!("add-{who}"));
     let mut names = pool.new_names();
@@ -132,7 +132,8 @@ pub fn updates<W: Writes + 'static>(pool: &Pool, who: &str) -> Run {
     Box::new(move |times| cpu_time(|| (0..times).for_each(|_| writer.update(names.next()))))
 }
 
-/// A store on a new copy of the pool's file, with its map in memory and its first commits behind it.
+/// A store on a new copy of the pool's file, with its map in memory and its first commits behind
+/// it.
 fn fresh<W: Writes>(pool: &Pool, purpose: &str) -> W {
     let writer = W::open(&pool.copy(purpose), pool);
     writer.touch();

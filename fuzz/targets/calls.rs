@@ -1,5 +1,5 @@
-//! Sequences of calls of the C functions, with arguments that a careless caller would give: every call returns a
-//! status, and the store is sound after all of them.
+//! Sequences of calls of the C functions, with arguments that a careless caller would give: every
+//! call returns a status, and the store is sound after all of them.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -16,7 +16,8 @@ fn zeroed<T>() -> T {
     unsafe { std::mem::zeroed() }
 }
 
-/// A name or text as it is passed: mostly one that occurs again, or any bytes, or NULL with a length.
+/// A name or text as it is passed: mostly one that occurs again, or any bytes, or NULL with a
+/// length.
 #[derive(Arbitrary, Debug)]
 enum Text {
     Known(u8),
@@ -145,7 +146,8 @@ fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R 
 }
 
 unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {
-    // SAFETY: whoever passes this function passes such a pair with it, and a device of the library's until it returns.
+    // SAFETY: whoever passes this function passes such a pair with it, and a device of the
+    // library's until it returns.
     let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
     // SAFETY: as above.
     unsafe {
@@ -166,8 +168,8 @@ impl Program {
     fn run(&mut self, call: &Call) -> i32 {
         let e: *mut pm_error = &mut self.error;
         let store = self.store;
-        // SAFETY: handles are the library's or NULL, texts and structs live until the call returns, and sizes are no
-        // greater than what is there.
+        // SAFETY: handles are the library's or NULL, texts and structs live until the call returns,
+        // and sizes are no greater than what is there.
         unsafe {
             match call {
                 Call::Reopen => self.reopen(),
@@ -312,7 +314,8 @@ impl Program {
             return PM_OK;
         }
         let (device, e): (_, *mut pm_error) = (self.device, &mut self.error);
-        // SAFETY: the update that the device is of goes on, and the texts live until each call returns.
+        // SAFETY: the update that the device is of goes on, and the texts live until each call
+        // returns.
         unsafe {
             with(parent, |text, len| {
                 pm_device_set_parent_name(device, text, len, e)
@@ -334,7 +337,8 @@ impl Program {
         let Some(((kind, fields), rest)) = changes.split_first().filter(|_| made.len() < 8) else {
             let (store, at, len) = (self.store, made.as_ptr(), made.len());
             let mut refused = 0;
-            // SAFETY: so many structs are there, and their texts live in the calls of this function that made them.
+            // SAFETY: so many structs are there, and their texts live in the calls of this function
+            // that made them.
             return unsafe {
                 match len % 2 {
                     0 => pm_apply(store, at, len, &mut refused, &mut self.error),
@@ -352,7 +356,8 @@ impl Program {
     }
 
     fn end(&mut self) {
-        // SAFETY: each handle is given back once: closing a store leaves its handle to the next opening.
+        // SAFETY: each handle is given back once: closing a store leaves its handle to the next
+        // opening.
         unsafe {
             pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
             pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));

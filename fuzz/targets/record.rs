@@ -6,7 +6,8 @@ use pool_metadata::fuzzing::{decode, encode, seal};
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (name, body) = input;
-    // As it is, the checksum is almost never right; with one that is, what lies behind it is reached.
+    // As it is, the checksum is almost never right; with one that is, what lies behind it is
+    // reached.
     let _ = decode(name, body);
     let sealed = seal(name, body);
     if let Ok(device) = decode(name, &sealed) {

@@ -1,8 +1,8 @@
 //! Everything that is wrong with a store's rows, and what would mend it without guessing.
 //!
-//! `verify` says whether a store is sound; this says of one that is not what to do about it. Where the two tables
-//! contradict each other, the records are right, since they are what the pool's devices were made with; where an
-//! id is nobody's, it is taken out of use.
+//! `verify` says whether a store is sound; this says of one that is not what to do about it. Where
+//! the two tables contradict each other, the records are right, since they are what the pool's
+//! devices were made with; where an id is nobody's, it is taken out of use.
 
 mod idset;
 mod report;

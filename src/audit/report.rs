@@ -45,12 +45,15 @@ pub enum FindingKind {
     FreeAndOwned = 10,
     /// An id is free and faulty.
     FreeAndFaulty = 11,
-    /// An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
+    /// An id was given out, and is neither a device's nor free nor faulty: it would never be given
+    /// out again.
     Lost = 12,
-    /// A page of a table is damaged or not there; only told by [`salvage`](crate::OpenOptions::salvage).
+    /// A page of a table is damaged or not there; only told by
+    /// [`salvage`](crate::OpenOptions::salvage).
     PageLost = 13,
-    /// A record was found outside the tables, which have lost it, or have an older one: it may be older than what was
-    /// lost, or have been removed since. Only told by [`salvage`](crate::OpenOptions::salvage).
+    /// A record was found outside the tables, which have lost it, or have an older one: it may be
+    /// older than what was lost, or have been removed since. Only told by
+    /// [`salvage`](crate::OpenOptions::salvage).
     Recovered = 14,
 }
 

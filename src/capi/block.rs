@@ -1,5 +1,5 @@
-//! Memory that the library hands to the caller: one block from the C allocator for each result, so that one
-//! function frees them all, whatever is in them.
+//! Memory that the library hands to the caller: one block from the C allocator for each result, so
+//! that one function frees them all, whatever is in them.
 
 use super::check::{pm_finding, pm_report};
 use super::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
@@ -10,7 +10,8 @@ use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-/// Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed and does nothing.
+/// Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed
+/// and does nothing.
 ///
 /// Never fails; may be called from any thread, also after the store was closed.
 #[unsafe(no_mangle)]
@@ -156,7 +157,8 @@ pub(super) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usi
         parent_name_len: device.parent_name.len() as u32,
         error_len: device.error.len() as u32,
     };
-    // SAFETY: says the caller; the last eight bytes are zeroed first, for what the texts leave of them.
+    // SAFETY: says the caller; the last eight bytes are zeroed first, for what the texts leave of
+    // them.
     unsafe {
         at.add(size - 8).cast::<u64>().write(0);
         at.cast::<pm_record>().write(record);
@@ -204,7 +206,8 @@ pub(super) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
     Ok(block.cast())
 }
 
-/// A block with a report; `left` is how many findings are left, and `backup` where the file is kept as it was.
+/// A block with a report; `left` is how many findings are left, and `backup` where the file is kept
+/// as it was.
 pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
     let count = from.findings.len();
     let texts_of = |finding: &Finding| {
@@ -216,8 +219,9 @@ pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
     let bodies = list + count * size_of::<*const pm_finding>();
     let behind = bodies + count * size_of::<pm_finding>();
     let block = allocate(behind + texts)?;
-    // SAFETY: the block has room for the head, the list, the findings and the texts, in this order; each begins where
-    // it is aligned, since all but the texts are multiples of a pointer's size.
+    // SAFETY: the block has room for the head, the list, the findings and the texts, in this order;
+    // each begins where it is aligned, since all but the texts are multiples of a pointer's
+    // size.
     unsafe {
         let mut texts = Texts(block.add(behind));
         let findings = block.add(list).cast::<*const pm_finding>();
@@ -250,13 +254,14 @@ pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
     Ok(block.cast())
 }
 
-/// A block with a list of names: their lengths, and their texts one behind the other, each with its NUL.
+/// A block with a list of names: their lengths, and their texts one behind the other, each with its
+/// NUL.
 pub(super) fn new_names(lens: &[usize], texts: &[u8]) -> Outcome<*mut pm_names> {
     let list = size_of::<pm_names>();
     let behind = list + lens.len() * size_of::<pm_name>();
     let block = allocate(behind + texts.len())?;
-    // SAFETY: the block has room for the head, the list and the texts, in this order; the lengths are those of
-    // the texts.
+    // SAFETY: the block has room for the head, the list and the texts, in this order; the lengths
+    // are those of the texts.
     unsafe {
         let names = block.add(list).cast::<pm_name>();
         let mut text = block.add(behind);

@@ -1,5 +1,6 @@
-//! A thread that is cancelled (`pthread_cancel`) is unwound from the next system call that waits. Inside a call that would end
-//! the process, since a C function of Rust's cannot be unwound, or leave locks held; so a request waits for the call's end.
+//! A thread that is cancelled (`pthread_cancel`) is unwound from the next system call that waits.
+//! Inside a call that would end the process, since a C function of Rust's cannot be unwound, or
+//! leave locks held; so a request waits for the call's end.
 
 use std::ffi::c_int;
 
@@ -39,7 +40,8 @@ impl Drop for Uncancelled {
 fn set(state: c_int) -> c_int {
     let mut before = state;
     if cfg!(not(miri)) {
-        // SAFETY: `before` outlives the call, which fails for numbers that are no state, and only then.
+        // SAFETY: `before` outlives the call, which fails for numbers that are no state, and only
+        // then.
         unsafe { pthread_setcancelstate(state, &mut before) };
     }
     before

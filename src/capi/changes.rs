@@ -9,11 +9,12 @@ use crate::pool::{Applied, Op};
 
 /// Add the device, as pm_add_device does.
 pub const PM_CHANGE_ADD: i32 = 0;
-/// Write the device over the one of the same name, if that one's generation is still the one given and its
-/// device id the same: what pm_get_device returned, changed. Not for what was read before a restore: see
-/// pm_device.generation.
+/// Write the device over the one of the same name, if that one's generation is still the one given
+/// and its device id the same: what pm_get_device returned, changed. Not for what was read before a
+/// restore: see pm_device.generation.
 pub const PM_CHANGE_UPDATE: i32 = 1;
-/// Set the state of the device of that name; of the device given, only name and state are looked at.
+/// Set the state of the device of that name; of the device given, only name and state are looked
+/// at.
 pub const PM_CHANGE_STATE: i32 = 2;
 /// Mark the device of that name, and its id, as faulty; only the name is looked at.
 pub const PM_CHANGE_MARK_FAULTY: i32 = 3;
@@ -26,25 +27,25 @@ pub const PM_CHANGE_REMOVE: i32 = 4;
 pub struct pm_change {
     /// What to do, PM_CHANGE_*.
     pub kind: i32,
-    /// The device to do it to. On success its device_id and generation are set to what the store has then;
-    /// for a removed device, to the id that it had.
+    /// The device to do it to. On success its device_id and generation are set to what the store
+    /// has then; for a removed device, to the id that it had.
     pub device: *mut pm_device,
 }
 
-/// Makes a list of changes in one commit: all of them, in their order, or none. A change sees what those
-/// before it did.
+/// Makes a list of changes in one commit: all of them, in their order, or none. A change sees what
+/// those before it did.
 ///
 /// @param store     The store.
 /// @param changes   The changes, count of them.
 /// @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
-/// @param refused   NULL, or where the position of the change that was refused goes, counted from 0; count if
-///   the failure was not one change's. Written on failure only.
+/// @param refused   NULL, or where the position of the change that was refused goes, counted from
+/// 0; count if   the failure was not one change's. Written on failure only.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by another
-///   process or by another thread of this one,
+/// @return PM_OK; PM_ERR_CONFLICT if an update's record is of another generation by now, changed by
+/// another   process or by another thread of this one,
 ///   PM_ERR_IDENTITY_CHANGED if its device id is not the one in the store; PM_ERR_INVALID_ARGUMENT,
-///   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk; otherwise
-///   nothing has changed.
+///   PM_ERR_STRUCT_SIZE; else what the change's own function returns. On PM_OK all is on disk;
+/// otherwise   nothing has changed.
 ///
 /// Thread safety: may be called from any thread, with devices of its own.
 #[unsafe(no_mangle)]
@@ -61,7 +62,8 @@ pub unsafe extern "C" fn pm_apply(
         let status = guard(error, || {
             let handle = handle::borrow(store)?;
             let changes = list(changes, count)?;
-            // It grows with the changes that are there to be read, not with what a wrong count says.
+            // It grows with the changes that are there to be read, not with what a wrong count
+            // says.
             let mut ops = Vec::new();
             for (index, change) in changes.iter().enumerate() {
                 ops.push(op(change).inspect_err(|_| position = index)?);
@@ -82,24 +84,25 @@ pub unsafe extern "C" fn pm_apply(
     }
 }
 
-/// Makes each change of a list by itself, as if each came from a thread of its own: one that is refused keeps no
-/// other from being made. Changes of different devices share commits; those of one device are made in their order.
-/// Devices that an update has locked are waited for last, and once one has been waited for in vain, no others are.
+/// Makes each change of a list by itself, as if each came from a thread of its own: one that is
+/// refused keeps no other from being made. Changes of different devices share commits; those of one
+/// device are made in their order. Devices that an update has locked are waited for last, and once
+/// one has been waited for in vain, no others are.
 ///
 /// For runtimes that have many writers in few threads. pm_apply makes a list as a whole.
 ///
 /// @param store     The store.
-/// @param changes   The changes, count of them. The device_id and generation of those that were made are set, as
-///   by pm_apply.
+/// @param changes   The changes, count of them. The device_id and generation of those that were
+/// made are set, as   by pm_apply.
 /// @param count     How many, at most PM_MAX_DEVICE_ID; 0 does nothing.
-/// @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if its change was
-///   made, and else the whole struct to the reason.
+/// @param errors    NULL, or count structs of one struct_size: the code of each is set to PM_OK if
+/// its change was   made, and else the whole struct to the reason.
 /// @param error     NULL, or where to report the first failure.
-/// @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT and
-///   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
-///   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or count, none was
-///   made and errors is left alone. With PM_ERR_INTERNAL, a defect of the library, it can be left alone too. What was
-///   made is on disk.
+/// @return PM_OK if every change was made; else the code of the first that was not: PM_ERR_CONFLICT
+/// and   PM_ERR_IDENTITY_CHANGED as from pm_apply, or what the change's own function returns. With
+///   PM_ERR_STRUCT_SIZE (of error or errors) and PM_ERR_INVALID_ARGUMENT for store, changes or
+/// count, none was   made and errors is left alone. With PM_ERR_INTERNAL, a defect of the library,
+/// it can be left alone too. What was   made is on disk.
 ///
 /// Thread safety: may be called from any thread, with devices of its own.
 #[unsafe(no_mangle)]

@@ -34,13 +34,14 @@ pub const PM_FINDING_ID_ROW_OUTSIDE: i32 = 9;
 pub const PM_FINDING_FREE_AND_OWNED: i32 = 10;
 /// An id is free and faulty.
 pub const PM_FINDING_FREE_AND_FAULTY: i32 = 11;
-/// An id was given out, and is neither a device's nor free nor faulty: it would never be given out again.
+/// An id was given out, and is neither a device's nor free nor faulty: it would never be given out
+/// again.
 pub const PM_FINDING_LOST: i32 = 12;
 
 /// A page of a table is damaged or not there; only told by pm_salvage.
 pub const PM_FINDING_PAGE_LOST: i32 = 13;
-/// A record was found outside the tables, which have lost it, or have an older one: it may be older than what was lost,
-/// or have been removed since. Only told by pm_salvage.
+/// A record was found outside the tables, which have lost it, or have an older one: it may be older
+/// than what was lost, or have been removed since. Only told by pm_salvage.
 pub const PM_FINDING_RECOVERED: i32 = 14;
 
 /// Nothing that is not a guess: go back to a backup, or salvage what is whole.
@@ -99,7 +100,8 @@ pub struct pm_report {
 /// Only say what is wrong and what would mend it: as pm_check_file does.
 pub const PM_REPAIR_DRY_RUN: u32 = 1;
 
-/// How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+/// How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which
+/// stands for the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_repair_options {
@@ -109,7 +111,8 @@ pub struct pm_repair_options {
     pub flags: u32,
     /// Where the copy of the file is to be that is made first; there must be nothing.
     pub backup: *const c_char,
-    /// Its length in bytes. 0: `<path>.before-repair-<n>`, with the lowest number that is not taken.
+    /// Its length in bytes. 0: `<path>.before-repair-<n>`, with the lowest number that is not
+    /// taken.
     pub backup_len: usize,
     /// How many findings the report keeps. 0: 1000.
     pub limit: usize,
@@ -117,16 +120,17 @@ pub struct pm_repair_options {
     pub lock_wait_ms: u64,
 }
 
-/// Reads the whole store, as of this moment, and reports every violation of the invariants: what it is about, and what
-/// would mend it.
+/// Reads the whole store, as of this moment, and reports every violation of the invariants: what it
+/// is about, and what would mend it.
 ///
 /// @param store     The store.
 /// @param limit     How many findings the report keeps; all are counted. 0: 1000.
-/// @param report    Where the report goes, on success only: to be given to pm_free. A store that is not sound is a
-///   success: the report says so.
+/// @param report    Where the report goes, on success only: to be given to pm_free. A store that is
+/// not sound is a   success: the report says so.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_CORRUPT (LMDB cannot read the rows), PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
-///   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @return PM_OK, PM_ERR_CORRUPT (LMDB cannot read the rows), PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+/// PM_ERR_READERS_FULL,   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+/// PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; writers are not held up.
 #[unsafe(no_mangle)]
@@ -150,14 +154,16 @@ pub unsafe extern "C" fn pm_check(
     }
 }
 
-/// The same for a store that need not be open, and that pm_open refuses for what its rows say. Nothing is changed.
+/// The same for a store that need not be open, and that pm_open refuses for what its rows say.
+/// Nothing is changed.
 ///
-/// @param path      The store's path, path_len bytes. Other processes may have it open; this one must not.
-/// @param options   NULL for the defaults; only the lock wait counts.
+/// @param path      The store's path, path_len bytes. Other processes may have it open; this one
+/// must not. @param options   NULL for the defaults; only the lock wait counts.
 /// @param limit     How many findings the report keeps; all are counted. 0: 1000.
 /// @param report    Where the report goes, on success only: to be given to pm_free.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, or what pm_open returns: a file that is no store, or whose structure is damaged, cannot be checked.
+/// @return PM_OK, or what pm_open returns: a file that is no store, or whose structure is damaged,
+/// cannot be checked.
 ///
 /// Thread safety: may be called from any thread; writers are not held up.
 #[unsafe(no_mangle)]
@@ -184,26 +190,28 @@ pub unsafe extern "C" fn pm_check_file(
     }
 }
 
-/// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no guessing, in one transaction,
-/// and says what it found and what it could not mend.
+/// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
+/// guessing, in one transaction, and says what it found and what it could not mend.
 ///
 /// - The header (counters, last id, digest) is written anew from the rows.
-/// - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
+/// - Records are right: an id that a device has is not free. An id that is free and faulty is
+///   faulty.
 /// - An id that is nobody's becomes faulty, so that it is not given out.
 /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
-/// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and the
-///   store is still refused: pm_salvage makes a new one without them.
+/// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot
+///   be stay as they are, and the store is still refused: pm_salvage makes a new one without them.
 ///
 /// The file is copied first, if there is anything to mend.
 ///
 /// @param path      The store's path, path_len bytes.
 /// @param options   NULL for the defaults.
-/// @param report    Where the report goes, on success only: to be given to pm_free. Its findings are what was wrong before.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the store is open, here or
-///   in another process; PM_ERR_FILE_EXISTS if something is where the copy was to be; or what pm_open and any
-///   write can return. The store is as it was then, unless PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended
-///   could not be read back or reported: pm_check_file tells.
+/// @param report    Where the report goes, on success only: to be given to pm_free. Its findings
+/// are what was wrong before. @param error     NULL, or where to report a failure.
+/// @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the
+/// store is open, here or   in another process; PM_ERR_FILE_EXISTS if something is where the copy
+/// was to be; or what pm_open and any   write can return. The store is as it was then, unless
+/// PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended   could not be read back or reported:
+/// pm_check_file tells.
 ///
 /// Thread safety: may be called from any thread. Who opens the store meanwhile waits.
 #[unsafe(no_mangle)]

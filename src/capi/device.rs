@@ -7,19 +7,22 @@ use super::status::{Failure, Outcome, PM_ERR_BUFFER_TOO_SMALL};
 use super::types::*;
 use std::ffi::{c_char, c_void};
 
-/// Adds a device to the store and gives it a device id: the lowest that is free, or one that was never used.
+/// Adds a device to the store and gives it a device id: the lowest that is free, or one that was
+/// never used.
 ///
-/// A faulty device of the same name is replaced: it gets another id, and the one it had stays out of use.
+/// A faulty device of the same name is replaced: it gets another id, and the one it had stays out
+/// of use.
 ///
 /// @param store     The store.
-/// @param device    The device (PM_DEVICE_INIT, then at least the name). On success device_id and generation
-///   are written back; on failure it is left as it was. Its texts are copied.
+/// @param device    The device (PM_DEVICE_INIT, then at least the name). On success device_id and
+/// generation   are written back; on failure it is left as it was. Its texts are copied.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK, PM_ERR_ALREADY_EXISTS, PM_ERR_INVALID_NAME (the name's or the parent's),
 ///   PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG, PM_ERR_IDS_EXHAUSTED, PM_ERR_INVALID_ARGUMENT,
 ///   PM_ERR_STRUCT_SIZE, or one that any write can return: PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE,
-///   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT,
-///   PM_ERR_CLOSED, PM_ERR_FORKED. On PM_OK the device is on disk; otherwise nothing has changed.
+///   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO, PM_ERR_WRITES_STOPPED,
+/// PM_ERR_CORRUPT,   PM_ERR_CLOSED, PM_ERR_FORKED. On PM_OK the device is on disk; otherwise
+/// nothing has changed.
 ///
 /// Thread safety: may be called from any thread, with a `device` of its own.
 #[unsafe(no_mangle)]
@@ -50,8 +53,8 @@ pub unsafe extern "C" fn pm_add_device(
 ///
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
-/// @param device    Where the copy goes, on success only: one block of memory, to be given to pm_free.
-/// @param error     NULL, or where to report a failure.
+/// @param device    Where the copy goes, on success only: one block of memory, to be given to
+/// pm_free. @param error     NULL, or where to report a failure.
 /// @return PM_OK, PM_ERR_NOT_FOUND (for names that no device can have as well), PM_ERR_CORRUPT,
 ///   PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
@@ -86,8 +89,8 @@ pub unsafe extern "C" fn pm_get_device(
 /// @param name      The device's name, name_len bytes.
 /// @param buffer    Memory aligned to 8 bytes. Written on success only.
 /// @param capacity  Its size in bytes. 2048 are enough for every device whose error text is short.
-/// @param needed    NULL, or where the record's size goes, on success and with PM_ERR_BUFFER_TOO_SMALL.
-/// @param error     NULL, or where to report a failure.
+/// @param needed    NULL, or where the record's size goes, on success and with
+/// PM_ERR_BUFFER_TOO_SMALL. @param error     NULL, or where to report a failure.
 /// @return PM_OK, PM_ERR_BUFFER_TOO_SMALL, or as pm_get_device.
 ///
 /// Thread safety: may be called from any thread; never waits for writers.
@@ -147,11 +150,11 @@ pub(super) fn too_small(size: usize, capacity: usize) -> Failure {
 ///
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
-/// @param state     PM_STATE_UNKNOWN to PM_STATE_FAULTY. Setting PM_STATE_FAULTY here leaves the device's id
-///   as it is; pm_mark_faulty marks both.
+/// @param state     PM_STATE_UNKNOWN to PM_STATE_FAULTY. Setting PM_STATE_FAULTY here leaves the
+/// device's id   as it is; pm_mark_faulty marks both.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_STATE, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or
-///   one that any write can return (see pm_add_device).
+/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_STATE, PM_ERR_INVALID_ARGUMENT,
+/// PM_ERR_STRUCT_SIZE, or   one that any write can return (see pm_add_device).
 ///
 /// Thread safety: may be called from any thread; waits for an update of the same device.
 #[unsafe(no_mangle)]
@@ -175,14 +178,14 @@ pub unsafe extern "C" fn pm_change_device_state(
 
 /// Marks a device and its id as faulty.
 ///
-/// The device can then be added again, with another id; this id stays out of use until the device is
-/// removed. Marking a faulty device again is no error.
+/// The device can then be added again, with another id; this id stays out of use until the device
+/// is removed. Marking a faulty device again is no error.
 ///
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
-///   return (see pm_add_device).
+/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any
+/// write can   return (see pm_add_device).
 ///
 /// Thread safety: may be called from any thread; waits for an update of the same device.
 #[unsafe(no_mangle)]
@@ -207,8 +210,8 @@ pub unsafe extern "C" fn pm_mark_faulty(
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
-///   return (see pm_add_device).
+/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any
+/// write can   return (see pm_add_device).
 ///
 /// Thread safety: may be called from any thread; waits for an update of the same device.
 #[unsafe(no_mangle)]

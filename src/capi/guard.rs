@@ -1,4 +1,5 @@
-//! The edge that every call crosses: panics become codes, failures become `pm_error`s, and nobody is cancelled behind it.
+//! The edge that every call crosses: panics become codes, failures become `pm_error`s, and nobody
+//! is cancelled behind it.
 
 use super::cancel::Uncancelled;
 use super::status::{Failure, Outcome, PM_ERR_INTERNAL, PM_ERR_STRUCT_SIZE, PM_OK};
@@ -19,7 +20,8 @@ pub(super) unsafe fn guard(error: *mut pm_error, body: impl FnOnce() -> Outcome<
     unsafe { guard_look(error, body) }
 }
 
-/// The same for a body that sees to it by itself that its thread is not cancelled: for a read, asking for that costs a third of it.
+/// The same for a body that sees to it by itself that its thread is not cancelled: for a read,
+/// asking for that costs a third of it.
 ///
 /// # Safety
 /// As for [`guard`].

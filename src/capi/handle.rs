@@ -1,5 +1,5 @@
-//! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes too late finds
-//! a closed store and not freed memory.
+//! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes too
+//! late finds a closed store and not freed memory.
 
 use super::cancel::Uncancelled;
 use crate::env::{wait_for_reads, Deadline, Slot, Try};
@@ -16,10 +16,11 @@ use super::status::{Failure, Outcome};
 
 /// An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
 ///
-/// A closed handle keeps its few bytes until the process ends, so that calls on it fail with PM_ERR_CLOSED
-/// instead of touching freed memory.
+/// A closed handle keeps its few bytes until the process ends, so that calls on it fail with
+/// PM_ERR_CLOSED instead of touching freed memory.
 pub struct pm_store {
-    /// Read by who holds a reader slot and has not found it cleared; taken out once all those reads have ended.
+    /// Read by who holds a reader slot and has not found it cleared; taken out once all those
+    /// reads have ended.
     pool: UnsafeCell<Option<Arc<Pool>>>,
     cleared: AtomicBool,
     lock_wait: Duration,
@@ -68,8 +69,8 @@ impl pm_store {
         if self.cleared.load(Ordering::SeqCst) {
             return Err(Error::Closed);
         }
-        // SAFETY: it is taken out only after a wait for who holds a slot, as the caller does for as long as the borrow, and
-        // has found it not cleared.
+        // SAFETY: it is taken out only after a wait for who holds a slot, as the caller does for as
+        // long as the borrow, and has found it not cleared.
         unsafe { (*self.pool.get()).as_ref() }.ok_or(Error::Closed)
     }
 
@@ -79,7 +80,8 @@ impl pm_store {
         Ok(PoolMetadata::from_pool(Arc::clone(self.seen(&slot)?)))
     }
 
-    /// Shows one device to `look`, once, while the read lasts. Nearly always at once, and then without a system call.
+    /// Shows one device to `look`, once, while the read lasts. Nearly always at once, and then
+    /// without a system call.
     #[inline]
     pub(super) fn read<R>(
         &self,
@@ -104,7 +106,8 @@ impl pm_store {
             // SAFETY: nobody looks at it any more, and only who comes first does this.
             drop(unsafe { (*self.pool.get()).take() });
         } else {
-            // The closed store keeps its memory until another call to close it; nothing else depends on it.
+            // The closed store keeps its memory until another call to close it; nothing else
+            // depends on it.
             self.cleared.store(false, Ordering::SeqCst);
         }
     }

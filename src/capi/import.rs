@@ -12,18 +12,18 @@ use std::ffi::{c_char, c_void};
 
 /// Fills an empty store with a whole pool's records, ids included, in one commit.
 ///
-/// Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one may belong
-/// to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
+/// Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one
+/// may belong to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
 ///
 /// @param store     A store in which no id was ever given out.
-/// @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their names;
-///   each keeps its device_id, and its generation is ignored.
+/// @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their
+/// names;   each keeps its device_id, and its generation is ignored.
 /// @param size      Bytes of all records together.
 /// @param ids       The ids' states.
 /// @param error     NULL, or where to report a failure: its message says what does not go together.
 /// @return PM_OK, PM_ERR_NOT_EMPTY, PM_ERR_INVALID_NAME, PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see pm_add_device). On
-///   PM_OK all is on disk; otherwise the store is as empty as it was.
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see
+/// pm_add_device). On   PM_OK all is on disk; otherwise the store is as empty as it was.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -53,11 +53,12 @@ pub unsafe extern "C" fn pm_import(
     }
 }
 
-/// Returns the state of all device ids, as of the moment when the walk began. The walk stays where it is.
+/// Returns the state of all device ids, as of the moment when the walk began. The walk stays where
+/// it is.
 ///
 /// @param walk      The walk.
-/// @param ids       Where the lists go, on success only: one block of memory, to be given to pm_free.
-/// @param error     NULL, or where to report a failure.
+/// @param ids       Where the lists go, on success only: one block of memory, to be given to
+/// pm_free. @param error     NULL, or where to report a failure.
 /// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_BUSY (another thread is using the walk),
 ///   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///

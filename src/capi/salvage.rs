@@ -25,16 +25,17 @@ pub struct pm_salvaged {
 
 /// Reads every record that is still whole from a damaged file, and makes a new store of them.
 ///
-/// The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the new store comes to be as a
-/// whole, or not at all.
+/// The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the
+/// new store comes to be as a whole, or not at all.
 ///
 /// - Where the tables' trees lead to a record whose checksum holds, that is taken.
-/// - Where they lead nowhere, all pages of the file are searched for records; of two of one name the one of the higher
-///   generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
-///   its id is known to be free): each is told as PM_FINDING_RECOVERED.
+/// - Where they lead nowhere, all pages of the file are searched for records; of two of one name
+///   the one of the higher generation is taken. Such a record may be older than what was lost, or
+///   of a device that was removed since (unless its id is known to be free): each is told as
+///   PM_FINDING_RECOVERED.
 /// - Of two with the same id, the one of the higher generation is kept, the other told.
-/// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
-///   unless all rows of the last commit are there.
+/// - Ids of which nothing is known any more become faulty: a device may live under them in the
+///   pool. So do free ones unless all rows of the last commit are there.
 ///
 /// Generations begin anew. All devices are in memory at once.
 ///
@@ -42,14 +43,15 @@ pub struct pm_salvaged {
 /// @param target    Where the new store is to be, target_len bytes.
 /// @param options   NULL for the defaults; only the lock wait counts.
 /// @param limit     How many findings the report keeps; all are counted. 0: 1000.
-/// @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set (PM_SALVAGED_INIT).
-/// @param report    NULL, or where the report goes, on success only: to be given to pm_free.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the damaged file is open as a
-///   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,
-///   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
-///   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if
-///   flushing the directory failed, as the message says, it is in place, and a power cut could undo that.
+/// @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set
+/// (PM_SALVAGED_INIT). @param report    NULL, or where the report goes, on success only: to be
+/// given to pm_free. @param error     NULL, or where to report a failure.
+/// @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the
+/// damaged file is open as a   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it;
+/// PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
+/// PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
+/// PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if   flushing the directory
+/// failed, as the message says, it is in place, and a power cut could undo that.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

@@ -22,13 +22,14 @@ pub const PM_ERR_TOO_LONG: i32 = 6;
 pub const PM_ERR_IDENTITY_CHANGED: i32 = 7;
 /// Every device id is taken or faulty.
 pub const PM_ERR_IDS_EXHAUSTED: i32 = 8;
-/// A callback returned something other than 0, which is in pm_error.callback_code. The library never
-/// makes this code for any other reason.
+/// A callback returned something other than 0, which is in pm_error.callback_code. The library
+/// never makes this code for any other reason.
 pub const PM_ERR_CALLBACK: i32 = 9;
 /// A write to the store, or closing it, from inside an update's callback.
 pub const PM_ERR_NESTED_WRITE: i32 = 10;
-/// Another process changed the device between the two phases of an update, or, for an update in a list of
-/// pm_apply or pm_apply_each, anybody did since the record was read, another thread too: read it again and retry.
+/// Another process changed the device between the two phases of an update, or, for an update in a
+/// list of pm_apply or pm_apply_each, anybody did since the record was read, another thread too:
+/// read it again and retry.
 pub const PM_ERR_CONFLICT: i32 = 11;
 /// Something did not become free within the lock wait.
 pub const PM_ERR_TIMEOUT: i32 = 12;
@@ -44,7 +45,8 @@ pub const PM_ERR_READ_ONLY: i32 = 16;
 pub const PM_ERR_ALREADY_OPEN: i32 = 17;
 /// The caller's buffer is too small for the record; the size needed is told.
 pub const PM_ERR_BUFFER_TOO_SMALL: i32 = 18;
-/// A struct's struct_size is too small, or is larger than this library knows with something set there.
+/// A struct's struct_size is too small, or is larger than this library knows with something set
+/// there.
 pub const PM_ERR_STRUCT_SIZE: i32 = 19;
 /// A path that cannot name a store.
 pub const PM_ERR_INVALID_PATH: i32 = 20;
@@ -76,8 +78,9 @@ pub const PM_ERR_IO: i32 = 32;
 pub const PM_ERR_WRITES_STOPPED: i32 = 33;
 /// Out of memory or address space.
 pub const PM_ERR_NO_MEMORY: i32 = 34;
-/// Something that should not happen: a defect of the library, or an error of LMDB that it does not expect. After
-/// a call that writes, it is then not known whether the write was made: read to find out.
+/// Something that should not happen: a defect of the library, or an error of LMDB that it does not
+/// expect. After a call that writes, it is then not known whether the write was made: read to find
+/// out.
 pub const PM_ERR_INTERNAL: i32 = 35;
 /// Only an empty store can be filled by pm_import.
 pub const PM_ERR_NOT_EMPTY: i32 = 36;
@@ -225,7 +228,8 @@ fn code_of(error: &Error) -> i32 {
     }
 }
 
-/// Returns the name of a status code, such as "PM_ERR_NOT_FOUND"; "PM_ERR_UNKNOWN" for a number that is none.
+/// Returns the name of a status code, such as "PM_ERR_NOT_FOUND"; "PM_ERR_UNKNOWN" for a number
+/// that is none.
 ///
 /// The string is static. Never fails; may be called from any thread.
 #[unsafe(no_mangle)]

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 /// Opens the store at `path` and puts its handle into `*store`.
 ///
-/// If there is nothing at `path`, a store is created with mode 0600 (unless PM_OPEN_READ_ONLY is set), such
-/// that a crash at any moment leaves none or a whole one. A symbolic link is followed. LMDB's lock file is
-/// made beside the store as `<path>-lock`; never delete it while any process has the store open. The file
-/// must be on a local file system.
+/// If there is nothing at `path`, a store is created with mode 0600 (unless PM_OPEN_READ_ONLY is
+/// set), such that a crash at any moment leaves none or a whole one. A symbolic link is followed.
+/// LMDB's lock file is made beside the store as `<path>-lock`; never delete it while any process
+/// has the store open. The file must be on a local file system.
 ///
 /// @param path      The store's path, path_len bytes, at most PATH_MAX.
 /// @param options   NULL for the defaults.
@@ -25,10 +25,10 @@ use std::time::Duration;
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; what is at `path` is left untouched otherwise:
 ///   PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE, PM_ERR_PERMISSION, PM_ERR_NOT_REGULAR_FILE,
-///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT,
-///   PM_ERR_ALREADY_OPEN (this process has the file open, by whatever path or hard link),
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY,
-///   PM_ERR_READERS_FULL, PM_ERR_IO.
+///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NEWER_FORMAT,
+/// PM_ERR_CORRUPT,   PM_ERR_ALREADY_OPEN (this process has the file open, by whatever path or hard
+/// link),   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
+/// PM_ERR_NO_MEMORY,   PM_ERR_READERS_FULL, PM_ERR_IO.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -54,7 +54,8 @@ pub unsafe extern "C" fn pm_open(
     }
 }
 
-/// A path that is to be used: of a wrong length, what is behind it must be neither searched nor copied.
+/// A path that is to be used: of a wrong length, what is behind it must be neither searched nor
+/// copied.
 pub(super) fn checked_path(path: &[u8]) -> Outcome<&Path> {
     let most = libc::PATH_MAX as usize;
     if path.len() > most {
@@ -130,14 +131,16 @@ fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 
 /// Closes a store. Calls in flight in other threads finish first.
 ///
-/// After it has returned PM_OK, every call on the handle, a second pm_close too, fails with PM_ERR_CLOSED.
-/// Updates that are open fail with that when they are committed; they are still to be committed or aborted.
+/// After it has returned PM_OK, every call on the handle, a second pm_close too, fails with
+/// PM_ERR_CLOSED. Updates that are open fail with that when they are committed; they are still to
+/// be committed or aborted.
 ///
 /// @param store     The store.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait: the store
-///   stays open and can be closed later (from inside a walk's callback always); PM_ERR_NESTED_WRITE from inside
-///   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait:
+/// the store   stays open and can be closed later (from inside a walk's callback always);
+/// PM_ERR_NESTED_WRITE from inside   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
+/// PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, at the same time as other calls.
 #[unsafe(no_mangle)]
@@ -160,8 +163,8 @@ pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) ->
 ///
 /// @param store     The store.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT,
-///   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @return PM_OK, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE,
+/// PM_ERR_TIMEOUT,   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -174,8 +177,8 @@ pub unsafe extern "C" fn pm_sync(store: *mut pm_store, error: *mut pm_error) -> 
 ///
 /// @param store     The store.
 /// @param error     NULL, or where to report a failure: its message says what is damaged.
-/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
+/// PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; writers are not held up.
 #[unsafe(no_mangle)]
@@ -187,11 +190,11 @@ pub unsafe extern "C" fn pm_verify(store: *mut pm_store, error: *mut pm_error) -
 /// Fills `*stats` with the store's counts and sizes.
 ///
 /// @param store     The store.
-/// @param stats     Where they go, on success only. Its struct_size must be set (PM_STATS_INIT): of a shorter
-///   struct, made for an older header, only that much is written; of a longer one the rest is left alone.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @param stats     Where they go, on success only. Its struct_size must be set (PM_STATS_INIT): of
+/// a shorter   struct, made for an older header, only that much is written; of a longer one the
+/// rest is left alone. @param error     NULL, or where to report a failure.
+/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
+/// PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

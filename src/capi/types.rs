@@ -42,8 +42,9 @@ pub const PM_STATE_REMOVED: i32 = 12;
 /// Something failed half way; the device and its id are not to be trusted.
 pub const PM_STATE_FAULTY: i32 = 13;
 
-/// What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its address
-/// as the last argument, or NULL if the status is enough. A call writes it only when it fails.
+/// What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its
+/// address as the last argument, or NULL if the status is enough. A call writes it only when it
+/// fails.
 #[repr(C)]
 pub struct pm_error {
     /// sizeof(pm_error), set by the caller.
@@ -58,8 +59,8 @@ pub struct pm_error {
     pub message: [c_char; PM_ERROR_MESSAGE_SIZE],
 }
 
-/// One thin device. Texts are bytes with a length; those that the library hands out also end in a NUL that
-/// is not counted. Texts that the caller passes need none.
+/// One thin device. Texts are bytes with a length; those that the library hands out also end in a
+/// NUL that is not counted. Texts that the caller passes need none.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_device {
@@ -67,9 +68,10 @@ pub struct pm_device {
     pub struct_size: usize,
     /// Virtual size of the device in bytes, 0 to 2^64-1.
     pub size: u64,
-    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in, but by
-    /// PM_CHANGE_UPDATE. It is never the same for two states of a device, unless pm_restore has put back an older
-    /// backup: its numbers come again, so no record that was read before is to be given to PM_CHANGE_UPDATE then.
+    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in,
+    /// but by PM_CHANGE_UPDATE. It is never the same for two states of a device, unless
+    /// pm_restore has put back an older backup: its numbers come again, so no record that was
+    /// read before is to be given to PM_CHANGE_UPDATE then.
     pub generation: u64,
     /// Device id in the pool, 1 to PM_MAX_DEVICE_ID. The store assigns it.
     pub device_id: u32,
@@ -79,7 +81,8 @@ pub struct pm_device {
     pub name: *const c_char,
     /// Length of name in bytes.
     pub name_len: usize,
-    /// Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them NUL.
+    /// Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them
+    /// NUL.
     pub parent_name: *const c_char,
     /// Length of parent_name in bytes; 0 for no parent.
     pub parent_name_len: usize,
@@ -91,7 +94,8 @@ pub struct pm_device {
     pub owner: *mut c_void,
 }
 
-/// Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the defaults.
+/// Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the
+/// defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_options {
@@ -99,14 +103,14 @@ pub struct pm_options {
     pub struct_size: usize,
     /// PM_OPEN_* flags, or 0.
     pub flags: u32,
-    /// Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are raised to 128.
-    /// 0: 1024.
+    /// Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are
+    /// raised to 128. 0: 1024.
     pub max_readers: u32,
-    /// Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows by itself.
-    /// 0: 16 GiB.
+    /// Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows
+    /// by itself. 0: 16 GiB.
     pub map_size: u64,
-    /// How long a call waits for other threads and processes at each place where it may have to, in
-    /// milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
+    /// How long a call waits for other threads and processes at each place where it may have to,
+    /// in milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
     pub lock_wait_ms: u64,
     /// How much is checked before the store is used, PM_VERIFY_*.
     pub verify: i32,
@@ -119,13 +123,14 @@ pub const PM_OPEN_READ_ONLY: u32 = 1;
 
 /// The default: PM_VERIFY_FULL.
 pub const PM_VERIFY_DEFAULT: i32 = 0;
-/// Check only what kind of file it is, and that it is not cut short. A damaged page can end the process.
-pub const PM_VERIFY_NONE: i32 = 1;
-/// Check also the free list, and that the numbers of rows are those of the header: a few reads, however large
-/// the store. A damaged page among the others can end the process.
-pub const PM_VERIFY_QUICK: i32 = 2;
-/// Check also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
+/// Check only what kind of file it is, and that it is not cut short. A damaged page can end the
 /// process.
+pub const PM_VERIFY_NONE: i32 = 1;
+/// Check also the free list, and that the numbers of rows are those of the header: a few reads,
+/// however large the store. A damaged page among the others can end the process.
+pub const PM_VERIFY_QUICK: i32 = 2;
+/// Check also every page and every row, and that all of them add up: no damage to the file can make
+/// LMDB end the process.
 pub const PM_VERIFY_FULL: i32 = 3;
 
 /// A write that has returned survives a power cut.
@@ -136,8 +141,9 @@ pub const PM_DURABILITY_RELAXED: i32 = 1;
 /// How many buckets a pm_histogram has.
 pub const PM_HISTOGRAM_BUCKETS: usize = 40;
 
-/// How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]` counts values up to 1,
-/// `buckets[i]` those up to 2^i that no bucket before it counts, and the last all that are larger.
+/// How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]`
+/// counts values up to 1, `buckets[i]` those up to 2^i that no bucket before it counts, and the
+/// last all that are larger.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_histogram {
@@ -167,8 +173,8 @@ pub struct pm_stats {
     pub last_id: u64,
     /// Commits since the store was created.
     pub commits: u64,
-    /// Size of this process's memory map in bytes: address space, not memory. If another process has made it
-    /// larger, this one follows with its next read or write.
+    /// Size of this process's memory map in bytes: address space, not memory. If another process
+    /// has made it larger, this one follows with its next read or write.
     pub map_size: u64,
     /// Bytes of the map in use, up to the end of the last page; pages freed in between count.
     pub map_used: u64,
@@ -186,11 +192,11 @@ pub struct pm_stats {
     pub pages_held: u64,
     /// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
     pub readers_active: u64,
-    /// How many commits were made since the one that the oldest of those reads sees. What they freed stays where
-    /// it is until that read ends, and the file grows instead.
+    /// How many commits were made since the one that the oldest of those reads sees. What they
+    /// freed stays where it is until that read ends, and the file grows instead.
     pub oldest_reader_commits: u64,
-    /// How often a read of this process has had to wait for a slot of the process or for a place in the reader
-    /// table, whatever the store, since the process began.
+    /// How often a read of this process has had to wait for a slot of the process or for a place
+    /// in the reader table, whatever the store, since the process began.
     pub reader_waits: u64,
     /// How often it has waited in vain, and failed with PM_ERR_TIMEOUT or PM_ERR_READERS_FULL.
     pub reader_refusals: u64,
@@ -198,22 +204,26 @@ pub struct pm_stats {
     pub walks_open: u64,
     /// For how many nanoseconds the oldest of them has been.
     pub oldest_walk_ns: u64,
-    /// Threads of this process that wait to write: for another thread to commit their operation or to finish its
-    /// own, for a device that another update has locked, or for a writer of another process.
+    /// Threads of this process that wait to write: for another thread to commit their operation or
+    /// to finish its own, for a device that another update has locked, or for a writer of
+    /// another process.
     pub writers_waiting: u64,
-    /// 1 if a flush has failed, so that the store takes no writes until it is opened again; else 0.
+    /// 1 if a flush has failed, so that the store takes no writes until it is opened again; else
+    /// 0.
     pub writes_stopped: u64,
-    /// How many operations each commit of this process was for, since it opened the store. Of a list of changes
-    /// each counts; an import is one.
+    /// How many operations each commit of this process was for, since it opened the store. Of a
+    /// list of changes each counts; an import is one.
     pub commit_operations: pm_histogram,
-    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless
-    /// the store was opened with PM_DURABILITY_RELAXED. Waiting, and the work before, is not in it.
+    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
+    /// flush them unless the store was opened with PM_DURABILITY_RELAXED. Waiting, and the
+    /// work before, is not in it.
     pub commit_nanoseconds: pm_histogram,
 }
 
-/// One device in a caller's buffer, for runtimes where each call costs: this struct, then the name, a NUL,
-/// the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no
-/// pointers, so the buffer may be moved. pm_record_name() and its siblings find the texts.
+/// One device in a caller's buffer, for runtimes where each call costs: this struct, then the name,
+/// a NUL, the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes.
+/// It holds no pointers, so the buffer may be moved. pm_record_name() and its siblings find the
+/// texts.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_record {
@@ -255,8 +265,9 @@ pub struct pm_names {
     pub names: *const pm_name,
 }
 
-/// The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are taken: each
-/// belongs to one device. From pm_walk_get_ids it is one block of memory, to be given to pm_free.
+/// The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are
+/// taken: each belongs to one device. From pm_walk_get_ids it is one block of memory, to be given
+/// to pm_free.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_ids {
@@ -288,7 +299,8 @@ pub(super) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome
     if size < known || size > LARGEST_STRUCT {
         return Err(bad_size(name, size, known));
     }
-    // SAFETY: the caller's struct has `size` bytes, and those past the known ones are only compared.
+    // SAFETY: the caller's struct has `size` bytes, and those past the known ones are only
+    // compared.
     let newer = unsafe { std::slice::from_raw_parts(from.cast::<u8>().add(known), size - known) };
     if newer.iter().any(|byte| *byte != 0) {
         return Err(bad_size(name, size, known));

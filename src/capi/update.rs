@@ -1,8 +1,8 @@
 //! Updates: with a callback, or in two calls for runtimes that are better not called back.
 //!
-//! A callback runs outside the guard and with no lock or transaction of LMDB held, between "C-unwind"
-//! functions: a C++ exception that leaves it passes through to the C++ caller, and the update is given up on
-//! its way.
+//! A callback runs outside the guard and with no lock or transaction of LMDB held, between
+//! "C-unwind" functions: a C++ exception that leaves it passes through to the C++ caller, and the
+//! update is given up on its way.
 
 use super::block;
 use super::cancel::Uncancelled;
@@ -26,8 +26,9 @@ pub struct pm_update {
     texts: Vec<Vec<u8>>,
 }
 
-/// An update that is known by its address alone, which `device.owner` and the caller have as well: no box of it
-/// may move while they use theirs. Dropped, by a callback's exception too, it is given up.
+/// An update that is known by its address alone, which `device.owner` and the caller have as well:
+/// no box of it may move while they use theirs. Dropped, by a callback's exception too, it is given
+/// up.
 struct Begun(*mut pm_update);
 
 impl Begun {
@@ -46,8 +47,8 @@ impl Drop for Begun {
     }
 }
 
-/// Called by pm_update_device with a copy of the record to change. It returns 0 to have it written; any
-/// other number writes nothing and comes back in pm_error.callback_code.
+/// Called by pm_update_device with a copy of the record to change. It returns 0 to have it written;
+/// any other number writes nothing and comes back in pm_error.callback_code.
 pub type pm_update_callback =
     Option<unsafe extern "C-unwind" fn(device: *mut pm_device, user_data: *mut c_void) -> i32>;
 
@@ -56,7 +57,8 @@ impl pm_update {
         let update = handle.store()?.begin_update(name)?;
         let record = update.device().as_ref();
         let mut texts = vec![0; block::texts_len(&record)];
-        // SAFETY: the memory has that length, and stays where it is for as long as the update lives.
+        // SAFETY: the memory has that length, and stays where it is for as long as the update
+        // lives.
         let device = unsafe { block::fill_device(&record, texts.as_mut_ptr(), ptr::null_mut()) };
         let begun = Box::into_raw(Box::new(pm_update {
             update,
@@ -80,14 +82,15 @@ impl pm_update {
     }
 }
 
-/// Changes a device: `callback` gets a copy of its record, once, on this thread, and what it leaves there is
-/// written.
+/// Changes a device: `callback` gets a copy of its record, once, on this thread, and what it leaves
+/// there is written.
 ///
-/// The callback may change size, state, parent_name and error, not name or device_id. Texts that it points
-/// to must live until pm_update_device returns; pm_device_set_error and pm_device_set_parent_name copy
-/// theirs. While it runs, other devices can be written, and this one waits. It may read the store; its writes
-/// fail with PM_ERR_NESTED_WRITE. A C++ exception that leaves it gives the update up and goes on to the caller;
-/// it must not be left by longjmp or by ending the thread.
+/// The callback may change size, state, parent_name and error, not name or device_id. Texts that it
+/// points to must live until pm_update_device returns; pm_device_set_error and
+/// pm_device_set_parent_name copy theirs. While it runs, other devices can be written, and this one
+/// waits. It may read the store; its writes fail with PM_ERR_NESTED_WRITE. A C++ exception that
+/// leaves it gives the update up and goes on to the caller; it must not be left by longjmp or by
+/// ending the thread.
 ///
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
@@ -95,9 +98,9 @@ impl pm_update {
 /// @param user_data Passed to it as it is.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_CALLBACK, PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE,
-///   PM_ERR_INVALID_NAME (the parent's), PM_ERR_TOO_LONG, PM_ERR_CONFLICT (another process changed the
-///   device meanwhile), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see
-///   pm_add_device). On PM_OK the change is on disk; otherwise nothing has changed.
+///   PM_ERR_INVALID_NAME (the parent's), PM_ERR_TOO_LONG, PM_ERR_CONFLICT (another process changed
+/// the   device meanwhile), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can
+/// return (see   pm_add_device). On PM_OK the change is on disk; otherwise nothing has changed.
 ///
 /// Thread safety: may be called from any thread; updates of one device take turns.
 #[unsafe(no_mangle)]
@@ -144,17 +147,19 @@ pub unsafe extern "C-unwind" fn pm_update_device(
 
 /// Begins an update: locks the device against writers of this process, and reads it.
 ///
-/// Change `**device` as a callback of pm_update_device would, then end the update with pm_update_commit or
-/// pm_update_abort. No transaction is open in between: other devices can be written, and this one waits.
+/// Change `**device` as a callback of pm_update_device would, then end the update with
+/// pm_update_commit or pm_update_abort. No transaction is open in between: other devices can be
+/// written, and this one waits.
 ///
 /// @param store     The store.
 /// @param name      The device's name, name_len bytes.
 /// @param update    Where the update's handle goes, on success only.
-/// @param device    Where the address of its record goes, on success only; it lives as long as the update.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_TIMEOUT (another update of the device has not ended within the
-///   lock wait), PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT,
-///   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @param device    Where the address of its record goes, on success only; it lives as long as the
+/// update. @param error     NULL, or where to report a failure.
+/// @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_TIMEOUT (another update of the device has not ended
+/// within the   lock wait), PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE, PM_ERR_WRITES_STOPPED,
+/// PM_ERR_CORRUPT,   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+/// PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; the update may be ended in another.
 #[unsafe(no_mangle)]
@@ -185,16 +190,16 @@ pub unsafe extern "C" fn pm_update_begin(
     }
 }
 
-/// Writes the record of an update and ends the update, whatever is returned: the handle and the record must
-/// not be used again.
+/// Writes the record of an update and ends the update, whatever is returned: the handle and the
+/// record must not be used again.
 ///
 /// @param update    The update.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_NOT_FOUND or PM_ERR_CONFLICT (another process removed or changed the device
-///   meanwhile), PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE, PM_ERR_INVALID_NAME (the parent's),
-///   PM_ERR_TOO_LONG, PM_ERR_INVALID_ARGUMENT, or one that any write can return (see pm_add_device). On
-///   PM_OK the change is on disk; otherwise nothing has changed. With PM_ERR_STRUCT_SIZE (of `error`) and
-///   with a NULL `update` the update has not ended.
+/// @return PM_OK, PM_ERR_NOT_FOUND or PM_ERR_CONFLICT (another process removed or changed the
+/// device   meanwhile), PM_ERR_IDENTITY_CHANGED, PM_ERR_INVALID_STATE, PM_ERR_INVALID_NAME (the
+/// parent's),   PM_ERR_TOO_LONG, PM_ERR_INVALID_ARGUMENT, or one that any write can return (see
+/// pm_add_device). On   PM_OK the change is on disk; otherwise nothing has changed. With
+/// PM_ERR_STRUCT_SIZE (of `error`) and   with a NULL `update` the update has not ended.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -234,7 +239,8 @@ pub unsafe extern "C" fn pm_update_abort(update: *mut pm_update) {
 /// @param text      The name, text_len bytes; a text_len of 0 takes the parent away.
 /// @param error     NULL, or where to report a failure.
 /// @return PM_OK; PM_ERR_INVALID_ARGUMENT for a NULL, or for a device that is not an update's;
-///   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them; PM_ERR_STRUCT_SIZE.
+///   PM_ERR_INVALID_NAME for more than PM_MAX_NAME_LEN bytes, or for a NUL among them;
+/// PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: one thread at a time for one update.
 #[unsafe(no_mangle)]
@@ -257,7 +263,8 @@ pub unsafe extern "C" fn pm_device_set_parent_name(
     }
 }
 
-/// Gives the device of an update another error text, copying the text; a text_len of 0 takes it away.
+/// Gives the device of an update another error text, copying the text; a text_len of 0 takes it
+/// away.
 ///
 /// @param device    The record that a callback of pm_update_device or pm_update_begin was given.
 /// @param text      The text, text_len bytes.
@@ -284,8 +291,8 @@ pub unsafe extern "C" fn pm_device_set_error(
     }
 }
 
-/// Copies a text into the memory of the update that `device` belongs to, unless `check`, which is given the
-/// device's name and the text, refuses it.
+/// Copies a text into the memory of the update that `device` belongs to, unless `check`, which is
+/// given the device's name and the text, refuses it.
 ///
 /// # Safety
 /// As for the functions that call it.
@@ -310,8 +317,8 @@ unsafe fn keep_text(
             "device is not the record of an update: set its fields instead",
         ));
     }
-    // SAFETY: an owner that is not NULL is the update that the record belongs to. The record itself is in the
-    // caller's hands, so only the other fields are borrowed.
+    // SAFETY: an owner that is not NULL is the update that the record belongs to. The record itself
+    // is in the caller's hands, so only the other fields are borrowed.
     let (update, texts) = unsafe { (&(*owner).update, &mut (*owner).texts) };
     check(&update.device().name, given)?;
     let mut copy = Vec::with_capacity(len + 1);

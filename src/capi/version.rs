@@ -2,11 +2,12 @@
 
 use std::ffi::{c_char, CStr};
 
-/// Version of the C ABI that the header describes. It changes when a program built with an older header
-/// could not run with the library.
+/// Version of the C ABI that the header describes. It changes when a program built with an older
+/// header could not run with the library.
 pub const PM_ABI_VERSION: u32 = 0;
 
-/// Returns the version of the C ABI that the library has: compare it with PM_ABI_VERSION after dlopen.
+/// Returns the version of the C ABI that the library has: compare it with PM_ABI_VERSION after
+/// dlopen.
 ///
 /// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]
@@ -27,7 +28,8 @@ pub extern "C" fn pm_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Returns the version of the LMDB that is in use, such as "LMDB 0.9.24: (July 24, 2019)". The string is static.
+/// Returns the version of the LMDB that is in use, such as "LMDB 0.9.24: (July 24, 2019)". The
+/// string is static.
 ///
 /// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]

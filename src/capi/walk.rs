@@ -23,15 +23,16 @@ pub(super) struct State {
     failed: Option<Error>,
 }
 
-/// Called by pm_walk_devices for each device. The device and its texts live until it returns. It returns 0
-/// to go on; any other number ends the walk and comes back in pm_error.callback_code.
+/// Called by pm_walk_devices for each device. The device and its texts live until it returns. It
+/// returns 0 to go on; any other number ends the walk and comes back in pm_error.callback_code.
 pub type pm_walk_callback =
     Option<unsafe extern "C-unwind" fn(device: *const pm_device, user_data: *mut c_void) -> i32>;
 
 /// Calls `callback` for every device, by name in byte order, as of one moment.
 ///
-/// The callback may read and write the store; the walk does not see what it writes. A C++ exception that
-/// leaves it ends the walk and goes on to the caller; it must not be left by longjmp or by ending the thread.
+/// The callback may read and write the store; the walk does not see what it writes. A C++ exception
+/// that leaves it ends the walk and goes on to the caller; it must not be left by longjmp or by
+/// ending the thread.
 ///
 /// @param store     The store.
 /// @param callback  The function to call.
@@ -105,8 +106,8 @@ fn next_device(walk: &mut Walk, texts: &mut Vec<u8>) -> Outcome<Option<pm_device
 
 /// Begins a walk over every device, by name in byte order, as of this moment.
 ///
-/// A walk that stays open keeps the store from being closed and its map from growing, and the space of
-/// records that are changed meanwhile from being used again.
+/// A walk that stays open keeps the store from being closed and its map from growing, and the space
+/// of records that are changed meanwhile from being used again.
 ///
 /// @param store     The store.
 /// @param walk      Where the walk's handle goes, on success only. To be given to pm_walk_close.
@@ -148,10 +149,10 @@ pub unsafe extern "C" fn pm_walk_open(
 /// @param count     Where the number of records goes, on success only; 0 after the last device.
 /// @param needed    NULL, or where the size of the next record goes with PM_ERR_BUFFER_TOO_SMALL.
 /// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger buffer;
-///   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which the walk is at its end;
-///   PM_ERR_BUSY if another thread is in this function with the same walk; PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
-///   PM_ERR_STRUCT_SIZE.
+/// @return PM_OK; PM_ERR_BUFFER_TOO_SMALL if not even one record fits: call again with a larger
+/// buffer;   PM_ERR_CORRUPT, once the devices before the damaged one were handed out, after which
+/// the walk is at its end;   PM_ERR_BUSY if another thread is in this function with the same walk;
+/// PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,   PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, one at a time for one walk.
 #[unsafe(no_mangle)]
@@ -240,7 +241,8 @@ unsafe fn fill_page(state: &mut State, at: *mut u8, capacity: usize) -> Outcome<
             state.walk.step_back();
             break;
         }
-        // SAFETY: `used` is a multiple of the alignment, and there is room for the record behind it.
+        // SAFETY: `used` is a multiple of the alignment, and there is room for the record behind
+        // it.
         unsafe { block::write_record(&device, at.add(used), size) };
         used += size;
         page.count += 1;
@@ -269,10 +271,10 @@ pub unsafe extern "C" fn pm_walk_close(walk: *mut pm_walk) {
 /// Lists the names of all devices, in byte order, as of one moment.
 ///
 /// @param store     The store.
-/// @param names     Where the list goes, on success only: one block of memory, to be given to pm_free.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
-///   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @param names     Where the list goes, on success only: one block of memory, to be given to
+/// pm_free. @param error     NULL, or where to report a failure.
+/// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+/// PM_ERR_CLOSED,   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; never waits for writers.
 #[unsafe(no_mangle)]

@@ -14,16 +14,17 @@ use std::sync::Arc;
 
 /// How much is read and written at a time.
 const PIECE: usize = 1 << 20;
-/// Where a meta page, which begins with its own number, says what the last page is, and of which commit it is (mdb.c:
-/// `MDB_page`, `MDB_meta`).
+/// Where a meta page, which begins with its own number, says what the last page is, and of which
+/// commit it is (mdb.c: `MDB_page`, `MDB_meta`).
 const META_LAST_PAGE: usize = 16 + 120;
 const META_COMMIT: usize = 16 + 128;
 
 /// Copies a store in use to the draft, page by page, as of one commit.
 ///
-/// LMDB's own copy holds its writer lock, which cannot be waited for with a limit, while it writes the meta pages, and
-/// reads through the map, where a failing disk is a signal. This takes no lock that a writer wants, and a read that
-/// fails is an error. The pages of the commit stay as they are while the snapshot lasts.
+/// LMDB's own copy holds its writer lock, which cannot be waited for with a limit, while it writes
+/// the meta pages, and reads through the map, where a failing disk is a signal. This takes no lock
+/// that a writer wants, and a read that fails is an error. The pages of the commit stay as they are
+/// while the snapshot lasts.
 pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
     let (snapshot, mut meta) =
         deadline.poll("a moment without a commit, to read the meta page", || {
@@ -35,8 +36,8 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
         .and_then(|last| last.checked_add(1)?.checked_mul(page_size))
         .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
     copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
-    // Last, so that a half copy is no store. The other one is as of the commit before, which makes this one the newest, and
-    // has the same tree: should this one be damaged, it serves.
+    // Last, so that a half copy is no store. The other one is as of the commit before, which makes
+    // this one the newest, and has the same tree: should this one be damaged, it serves.
     let commit = snapshot.commit();
     for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
         meta[..8].copy_from_slice(&page.to_le_bytes());
@@ -51,9 +52,9 @@ const RECOUNTS: u32 = 5;
 
 /// Copies a store in use to the draft, as of one commit, without the pages that are free.
 ///
-/// LMDB counts pages in a snapshot of its own, whose roots it takes from the meta page without a lock (mdb.c,
-/// `mdb_txn_renew0`): if that page is written over in the middle, they are of different commits, and the count comes out
-/// wrong. Where it does so each time it is the file's.
+/// LMDB counts pages in a snapshot of its own, whose roots it takes from the meta page without a
+/// lock (mdb.c, `mdb_txn_renew0`): if that page is written over in the middle, they are of
+/// different commits, and the count comes out wrong. Where it does so each time it is the file's.
 pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
     let mut recounts = 0;
     loop {
@@ -61,7 +62,8 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
         let snapshot = Snapshot::open(env)?;
         draft.begin_anew().map_err(|e| fail(draft, e))?;
         let fd = draft.file().as_raw_fd();
-        // SAFETY: the environment stays open while the snapshot is counted, and the descriptor while `draft` is.
+        // SAFETY: the environment stays open while the snapshot is counted, and the descriptor
+        // while `draft` is.
         let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };
         drop(snapshot);
         if code == ffi::MDB_INCOMPATIBLE && recounts < RECOUNTS {
@@ -140,7 +142,8 @@ fn number_at(page: &[u8], at: usize) -> Option<u64> {
 }
 
 impl Snapshot {
-    /// The meta page of this snapshot's commit; `None` if it may be under way to that of a later one.
+    /// The meta page of this snapshot's commit; `None` if it may be under way to that of a later
+    /// one.
     fn meta_page(&self) -> Result<Option<Vec<u8>>> {
         let env = self.env();
         let commit = self.commit();

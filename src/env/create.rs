@@ -1,7 +1,7 @@
 //! Creating a store so that a crash at any moment leaves none or a whole one.
 //!
-//! It is made under another name, `<path>.new`, and renamed once it is on disk. A creator that died leaves
-//! that file behind; the next one takes it over.
+//! It is made under another name, `<path>.new`, and renamed once it is on disk. A creator that died
+//! leaves that file behind; the next one takes it over.
 
 use super::error::from_lmdb;
 use super::filelock::FileLock;
@@ -75,14 +75,15 @@ fn try_create(path: &Path, draft: &Path, deadline: &Deadline) -> Result<Option<(
     let made = write_draft(draft, &file).and_then(|()| put_in_place(draft, path).map_err(fail));
     if let Err(error) = made {
         let _ = std::fs::remove_file(draft);
-        // Somebody else's file came to be at the path meanwhile: that is what is there to be opened.
+        // Somebody else's file came to be at the path meanwhile: that is what is there to be
+        // opened.
         return if exists(path)? { Ok(None) } else { Err(error) };
     }
     Ok(Some(()))
 }
 
-/// Refuses to take over a store that happens to be called like a draft: one that somebody has opened, which drafts
-/// never are, or that holds something.
+/// Refuses to take over a store that happens to be called like a draft: one that somebody has
+/// opened, which drafts never are, or that holds something.
 fn refuse_store(draft: &Path, file: &File, deadline: &Deadline) -> Result<()> {
     let written = head::identify(file, draft, deadline).is_ok_and(|head| head.commits > 0);
     if written || lock_path(draft).exists() {
@@ -94,8 +95,8 @@ fn refuse_store(draft: &Path, file: &File, deadline: &Deadline) -> Result<()> {
     refuse_others(draft, file)
 }
 
-/// Refuses to take over a file that no maker of drafts has left: those begin as LMDB's files do, or with zeros where
-/// their meta pages are still to come.
+/// Refuses to take over a file that no maker of drafts has left: those begin as LMDB's files do, or
+/// with zeros where their meta pages are still to come.
 pub(super) fn refuse_others(draft: &Path, file: &File) -> Result<()> {
     if head::is_begun(file).map_err(|e| Error::io("looking at a draft", draft, e))? {
         return Ok(());
@@ -113,7 +114,8 @@ pub(super) fn write_draft(draft: &Path, file: &File) -> Result<()> {
     // One that was taken over may have been made in another way.
     file.set_permissions(Permissions::from_mode(0o600))
         .map_err(fail)?;
-    // LMDB takes a write that a full disk cuts short for any error of a disk: that there is room is seen first.
+    // LMDB takes a write that a full disk cuts short for any error of a disk: that there is room is
+    // seen first.
     write_zeros(file, 0, FIRST_LEN).map_err(fail)?;
     file.set_len(0).map_err(fail)?;
     fill(draft).map_err(|e| from_lmdb("creating the store", draft, e))?;

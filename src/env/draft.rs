@@ -1,8 +1,9 @@
-//! A file in the making: written under another name beside its own, and given that once it is on disk.
+//! A file in the making: written under another name beside its own, and given that once it is on
+//! disk.
 //!
-//! Killed at any moment, its maker leaves a draft behind at most, which the next one for the same place takes over.
-//! While a draft is made, and until its new name is durable, its maker has the file alone: who opens it as a store
-//! waits.
+//! Killed at any moment, its maker leaves a draft behind at most, which the next one for the same
+//! place takes over. While a draft is made, and until its new name is durable, its maker has the
+//! file alone: who opens it as a store waits.
 
 use super::create::{put_in_place, refuse_others, sync_directory, write_draft};
 use super::filelock::FileLock;
@@ -27,7 +28,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Makes an empty draft of what is to be at `target`, under its name with `suffix`, with mode 0600.
+    /// Makes an empty draft of what is to be at `target`, under its name with `suffix`, with mode
+    /// 0600.
     pub fn begin(target: &Path, suffix: &str, deadline: &Deadline) -> Result<Draft> {
         let path = with_suffix(target, suffix);
         let fail = |e| Error::io("making a draft", &path, e);
@@ -92,7 +94,8 @@ impl Draft {
             .map_err(|e| Error::io("flushing", &self.path, e))
     }
 
-    /// Gives the draft, which has been flushed, its own name, in the place of what `target` has claimed.
+    /// Gives the draft, which has been flushed, its own name, in the place of what `target` has
+    /// claimed.
     pub fn put_in_place(mut self, target: &Target) -> Result<()> {
         let path = target.path();
         if target.is_vacant() {

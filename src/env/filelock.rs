@@ -1,13 +1,14 @@
 //! Locks between processes, on the data file itself, by open file description.
 //!
-//! LMDB's own writer lock can only be waited for without end, so writers take one here first, with a limit: that of
-//! `flock`, which takes and gives back in half the time of one on a range of bytes. All others are such ranges
-//! (`F_OFD_SETLK`, Linux 3.15); the two kinds know nothing of each other.
+//! LMDB's own writer lock can only be waited for without end, so writers take one here first, with
+//! a limit: that of `flock`, which takes and gives back in half the time of one on a range of
+//! bytes. All others are such ranges (`F_OFD_SETLK`, Linux 3.15); the two kinds know nothing of
+//! each other.
 //!
-//! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through different
-//! `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite pages that the other
-//! still reads. Each process therefore holds a shared lock on a byte that stands for its `-lock` file, and
-//! refuses the store when anybody holds another such byte.
+//! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through
+//! different `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite
+//! pages that the other still reads. Each process therefore holds a shared lock on a byte that
+//! stands for its `-lock` file, and refuses the store when anybody holds another such byte.
 //!
 //! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
 #![allow(unsafe_code)]
@@ -22,7 +23,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for itself.
+/// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for
+/// itself.
 const TURN: i64 = (1 << 62) + 1;
 /// How long another process may take to come when it is its turn, at the most.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -38,7 +40,8 @@ pub(super) struct FileLock {
     file: File,
     /// How many of this process's writers wait for another's, for the statistics.
     waiters: AtomicUsize,
-    /// The tick of the clock at which it was last looked at whether another process waits for its turn.
+    /// The tick of the clock at which it was last looked at whether another process waits for its
+    /// turn.
     looked: AtomicU64,
     /// The process that opened it.
     stamp: u64,
@@ -62,8 +65,8 @@ impl FileLock {
         self.file.metadata()
     }
 
-    /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if another process
-    /// uses another one.
+    /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if
+    /// another process uses another one.
     pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<bool> {
         // The first byte of the range stands for none.
         let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
@@ -81,7 +84,8 @@ impl FileLock {
         self.try_set(libc::F_RDLCK, USE, 1)
     }
 
-    /// Takes the file alone; false if anybody uses it, in this process or another. Needs a descriptor that can write.
+    /// Takes the file alone; false if anybody uses it, in this process or another. Needs a
+    /// descriptor that can write.
     pub fn claim_alone(&self) -> io::Result<bool> {
         self.try_set(libc::F_WRLCK, USE, IDENTITY.end - USE)
     }
@@ -93,16 +97,17 @@ impl FileLock {
 
     /// Gives up all that this descriptor has locked.
     pub fn release(&self) {
-        // Closing the descriptor does it as well, in the end; there is nothing to do about a failure.
+        // Closing the descriptor does it as well, in the end; there is nothing to do about a
+        // failure.
         let _ = self.set(libc::F_UNLCK, 0, 0);
     }
 
     /// Takes the writer lock, waiting until `deadline` for a writer of another process.
     ///
-    /// Called by one thread at a time. Whether another process waits is asked once a tick of the clock, some
-    /// milliseconds, and not for every write: asking takes as long as locking. So who waits may have to wait for a
-    /// tick's worth of writes, but no longer. Whose turn it is and who does not come, since its process is stopped, is waited
-    /// for a little only.
+    /// Called by one thread at a time. Whether another process waits is asked once a tick of the
+    /// clock, some milliseconds, and not for every write: asking takes as long as locking. So
+    /// who waits may have to wait for a tick's worth of writes, but no longer. Whose turn it is
+    /// and who does not come, since its process is stopped, is waited for a little only.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;
         let patience = deadline.part(PATIENCE);
@@ -227,7 +232,8 @@ fn tick() -> Option<u64> {
 }
 
 impl Drop for FileLock {
-    /// Closing the descriptor gives the locks up only once no child that is just being started has a copy of it.
+    /// Closing the descriptor gives the locks up only once no child that is just being started has
+    /// a copy of it.
     fn drop(&mut self) {
         // A forked child's copy stands for the same locks, and they are its parent's.
         if process::stamp() == self.stamp {

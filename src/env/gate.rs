@@ -6,7 +6,8 @@ use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Lets one writer of this process through at a time, and has each find what the one before it has left.
+/// Lets one writer of this process through at a time, and has each find what the one before it has
+/// left.
 #[derive(Default)]
 pub(super) struct WriterGate<T> {
     state: Mutex<State<T>>,
@@ -18,8 +19,8 @@ struct State<T> {
     busy: bool,
     /// What the last writer has left, while there is none.
     left: T,
-    /// Who waits, first come first. The gate is passed on and not let go, so that a thread that writes again at once
-    /// does not come before who waits to close the store.
+    /// Who waits, first come first. The gate is passed on and not let go, so that a thread that
+    /// writes again at once does not come before who waits to close the store.
     waiting: VecDeque<u64>,
     tickets: u64,
 }
@@ -93,7 +94,8 @@ impl<T: Default> Drop for Writer<'_, T> {
         let next = state.waiting.pop_front();
         state.busy = next.is_some();
         drop(state);
-        // The line is short: the queue's leader, and who closes or flushes the store or fits its map.
+        // The line is short: the queue's leader, and who closes or flushes the store or fits its
+        // map.
         if next.is_some() {
             self.gate.freed.notify_all();
         }

@@ -1,7 +1,8 @@
 //! Making the memory map larger.
 //!
-//! The map may only be replaced while no transaction of this process is in use (lmdb.h, `mdb_env_set_mapsize`),
-//! so growth waits for open snapshots and for short reads, within the lock wait.
+//! The map may only be replaced while no transaction of this process is in use (lmdb.h,
+//! `mdb_env_set_mapsize`), so growth waits for open snapshots and for short reads, within the lock
+//! wait.
 
 use super::error;
 use super::write::Writer;
@@ -63,8 +64,8 @@ impl Env {
 
     /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
     ///
-    /// LMDB gives the old map up before it asks for the new one, so whether there is room is asked before: a refusal
-    /// changes nothing.
+    /// LMDB gives the old map up before it asks for the new one, so whether there is room is asked
+    /// before: a refusal changes nothing.
     fn larger_size(&self, now: usize, least: usize) -> Result<usize> {
         let page = self.page_size as usize;
         let mut step = now;

@@ -1,6 +1,7 @@
 //! LMDB's `-lock` file: that it is one, and that all processes use the same.
 //!
-//! It holds the table of who reads what, without which a writer would use pages again that are being read.
+//! It holds the table of who reads what, without which a writer would use pages again that are
+//! being read.
 
 use super::filelock::FileLock;
 use super::open::check_same;
@@ -23,8 +24,8 @@ const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
 /// Enough of a file to tell a lock file from a data file, whose magic stands at 16.
 const LOOKED_AT: u64 = 64;
 
-/// Refuses to let LMDB set up its lock file over a file that is none, or that it has open already: for a store whose file
-/// was moved or deleted.
+/// Refuses to let LMDB set up its lock file over a file that is none, or that it has open already:
+/// for a store whose file was moved or deleted.
 pub(super) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     let path = lock_path(store);
     let list = Listed::hold(deadline)?;
@@ -60,7 +61,8 @@ fn look_at(path: &Path, found: &Metadata) -> Result<()> {
     open(path)
         .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
         .map_err(|e| Error::io("looking at the lock file", path, e))?;
-    // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file begins like that, too.
+    // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file
+    // begins like that, too.
     let unmarked = head.iter().take(8).all(|byte| *byte == 0);
     let data_file = head.get(16..20).is_some_and(|word| word == MAGIC);
     if head.starts_with(&MAGIC) || (unmarked && !data_file) {
@@ -69,7 +71,8 @@ fn look_at(path: &Path, found: &Metadata) -> Result<()> {
     Err(refuse())
 }
 
-/// Removes the lock file of a store that another file has taken the place of. Nobody can have the new one open.
+/// Removes the lock file of a store that another file has taken the place of. Nobody can have the
+/// new one open.
 pub(super) fn discard(store: &Path) -> Result<()> {
     let path = lock_path(store);
     match find(&path)? {
@@ -86,7 +89,8 @@ pub(super) fn discard(store: &Path) -> Result<()> {
 
 /// This process's right to a data file and its lock file, to be given up when LMDB has closed both.
 pub(super) struct Held {
-    /// Given up first: nobody here opens the lock file again before this descriptor of it is closed.
+    /// Given up first: nobody here opens the lock file again before this descriptor of it is
+    /// closed.
     lock_file: Option<FileLock>,
     registered: Vec<Registered>,
 }
@@ -99,8 +103,9 @@ impl Held {
         }
     }
 
-    /// Opens the lock file before LMDB does, and has the disk give it all its blocks: LMDB writes to it through a map, where
-    /// a disk without room for a page is a signal. Nobody else in this process opens it from here on.
+    /// Opens the lock file before LMDB does, and has the disk give it all its blocks: LMDB writes
+    /// to it through a map, where a disk without room for a page is a signal. Nobody else in
+    /// this process opens it from here on.
     pub fn prepare(&mut self, store: &Path, config: &Config, deadline: &Deadline) -> Result<()> {
         let path = lock_path(store);
         let fail = |e| Error::io("opening the lock file", &path, e);
@@ -123,8 +128,9 @@ impl Held {
         reserved.map_err(|e| Error::io("making room for the lock file", &path, e))
     }
 
-    /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they would share the
-    /// number of the last commit. On a read-only mount there need not be a lock file.
+    /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they
+    /// would share the number of the last commit. On a read-only mount there need not be a lock
+    /// file.
     pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
         let path = lock_path(store);
         let fail = |e| Error::io("opening the lock file", &path, e);
@@ -151,7 +157,8 @@ impl Held {
         })
     }
 
-    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would get, another than is locked.
+    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would get,
+    /// another than is locked.
     pub fn check_in_place(&self, store: &Path) -> Result<()> {
         let path = lock_path(store);
         match &self.lock_file {
@@ -166,12 +173,13 @@ impl Held {
     }
 }
 
-/// Bytes of a place in LMDB's reader table, and at least as many as lie before the first (mdb.c: `MDB_reader`,
-/// `MDB_txninfo`).
+/// Bytes of a place in LMDB's reader table, and at least as many as lie before the first (mdb.c:
+/// `MDB_reader`, `MDB_txninfo`).
 const PLACE: u64 = 64;
 const BEFORE_PLACES: u64 = 1024;
 
-/// Has the disk give the file its blocks, without a change of its length, which tells LMDB how many places there are.
+/// Has the disk give the file its blocks, without a change of its length, which tells LMDB how many
+/// places there are.
 fn reserve(file: &File, len: u64) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
@@ -183,7 +191,8 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => return Err(error),
-            // A file system, or a sandbox, in which it cannot be done: who uses them has to see to the room.
+            // A file system, or a sandbox, in which it cannot be done: who uses them has to see to
+            // the room.
             _ => return Ok(()),
         }
     }
@@ -201,12 +210,12 @@ fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File
 }
 
 impl Env {
-    /// Makes sure that every process that has the file open uses the same `-lock` file: that which LMDB has open, whatever is
-    /// at its path by now.
+    /// Makes sure that every process that has the file open uses the same `-lock` file: that which
+    /// LMDB has open, whatever is at its path by now.
     pub(super) fn claim_lock_file(&self) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
-        // LMDB reads without a lock file where it cannot write one. A process that can may be writing all the
-        // same: to it, the file system need not be read-only.
+        // LMDB reads without a lock file where it cannot write one. A process that can may be
+        // writing all the same: to it, the file system need not be read-only.
         let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
             None
         } else {
@@ -260,7 +269,8 @@ mod tests {
         }
     }
 
-    /// Between these two moments, a thread that looked at the file and closed it again would drop LMDB's locks.
+    /// Between these two moments, a thread that looked at the file and closed it again would drop
+    /// LMDB's locks.
     #[test]
     fn nobody_here_opens_the_file_from_before_lmdb_does() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,9 @@
-//! The only code that knows LMDB: one environment, its transactions, its map, and the locks around them.
+//! The only code that knows LMDB: one environment, its transactions, its map, and the locks around
+//! them.
 //!
-//! Above this module there are tables, keys, values and snapshots; below it are raw pointers. A pointer into
-//! the memory map never leaves a closure or a borrow that ends before the map can move.
+//! Above this module there are tables, keys, values and snapshots; below it are raw pointers. A
+//! pointer into the memory map never leaves a closure or a borrow that ends before the map can
+//! move.
 #![allow(unsafe_code)]
 
 mod copy;
@@ -57,7 +59,8 @@ pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
 
 /// One open LMDB environment.
 pub(crate) struct Env {
-    /// Used by who holds a slot, the writer gate or a counted snapshot; replaced by who keeps all of them out.
+    /// Used by who holds a slot, the writer gate or a counted snapshot; replaced by who keeps all
+    /// of them out.
     lmdb: UnsafeCell<ManuallyDrop<Environment>>,
     tables: Tables,
     path: PathBuf,
@@ -81,7 +84,8 @@ pub(crate) struct Env {
     state: quiet::State,
     /// A flush failed, or LMDB gave up: no more writes.
     writes_stopped: AtomicBool,
-    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be opened again, though this handle is still there.
+    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be
+    /// opened again, though this handle is still there.
     held: Mutex<Option<lockfile::Held>>,
 }
 
@@ -107,10 +111,11 @@ impl Tables {
     }
 }
 
-// SAFETY: LMDB's environment handle may be used from any thread (lmdb.h, "Caveats"); transactions are kept
-// apart by `slots`, `writer` and `Snapshot`, which says for each which thread may use it.
+// SAFETY: LMDB's environment handle may be used from any thread (lmdb.h, "Caveats"); transactions
+// are kept apart by `slots`, `writer` and `Snapshot`, which says for each which thread may use it.
 unsafe impl Send for Env {}
-// SAFETY: as above; `readers[i]` is only touched by the holder of slot `i`, or by who has the environment quiet.
+// SAFETY: as above; `readers[i]` is only touched by the holder of slot `i`, or by who has the
+// environment quiet.
 unsafe impl Sync for Env {}
 
 impl Env {
@@ -124,13 +129,14 @@ impl Env {
         &self.file
     }
 
-    /// Has the system begin to read the file's first `len` bytes, which will be wanted in another order than they lie
-    /// on the disk.
+    /// Has the system begin to read the file's first `len` bytes, which will be wanted in another
+    /// order than they lie on the disk.
     pub fn read_ahead(&self, len: u64) {
         // More than this may push out what others need, and what was read first before it is used.
         const MOST: u64 = 1 << 30;
         let len = len.min(MOST) as libc::off_t;
-        // SAFETY: touches no memory; the descriptor is open. It is advice: what becomes of it does not matter.
+        // SAFETY: touches no memory; the descriptor is open. It is advice: what becomes of it does
+        // not matter.
         unsafe { libc::posix_fadvise(self.file.as_raw_fd(), 0, len, libc::POSIX_FADV_WILLNEED) };
     }
 
@@ -181,7 +187,8 @@ impl Env {
             .acquire(&deadline)
             .map_err(busy("another thread is writing to it"))?;
         self.check_usable()?;
-        // Walks first: they can be long, and short reads, which may belong to a walk's caller, go on meanwhile.
+        // Walks first: they can be long, and short reads, which may belong to a walk's caller, go
+        // on meanwhile.
         let no_walk = self
             .snapshots
             .block(&deadline)
@@ -193,7 +200,8 @@ impl Env {
         Ok(())
     }
 
-    /// Gives the files up, once LMDB has closed them: they can be opened again, though this handle is still there.
+    /// Gives the files up, once LMDB has closed them: they can be opened again, though this handle
+    /// is still there.
     fn let_files_go(&self) {
         self.process_lock.release();
         let held = self.held.lock();
@@ -243,13 +251,14 @@ impl Env {
 
 impl Drop for Env {
     fn drop(&mut self) {
-        // In a forked child LMDB's handle and the lock file are the parent's affair: closing their descriptors here
-        // would drop locks of a store that the child has opened itself.
+        // In a forked child LMDB's handle and the lock file are the parent's affair: closing their
+        // descriptors here would drop locks of a store that the child has opened itself.
         if process::stamp() != self.stamp {
             let held = self.held.get_mut();
             std::mem::forget(held.unwrap_or_else(PoisonError::into_inner).take());
         } else if !self.state.is_closed() {
-            // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed before.
+            // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed
+            // before.
             unsafe { self.release() };
         }
     }

@@ -115,7 +115,8 @@ impl Env {
         self.clear_dead_readers().map(drop)
     }
 
-    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children must not get it.
+    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children
+    /// must not get it.
     pub(super) fn close_on_exec(&self) -> io::Result<()> {
         let mut fd = -1;
         // SAFETY: the environment is open; `fd` outlives the call.
@@ -187,7 +188,8 @@ fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Resul
         head::identify(file, path, deadline)?
     };
     if !config.read_only && head.commits == 0 {
-        // Whoever created it may have died before its name was on disk; nothing may be written before it is.
+        // Whoever created it may have died before its name was on disk; nothing may be written
+        // before it is.
         create::sync_directory(path)?;
     }
     if config.sharing != Sharing::Draft {
@@ -196,7 +198,8 @@ fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Resul
     Ok(head)
 }
 
-/// Opens a file for reading all of it, and refuses one that is open as a store. The path has its links resolved.
+/// Opens a file for reading all of it, and refuses one that is open as a store. The path has its
+/// links resolved.
 pub(crate) fn open_unused(path: &Path, deadline: &Deadline) -> Result<(File, PathBuf)> {
     let path = resolve(path)?;
     let (file, _) = open_file(&path, true, deadline)?;
@@ -237,7 +240,8 @@ pub(super) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
     )))
 }
 
-/// Opens the data file for looking at it, and for the locks and the room that LMDB does not care for.
+/// Opens the data file for looking at it, and for the locks and the room that LMDB does not care
+/// for.
 pub(super) fn open_file(
     path: &Path,
     read_only: bool,
@@ -305,7 +309,8 @@ pub(super) fn open_tables(lmdb: &Environment, path: &Path, deadline: &Deadline) 
     let fail = |e| error::from_lmdb("opening the store's databases", path, e);
     let opened = deadline.poll("a place in LMDB's reader table", || loop {
         match try_open_tables(lmdb) {
-            // Another process has made the map larger since this one's was made, in which nothing is in use yet.
+            // Another process has made the map larger since this one's was made, in which nothing
+            // is in use yet.
             Err(lmdb::Error::MapResized) => lmdb.set_map_size(0).map_err(fail)?,
             Err(lmdb::Error::ReadersFull) => {
                 if reader::clear_dead_readers(lmdb, path)? == 0 {

@@ -1,7 +1,8 @@
 //! The order of keys: LMDB's own, byte for byte and then by length, told eight bytes at a time.
 //!
-//! A look-up among a thousand devices compares ten names, among a million twenty, and most of what it costs is
-//! that. Names are short and begin alike: going along them in words is faster than a call of `memcmp` for each.
+//! A look-up among a thousand devices compares ten names, among a million twenty, and most of what
+//! it costs is that. Names are short and begin alike: going along them in words is faster than a
+//! call of `memcmp` for each.
 
 use lmdb::{Database, Environment, Transaction};
 use lmdb_sys as ffi;
@@ -18,8 +19,9 @@ pub(super) fn install(lmdb: &Environment, db: Database) -> lmdb::Result<()> {
 }
 
 unsafe extern "C" fn compare_keys(a: *const ffi::MDB_val, b: *const ffi::MDB_val) -> libc::c_int {
-    // SAFETY: LMDB passes two keys, which lie still while they are compared. One is in a page, and the other is too, or
-    // is what LMDB was called with, which it refuses if it is empty: neither is a null pointer.
+    // SAFETY: LMDB passes two keys, which lie still while they are compared. One is in a page, and
+    // the other is too, or is what LMDB was called with, which it refuses if it is empty:
+    // neither is a null pointer.
     let (a, b) = unsafe { (key(&*a), key(&*b)) };
     compare(a, b) as libc::c_int
 }
@@ -69,7 +71,8 @@ fn of_short(a: &[u8], b: &[u8]) -> Ordering {
 mod tests {
     use super::*;
 
-    /// Every pair of keys over two letters that agree up to some place, around the lengths of one and two words.
+    /// Every pair of keys over two letters that agree up to some place, around the lengths of one
+    /// and two words.
     #[test]
     fn it_is_the_order_of_slices() {
         let mut keys: Vec<Vec<u8>> = Vec::new();

@@ -20,8 +20,9 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
 const NAME_MAX: usize = 255;
 
-/// Makes sure that no file gets the number of a standard stream that the program has closed: what is printed there would be
-/// written into the store. What has it then can, as before, neither be written nor read; it is gone after an `exec`.
+/// Makes sure that no file gets the number of a standard stream that the program has closed: what
+/// is printed there would be written into the store. What has it then can, as before, neither be
+/// written nor read; it is gone after an `exec`.
 pub(super) fn keep_standard_streams() {
     for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
         // SAFETY: touches no memory.
@@ -31,7 +32,8 @@ pub(super) fn keep_standard_streams() {
         // SAFETY: the string ends in NUL and outlives the call.
         let got = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
         if got > libc::STDERR_FILENO {
-            // SAFETY: it was just opened, and nobody else knows of it. Another thread took the number first.
+            // SAFETY: it was just opened, and nobody else knows of it. Another thread took the
+            // number first.
             unsafe { libc::close(got) };
         }
     }
@@ -60,7 +62,8 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
         Err(e) => return Err(Error::io("finding the file", path, e)),
     };
-    // The `-lock` file's name is the longest that is used; found too late, a store would be left without one.
+    // The `-lock` file's name is the longest that is used; found too late, a store would be left
+    // without one.
     let longest = lock_path(&resolved);
     let name_len = longest.file_name().map_or(0, |name| name.len());
     if longest.as_os_str().len() >= libc::PATH_MAX as usize || name_len > NAME_MAX {

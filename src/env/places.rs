@@ -1,7 +1,8 @@
-//! The line of those who wait for a place in LMDB's reader table, which is full: first come, first served.
+//! The line of those who wait for a place in LMDB's reader table, which is full: first come, first
+//! served.
 //!
-//! Places are given back by other processes too, which tell nobody, so somebody has to look again and again. That is
-//! who is first in the line; the others sleep until it is their turn.
+//! Places are given back by other processes too, which tell nobody, so somebody has to look again
+//! and again. That is who is first in the line; the others sleep until it is their turn.
 
 use super::{slots, Deadline, Env};
 use crate::error::{Error, Result};
@@ -99,8 +100,8 @@ impl Drop for Turn<'_> {
 }
 
 impl Env {
-    /// Gets into the line, for who found the table full, and returns when it is time to try again: with the turn in
-    /// hand, which is kept until there is a place.
+    /// Gets into the line, for who found the table full, and returns when it is time to try again:
+    /// with the turn in hand, which is kept until there is a place.
     pub(super) fn wait_for_place<'e>(
         &'e self,
         deadline: &Deadline,

@@ -1,7 +1,7 @@
 //! Where a write transaction is among the devices.
 //!
-//! One cursor, which stays at the row that was looked at last: the next one that is looked for is often that, or on the
-//! same page. LMDB frees it when the transaction ends.
+//! One cursor, which stays at the row that was looked at last: the next one that is looked for is
+//! often that, or on the same page. LMDB frees it when the transaction ends.
 
 use super::snapshot::bytes;
 use lmdb::{Database, RwTransaction, Transaction, WriteFlags};
@@ -34,7 +34,8 @@ impl Position {
     /// Nowhere yet.
     ///
     /// # Safety
-    /// Every call is given the same running transaction, of the environment in which `devices` is open.
+    /// Every call is given the same running transaction, of the environment in which `devices` is
+    /// open.
     pub unsafe fn new(devices: Database) -> Position {
         Position {
             devices,
@@ -56,8 +57,9 @@ impl Position {
     pub fn get<'t>(&self, txn: &'t RwTransaction<'_>, key: &[u8]) -> lmdb::Result<&'t [u8]> {
         let cursor = self.cursor(txn)?;
         let (mut key, mut value) = (val(key), val(b""));
-        // SAFETY: the cursor is the running transaction's; LMDB reads the key before it returns, and the value that
-        // it finds lies still until the transaction writes, which takes it mutably.
+        // SAFETY: the cursor is the running transaction's; LMDB reads the key before it returns,
+        // and the value that it finds lies still until the transaction writes, which takes
+        // it mutably.
         unsafe {
             ok(ffi::mdb_cursor_get(
                 cursor,
@@ -87,8 +89,8 @@ impl Position {
             true => ffi::MDB_CURRENT,
             false => flags.bits(),
         };
-        // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes neither: with
-        // these flags, it lets `value` refer to a row that is there already.
+        // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes
+        // neither: with these flags, it lets `value` refer to a row that is there already.
         ok(unsafe { ffi::mdb_cursor_put(cursor, &mut val(key), &mut val(value), flags) })
     }
 
@@ -96,8 +98,8 @@ impl Position {
     fn is_at(&self, key: &[u8]) -> bool {
         let (mut at, mut value) = (val(b""), val(b""));
         let get = ffi::MDB_GET_CURRENT;
-        // SAFETY: the cursor is open, and the running transaction's; the key that it is at lies still while it is
-        // compared.
+        // SAFETY: the cursor is open, and the running transaction's; the key that it is at lies
+        // still while it is compared.
         unsafe {
             ffi::mdb_cursor_get(self.cursor.get(), &mut at, &mut value, get) == ffi::MDB_SUCCESS
                 && bytes(&at) == key

@@ -1,9 +1,10 @@
-//! What belongs to this process and must not survive into a forked child: its stamp and the reader slots.
+//! What belongs to this process and must not survive into a forked child: its stamp and the reader
+//! slots.
 //!
 //! Both live in one anonymous mapping that the kernel replaces by zeros in a forked child
-//! (`MADV_WIPEONFORK`, Linux 4.14). So a child is told from its parent by one load from memory instead of a
-//! system call per operation, raw `clone` calls included, and slots that other threads held at the moment of
-//! the fork are free in the child.
+//! (`MADV_WIPEONFORK`, Linux 4.14). So a child is told from its parent by one load from memory
+//! instead of a system call per operation, raw `clone` calls included, and slots that other threads
+//! held at the moment of the fork are free in the child.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -101,7 +102,8 @@ pub(crate) fn stamp() -> u64 {
 
 #[cold]
 fn new_stamp() -> u64 {
-    // The counter goes on in a child, so a process id that comes up again still makes another stamp.
+    // The counter goes on in a child, so a process id that comes up again still makes another
+    // stamp.
     static COUNTER: AtomicU32 = AtomicU32::new(1);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let fresh = u64::from(std::process::id()) << 32 | u64::from(count);
@@ -125,7 +127,8 @@ mod tests {
         let mine = stamp();
         assert_eq!(mine, stamp());
         let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
-        // SAFETY: the child only loads atomics, makes its stamp and exits without running anything else.
+        // SAFETY: the child only loads atomics, makes its stamp and exits without running anything
+        // else.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let free = |slot: &SlotLock| slot.count.load(Ordering::SeqCst) == 0;

@@ -1,7 +1,8 @@
-//! Keeping reads away from LMDB's environment while it is closed or opened anew, or while its map is replaced.
+//! Keeping reads away from LMDB's environment while it is closed or opened anew, or while its map
+//! is replaced.
 //!
-//! Who does one of these holds the writer gate, so that there is one at a time, and keeps walks from being open. Short
-//! reads look at the state once they have a slot; see `slots.rs`.
+//! Who does one of these holds the writer gate, so that there is one at a time, and keeps walks
+//! from being open. Short reads look at the state once they have a slot; see `slots.rs`.
 
 use super::slots::{wait_for_reads, Slot};
 use super::snapshot::Blocked;

@@ -91,7 +91,8 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         // A child that was forked in the midst of it leaves the parent's read alone.
         if self.env.is_own_process() {
-            // SAFETY: made from a transaction that had just begun, and dropped before its slot is given back.
+            // SAFETY: made from a transaction that had just begun, and dropped before its slot is
+            // given back.
             unsafe { ffi::mdb_txn_reset(self.txn) };
         }
     }
@@ -156,7 +157,8 @@ impl Env {
             return Ok(Try::Later(Wait::Quiet));
         }
         let reader = self.readers[slot.index()].get();
-        // SAFETY: `slot` is the slot of this reader, and the environment stays open while it is held.
+        // SAFETY: `slot` is the slot of this reader, and the environment stays open while it is
+        // held.
         let code = unsafe { (*reader).begin(self) };
         if code != ffi::MDB_SUCCESS {
             return self.not_begun(code).map(Try::Later);
@@ -201,7 +203,8 @@ impl Env {
         let dbi = self.tables.get(table).dbi();
         // SAFETY: the transaction runs, says the caller; LMDB only reads the key.
         match unsafe { ffi::mdb_get(txn, dbi, &mut wanted, &mut found) } {
-            // SAFETY: LMDB's value stays where it is until the transaction ends, and the caller stops there.
+            // SAFETY: LMDB's value stays where it is until the transaction ends, and the caller
+            // stops there.
             ffi::MDB_SUCCESS => Ok(Some(unsafe {
                 std::slice::from_raw_parts(found.mv_data.cast::<u8>(), found.mv_size)
             })),
@@ -210,7 +213,8 @@ impl Env {
         }
     }
 
-    /// Gives the places of processes that died back; how many those were. The caller keeps the environment open.
+    /// Gives the places of processes that died back; how many those were. The caller keeps the
+    /// environment open.
     pub(super) fn clear_dead_readers(&self) -> Result<u32> {
         clear_dead_readers(self.lmdb(), &self.path)
     }

@@ -1,8 +1,10 @@
-//! Which files this process has open. LMDB must not have one file open twice in one process (lmdb.h, "Caveats":
-//! closing either drops the other's file locks), so a second open is an error, at once, by whatever path.
+//! Which files this process has open. LMDB must not have one file open twice in one process
+//! (lmdb.h, "Caveats": closing either drops the other's file locks), so a second open is an error,
+//! at once, by whatever path.
 //!
-//! A `-lock` file that is in use here is not opened either, not even to look at it: closing it would drop LMDB's locks on
-//! it, and other processes would take this one for dead, and write over what it reads.
+//! A `-lock` file that is in use here is not opened either, not even to look at it: closing it
+//! would drop LMDB's locks on it, and other processes would take this one for dead, and write over
+//! what it reads.
 
 use super::process;
 use super::wait::Deadline;
@@ -17,7 +19,8 @@ use std::time::Duration;
 struct Entry {
     device: u64,
     inode: u64,
-    /// The process that opened it: a forked child inherits the list, but nothing in it is open there.
+    /// The process that opened it: a forked child inherits the list, but nothing in it is open
+    /// there.
     stamp: u64,
     kind: Kind,
 }
@@ -48,7 +51,8 @@ static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 pub(super) struct Registered(Entry);
 
 impl Registered {
-    /// Enters the file, or says that it is open already; `None` for who is to wait until it is mended or replaced.
+    /// Enters the file, or says that it is open already; `None` for who is to wait until it is
+    /// mended or replaced.
     pub fn enter(
         path: &Path,
         file: &Metadata,
@@ -73,7 +77,8 @@ impl Registered {
     }
 }
 
-/// The list, held by who opens a `-lock` file: meanwhile no other thread comes to have it open for LMDB.
+/// The list, held by who opens a `-lock` file: meanwhile no other thread comes to have it open for
+/// LMDB.
 pub(super) struct Listed(MutexGuard<'static, Vec<Entry>>);
 
 impl Listed {
@@ -110,7 +115,8 @@ impl Drop for Registered {
 }
 
 fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
-    // Who has it has it for a moment only, but in a forked child: who does not want to wait for others waits for that.
+    // Who has it has it for a moment only, but in a forked child: who does not want to wait for
+    // others waits for that.
     const LEAST: Duration = Duration::from_secs(1);
     match try_list() {
         Some(list) => Ok(list),
@@ -119,7 +125,8 @@ fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
     }
 }
 
-/// The list, unless another thread has it: one that held it during a fork holds it in the child for ever.
+/// The list, unless another thread has it: one that held it during a fork holds it in the child for
+/// ever.
 fn try_list() -> Option<MutexGuard<'static, Vec<Entry>>> {
     match OPEN.try_lock() {
         Ok(list) => Some(list),

@@ -1,8 +1,9 @@
 //! Reading on after LMDB has given up.
 //!
-//! When writing a meta page fails, LMDB writes its old number back and marks the environment: every transaction
-//! of it fails from then on, reads too (mdb.c, `MDB_FATAL_ERROR`). What was committed before is as sound as it was, so
-//! the environment is closed and opened anew for reading; writes stay refused until the store is opened again.
+//! When writing a meta page fails, LMDB writes its old number back and marks the environment: every
+//! transaction of it fails from then on, reads too (mdb.c, `MDB_FATAL_ERROR`). What was committed
+//! before is as sound as it was, so the environment is closed and opened anew for reading; writes
+//! stay refused until the store is opened again.
 
 use super::open::{check_same, open_lmdb, open_tables};
 use super::{Deadline, Env};
@@ -48,8 +49,8 @@ impl Env {
         // SAFETY: the environment is quiet and not closed.
         unsafe { self.release() };
         let lmdb = open_lmdb(&self.path, &self.config, &head)?;
-        // In the same order as before, so that their handles are the same numbers. Others may have taken the places that
-        // this process had.
+        // In the same order as before, so that their handles are the same numbers. Others may have
+        // taken the places that this process had.
         open_tables(&lmdb, &self.path, deadline)?;
         // SAFETY: as above; the old environment was dropped in place.
         unsafe { self.lmdb.get().write(ManuallyDrop::new(lmdb)) };
@@ -58,8 +59,8 @@ impl Env {
         Ok(())
     }
 
-    /// Whether LMDB refuses all transactions. The caller has kept everybody out. Where the reader table is full nothing can be
-    /// told by it: then it is not known not to.
+    /// Whether LMDB refuses all transactions. The caller has kept everybody out. Where the reader
+    /// table is full nothing can be told by it: then it is not known not to.
     pub(super) fn has_given_up(&self) -> bool {
         matches!(
             self.lmdb().begin_ro_txn().map(drop),
@@ -67,7 +68,8 @@ impl Env {
         )
     }
 
-    /// The same for who keeps all other writers out, of other processes too, and can tell without a place in that table.
+    /// The same for who keeps all other writers out, of other processes too, and can tell without a
+    /// place in that table.
     pub(super) fn has_given_up_writing(&self) -> bool {
         matches!(
             self.lmdb().begin_rw_txn().map(drop),

@@ -1,9 +1,10 @@
 //! Reader slots: who holds slot `i` has reader `i` of every store of the process to itself.
 //!
-//! Taking a slot is one compare-and-swap, giving it back one store, and that store is the last thing a
-//! short read touches. What a read must not meet, as the end of its store, is announced first, where a read looks once it
-//! has its slot; after that, [`wait_for_reads`] waits until each slot was free once. All in one order (`SeqCst`), so that
-//! a read either sees what was announced or is waited for. Reads of other stores go on meanwhile.
+//! Taking a slot is one compare-and-swap, giving it back one store, and that store is the last
+//! thing a short read touches. What a read must not meet, as the end of its store, is announced
+//! first, where a read looks once it has its slot; after that, [`wait_for_reads`] waits until each
+//! slot was free once. All in one order (`SeqCst`), so that a read either sees what was announced
+//! or is waited for. Reads of other stores go on meanwhile.
 
 use super::process::{area, SLOTS};
 use super::wait::Deadline;
@@ -16,7 +17,8 @@ fn is_held(count: u32) -> bool {
     count % 2 == 1
 }
 
-/// How often a read of this process has waited, for a slot here or a place in LMDB's reader table, and in vain.
+/// How often a read of this process has waited, for a slot here or a place in LMDB's reader table,
+/// and in vain.
 pub(super) static WAITS: AtomicU64 = AtomicU64::new(0);
 pub(super) static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
@@ -72,8 +74,8 @@ impl Drop for Slot {
     }
 }
 
-/// Waits until every read has ended that had a slot when this was called: no more of those that come later is to begin
-/// what they must not be at, which the caller has seen to.
+/// Waits until every read has ended that had a slot when this was called: no more of those that
+/// come later is to begin what they must not be at, which the caller has seen to.
 pub(crate) fn wait_for_reads(deadline: &Deadline) -> Result<()> {
     for slot in &area().slots {
         let seen = slot.count.load(Ordering::SeqCst);
@@ -99,7 +101,8 @@ fn take(index: usize) -> Option<Slot> {
     taken.then_some(count).map(|count| Slot { index, count })
 }
 
-/// The slot that this thread tries first: threads are spread over the slots in the order in which they come.
+/// The slot that this thread tries first: threads are spread over the slots in the order in which
+/// they come.
 fn home() -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     thread_local! {
@@ -122,8 +125,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
 
-    /// Reads that follow each other without a pause, as many threads make them, must not keep a store from being
-    /// closed.
+    /// Reads that follow each other without a pause, as many threads make them, must not keep a
+    /// store from being closed.
     #[test]
     fn reads_end_though_a_slot_is_taken_again_and_again() {
         let (begun, stop) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -52,8 +52,9 @@ impl Count {
     fn enter(&self, deadline: &Deadline) -> Result<u64> {
         let mut state = self.lock();
         if state.wanted > 0 {
-            // Somebody waits for all snapshots to end, and gets there only if no new ones begin. But it could be
-            // waiting for one that this thread has open, so this is a courtesy, and not for the whole wait.
+            // Somebody waits for all snapshots to end, and gets there only if no new ones begin.
+            // But it could be waiting for one that this thread has open, so this is a
+            // courtesy, and not for the whole wait.
             let courtesy = Deadline::after(deadline.left() / 8);
             let gone = self.wait_while(state, &courtesy, "", |s| s.wanted > 0);
             state = gone.unwrap_or_else(|_| self.lock());
@@ -131,7 +132,8 @@ pub(crate) struct Snapshot {
     cursor: *mut ffi::MDB_cursor,
 }
 
-// SAFETY: a read transaction under MDB_NOTLS belongs to no thread; `&mut self` keeps its uses apart.
+// SAFETY: a read transaction under MDB_NOTLS belongs to no thread; `&mut self` keeps its uses
+// apart.
 unsafe impl Send for Snapshot {}
 
 /// A row's key and value.
@@ -225,8 +227,8 @@ impl Snapshot {
         }
     }
 
-    /// Moves the cursor and shows the device's row that it is on then, `None` past the last, and the
-    /// environment.
+    /// Moves the cursor and shows the device's row that it is on then, `None` past the last, and
+    /// the environment.
     #[inline]
     pub fn device_row(&mut self, to: Move) -> Result<(Option<Row<'_>>, &Env)> {
         // SAFETY: the cursor is open, and what it shows is only used until it is moved, which needs
@@ -303,7 +305,8 @@ impl Snapshot {
         };
         // SAFETY: the transaction runs; LMDB only reads the key.
         match unsafe { ffi::mdb_get(self.txn, self.env.tables.main.dbi(), &mut key, &mut value) } {
-            // SAFETY: the value lies in the map until the transaction ends, which needs `&mut self`.
+            // SAFETY: the value lies in the map until the transaction ends, which needs `&mut
+            // self`.
             ffi::MDB_SUCCESS => Ok(Some(unsafe { bytes(&value) })),
             ffi::MDB_NOTFOUND => Ok(None),
             code => Err(from_code("reading the header row", self.env.path(), code)),
@@ -330,7 +333,8 @@ impl Drop for Snapshot {
 }
 
 /// # Safety
-/// `value` describes memory that lives, unchanged, for as long as the borrow that the caller gives it.
+/// `value` describes memory that lives, unchanged, for as long as the borrow that the caller gives
+/// it.
 pub(super) unsafe fn bytes<'a>(value: &ffi::MDB_val) -> &'a [u8] {
     if value.mv_size == 0 {
         return &[];

@@ -43,7 +43,8 @@ impl Target {
         }
     }
 
-    /// A place where nothing is, whose name is that of `path` with `suffix` and a number, the lowest that is not taken.
+    /// A place where nothing is, whose name is that of `path` with `suffix` and a number, the
+    /// lowest that is not taken.
     pub fn numbered(path: &Path, suffix: &str, most: u32, deadline: &Deadline) -> Result<Target> {
         for number in 1..=most {
             match Target::vacant(&with_suffix(path, &format!("{suffix}{number}")), deadline) {
@@ -57,8 +58,8 @@ impl Target {
         })
     }
 
-    /// A place where nothing is, or a store, sound or not, that nobody has open. Files of other kinds are not for this
-    /// library to replace.
+    /// A place where nothing is, or a store, sound or not, that nobody has open. Files of other
+    /// kinds are not for this library to replace.
     pub fn store(path: &Path, deadline: &Deadline) -> Result<Target> {
         let path = resolve(path)?;
         let fail = |e| Error::io("looking at", &path, e);
@@ -114,7 +115,8 @@ impl Target {
             .is_some_and(|old| matches!(still(old), Ok(true)))
     }
 
-    /// Refuses to replace a file by what is made of it, and to draft that over it, under this place's name with `suffix`.
+    /// Refuses to replace a file by what is made of it, and to draft that over it, under this
+    /// place's name with `suffix`.
     pub fn refuse_source(&self, source: &File, path: &Path, suffix: &str) -> Result<()> {
         let fail = |e| Error::io("looking at", path, e);
         let source = source.metadata().map_err(fail)?;
@@ -157,8 +159,8 @@ impl Target {
             .map_err(fail)
     }
 
-    /// Gives the file there a second name, its own with `suffix` and, where that is taken, a number: there it is
-    /// kept when another takes its place.
+    /// Gives the file there a second name, its own with `suffix` and, where that is taken, a
+    /// number: there it is kept when another takes its place.
     pub fn keep(&self, suffix: &str) -> Result<Option<Kept>> {
         let Some(old) = &self.old else {
             return Ok(None);

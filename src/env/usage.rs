@@ -59,7 +59,8 @@ struct Active {
 }
 
 impl Env {
-    /// What is in use at this moment. To be asked before the caller opens a snapshot, which would be in it.
+    /// What is in use at this moment. To be asked before the caller opens a snapshot, which would
+    /// be in it.
     pub fn usage(&self) -> Result<Usage> {
         let slot = self.enter(&self.deadline())?;
         // A dead process's read is not one that goes on.
@@ -113,11 +114,13 @@ impl Env {
             .map_err(|e| self.lmdb_error("reading the environment's state", e))
     }
 
-    /// LMDB tells of its reader table in lines of text, one a place that is in use: process, thread, and the
-    /// transaction that the reader sees, or a dash while the place is only kept.
+    /// LMDB tells of its reader table in lines of text, one a place that is in use: process,
+    /// thread, and the transaction that the reader sees, or a dash while the place is only
+    /// kept.
     fn active_readers(&self) -> Active {
         unsafe extern "C" fn line(text: *const c_char, active: *mut c_void) -> c_int {
-            // SAFETY: LMDB passes a string that lives for the call, and what `active_readers` gave it.
+            // SAFETY: LMDB passes a string that lives for the call, and what `active_readers` gave
+            // it.
             let (text, active) = unsafe { (CStr::from_ptr(text), &mut *active.cast::<Active>()) };
             let seen = text.to_bytes().split(u8::is_ascii_whitespace);
             let seen = seen.filter(|word| !word.is_empty()).nth(2);
@@ -129,8 +132,8 @@ impl Env {
             0
         }
         let mut active = Active::default();
-        // SAFETY: the caller keeps the environment open; `line` gets `active` back while this call lasts only, and
-        // does not unwind.
+        // SAFETY: the caller keeps the environment open; `line` gets `active` back while this call
+        // lasts only, and does not unwind.
         unsafe { ffi::mdb_reader_list(self.raw(), Some(line), (&raw mut active).cast()) };
         active
     }
@@ -145,7 +148,8 @@ pub(crate) struct FreePages {
 }
 
 impl Snapshot {
-    /// Counts the pages in LMDB's free list: a row for each transaction that has freed some, with their number first.
+    /// Counts the pages in LMDB's free list: a row for each transaction that has freed some, with
+    /// their number first.
     pub fn free_pages(&self, usage: &Usage) -> Result<FreePages> {
         const FREE_LIST: ffi::MDB_dbi = 0;
         let number = |bytes: &[u8]| {

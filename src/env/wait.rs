@@ -1,9 +1,11 @@
-//! Bounded waiting: nothing in this crate waits at one place longer than the lock wait that a store was opened with.
+//! Bounded waiting: nothing in this crate waits at one place longer than the lock wait that a store
+//! was opened with.
 
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// The moment up to which one operation may wait. Nothing is asked of the clock until something has to wait.
+/// The moment up to which one operation may wait. Nothing is asked of the clock until something has
+/// to wait.
 pub(crate) struct Deadline {
     wait: Duration,
     end: std::cell::Cell<Option<Instant>>,

@@ -1,4 +1,5 @@
-//! Write transactions: one at a time in the process, then one at a time between processes, both with a limit.
+//! Write transactions: one at a time in the process, then one at a time between processes, both
+//! with a limit.
 
 use super::filelock::WriterLock;
 use super::gate;
@@ -48,8 +49,8 @@ pub(crate) struct WriteTxn<'e> {
     header: Option<Header>,
 }
 
-/// What this process's newest commit has left behind. If no other process has committed since, the next one knows it
-/// without asking.
+/// What this process's newest commit has left behind. If no other process has committed since, the
+/// next one knows it without asking.
 pub(super) struct Newest {
     /// The commit's number in LMDB.
     id: usize,
@@ -115,7 +116,8 @@ impl<'e> WriteTxn<'e> {
         self.put_with(table, key, value, WriteFlags::APPEND)
     }
 
-    /// Writes a row unless there is one under that key; false if there is, and then nothing has changed.
+    /// Writes a row unless there is one under that key; false if there is, and then nothing has
+    /// changed.
     pub fn put_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
         match self.try_put(table, key, value, WriteFlags::NO_OVERWRITE) {
             Ok(()) => Ok(true),
@@ -211,8 +213,8 @@ pub(crate) struct Writing<'e> {
     deadline: &'e Deadline,
     /// For a larger map.
     growth: &'e Deadline,
-    /// None while this thread waits for a larger map, which no other process need wait for. Given up before the gate: in
-    /// this process nobody has to wait for what it waits for.
+    /// None while this thread waits for a larger map, which no other process need wait for. Given
+    /// up before the gate: in this process nobody has to wait for what it waits for.
     process: Cell<Option<WriterLock<'e>>>,
     writer: Writer<'e>,
 }
@@ -245,10 +247,11 @@ impl<'e> Writing<'e> {
         Writing { growth, ..self }
     }
 
-    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it fails.
+    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it
+    /// fails.
     ///
-    /// Where the map is too small the map grows and `work` runs again from the start, so it must not keep
-    /// anything from a run that failed.
+    /// Where the map is too small the map grows and `work` runs again from the start, so it must
+    /// not keep anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
         let to = |to| {
             drop(self.process.take());
@@ -305,8 +308,8 @@ impl Env {
         if txn.writes == 0 {
             return Ok(done); // nothing to commit
         }
-        // LMDB keeps changed pages in memory up to here, but for those that a very large commit has spilled to
-        // where nothing refers to yet.
+        // LMDB keeps changed pages in memory up to here, but for those that a very large commit has
+        // spilled to where nothing refers to yet.
         let used = match txn.newest(|newest| newest.used) {
             Some(used) => used,
             None => self.used()?,
@@ -329,12 +332,12 @@ impl Env {
         Ok(done)
     }
 
-    /// A commit that failed has left the old content in force, but after a failed flush nobody knows what of
-    /// it the disk really has, so the store takes no more writes.
+    /// A commit that failed has left the old content in force, but after a failed flush nobody
+    /// knows what of it the disk really has, so the store takes no more writes.
     ///
-    /// A full disk is usually met before, while pages are written that nothing refers to yet. Where it is met here,
-    /// it is as harmless, unless it was the meta page's flush that failed, or a flush that an earlier commit still
-    /// waits for.
+    /// A full disk is usually met before, while pages are written that nothing refers to yet. Where
+    /// it is met here, it is as harmless, unless it was the meta page's flush that failed, or a
+    /// flush that an earlier commit still waits for.
     fn commit_fault(&self, error: lmdb::Error) -> Fault {
         let errno = match error {
             lmdb::Error::Other(errno) if errno > 0 => errno,

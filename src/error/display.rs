@@ -150,8 +150,8 @@ impl Error {
     }
 }
 
-/// A name in an error message: quoted, escaped to ASCII, and with its middle left out where it is long,
-/// so that two names fit into one message.
+/// A name in an error message: quoted, escaped to ASCII, and with its middle left out where it is
+/// long, so that two names fit into one message.
 pub(crate) struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {

@@ -104,8 +104,8 @@ impl Existing {
     }
 }
 
-/// Adds a device of a new name under an id that was never given out, with one search for the place of its row; none,
-/// and nothing written, if that is not how it is.
+/// Adds a device of a new name under an id that was never given out, with one search for the place
+/// of its row; none, and nothing written, if that is not how it is.
 fn add_new(
     batch: &mut Batch<'_, '_>,
     device: DeviceRef<'_>,
@@ -124,7 +124,8 @@ fn add_new(
     Ok(None)
 }
 
-/// A faulty device is replaced and gets another id; the one it had stays out of use, whatever state it was in.
+/// A faulty device is replaced and gets another id; the one it had stays out of use, whatever state
+/// it was in.
 fn add(
     batch: &mut Batch<'_, '_>,
     device: DeviceRef<'_>,

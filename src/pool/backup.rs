@@ -42,15 +42,15 @@ impl BackupOptions {
         self
     }
 
-    /// Replace the store that is at the path, if there is one that nobody has open. Without it, a path where
-    /// anything is is refused.
+    /// Replace the store that is at the path, if there is one that nobody has open. Without it, a
+    /// path where anything is is refused.
     pub fn overwrite(&mut self, overwrite: bool) -> &mut BackupOptions {
         self.overwrite = overwrite;
         self
     }
 
-    /// Check the copy as a whole before it gets its name, as is the default. Without it, a store that does not
-    /// pass that check can be backed up too.
+    /// Check the copy as a whole before it gets its name, as is the default. Without it, a store
+    /// that does not pass that check can be backed up too.
     pub fn verify(&mut self, verify: bool) -> &mut BackupOptions {
         self.verify = verify;
         self
@@ -59,24 +59,29 @@ impl BackupOptions {
 
 /// Where a copy is written until it is whole and on disk.
 const BACKUP_DRAFT: &str = ".partial";
-/// Where a backup is copied to until it is put in the place of a store, and what the store before it is called then.
+/// Where a backup is copied to until it is put in the place of a store, and what the store before
+/// it is called then.
 const RESTORE_DRAFT: &str = ".restoring";
 const REPLACED: &str = ".before-restore";
 
 impl PoolMetadata {
-    /// Writes a copy of the store, as of this moment, to a new file at `path`: a store like this one, of mode 0600.
+    /// Writes a copy of the store, as of this moment, to a new file at `path`: a store like this
+    /// one, of mode 0600.
     ///
-    /// The store stays in use meanwhile: nobody waits for a backup, except closing the store and growing its map, as
-    /// for a walk, and the space of rows that are changed meanwhile is not used again until its end. The copy is written
-    /// to `<path>.partial`, checked, flushed, and only then renamed: whatever happens, there is nothing or a whole
-    /// store at `path`. A `.partial` file that a killed process has left is taken over by the next backup to the same path.
+    /// The store stays in use meanwhile: nobody waits for a backup, except closing the store and
+    /// growing its map, as for a walk, and the space of rows that are changed meanwhile is not
+    /// used again until its end. The copy is written to `<path>.partial`, checked, flushed, and
+    /// only then renamed: whatever happens, there is nothing or a whole store at `path`. A
+    /// `.partial` file that a killed process has left is taken over by the next backup to the same
+    /// path.
     ///
     /// # Errors
-    /// [`Error::FileExists`]; [`Error::AlreadyOpen`] if the store to be overwritten is in use, and [`Error::NotAStore`],
-    /// [`Error::BboltFile`], [`Error::ForeignLmdb`] if it is none; [`Error::Corrupt`] if the copy, and so this store,
-    /// does not pass the check; [`Error::InvalidPath`], [`Error::NoSuchFile`], [`Error::NotRegularFile`],
-    /// [`Error::Permission`], [`Error::DiskFull`], [`Error::Io`], which name the file and carry the system's
-    /// error; else those of [`get_device`](Self::get_device).
+    /// [`Error::FileExists`]; [`Error::AlreadyOpen`] if the store to be overwritten is in use, and
+    /// [`Error::NotAStore`], [`Error::BboltFile`], [`Error::ForeignLmdb`] if it is none;
+    /// [`Error::Corrupt`] if the copy, and so this store, does not pass the check;
+    /// [`Error::InvalidPath`], [`Error::NoSuchFile`], [`Error::NotRegularFile`],
+    /// [`Error::Permission`], [`Error::DiskFull`], [`Error::Io`], which name the file and carry the
+    /// system's error; else those of [`get_device`](Self::get_device).
     pub fn backup(&self, path: impl AsRef<Path>, options: &BackupOptions) -> Result<()> {
         let env = &self.pool.env;
         env.check_usable()?;
@@ -109,20 +114,22 @@ impl PoolMetadata {
 }
 
 impl OpenOptions {
-    /// Puts a copy of the backup at `path`, where a store, sound or not, may be that nobody has open. That one is kept, and
-    /// where is returned: `<path>.before-restore`, with a number behind it where that name is taken.
+    /// Puts a copy of the backup at `path`, where a store, sound or not, may be that nobody has
+    /// open. That one is kept, and where is returned: `<path>.before-restore`, with a number
+    /// behind it where that name is taken.
     ///
-    /// The backup is copied to `<path>.restoring`, and checked there as a whole, before anything else is touched. Killed
-    /// at any moment, this leaves the store as it was or the backup's in its place, and the backup as it is always. The
-    /// new file has the owner and permissions of the one before it, else mode 0600. Of the options, only the lock wait
-    /// counts.
+    /// The backup is copied to `<path>.restoring`, and checked there as a whole, before anything
+    /// else is touched. Killed at any moment, this leaves the store as it was or the backup's
+    /// in its place, and the backup as it is always. The new file has the owner and permissions
+    /// of the one before it, else mode 0600. Of the options, only the lock wait counts.
     ///
     /// # Errors
-    /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process; [`Error::Corrupt`] if the
-    /// backup is damaged; [`Error::NotAStore`], [`Error::BboltFile`], [`Error::ForeignLmdb`],
-    /// [`Error::NotRegularFile`] if one of the files is of another kind, [`Error::NewerFormat`] if the backup is;
-    /// [`Error::FileExists`] if a file comes to be at `path` meanwhile; and those of the file system. An
-    /// [`Error::Io`] in flushing the directory says that the backup is in place, and that a power cut could undo that.
+    /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
+    /// [`Error::Corrupt`] if the backup is damaged; [`Error::NotAStore`], [`Error::BboltFile`],
+    /// [`Error::ForeignLmdb`], [`Error::NotRegularFile`] if one of the files is of another
+    /// kind, [`Error::NewerFormat`] if the backup is; [`Error::FileExists`] if a file comes to
+    /// be at `path` meanwhile; and those of the file system. An [`Error::Io`] in flushing the
+    /// directory says that the backup is in place, and that a power cut could undo that.
     pub fn restore(
         &self,
         backup: impl AsRef<Path>,
@@ -176,7 +183,8 @@ mod tests {
     use crate::DeviceInfo;
     use std::io::Write;
 
-    /// What an attempt has written is gone, and where it ended does not count: LMDB writes where the descriptor is.
+    /// What an attempt has written is gone, and where it ended does not count: LMDB writes where
+    /// the descriptor is.
     #[test]
     fn a_compacted_copy_begins_anew() {
         let directory = tempfile::tempdir().unwrap();

@@ -17,9 +17,10 @@ use std::collections::HashSet;
 pub enum Change {
     /// Add a device, as [`add_device`](crate::PoolMetadata::add_device) does.
     Add(DeviceInfo),
-    /// Write a record over the one of the same name, if that one's generation is still the one given here
-    /// and its device id the same: what was read with [`get_device`](crate::PoolMetadata::get_device), changed.
-    /// Not for what was read before a restore: see [`generation`](DeviceInfo::generation).
+    /// Write a record over the one of the same name, if that one's generation is still the one
+    /// given here and its device id the same: what was read with
+    /// [`get_device`](crate::PoolMetadata::get_device), changed. Not for what was read before
+    /// a restore: see [`generation`](DeviceInfo::generation).
     Update(DeviceInfo),
     /// Set a device's state.
     ChangeState {
@@ -53,7 +54,8 @@ pub struct Applied {
 /// Why a list of changes was not made.
 #[derive(Debug)]
 pub struct ApplyError {
-    /// Position in the list of the change that was refused; none if the failure was not one change's.
+    /// Position in the list of the change that was refused; none if the failure was not one
+    /// change's.
     pub index: Option<usize>,
     /// Why.
     pub error: Error,
@@ -181,8 +183,8 @@ impl Pool {
         if ops.len() > 1 {
             self.apply_together(ops, &mut results);
         }
-        // The work on a long list is no wait, so each change has its own; but what was waited for in vain is not waited
-        // for again, so that the call has an end.
+        // The work on a long list is no wait, so each change has its own; but what was waited for
+        // in vain is not waited for again, so that the call has an end.
         let (mut device, mut turn) = (self.env.deadline(), self.env.deadline());
         let (mut patient, mut growth) = (true, None);
         ops.iter()
@@ -210,8 +212,8 @@ impl Pool {
             .collect()
     }
 
-    /// Makes the changes of devices that nobody has locked, the first of each device. The others are left to be made
-    /// one by one: nobody waits for a device but who changes it.
+    /// Makes the changes of devices that nobody has locked, the first of each device. The others
+    /// are left to be made one by one: nobody waits for a device but who changes it.
     fn apply_together(&self, ops: &[Op<'_>], results: &mut [Option<Result<Written>>]) {
         let usable = self
             .check_not_in_update()

@@ -1,4 +1,5 @@
-//! How operations come to their commits, and the one function through which every write of the store goes.
+//! How operations come to their commits, and the one function through which every write of the
+//! store goes.
 
 use super::apply::{apply, apply_one, Written};
 use super::op::{Op, OwnedOp};
@@ -16,7 +17,8 @@ impl Pool {
         self.commit_until(op, &deadline, &deadline, &deadline)
     }
 
-    /// The same for a caller that has waited before: for a device, for its turn, and for a larger map.
+    /// The same for a caller that has waited before: for a device, for its turn, and for a larger
+    /// map.
     pub fn commit_until(
         &self,
         op: &Op<'_>,
@@ -26,7 +28,8 @@ impl Pool {
     ) -> Result<Written> {
         self.check_not_in_update()?;
         op.check()?;
-        // Before anything is waited for: a closed store's, or a forked child's, locks may never be given back.
+        // Before anything is waited for: a closed store's, or a forked child's, locks may never be
+        // given back.
         self.env.check_writable()?;
         let _lock = self.locks.lock(op.name(), device)?;
         self.submit(op, turn, growth)
@@ -40,7 +43,8 @@ impl Pool {
         self.submit(op, deadline, deadline)
     }
 
-    /// Leads, or hands a sound operation in. Who leads looks once more whether the store can be written.
+    /// Leads, or hands a sound operation in. Who leads looks once more whether the store can be
+    /// written.
     fn submit(&self, op: &Op<'_>, deadline: &Deadline, growth: &Deadline) -> Result<Written> {
         let patient = || !deadline.left().is_zero() && !growth.left().is_zero();
         loop {
@@ -63,8 +67,8 @@ impl Pool {
         self.write_alone(deadline, deadline, |writing| writing.run(work))?
     }
 
-    /// Commits operations whose devices the caller has locked, in commits that they share with no others, and says for
-    /// each how it ended.
+    /// Commits operations whose devices the caller has locked, in commits that they share with no
+    /// others, and says for each how it ended.
     pub fn commit_together(&self, mut ops: &[Op<'_>]) -> Vec<Result<Written>> {
         let mut results = Vec::with_capacity(ops.len());
         let mut spent = None;
@@ -112,8 +116,9 @@ impl Pool {
         }
     }
 
-    /// Commits the leader's own operation, and with it those that have come meanwhile. While those that come next
-    /// would have to be woken, and their commits are short, it leads on for them.
+    /// Commits the leader's own operation, and with it those that have come meanwhile. While those
+    /// that come next would have to be woken, and their commits are short, it leads on for
+    /// them.
     fn lead(
         &self,
         mut lead: CommitLead<'_>,
@@ -159,7 +164,8 @@ fn with_followers(
     (own, results)
 }
 
-/// Most operations, and most bytes of texts, that share a commit: what comes after them waits for the next.
+/// Most operations, and most bytes of texts, that share a commit: what comes after them waits for
+/// the next.
 const BATCH_OPS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -226,8 +232,8 @@ fn write_one(writing: &Writing<'_>, op: &Op<'_>) -> Result<Written> {
     })
 }
 
-/// Whether the failure is the store's, and not one that an operation could have brought about, as one that needs a
-/// larger map brings about a wait in vain.
+/// Whether the failure is the store's, and not one that an operation could have brought about, as
+/// one that needs a larger map brings about a wait in vain.
 fn ends_all(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,5 @@
-//! Taking a whole pool over from another store, and telling all that one needs to take this one over.
+//! Taking a whole pool over from another store, and telling all that one needs to take this one
+//! over.
 
 use super::{Pool, Walk};
 use crate::batch::Batch;
@@ -47,7 +48,8 @@ impl Walk {
 }
 
 impl Pool {
-    /// Fills an empty store in one commit; see [`PoolMetadata::import`](super::PoolMetadata::import).
+    /// Fills an empty store in one commit; see
+    /// [`PoolMetadata::import`](super::PoolMetadata::import).
     pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
         self.check_not_in_update()?;
         check(devices, ids)?;

@@ -1,4 +1,5 @@
-//! One writer per device: a lock by name, in this process, for as long as an update's callback runs.
+//! One writer per device: a lock by name, in this process, for as long as an update's callback
+//! runs.
 
 use crate::env::{process_stamp, Deadline};
 use crate::error::{Quoted, Result};
@@ -13,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Default)]
 pub(crate) struct DeviceLocks(Arc<Mutex<Held>>);
 
-/// The devices that are locked, each with those who wait for it: first come, first served, so that a thread that
-/// writes one device over and over does not keep others from it.
+/// The devices that are locked, each with those who wait for it: first come, first served, so that
+/// a thread that writes one device over and over does not keep others from it.
 #[derive(Default)]
 struct Held {
     names: HashMap<Name, VecDeque<Arc<Waiter>>, BuildHasherDefault<KnownHash>>,
@@ -31,8 +32,9 @@ struct Waiter {
 /// A device's name, with its hash, which is made once for taking the lock and giving it back.
 #[derive(Clone, PartialEq, Eq)]
 struct Name {
-    /// The digest's, which takes a tenth of the standard library's time for a name. Whoever chooses names to meet in
-    /// one place of the table slows down the writes to those very devices.
+    /// The digest's, which takes a tenth of the standard library's time for a name. Whoever
+    /// chooses names to meet in one place of the table slows down the writes to those very
+    /// devices.
     hash: u64,
     bytes: Arc<[u8]>,
 }
@@ -94,7 +96,8 @@ impl Held {
 
     /// Passes the lock on to the next, if anybody waits for it.
     fn pass_on(&mut self, name: &Name) {
-        // Hardly ever does anybody wait: the one look into the table is the one that takes the name out.
+        // Hardly ever does anybody wait: the one look into the table is the one that takes the name
+        // out.
         let Some(mut line) = self.names.remove(name) else {
             return;
         };

@@ -45,16 +45,18 @@ pub(crate) struct Pool {
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
 ///
-/// All methods take `&self` and may be called from any number of threads at once. Readers never wait for
-/// writers. A write returns once it is on disk, and when it returns an error, nothing has changed.
+/// All methods take `&self` and may be called from any number of threads at once. Readers never
+/// wait for writers. A write returns once it is on disk, and when it returns an error, nothing has
+/// changed.
 ///
 /// # Waiting
-/// No single wait is longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was waited for. A call
-/// has a few of them, one after the other, at most.
+/// No single wait is longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was
+/// waited for. A call has a few of them, one after the other, at most.
 ///
 /// # Forks
-/// After a `fork`, every call in the child fails with [`Error::Forked`]. The child may open the store itself; if another
-/// thread of its parent was opening or closing a store at that moment, it may be unable to: [`Error::Timeout`].
+/// After a `fork`, every call in the child fails with [`Error::Forked`]. The child may open the
+/// store itself; if another thread of its parent was opening or closing a store at that moment, it
+/// may be unable to: [`Error::Timeout`].
 pub struct PoolMetadata {
     pool: Arc<Pool>,
 }
@@ -69,15 +71,16 @@ impl PoolMetadata {
 
     /// Adds a device and gives it a device id: the lowest that is free, or one that was never used.
     ///
-    /// The id in `device` is ignored. On success the id and the generation are written back to it; on an
-    /// error it is left as it was. A faulty device of the same name is replaced: it gets another id, and the
-    /// one it had stays out of use as faulty.
+    /// The id in `device` is ignored. On success the id and the generation are written back to it;
+    /// on an error it is left as it was. A faulty device of the same name is replaced: it gets
+    /// another id, and the one it had stays out of use as faulty.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::TooLong`], [`Error::IdsExhausted`], and
-    /// those of every write: [`Error::ReadOnly`], [`Error::NestedWrite`], [`Error::Timeout`],
-    /// [`Error::DiskFull`], [`Error::Io`], [`Error::WritesStopped`], [`Error::MapFull`],
-    /// [`Error::Corrupt`], [`Error::Closed`], [`Error::Forked`].
+    /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::TooLong`],
+    /// [`Error::IdsExhausted`], and those of every write: [`Error::ReadOnly`],
+    /// [`Error::NestedWrite`], [`Error::Timeout`], [`Error::DiskFull`], [`Error::Io`],
+    /// [`Error::WritesStopped`], [`Error::MapFull`], [`Error::Corrupt`], [`Error::Closed`],
+    /// [`Error::Forked`].
     pub fn add_device(&self, device: &mut DeviceInfo) -> Result<()> {
         let (device_id, generation) = self.add_device_ref(device.as_ref())?;
         device.device_id = device_id;
@@ -102,8 +105,8 @@ impl PoolMetadata {
 
     /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
     ///
-    /// `look` is called at most once, inside a read, with a reader slot of the process held: it should be short,
-    /// and must not call any store, this one or another, not even to read.
+    /// `look` is called at most once, inside a read, with a reader slot of the process held: it
+    /// should be short, and must not call any store, this one or another, not even to read.
     ///
     /// # Errors
     /// As [`get_device`](Self::get_device).
@@ -115,15 +118,17 @@ impl PoolMetadata {
         self.pool.read(name.as_ref(), |device| Ok(look(device)))
     }
 
-    /// Changes a device: `change` gets a copy of its record, once, on this thread, and what it leaves there is
-    /// written. Nothing is written if it returns an error, which comes back as it is.
+    /// Changes a device: `change` gets a copy of its record, once, on this thread, and what it
+    /// leaves there is written. Nothing is written if it returns an error, which comes back as
+    /// it is.
     ///
-    /// While `change` runs, other devices can be written, and this one waits. `change` itself may read the
-    /// store; its writes fail with [`Error::NestedWrite`].
+    /// While `change` runs, other devices can be written, and this one waits. `change` itself may
+    /// read the store; its writes fail with [`Error::NestedWrite`].
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::IdentityChanged`] if `change` has changed the name or the device id;
-    /// [`Error::Conflict`] if another process has changed the device meanwhile; and those of every write.
+    /// [`Error::NotFound`]; [`Error::IdentityChanged`] if `change` has changed the name or the
+    /// device id; [`Error::Conflict`] if another process has changed the device meanwhile; and
+    /// those of every write.
     pub fn update_device<E: From<Error>>(
         &self,
         name: impl AsRef<[u8]>,
@@ -137,13 +142,14 @@ impl PoolMetadata {
         Ok(update.commit()?)
     }
 
-    /// The first phase of an update: locks the device, against writers of this process, and reads it.
+    /// The first phase of an update: locks the device, against writers of this process, and reads
+    /// it.
     ///
     /// [`Update::commit`] or dropping the [`Update`] ends it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Timeout`] if another update of the device does not end, and those of
-    /// every write.
+    /// [`Error::NotFound`], [`Error::Timeout`] if another update of the device does not end, and
+    /// those of every write.
     pub fn begin_update(&self, name: impl AsRef<[u8]>) -> Result<Update> {
         Update::begin(&self.pool, name.as_ref())
     }
@@ -157,8 +163,8 @@ impl PoolMetadata {
         self.pool.commit(&Op::ChangeState { name, state }).map(drop)
     }
 
-    /// Marks a device and its id as faulty. The device can then be added again, with another id; this id
-    /// stays out of use until the device is removed.
+    /// Marks a device and its id as faulty. The device can then be added again, with another id;
+    /// this id stays out of use until the device is removed.
     ///
     /// # Errors
     /// [`Error::NotFound`], and those of every write. Marking a faulty device again is no error.
@@ -176,8 +182,8 @@ impl PoolMetadata {
         self.pool.commit(&Op::Remove { name }).map(drop)
     }
 
-    /// Shows every device to `visit`, by name in byte order, as of one moment. An error from `visit` ends the
-    /// walk and comes back as it is. `visit` may read and write the store.
+    /// Shows every device to `visit`, by name in byte order, as of one moment. An error from
+    /// `visit` ends the walk and comes back as it is. `visit` may read and write the store.
     ///
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
@@ -194,8 +200,8 @@ impl PoolMetadata {
 
     /// Begins a walk over every device, by name in byte order, as of this moment.
     ///
-    /// A walk that stays open keeps the store from being closed and its map from growing, and the space of
-    /// rows that are changed meanwhile from being used again.
+    /// A walk that stays open keeps the store from being closed and its map from growing, and the
+    /// space of rows that are changed meanwhile from being used again.
     ///
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
@@ -216,22 +222,24 @@ impl PoolMetadata {
         Ok(names)
     }
 
-    /// Makes a list of changes in one commit: all of them, in their order, or none. A change sees what those
-    /// before it did. What each did comes back in the same order.
+    /// Makes a list of changes in one commit: all of them, in their order, or none. A change sees
+    /// what those before it did. What each did comes back in the same order.
     ///
     /// # Errors
-    /// [`ApplyError`] says which change was refused, if one was, and why: with [`Error::Conflict`] if an
-    /// update's record is of another generation by now, [`Error::IdentityChanged`] if its device id is not
-    /// the one in the store; else as the change's own method.
+    /// [`ApplyError`] says which change was refused, if one was, and why: with [`Error::Conflict`]
+    /// if an update's record is of another generation by now, [`Error::IdentityChanged`] if its
+    /// device id is not the one in the store; else as the change's own method.
     pub fn apply(&self, changes: &[Change]) -> std::result::Result<Vec<Applied>, ApplyError> {
         self.pool.apply(changes)
     }
 
-    /// Makes each change of a list by itself, as if each came from a thread of its own, and tells for each, in the
-    /// same order, what it did or why it was refused. Changes of different devices share commits; those of one device
-    /// are made in their order. A device that an update has locked is waited for last.
+    /// Makes each change of a list by itself, as if each came from a thread of its own, and tells
+    /// for each, in the same order, what it did or why it was refused. Changes of different
+    /// devices share commits; those of one device are made in their order. A device that an
+    /// update has locked is waited for last.
     ///
-    /// For a runtime that has many writers in few threads. [`apply`](Self::apply) makes a list as a whole.
+    /// For a runtime that has many writers in few threads. [`apply`](Self::apply) makes a list as a
+    /// whole.
     ///
     /// # Errors
     /// Each as the change's own method; [`Error::Conflict`] and [`Error::IdentityChanged`] as from
@@ -240,14 +248,16 @@ impl PoolMetadata {
         self.pool.apply_each(changes)
     }
 
-    /// Fills an empty store with a whole pool's records, ids included, in one commit: to take another store over.
+    /// Fills an empty store with a whole pool's records, ids included, in one commit: to take
+    /// another store over.
     ///
-    /// `devices` are in the order of their names. Every id from 1 to `ids.last_id` must belong to a device, or
-    /// be free, or be faulty; a faulty one may belong to a device as well. [`Walk`] and [`Walk::ids`] tell the same of a store.
+    /// `devices` are in the order of their names. Every id from 1 to `ids.last_id` must belong to a
+    /// device, or be free, or be faulty; a faulty one may belong to a device as well. [`Walk`]
+    /// and [`Walk::ids`] tell the same of a store.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] if an id was ever given out, [`Error::InvalidImport`] says what does not go
-    /// together, [`Error::InvalidName`], [`Error::TooLong`], and those of every write.
+    /// [`Error::NotEmpty`] if an id was ever given out, [`Error::InvalidImport`] says what does not
+    /// go together, [`Error::InvalidName`], [`Error::TooLong`], and those of every write.
     pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
         self.pool.import(devices, ids)
     }
@@ -269,7 +279,8 @@ impl PoolMetadata {
         verify::store(&self.pool.env, verify::Level::Full)
     }
 
-    /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to flush.
+    /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to
+    /// flush.
     ///
     /// # Errors
     /// Those of every write.
@@ -282,8 +293,9 @@ impl PoolMetadata {
     /// [`Error::Closed`], a second `close` as well. Dropping the store closes it too.
     ///
     /// # Errors
-    /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the store is then
-    /// as it was, and can be closed later. [`Error::NestedWrite`] from inside an update's callback.
+    /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the
+    /// store is then as it was, and can be closed later. [`Error::NestedWrite`] from inside an
+    /// update's callback.
     pub fn close(&self) -> Result<()> {
         self.pool.check_not_in_update()?;
         self.pool.env.close()

@@ -1,6 +1,7 @@
 //! Which stores have an update's callback running on this thread.
 //!
-//! A write from inside one could wait for the very device that the callback has locked, so it is refused.
+//! A write from inside one could wait for the very device that the callback has locked, so it is
+//! refused.
 
 use super::Pool;
 use crate::error::{Error, Result};
@@ -37,8 +38,9 @@ impl Drop for Inside {
 }
 
 impl Pool {
-    /// Refuses a write from inside a callback of this store on this thread. That the store is closed, or a forked
-    /// child's, comes first: after the update has returned it would still be.
+    /// Refuses a write from inside a callback of this store on this thread. That the store is
+    /// closed, or a forked child's, comes first: after the update has returned it would still
+    /// be.
     pub fn check_not_in_update(&self) -> Result<()> {
         let this = std::ptr::from_ref(self) as usize;
         match INSIDE.try_with(|stores| stores.borrow().contains(&this)) {

@@ -11,13 +11,14 @@ use std::time::Duration;
 /// How much of a store is checked when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Only what kind of file it is, and that it is not cut short. A damaged page can end the process.
+    /// Only what kind of file it is, and that it is not cut short. A damaged page can end the
+    /// process.
     None,
-    /// Also the free list, and that the numbers of rows are those of the header: a few reads, however large the store.
-    /// A damaged page among the others can end the process.
+    /// Also the free list, and that the numbers of rows are those of the header: a few reads,
+    /// however large the store. A damaged page among the others can end the process.
     Quick,
-    /// Also every page and every row, and that all of them add up: no damage to the file can make LMDB end the
-    /// process. Takes time in proportion to the store's size.
+    /// Also every page and every row, and that all of them add up: no damage to the file can make
+    /// LMDB end the process. Takes time in proportion to the store's size.
     #[default]
     Full,
 }
@@ -28,8 +29,8 @@ pub enum Durability {
     /// The write survives a power cut. Two flushes a write.
     #[default]
     Full,
-    /// A power cut can undo the last write, as a whole; what was written before it stays, and the file stays
-    /// sound (LMDB's `MDB_NOMETASYNC`). One flush a write.
+    /// A power cut can undo the last write, as a whole; what was written before it stays, and the
+    /// file stays sound (LMDB's `MDB_NOMETASYNC`). One flush a write.
     Relaxed,
 }
 
@@ -79,29 +80,30 @@ impl OpenOptions {
 
     /// Open for reading only: the store must exist, and every write fails with [`Error::ReadOnly`].
     ///
-    /// The directory, or an existing `-lock` file, must still be writable, unless the file system is
-    /// read-only: readers tell writers there what they read.
+    /// The directory, or an existing `-lock` file, must still be writable, unless the file system
+    /// is read-only: readers tell writers there what they read.
     pub fn read_only(&mut self, read_only: bool) -> &mut OpenOptions {
         self.read_only = read_only;
         self
     }
 
-    /// Size of the memory map in bytes: address space, not memory or disk; rounded up to what the file needs.
-    /// A full map grows by itself. Where the address space is limited, less is taken.
+    /// Size of the memory map in bytes: address space, not memory or disk; rounded up to what the
+    /// file needs. A full map grows by itself. Where the address space is limited, less is
+    /// taken.
     pub fn map_size(&mut self, bytes: u64) -> &mut OpenOptions {
         self.map_size = bytes;
         self
     }
 
-    /// Places in LMDB's reader table, shared by all processes; the first to open the store decides. Fewer
-    /// than [`MIN_MAX_READERS`](Self::MIN_MAX_READERS) are raised to that.
+    /// Places in LMDB's reader table, shared by all processes; the first to open the store decides.
+    /// Fewer than [`MIN_MAX_READERS`](Self::MIN_MAX_READERS) are raised to that.
     pub fn max_readers(&mut self, readers: u32) -> &mut OpenOptions {
         self.max_readers = readers;
         self
     }
 
-    /// How long an operation waits for other threads and processes, at each place where it may have to, before it
-    /// fails with [`Error::Timeout`]. Zero: not at all.
+    /// How long an operation waits for other threads and processes, at each place where it may have
+    /// to, before it fails with [`Error::Timeout`]. Zero: not at all.
     pub fn lock_wait(&mut self, wait: Duration) -> &mut OpenOptions {
         self.lock_wait = wait;
         self
@@ -121,19 +123,21 @@ impl OpenOptions {
 
     /// Opens the store at `path`; a symbolic link is followed.
     ///
-    /// If there is nothing at `path`, a store is created (mode 0600, less the umask), such that a crash at any
-    /// moment leaves none or a whole one. LMDB's lock file, `<path>-lock`, is made beside it. Both must be on
-    /// a local file system. Never delete the `-lock` file while any process has the store open.
+    /// If there is nothing at `path`, a store is created (mode 0600, less the umask), such that a
+    /// crash at any moment leaves none or a whole one. LMDB's lock file, `<path>-lock`, is made
+    /// beside it. Both must be on a local file system. Never delete the `-lock` file while any
+    /// process has the store open.
     ///
     /// # Errors
     /// What is at `path` is left untouched by all of these.
-    /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory), [`Error::Permission`]
-    /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`], [`Error::ForeignLmdb`],
-    ///   [`Error::NewerFormat`], [`Error::Corrupt`]
-    /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard link, or
-    ///   another process has it open with another `-lock` file
-    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`], [`Error::NoMemory`],
-    ///   [`Error::Io`]
+    /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory),
+    ///   [`Error::Permission`]
+    /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`],
+    ///   [`Error::ForeignLmdb`], [`Error::NewerFormat`], [`Error::Corrupt`]
+    /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard
+    ///   link, or another process has it open with another `-lock` file
+    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`],
+    ///   [`Error::NoMemory`], [`Error::Io`]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
         let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
         verify(&env, self.verify)?;

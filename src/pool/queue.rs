@@ -1,12 +1,13 @@
-//! The commit queue: of all threads that want to write, one leads, and commits for those who came meanwhile.
+//! The commit queue: of all threads that want to write, one leads, and commits for those who came
+//! meanwhile.
 //!
-//! Who finds no leader leads. Who finds one hands its work in and waits, until it is told the result or that the
-//! lead is its now. There is no thread in the background, and a writer that is alone takes one lock and gives it
-//! back.
+//! Who finds no leader leads. Who finds one hands its work in and waits, until it is told the
+//! result or that the lead is its now. There is no thread in the background, and a writer that is
+//! alone takes one lock and gives it back.
 //!
-//! Where commits are short, as without a disk, putting a thread to sleep and waking it costs more than the commit
-//! that it waits for. There, who waits looks for the result a while before it sleeps, and a leader whose next in
-//! line sleeps leads on for a few rounds and does its work.
+//! Where commits are short, as without a disk, putting a thread to sleep and waking it costs more
+//! than the commit that it waits for. There, who waits looks for the result a while before it
+//! sleeps, and a leader whose next in line sleeps leads on for a few rounds and does its work.
 
 use crate::env::Deadline;
 use crate::sync::{self, clock, hint, Arc, AtomicBool, Condvar, Mutex, MutexGuard};
@@ -178,7 +179,8 @@ impl<W, R> Queue<W, R> {
         }
     }
 
-    /// Waits until as many wait as did last time. It ends once all are there, and once nobody has come for a while. Short commits are not worth waiting for.
+    /// Waits until as many wait as did last time. It ends once all are there, and once nobody has
+    /// come for a while. Short commits are not worth waiting for.
     fn gather<'s>(
         &'s self,
         mut state: MutexGuard<'s, State<W, R>>,
@@ -254,8 +256,8 @@ impl<W, R> Queue<W, R> {
 impl<W, R> Lead<'_, W, R> {
     /// Takes work off the queue, oldest first, as long as `fits` agrees; the commit begins now.
     ///
-    /// Before that it waits, for up to `longest`, while as many come as came last time: those whom that commit
-    /// released are on their way.
+    /// Before that it waits, for up to `longest`, while as many come as came last time: those whom
+    /// that commit released are on their way.
     pub fn take(
         &mut self,
         longest: Duration,
@@ -334,7 +336,8 @@ impl<W, R> Drop for Lead<'_, W, R> {
     }
 }
 
-/// Tells each its result. Should there be too few of them, the rest are lost: nobody is left waiting for ever.
+/// Tells each its result. Should there be too few of them, the rest are lost: nobody is left
+/// waiting for ever.
 fn tell_all<W, R>(
     taken: Vec<Arc<Request<W, R>>>,
     results: impl IntoIterator<Item = R>,

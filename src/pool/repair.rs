@@ -38,8 +38,8 @@ impl RepairOptions {
         RepairOptions::default()
     }
 
-    /// Where the copy of the file is to be that is made first; there must be nothing. By default it is
-    /// `<path>.before-repair-<n>`, with the lowest number that is not taken.
+    /// Where the copy of the file is to be that is made first; there must be nothing. By default it
+    /// is `<path>.before-repair-<n>`, with the lowest number that is not taken.
     pub fn backup(&mut self, path: impl AsRef<Path>) -> &mut RepairOptions {
         self.backup = Some(path.as_ref().into());
         self
@@ -81,45 +81,52 @@ impl PoolMetadata {
     /// How many findings a report keeps if nothing else is asked for.
     pub const DEFAULT_FINDINGS: usize = 1000;
 
-    /// Reads the whole store, as of this moment, and reports every violation of the invariants: what it is about, and
-    /// what would mend it. The first `limit` findings are kept, all are counted; the memory it takes is
-    /// bounded by that, by twelve mebibytes for the ids, and by what is damaged of their table.
+    /// Reads the whole store, as of this moment, and reports every violation of the invariants:
+    /// what it is about, and what would mend it. The first `limit` findings are kept, all are
+    /// counted; the memory it takes is bounded by that, by twelve mebibytes for the ids, and by
+    /// what is damaged of their table.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if the file's structure is damaged, so that its rows cannot be read; else those of
-    /// [`get_device`](Self::get_device).
+    /// [`Error::Corrupt`] if the file's structure is damaged, so that its rows cannot be read; else
+    /// those of [`get_device`](Self::get_device).
     pub fn check(&self, limit: usize) -> Result<Report> {
         Ok(audit(&readable(&self.pool.env)?, limit)?.report)
     }
 }
 
 impl OpenOptions {
-    /// The same for a store that need not be open, and that [`open`](Self::open) refuses for what its rows say. Nothing is
-    /// changed. Other processes may have the store open; of the options, only the lock wait counts.
+    /// The same for a store that need not be open, and that [`open`](Self::open) refuses for what
+    /// its rows say. Nothing is changed. Other processes may have the store open; of the
+    /// options, only the lock wait counts.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open): a file that is no store, or whose structure is damaged, cannot be checked.
+    /// Those of [`open`](Self::open): a file that is no store, or whose structure is damaged,
+    /// cannot be checked.
     pub fn check_file(&self, path: impl AsRef<Path>, limit: usize) -> Result<Report> {
         let env = self.open_damaged(path.as_ref(), Sharing::Many, true)?;
         Ok(audit(&readable(&env)?, limit)?.report)
     }
 
-    /// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no guessing, in one
-    /// transaction, and says what it found and what it could not mend.
+    /// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
+    /// guessing, in one transaction, and says what it found and what it could not mend.
     ///
     /// - The header (counters, last id, digest) is written anew from the rows.
-    /// - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
+    /// - Records are right: an id that a device has is not free. An id that is free and faulty is
+    ///   faulty.
     /// - An id that is nobody's becomes faulty, so that it is not given out.
     /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
-    /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are,
-    ///   and the store is still refused: [`salvage`](Self::salvage) makes a new one without them.
+    /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers
+    ///   cannot be stay as they are, and the store is still refused: [`salvage`](Self::salvage)
+    ///   makes a new one without them.
     ///
-    /// The file is copied first, if there is anything to mend. Of the options, only the lock wait counts.
+    /// The file is copied first, if there is anything to mend. Of the options, only the lock wait
+    /// counts.
     ///
     /// # Errors
-    /// [`Error::AlreadyOpen`] if the store is open, here or in another process; [`Error::FileExists`] if something is
-    /// where the copy was to be; those of [`check_file`](Self::check_file) and of every write. The store is as it was then,
-    /// unless what was mended could not be read back: [`check_file`](Self::check_file) tells.
+    /// [`Error::AlreadyOpen`] if the store is open, here or in another process;
+    /// [`Error::FileExists`] if something is where the copy was to be; those of
+    /// [`check_file`](Self::check_file) and of every write. The store is as it was then, unless
+    /// what was mended could not be read back: [`check_file`](Self::check_file) tells.
     pub fn repair(&self, path: impl AsRef<Path>, options: &RepairOptions) -> Result<Repaired> {
         let unchanged = |report: Report| Repaired {
             after: report.clone(),

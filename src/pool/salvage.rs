@@ -17,7 +17,8 @@ use std::sync::Arc;
 pub struct Salvaged {
     /// How many devices the new store has.
     pub devices: u64,
-    /// How many of them were found outside the tables: see [`FindingKind::Recovered`](crate::FindingKind::Recovered).
+    /// How many of them were found outside the tables: see
+    /// [`FindingKind::Recovered`](crate::FindingKind::Recovered).
     pub recovered: u64,
     /// How many pages of the tables were damaged or not there.
     pub lost_pages: u64,
@@ -31,23 +32,27 @@ pub struct Salvaged {
 const DRAFT: &str = ".salvaging";
 
 impl OpenOptions {
-    /// Reads every record that is still whole from a damaged file, and makes a new store of them at `target`, where nothing
-    /// may be. The damaged file is only read, with plain reads; nobody may have it open.
+    /// Reads every record that is still whole from a damaged file, and makes a new store of them at
+    /// `target`, where nothing may be. The damaged file is only read, with plain reads; nobody
+    /// may have it open.
     ///
     /// - Where the tables' trees lead to a record whose checksum holds, that is taken.
-    /// - Where they lead nowhere, all pages of the file are searched for records; of two of one name the one of the higher
-    ///   generation is taken. Such a record may be older than what was lost, or of a device that was removed since
-    ///   (unless its id is known to be free): each is told as [`Recovered`](crate::FindingKind::Recovered).
+    /// - Where they lead nowhere, all pages of the file are searched for records; of two of one
+    ///   name the one of the higher generation is taken. Such a record may be older than what was
+    ///   lost, or of a device that was removed since (unless its id is known to be free): each is
+    ///   told as [`Recovered`](crate::FindingKind::Recovered).
     /// - Of two with the same id, the one of the higher generation is kept, the other told.
-    /// - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
-    ///   unless all rows of the last commit are there.
+    /// - Ids of which nothing is known any more become faulty: a device may live under them in the
+    ///   pool. So do free ones unless all rows of the last commit are there.
     ///
-    /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed. Generations begin anew. The first `limit`
-    /// findings are kept for the report. All devices are in memory at once. Of the options, only the lock wait counts.
+    /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed.
+    /// Generations begin anew. The first `limit` findings are kept for the report. All devices
+    /// are in memory at once. Of the options, only the lock wait counts.
     ///
     /// # Errors
-    /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is open as a store;
-    /// [`Error::NotAStore`] if there is nothing of a store in it; and those of [`backup`](PoolMetadata::backup).
+    /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is
+    /// open as a store; [`Error::NotAStore`] if there is nothing of a store in it; and those of
+    /// [`backup`](PoolMetadata::backup).
     pub fn salvage(
         &self,
         damaged: impl AsRef<Path>,

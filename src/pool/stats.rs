@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Counts and sizes of a store at one moment.
 ///
-/// Asking costs about a microsecond, however large the store, and a little more for every commit whose pages a read holds
-/// back: `docs/performance.md` has the figures.
+/// Asking costs about a microsecond, however large the store, and a little more for every commit
+/// whose pages a read holds back: `docs/performance.md` has the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -26,8 +26,8 @@ pub struct Stats {
     pub last_id: u64,
     /// Commits since the store was created.
     pub commits: u64,
-    /// Size of this process's memory map in bytes: address space, not memory. If another process has made it larger,
-    /// this one follows with its next read or write.
+    /// Size of this process's memory map in bytes: address space, not memory. If another process
+    /// has made it larger, this one follows with its next read or write.
     pub map_size: u64,
     /// Bytes of the map in use, up to the end of the last page. Pages freed in between count.
     pub map_used: u64,
@@ -45,29 +45,31 @@ pub struct Stats {
     pub pages_held: u64,
     /// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
     pub readers_active: u64,
-    /// How many commits were made since the one that the oldest of those reads sees. What they freed stays where it is
-    /// until that read ends, and the file grows instead.
+    /// How many commits were made since the one that the oldest of those reads sees. What they
+    /// freed stays where it is until that read ends, and the file grows instead.
     pub oldest_reader_commits: u64,
-    /// How often a read of this process has had to wait for a slot of the process or for a place in the reader table,
-    /// whatever the store, since the process began.
+    /// How often a read of this process has had to wait for a slot of the process or for a place
+    /// in the reader table, whatever the store, since the process began.
     pub reader_waits: u64,
-    /// How often it has waited in vain, and failed with [`Error::Timeout`](crate::Error::Timeout) or
-    /// [`Error::ReadersFull`](crate::Error::ReadersFull).
+    /// How often it has waited in vain, and failed with [`Error::Timeout`](crate::Error::Timeout)
+    /// or [`Error::ReadersFull`](crate::Error::ReadersFull).
     pub reader_refusals: u64,
     /// Walks and verifications of this process that are open.
     pub walks_open: u64,
     /// For how long the oldest of them has been.
     pub oldest_walk: Duration,
-    /// Threads of this process that wait to write: for another thread to commit their operation or to finish its own,
-    /// for a device that another update has locked, or for a writer of another process.
+    /// Threads of this process that wait to write: for another thread to commit their operation or
+    /// to finish its own, for a device that another update has locked, or for a writer of
+    /// another process.
     pub writers_waiting: u64,
     /// Whether a flush has failed, so that the store takes no writes until it is opened again.
     pub writes_stopped: bool,
-    /// How many operations each commit of this process was for, since it opened the store. Of a list of changes each
-    /// counts; an import is one.
+    /// How many operations each commit of this process was for, since it opened the store. Of a
+    /// list of changes each counts; an import is one.
     pub commit_operations: Histogram,
-    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless the
-    /// store was opened with relaxed durability. Waiting, and the work before, is not in it.
+    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
+    /// flush them unless the store was opened with relaxed durability. Waiting, and the work
+    /// before, is not in it.
     pub commit_nanoseconds: Histogram,
 }
 

@@ -9,11 +9,13 @@ use crate::device::{DeviceInfo, DeviceRef};
 use crate::error::{kept, Error, Result};
 use std::sync::Arc;
 
-/// An update that has begun: the device is locked against writers of this process, and its record can be
-/// changed. Nothing is written before [`commit`](Update::commit); dropping the update gives it up.
+/// An update that has begun: the device is locked against writers of this process, and its record
+/// can be changed. Nothing is written before [`commit`](Update::commit); dropping the update gives
+/// it up.
 ///
-/// It may move to another thread. It keeps no transaction open, so it does not stand in the way of other
-/// devices' writes, and the store can be closed under it: its commit then fails with [`Error::Closed`].
+/// It may move to another thread. It keeps no transaction open, so it does not stand in the way of
+/// other devices' writes, and the store can be closed under it: its commit then fails with
+/// [`Error::Closed`].
 pub struct Update {
     pool: Arc<Pool>,
     device: DeviceInfo,
@@ -44,7 +46,8 @@ impl Update {
         &self.device
     }
 
-    /// The record, to be changed. Its name and device id must stay; its generation is not looked at.
+    /// The record, to be changed. Its name and device id must stay; its generation is not looked
+    /// at.
     pub fn device_mut(&mut self) -> &mut DeviceInfo {
         &mut self.device
     }
@@ -53,8 +56,9 @@ impl Update {
     ///
     /// # Errors
     /// [`Error::IdentityChanged`], [`Error::InvalidName`] (of the parent), [`Error::TooLong`];
-    /// [`Error::Conflict`] or [`Error::NotFound`] if another process has changed or removed the device
-    /// since the update began; and those of every write. Nothing is written then, and the update is over.
+    /// [`Error::Conflict`] or [`Error::NotFound`] if another process has changed or removed the
+    /// device since the update began; and those of every write. Nothing is written then, and
+    /// the update is over.
     pub fn commit(self) -> Result<()> {
         self.write().map(drop)
     }

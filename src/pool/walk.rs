@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// All devices as of the moment when the walk began, by name in byte order.
 ///
-/// As an iterator it copies each device; [`next_ref`](Walk::next_ref) does not. It may move to another
-/// thread, and the store may be written meanwhile: the walk does not see it.
+/// As an iterator it copies each device; [`next_ref`](Walk::next_ref) does not. It may move to
+/// another thread, and the store may be written meanwhile: the walk does not see it.
 pub struct Walk {
     snapshot: Snapshot,
     next: Option<Move>,

@@ -1,4 +1,5 @@
-//! The free list of the commit in force: which pages were in use then, and so whether what a page holds is of that commit.
+//! The free list of the commit in force: which pages were in use then, and so whether what a page
+//! holds is of that commit.
 
 use super::source::Source;
 use super::tree;
@@ -12,7 +13,8 @@ pub(super) struct Free {
     /// The last page of the file.
     last: u64,
     pages: HashSet<u64>,
-    /// Whether it is not of the meta page's commit, but of one before or after it: then one of the two went back.
+    /// Whether it is not of the meta page's commit, but of one before or after it: then one of the
+    /// two went back.
     pub is_stale: bool,
 }
 

@@ -1,10 +1,11 @@
 //! What is still whole in a file that LMDB cannot be let near.
 //!
-//! First the tables' trees are followed as far as they lead. If they lead to all that the header's digest is of, and nothing
-//! shows that they are older than the last commit's, that is the store. Otherwise every page of the file is searched for
-//! records, which their checksums make known wherever they are. Pages that are not free have what is in force; the
-//! others have records of removed devices as well, so one whose id is known to be free is not taken from them.
-//! All that no tree leads to is told.
+//! First the tables' trees are followed as far as they lead. If they lead to all that the header's
+//! digest is of, and nothing shows that they are older than the last commit's, that is the store.
+//! Otherwise every page of the file is searched for records, which their checksums make known
+//! wherever they are. Pages that are not free have what is in force; the others have records of
+//! removed devices as well, so one whose id is known to be free is not taken from them. All that no
+//! tree leads to is told.
 
 mod free;
 mod root;
@@ -73,8 +74,8 @@ struct Salvor {
     /// Whether the trees are certainly those of the last commit.
     last: bool,
     devices: BTreeMap<Vec<u8>, Taken>,
-    /// Whether the trees led to the tables without a gap, and to as many rows as the header counts. They can be older all
-    /// the same.
+    /// Whether the trees led to the tables without a gap, and to as many rows as the header
+    /// counts. They can be older all the same.
     devices_whole: bool,
     ids_whole: bool,
     lost_pages: u64,
@@ -97,7 +98,8 @@ struct Taken {
 }
 
 impl Salvor {
-    /// Takes what the trees lead to: those of the last commit, or of the latest that a page of the file tells of.
+    /// Takes what the trees lead to: those of the last commit, or of the latest that a page of the
+    /// file tells of.
     fn begin(source: &Source<'_>, free: &Free, limit: usize) -> Salvor {
         let Some(root) = Root::in_force(source, free) else {
             return Salvor::follow(source, None, limit, &Root::latest(source));
@@ -106,7 +108,8 @@ impl Salvor {
         if salvor.last && salvor.is_all() {
             return salvor;
         }
-        // Where meta pages or roots went back, the last commit's pages are there, some of them over this one's.
+        // Where meta pages or roots went back, the last commit's pages are there, some of them over
+        // this one's.
         let latest = Root::latest(source);
         if latest.is_later_than(root.commit()) {
             let later = Salvor::follow(source, None, limit, &latest);
@@ -144,8 +147,8 @@ impl Salvor {
         salvor
     }
 
-    /// Whether the trees lead to all that the header's digest is of. The same digest is of the same rows, however the trees
-    /// led to them.
+    /// Whether the trees lead to all that the header's digest is of. The same digest is of the same
+    /// rows, however the trees led to them.
     fn is_all(&self) -> bool {
         let header = self.header.as_ref();
         header.is_some_and(|header| header.digest == self.digest)
@@ -254,8 +257,8 @@ impl Salvor {
         }
     }
 
-    /// Searches every page for records that the trees have lost, or have of an older commit: a page that went back to an older
-    /// content is sound in itself, and nothing tells which it is.
+    /// Searches every page for records that the trees have lost, or have of an older commit: a page
+    /// that went back to an older content is sound in itself, and nothing tells which it is.
     fn strays(&mut self, source: &Source<'_>, free: &Free) {
         let commit = self.header.as_ref().map(|header| header.commit);
         // Where the table of ids alone is damaged, the devices are all there.

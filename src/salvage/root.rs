@@ -29,9 +29,10 @@ impl Root {
         (self.commit(), self.is_whole())
     }
 
-    /// The one that the meta page in force points to, if there is no doubt about that. The meta pages are of two commits one
-    /// after the other, and so are what they point to and the free list, unless something went back. (A commit of which
-    /// the meta page could not be written leaves the later root behind the older number.)
+    /// The one that the meta page in force points to, if there is no doubt about that. The meta
+    /// pages are of two commits one after the other, and so are what they point to and the free
+    /// list, unless something went back. (A commit of which the meta page could not be written
+    /// leaves the later root behind the older number.)
     pub fn in_force(source: &Source<'_>, free: &Free) -> Option<Root> {
         let root = of_meta(source, source.in_force.as_ref()?)?;
         let commit = root.commit()?;
@@ -43,8 +44,9 @@ impl Root {
         (root.is_whole() && side_by_side && seconded && !free.is_stale).then_some(root)
     }
 
-    /// Whether it is so much later that commit's meta page must have been written, and one after it. A commit that was on
-    /// its way when the power went, or that failed, is the next one at the most.
+    /// Whether it is so much later that commit's meta page must have been written, and one after
+    /// it. A commit that was on its way when the power went, or that failed, is the next one at
+    /// the most.
     pub fn is_later_than(&self, commit: Option<u64>) -> bool {
         self.commit() > commit.map(|commit| commit.saturating_add(1))
     }

@@ -38,7 +38,8 @@ impl Salvor {
         }
     }
 
-    /// Decides who has which id: of two, the newer one, and of two as new, the one that the tree leads to.
+    /// Decides who has which id: of two, the newer one, and of two as new, the one that the tree
+    /// leads to.
     fn settle_devices(&mut self) -> Vec<Taken> {
         let mut rows: Vec<Taken> = std::mem::take(&mut self.devices).into_values().collect();
         rows.sort_by_key(|taken| (Reverse(taken.device.generation), !taken.in_tree));
@@ -76,8 +77,8 @@ impl Salvor {
         rows
     }
 
-    /// Says what becomes of every id. Those that are free stay so if all rows are `certain`: a row that is older tells
-    /// of an id that may have been given out since.
+    /// Says what becomes of every id. Those that are free stay so if all rows are `certain`: a row
+    /// that is older tells of an id that may have been given out since.
     fn settle_ids(&mut self, rows: &[Taken], certain: bool) -> Ids {
         let mut owners = IdSet::default();
         for taken in rows {

@@ -1,7 +1,7 @@
 //! Records anywhere in a page, whatever the page says of itself.
 //!
-//! A page that no tree leads to can hold the last whole copy of a record: the page that was there before the
-//! one that is damaged now, say. It can as well hold one that was removed long ago.
+//! A page that no tree leads to can hold the last whole copy of a record: the page that was there
+//! before the one that is damaged now, say. It can as well hold one that was removed long ago.
 
 use super::free::Free;
 use super::source::Source;
@@ -21,7 +21,8 @@ pub(super) struct Stray<'a> {
     pub device: DeviceRef<'a>,
     /// Its share of the digest.
     pub share: u128,
-    /// Whether it is a row of a page that is not free: if no tree leads there, a way to it was lost.
+    /// Whether it is a row of a page that is not free: if no tree leads there, a way to it was
+    /// lost.
     pub in_use: bool,
 }
 

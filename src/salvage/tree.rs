@@ -15,8 +15,8 @@ pub(super) struct Walked {
     pub lost: Vec<u64>,
     /// The others.
     pub pages: Vec<u64>,
-    /// Whether every page and row was whole, and there are as many rows as the tree's record counts. They can be older all
-    /// the same.
+    /// Whether every page and row was whole, and there are as many rows as the tree's record
+    /// counts. They can be older all the same.
     pub whole: bool,
 }
 

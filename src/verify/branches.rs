@@ -14,7 +14,8 @@ pub(crate) struct Branch {
     pub span: Span,
 }
 
-/// Goes through a tree's branch pages. No deeper than the tree's record says, and to no page twice, so it ends.
+/// Goes through a tree's branch pages. No deeper than the tree's record says, and to no page twice,
+/// so it ends.
 pub(crate) struct Branches<'a> {
     space: &'a Space<'a>,
     place: Place,

@@ -1,5 +1,5 @@
-//! The free list: for each commit, the pages that it left. A writer takes pages from it without a look at them, so
-//! a page that is in use must not be there, and none twice.
+//! The free list: for each commit, the pages that it left. A writer takes pages from it without a
+//! look at them, so a page that is in use must not be there, and none twice.
 
 use super::bytes::u64_at;
 use super::finding::Problem;
@@ -46,7 +46,8 @@ impl Rows for FreeRows {
     }
 }
 
-/// A list on its way: its length, and then page numbers in descending order. What is behind those is not looked at.
+/// A list on its way: its length, and then page numbers in descending order. What is behind those
+/// is not looked at.
 struct List<'a> {
     space: &'a Space<'a>,
     txnid: u64,

@@ -1,5 +1,6 @@
-//! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and without a
-//! trace on disk: LMDB itself checks a magic number and a version and trusts all the rest.
+//! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and
+//! without a trace on disk: LMDB itself checks a magic number and a version and trusts all the
+//! rest.
 
 use super::bytes::{u32_at, ReadAt};
 use super::finding::{Place, Problem};
@@ -37,7 +38,8 @@ pub(crate) fn identify_damaged(file: &File, path: &Path, deadline: &Deadline) ->
     look(Looker { file, path, mend }, deadline)
 }
 
-/// Whether the file begins as a store does, or as one that is being made does: with zeros, or not yet.
+/// Whether the file begins as a store does, or as one that is being made does: with zeros, or not
+/// yet.
 pub(crate) fn is_begun(file: &File) -> io::Result<bool> {
     let first = Metas::read(file)?.first;
     Ok(magic(&first) == Some(meta::MAGIC) || first.iter().all(|byte| *byte == 0))
@@ -51,7 +53,8 @@ fn look(looker: Looker<'_>, deadline: &Deadline) -> Result<Head> {
             let seen = looker
                 .newest_meta(&before)
                 .and_then(|meta| Ok((meta, looker.header_row(&meta)?)));
-            // A writer may change the pages while they are read. What is seen counts if nothing moved meanwhile.
+            // A writer may change the pages while they are read. What is seen counts if nothing
+            // moved meanwhile.
             if looker.metas()? != before {
                 return Ok(None);
             }
@@ -228,7 +231,8 @@ impl Looker<'_> {
     }
 }
 
-/// Whether LMDB can open a named database by this record: a cursor looks no further than at where its root is.
+/// Whether LMDB can open a named database by this record: a cursor looks no further than at where
+/// its root is.
 fn usable(record: &[u8], meta: &Meta) -> bool {
     let Ok(record) = record.try_into().map(TreeRecord::parse) else {
         return false;

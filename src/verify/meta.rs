@@ -11,11 +11,12 @@ const DATA_VERSION: u32 = 1;
 /// Bytes of a page up to the end of the meta record.
 pub(crate) const LEN: usize = HEADER + 136;
 const P_META: u16 = 0x08;
-/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB. In pages that are smaller than any system's,
-/// there is no room for two of the longest keys, and LMDB aborts where it splits one.
+/// The sizes that a page can have; LMDB takes the system's, at most 32 KiB. In pages that are
+/// smaller than any system's, there is no room for two of the longest keys, and LMDB aborts where
+/// it splits one.
 const PAGE_SIZES: std::ops::RangeInclusive<u64> = 4096..=32768;
-/// No store gets to so many commits. Near the largest number LMDB's would begin at zero again, and the largest marks
-/// readers that are none.
+/// No store gets to so many commits. Near the largest number LMDB's would begin at zero again, and
+/// the largest marks readers that are none.
 const LAST_COMMIT: u64 = 1 << 62;
 /// No map is larger: half of a process's address space.
 const LARGEST_MAP: u64 = 1 << 47;
@@ -67,7 +68,8 @@ impl fmt::Display for MetaFlaw {
 }
 
 impl Meta {
-    /// Reads the beginning of meta page `number`, 0 or 1. Its last page, commit and roots are looked at by [`check_range`](Self::check_range).
+    /// Reads the beginning of meta page `number`, 0 or 1. Its last page, commit and roots are
+    /// looked at by [`check_range`](Self::check_range).
     pub fn parse(page: &[u8], number: usize) -> Result<Meta, MetaFlaw> {
         if page.len() < LEN {
             return Err(MetaFlaw::Short);

@@ -1,7 +1,8 @@
-//! Is this file a sound store? Read with plain reads and trusted in nothing: LMDB follows every number that it finds.
+//! Is this file a sound store? Read with plain reads and trusted in nothing: LMDB follows every
+//! number that it finds.
 //!
-//! [`head`] tells what kind of file it is, before LMDB opens it. [`store`] then checks one snapshot of it, from the
-//! meta page to the rows, before the first of its pages is used through LMDB.
+//! [`head`] tells what kind of file it is, before LMDB opens it. [`store`] then checks one snapshot
+//! of it, from the meta page to the rows, before the first of its pages is used through LMDB.
 
 mod branches;
 pub(crate) mod bytes;
@@ -36,10 +37,11 @@ pub(crate) enum Level {
     Full,
 }
 
-/// Checks the newest commit of an open environment, of which nothing but the unnamed database has been read through LMDB.
+/// Checks the newest commit of an open environment, of which nothing but the unnamed database has
+/// been read through LMDB.
 ///
-/// An LMDB read transaction is open meanwhile, so no writer, of whatever process, uses its pages again, and none has
-/// to wait. Beginning one reads nothing but a meta page.
+/// An LMDB read transaction is open meanwhile, so no writer, of whatever process, uses its pages
+/// again, and none has to wait. Beginning one reads nothing but a meta page.
 pub(crate) fn store(env: &Arc<Env>, level: Level) -> Result<()> {
     let failed = |e| Error::io("reading the file", env.path(), e);
     let what = "a moment without two commits, to read the newest's meta page";
@@ -65,10 +67,12 @@ pub(crate) fn store(env: &Arc<Env>, level: Level) -> Result<()> {
 #[derive(Default)]
 pub(crate) struct Report {
     pub findings: Findings,
-    /// Pages that are neither in use nor free, where all were looked at: room that is lost, which harms nobody.
+    /// Pages that are neither in use nor free, where all were looked at: room that is lost, which
+    /// harms nobody.
     #[cfg_attr(not(fuzzing), allow(dead_code))] // as for `of_bytes`
     pub lost: u64,
-    /// If something is wrong: whether what the commit before left is sound, as far as that can still be told.
+    /// If something is wrong: whether what the commit before left is sound, as far as that can
+    /// still be told.
     pub sound_before: Option<bool>,
 }
 
@@ -86,7 +90,8 @@ impl Report {
         }
     }
 
-    /// Checks the commit that `meta` stands for. Its pages, and those of the one before it, stay as they are.
+    /// Checks the commit that `meta` stands for. Its pages, and those of the one before it, stay as
+    /// they are.
     fn of_commit(source: &dyn ReadAt, meta: &Meta, level: Level) -> io::Result<Report> {
         let (findings, lost) = structure::check(source, meta, level)?;
         let mut report = Report {

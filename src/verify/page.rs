@@ -1,9 +1,10 @@
-//! One page of LMDB's file (data format 1, 64 bits), taken apart without trusting it: its kind, its nodes, and
-//! whether they lie as LMDB lays them.
+//! One page of LMDB's file (data format 1, 64 bits), taken apart without trusting it: its kind, its
+//! nodes, and whether they lie as LMDB lays them.
 //!
-//! A page begins with its own number (8 bytes), two bytes without meaning, its flags, `lower` and `upper`. Behind that,
-//! up to `lower`, stand the offsets of its nodes, two bytes each, in the order of keys; from `upper` to the
-//! page's end lie the nodes, each of an even length, with no gap between them.
+//! A page begins with its own number (8 bytes), two bytes without meaning, its flags, `lower` and
+//! `upper`. Behind that, up to `lower`, stand the offsets of its nodes, two bytes each, in the
+//! order of keys; from `upper` to the page's end lie the nodes, each of an even length, with no gap
+//! between them.
 
 use super::bytes::{u16_at, u32_at, u64_at};
 use std::fmt;
@@ -84,8 +85,8 @@ pub(crate) enum Kind {
     Leaf,
 }
 
-/// A page with nodes, whose header holds: the offsets of its nodes can be read. The nodes themselves are looked
-/// at one by one.
+/// A page with nodes, whose header holds: the offsets of its nodes can be read. The nodes
+/// themselves are looked at one by one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page<'a> {
     bytes: &'a [u8],
@@ -126,7 +127,8 @@ struct Node<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Looks at the header of page `number`. `bytes` is the whole page, so that its length is the page size.
+    /// Looks at the header of page `number`. `bytes` is the whole page, so that its length is the
+    /// page size.
     pub fn parse(bytes: &'a [u8], number: u64) -> Result<Page<'a>, Flaw> {
         let Some(header) = bytes.first_chunk::<HEADER>() else {
             return Err(Flaw::Short);
@@ -225,8 +227,9 @@ impl<'a> Page<'a> {
         Ok(len.next_multiple_of(2))
     }
 
-    /// Holds that the nodes lie side by side from `upper` to the page's end, whatever their order: that none
-    /// reaches into another, and that LMDB, which moves nodes by their lengths, moves each as a whole.
+    /// Holds that the nodes lie side by side from `upper` to the page's end, whatever their order:
+    /// that none reaches into another, and that LMDB, which moves nodes by their lengths, moves
+    /// each as a whole.
     ///
     /// `tiles` is room to work in, which can be used for the next page.
     pub fn check_layout(&self, tiles: &mut Tiles) -> Result<(), Flaw> {
@@ -244,7 +247,8 @@ impl<'a> Page<'a> {
                 (Err(flaw), _) => Err(flaw),
             });
         }
-        // From tile to tile, which clears them for the next page. After a flaw some would stay: then all are cleared.
+        // From tile to tile, which clears them for the next page. After a flaw some would stay:
+        // then all are cleared.
         let mut next = self.upper;
         let mut found = 0;
         while let Some(tile) = tiles.get_mut(next / 2).filter(|tile| **tile != 0) {

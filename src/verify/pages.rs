@@ -1,5 +1,5 @@
-//! Which pages have been reached: a bit a page, in pieces that are made when they are needed, so that a file that
-//! claims to be huge costs no more memory than what it really holds.
+//! Which pages have been reached: a bit a page, in pieces that are made when they are needed, so
+//! that a file that claims to be huge costs no more memory than what it really holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;

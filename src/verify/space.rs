@@ -81,13 +81,14 @@ impl<'a> Space<'a> {
             let len = len as u64;
             return Err(Problem::Overflow { len, pages }.into());
         }
-        // The first that is in use already ends it: however many values claim the same pages, each page is looked at
-        // once and then once more for each value.
+        // The first that is in use already ends it: however many values claim the same pages, each
+        // page is looked at once and then once more for each value.
         (first..first + pages).try_for_each(|page| self.reach(page))?;
         Ok(pages)
     }
 
-    /// Shows a value of `len` bytes, whose pages are known to be there, piece by piece. Pieces are of whole words.
+    /// Shows a value of `len` bytes, whose pages are known to be there, piece by piece. Pieces are
+    /// of whole words.
     pub fn each_piece(
         &self,
         first: u64,

@@ -13,8 +13,8 @@ use crate::env::{DEVICES, IDS};
 use crate::header::{self, Header};
 use std::io;
 
-/// Of a meta page's flags of the free list's tree: `MDB_INTEGERKEY`, which it has to have, and `MDB_NOSUBDIR`, which
-/// says how the file was made.
+/// Of a meta page's flags of the free list's tree: `MDB_INTEGERKEY`, which it has to have, and
+/// `MDB_NOSUBDIR`, which says how the file was made.
 const FREE_FLAGS: u16 = 0x08;
 const MADE_WITH: u16 = 0x4000;
 
@@ -75,7 +75,8 @@ impl Rows for RootRows {
     }
 }
 
-/// Checks the snapshot that `meta` stands for: what is wrong, and if nothing is, how many pages are lost.
+/// Checks the snapshot that `meta` stands for: what is wrong, and if nothing is, how many pages are
+/// lost.
 pub(crate) fn check(source: &dyn ReadAt, meta: &Meta, level: Level) -> io::Result<(Findings, u64)> {
     if let Some(problem) = unusable(meta, source.size()?) {
         let mut findings = Findings::default();
@@ -219,8 +220,9 @@ impl Snapshot<'_> {
         let txnid = self.meta.txnid;
         let tallies = self.walk(Place::FreeList, &record, &FreeRows { txnid })?;
         let newest = tallies.iter().map(|tally| tally.newest).max();
-        // Every commit but a file's first leaves the page that the unnamed database was on. So the newest list tells whose
-        // tree this is, and a meta page whose number is not that of its trees is found.
+        // Every commit but a file's first leaves the page that the unnamed database was on. So the
+        // newest list tells whose tree this is, and a meta page whose number is not that of
+        // its trees is found.
         if txnid > 1 && newest.unwrap_or(0) != txnid && self.findings.is_empty() {
             let problem = Problem::List {
                 txnid,
@@ -232,10 +234,11 @@ impl Snapshot<'_> {
     }
 }
 
-/// Holds that the two meta pages are of two commits, one after the other, each in its place, and says which is in force.
+/// Holds that the two meta pages are of two commits, one after the other, each in its place, and
+/// says which is in force.
 ///
-/// What the older one points to does not matter: where writing a meta page fails, LMDB gives it its old number back, but
-/// not its old roots.
+/// What the older one points to does not matter: where writing a meta page fails, LMDB gives it its
+/// old number back, but not its old roots.
 pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Problem> {
     let [first, second] = metas.parse();
     let [first, second] = [

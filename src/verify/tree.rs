@@ -1,8 +1,8 @@
-//! One tree: every page is reached once, is sound, and lies at the depth and between the keys that the pages above
-//! name; and its record counts what is there.
+//! One tree: every page is reached once, is sound, and lies at the depth and between the keys that
+//! the pages above name; and its record counts what is there.
 //!
-//! Branch pages are gone through one after the other, which are few. Their leaves are read and looked at by as many
-//! threads as there are processors, if there are enough of them.
+//! Branch pages are gone through one after the other, which are few. Their leaves are read and
+//! looked at by as many threads as there are processors, if there are enough of them.
 
 use super::branches::{Branch, Branches};
 use super::bytes::u64_at;
@@ -42,8 +42,8 @@ impl Keys {
         fits.then_some(()).ok_or(Flaw::KeyLength { node, len })
     }
 
-    /// The first key of a branch page, which is never compared, may be anything, also empty, that takes no more room
-    /// than a key: LMDB counts on that when it splits the page.
+    /// The first key of a branch page, which is never compared, may be anything, also empty, that
+    /// takes no more room than a key: LMDB counts on that when it splits the page.
     pub fn check_first_len(self, key: &[u8]) -> Result<(), Flaw> {
         let most = match self {
             Keys::Bytes => page::MAX_KEY,
@@ -188,7 +188,8 @@ fn run<'a, R: Rows>(
         }
     };
     if threads == 1 {
-        // `thread::scope` would make this thread a handle of Rust's, which a C program's main thread never frees.
+        // `thread::scope` would make this thread a handle of Rust's, which a C program's main
+        // thread never frees.
         return Ok(vec![work()?]);
     }
     std::thread::scope(|scope| {

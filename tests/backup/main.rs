@@ -1,4 +1,5 @@
-//! Backups of a store in use: what they hold, what they wait for, how they fail, and that nothing is left half done.
+//! Backups of a store in use: what they hold, what they wait for, how they fail, and that nothing
+//! is left half done.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -40,7 +41,8 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A store with all that a store can hold: free and faulty ids, a faulty device, and texts on pages of their own.
+/// A store with all that a store can hold: free and faulty ids, a faulty device, and texts on pages
+/// of their own.
 fn lived_in(path: &Path) -> PoolMetadata {
     let store = options(1000).open(path).unwrap();
     for n in 0..300 {

@@ -108,7 +108,8 @@ fn drafts_that_are_in_the_way() {
         "{error:?}"
     );
     assert!(std::fs::read(&draft).unwrap() == notes.as_bytes() && !copy.exists());
-    // What a killed process has left is taken over: its meta pages are the first that it writes, or the last.
+    // What a killed process has left is taken over: its meta pages are the first that it writes, or
+    // the last.
     std::fs::write(&draft, vec![0; 3 << 20]).unwrap();
     store.backup(&copy, &plain()).unwrap();
     let begun = &std::fs::read(&copy).unwrap()[..5000];

@@ -8,8 +8,9 @@ use std::ffi::c_void;
 use std::path::Path;
 use std::ptr;
 
-/// Puts a changed record into an update's struct: short texts by the library's functions, which copy them, and
-/// long ones and the name by pointers into `changed`, which has to live until the update ends.
+/// Puts a changed record into an update's struct: short texts by the library's functions, which
+/// copy them, and long ones and the name by pointers into `changed`, which has to live until the
+/// update ends.
 ///
 /// # Safety
 /// `device` is the record of an update.
@@ -22,7 +23,8 @@ unsafe fn put_back(changed: &DeviceInfo, device: *mut pm_device) {
         (*device).device_id = given.device_id;
         (*device).generation = given.generation;
         ((*device).name, (*device).name_len) = (given.name, given.name_len);
-        // A parent's name with a NUL is refused by its function; set by hand, it is refused by the commit.
+        // A parent's name with a NUL is refused by its function; set by hand, it is refused by the
+        // commit.
         let settable = !changed.parent_name.contains(&0);
         if settable && changed.parent_name.len() + changed.error.len() < 100 {
             call(|e| {
@@ -227,7 +229,8 @@ impl CStore {
         }
     }
 
-    /// Makes the changes, given as kinds and devices, in one commit; the position of the one that was refused.
+    /// Makes the changes, given as kinds and devices, in one commit; the position of the one that
+    /// was refused.
     pub fn apply(&self, changes: &mut [(i32, DeviceInfo)]) -> Result<(), (usize, Failure)> {
         let mut devices: Vec<pm_device> = changes.iter().map(|(_, device)| to_c(device)).collect();
         let list: Vec<pm_change> = (devices.iter_mut().zip(changes.iter()))
@@ -285,7 +288,8 @@ impl CUpdate {
 }
 
 impl CWalk {
-    /// The next page of that many bytes, or of more where one record needs it: records, and how many.
+    /// The next page of that many bytes, or of more where one record needs it: records, and how
+    /// many.
     pub fn page(&mut self, capacity: usize) -> Outcome<(Vec<u64>, usize)> {
         let mut buffer = vec![0_u64; capacity / 8];
         loop {

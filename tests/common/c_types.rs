@@ -87,7 +87,8 @@ pub unsafe fn from_c(device: &pm_device) -> DeviceInfo {
     }
 }
 
-/// The status name that an error has to have, from the name of its variant: NotFound is PM_ERR_NOT_FOUND.
+/// The status name that an error has to have, from the name of its variant: NotFound is
+/// PM_ERR_NOT_FOUND.
 pub fn status_name(error: &Error) -> String {
     let debug = format!("{error:?}");
     let variant = debug

@@ -1,6 +1,7 @@
 //! Child processes: the test program starts itself again and plays a role there.
 //!
-//! Every test program that uses this has a test named `child_entry` that hands its roles to [`entry`].
+//! Every test program that uses this has a test named `child_entry` that hands its roles to
+//! [`entry`].
 
 use super::{sys, wait_until};
 use std::ffi::OsStr;
@@ -25,7 +26,8 @@ pub struct Peer {
     output: BufReader<ChildStdout>,
 }
 
-/// Runs the child's role in a child. In the parent, where there is none to play, checks that children work.
+/// Runs the child's role in a child. In the parent, where there is none to play, checks that
+/// children work.
 pub fn entry(play: impl FnOnce(&str, &OsStr)) {
     match std::env::var(ROLE) {
         Ok(role) => {
@@ -58,7 +60,8 @@ pub fn listen() -> Option<String> {
     (read > 0).then(|| line.trim_end().to_owned())
 }
 
-/// In the child: waits for the parent to say in how many microseconds it is to die. It hears nothing then.
+/// In the child: waits for the parent to say in how many microseconds it is to die. It hears
+/// nothing then.
 pub fn dies() {
     say("ready");
     sys::die_after_micros(listen().unwrap().parse().unwrap());
@@ -144,9 +147,10 @@ impl Peer {
         sys::kill(self.child.id(), signal);
     }
 
-    /// Stops the child, which uses a store with that lock file; `false` if that was in a moment in which it has a lock of LMDB's
-    /// own there. Such a lock is waited for without end, which docs/design.md says: who gets it goes on at once, unless it is
-    /// stopped. This process may not have the store open.
+    /// Stops the child, which uses a store with that lock file; `false` if that was in a moment in
+    /// which it has a lock of LMDB's own there. Such a lock is waited for without end, which
+    /// docs/design.md says: who gets it goes on at once, unless it is stopped. This process may
+    /// not have the store open.
     pub fn stop(&self, lock_file: &Path) -> bool {
         self.signal(libc::SIGSTOP);
         let mut threads = Vec::new();
@@ -157,7 +161,8 @@ impl Peer {
         let Ok(file) = File::open(lock_file) else {
             return true;
         };
-        // LMDB's reader table has its mutex behind two words (mdb.c, `MDB_txbody`), and that begins with its owner.
+        // LMDB's reader table has its mutex behind two words (mdb.c, `MDB_txbody`), and that begins
+        // with its owner.
         const OWNER: u32 = 0x3fff_ffff;
         let mut word = [0; 4];
         let owner = match file.read_exact_at(&mut word, 8) {

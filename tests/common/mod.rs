@@ -22,8 +22,8 @@ pub fn campaign(short: usize, long: usize) -> usize {
     }
 }
 
-/// How a property is tested: so many cases in `make test`, the same ones each time, so that what failed fails again; as many as
-/// `PROPTEST_CASES` says in `make properties`, and others each time.
+/// How a property is tested: so many cases in `make test`, the same ones each time, so that what
+/// failed fails again; as many as `PROPTEST_CASES` says in `make properties`, and others each time.
 pub fn properties(cases: u32) -> ProptestConfig {
     let asked = ProptestConfig {
         failure_persistence: None,
@@ -39,9 +39,10 @@ pub fn properties(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A directory that goes away with the test, in memory where the machine offers that: most tests ask what the
-/// store means, not how fast the disk flushes. A file that is written while somebody reads becomes as large as the machine is
-/// fast, and containers have 64 MiB of such memory: too little.
+/// A directory that goes away with the test, in memory where the machine offers that: most tests
+/// ask what the store means, not how fast the disk flushes. A file that is written while somebody
+/// reads becomes as large as the machine is fast, and containers have 64 MiB of such memory: too
+/// little.
 pub fn directory() -> TempDir {
     const ROOM: u64 = 1 << 30;
     let memory = Path::new("/dev/shm");
@@ -58,7 +59,8 @@ pub fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty without a device.
+/// A closed store with devices a (id 1, faulty), b (2), c (4); 3 and 6 are free, and 5 is faulty
+/// without a device.
 pub fn assorted() -> (TempDir, PathBuf) {
     let (directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
@@ -102,7 +104,8 @@ pub fn add(store: &PoolMetadata, name: impl Into<Vec<u8>>) -> DeviceInfo {
     device
 }
 
-/// The invariants that hold after every write: the store's own check, and what its counters must add up to.
+/// The invariants that hold after every write: the store's own check, and what its counters must
+/// add up to.
 pub fn check(store: &PoolMetadata) {
     store.verify().unwrap();
     let stats = store.stats().unwrap();

@@ -65,8 +65,8 @@ impl Edit {
     }
 }
 
-/// A device's name: few, so that they collide; among them the longest and bytes that are no text. Now and then
-/// one that no device can have.
+/// A device's name: few, so that they collide; among them the longest and bytes that are no text.
+/// Now and then one that no device can have.
 pub fn name() -> BoxedStrategy<Vec<u8>> {
     let long = |last| {
         let mut name = vec![b'n'; MAX_NAME_LEN];

@@ -1,4 +1,5 @@
-//! The pages of a store's file, to be damaged with aim: where the trees are, and what stands where in a page.
+//! The pages of a store's file, to be damaged with aim: where the trees are, and what stands where
+//! in a page.
 
 use std::path::Path;
 
@@ -181,7 +182,8 @@ impl Pages {
         self.u16(self.node_at(page, node) + 4) == 1
     }
 
-    /// The first row of a tree whose value is on pages of its own: its page, its node, and the first of those.
+    /// The first row of a tree whose value is on pages of its own: its page, its node, and the
+    /// first of those.
     pub fn far(&self, tree: Tree) -> Option<(u64, usize, u64)> {
         self.leaves(tree).into_iter().find_map(|page| {
             let node = (0..self.nodes(page)).find(|node| self.is_far(page, *node))?;
@@ -189,7 +191,8 @@ impl Pages {
         })
     }
 
-    /// Where the first list of free pages is that is on a leaf and has at least `pages` pages: its length.
+    /// Where the first list of free pages is that is on a leaf and has at least `pages` pages: its
+    /// length.
     pub fn free_list(&self, pages: u64) -> usize {
         let lists = self.leaves(Tree::Free).into_iter().flat_map(|page| {
             let nodes = (0..self.nodes(page)).filter(move |node| !self.is_far(page, *node));

@@ -77,8 +77,8 @@ pub fn rewrite(
     txn.put(table, &key, &value, WriteFlags::empty()).unwrap();
 }
 
-/// Gives a device another name, and its record another content, as a commit of the store itself could have: the checksums
-/// and the digest hold.
+/// Gives a device another name, and its record another content, as a commit of the store itself
+/// could have: the checksums and the digest hold.
 pub fn become_another(
     txn: &mut RwTransaction<'_>,
     tables: &Tables,

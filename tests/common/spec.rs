@@ -1,5 +1,5 @@
-//! What a store means, as plain collections in memory: section by section what docs/design.md promises of every
-//! operation, with nothing of how the store does it.
+//! What a store means, as plain collections in memory: section by section what docs/design.md
+//! promises of every operation, with nothing of how the store does it.
 
 use pool_metadata::{DeviceInfo, DeviceState, Error, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,11 @@ pub struct Spec {
     pub faulty: BTreeSet<u32>,
     pub last_id: u32,
     pub commits: u64,
-    /// Devices that an update has begun on and not ended. Waiting for one fails at once in this model.
+    /// Devices that an update has begun on and not ended. Waiting for one fails at once in this
+    /// model.
     locked: BTreeSet<Vec<u8>>,
-    /// Counts how often the store was opened: what was begun on an earlier handle cannot be committed.
+    /// Counts how often the store was opened: what was begun on an earlier handle cannot be
+    /// committed.
     session: u32,
 }
 
@@ -202,8 +204,8 @@ fn kept(name: &[u8]) -> Box<[u8]> {
     name[..name.len().min(MAX_NAME_LEN + 1)].into()
 }
 
-/// Whether two errors are the same, down to the names and ids in them; of a time-out, what was waited for counts
-/// only by its first word.
+/// Whether two errors are the same, down to the names and ids in them; of a time-out, what was
+/// waited for counts only by its first word.
 pub fn same_error(found: &Error, expected: &Error) -> bool {
     match (found, expected) {
         (

@@ -44,8 +44,8 @@ pub fn flock(file: &File) {
     checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).unwrap();
 }
 
-/// The process that keeps others from a shared lock on the file's first byte. For a file that this process has no lock on: when
-/// the descriptor is closed, it loses them.
+/// The process that keeps others from a shared lock on the file's first byte. For a file that this
+/// process has no lock on: when the descriptor is closed, it loses them.
 pub fn first_byte_locked_by(file: &File) -> Option<u32> {
     // SAFETY: all zeros is a valid `flock`.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -62,8 +62,8 @@ pub fn die_after(seconds: u32) {
     unsafe { libc::alarm(seconds) };
 }
 
-/// Ends this process by SIGALRM after that time, at once and wherever it is, as SIGKILL would. The moment does not depend on
-/// when another process, which would have to send that, gets a processor.
+/// Ends this process by SIGALRM after that time, at once and wherever it is, as SIGKILL would. The
+/// moment does not depend on when another process, which would have to send that, gets a processor.
 pub fn die_after_micros(micros: u64) {
     let timer = libc::itimerval {
         it_interval: libc::timeval {
@@ -85,8 +85,9 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Runs `work` in a forked child and returns whether it returned true there. The caller's process should have
-/// no other thread at work: what another holds at this moment is held in the child for ever.
+/// Runs `work` in a forked child and returns whether it returned true there. The caller's process
+/// should have no other thread at work: what another holds at this moment is held in the child for
+/// ever.
 pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs `work` and ends; it never returns into the caller.
     let pid = unsafe { libc::fork() };
@@ -102,8 +103,9 @@ pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
     status == 0
 }
 
-/// Runs `work` in a forked child that may take so much of the processor's time and of the clock's: its exit code, or the
-/// signal that ended it. A panic is 101. As above, no other thread should be at work.
+/// Runs `work` in a forked child that may take so much of the processor's time and of the clock's:
+/// its exit code, or the signal that ended it. A panic is 101. As above, no other thread should be
+/// at work.
 pub fn in_limited_child(
     processor_seconds: u64,
     clock_seconds: u32,
@@ -186,11 +188,12 @@ pub const WRITES: &[libc::c_long] = &[
 /// Calls that write a file to its disk.
 pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
 
-/// Makes calls of this thread fail with `errno` from now to its end, those on standard streams excepted. With
-/// `below`, only those that write at an offset, their fourth argument, which is less.
+/// Makes calls of this thread fail with `errno` from now to its end, those on standard streams
+/// excepted. With `below`, only those that write at an offset, their fourth argument, which is
+/// less.
 ///
-/// No privilege is needed: the kernel's filters of system calls (seccomp) are there for everybody, for good, and
-/// each thread has its own.
+/// No privilege is needed: the kernel's filters of system calls (seccomp) are there for everybody,
+/// for good, and each thread has its own.
 pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -236,8 +239,8 @@ pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32
     }
 }
 
-/// Gives the command's process a file system in memory of its own at `target`, of that many bytes, gone with it.
-/// Root may do that and, on most systems, anybody; else starting the command fails.
+/// Gives the command's process a file system in memory of its own at `target`, of that many bytes,
+/// gone with it. Root may do that and, on most systems, anybody; else starting the command fails.
 pub fn with_small_disk(command: &mut Command, target: &Path, bytes: u64) {
     let target = c_path(target);
     let options = CString::new(format!("size={bytes},mode=0700")).unwrap();
@@ -247,8 +250,8 @@ pub fn with_small_disk(command: &mut Command, target: &Path, bytes: u64) {
     unsafe { command.pre_exec(mount) };
 }
 
-/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and mounts.
-/// Allocates nothing: all its strings are made by the caller.
+/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and
+/// mounts. Allocates nothing: all its strings are made by the caller.
 fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()> {
     // SAFETY: all strings end in NUL and outlive the calls.
     unsafe {
@@ -313,7 +316,8 @@ pub fn close_standard_streams() {
     }
 }
 
-/// Writes to standard output and error, and to what else may be there, and reads from standard input.
+/// Writes to standard output and error, and to what else may be there, and reads from standard
+/// input.
 pub fn use_standard_streams() {
     let mut bytes = [b'?'; 64];
     for fd in 0..3 {

@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Time that a case may take of the processor, in seconds, and of the clock, which others use as well.
+/// Time that a case may take of the processor, in seconds, and of the clock, which others use as
+/// well.
 const PROCESSOR_SECONDS: u64 = 5;
 const CLOCK_SECONDS: u32 = 60;
 /// Devices that are added to a file that was taken.

@@ -10,7 +10,8 @@ pub struct Damaged {
     pub file: Vec<u8>,
     /// What stands in the place of the lock file; `None` for nothing.
     pub lock_file: Option<Vec<u8>>,
-    /// A meta page is not as it was: then what an earlier commit left, as a whole, is right as well.
+    /// A meta page is not as it was: then what an earlier commit left, as a whole, is right as
+    /// well.
     pub metas: bool,
 }
 

@@ -1,8 +1,10 @@
-//! Damaged files by the thousand: whatever happened to a store's file, opening it gives an error or right answers, and
-//! what is written to it then is right as well. Never does it end the process, or hang, or give a wrong answer.
+//! Damaged files by the thousand: whatever happened to a store's file, opening it gives an error or
+//! right answers, and what is written to it then is right as well. Never does it end the process,
+//! or hang, or give a wrong answer.
 //!
-//! A few hundred cases in each run of the tests, and as many as are asked for with `make damage CASES=100000 SEED=1`, which
-//! goes on where it was stopped. `make damage CASE=17 SEED=1` tries one of them again.
+//! A few hundred cases in each run of the tests, and as many as are asked for with `make damage
+//! CASES=100000 SEED=1`, which goes on where it was stopped. `make damage CASE=17 SEED=1` tries one
+//! of them again.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -47,7 +49,8 @@ fn damaged_files_are_refused_or_right() {
     assert_eq!(progress.violations(), 0);
 }
 
-/// The campaign can fail: without verification, LMDB follows what it finds, and the same damage ends processes.
+/// The campaign can fail: without verification, LMDB follows what it finds, and the same damage
+/// ends processes.
 #[test]
 fn without_verification_processes_end() {
     let progress = run(Progress::new(1, 0..60, 10, None), 1, "none");

@@ -1,4 +1,5 @@
-//! The store that is damaged: its file, an older copy of the file, and what was in it after which commit.
+//! The store that is damaged: its file, an older copy of the file, and what was in it after which
+//! commit.
 
 use crate::common::pages::{Pages, Tree, HEADER};
 use crate::common::{check, device, devices, place};

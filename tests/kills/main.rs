@@ -1,8 +1,10 @@
-//! Processes that are killed (SIGKILL) at any moment while others read and write the same store: what they were told is
-//! done is there, what they were at is there as a whole or not at all, and nobody is held up by what they leave.
+//! Processes that are killed (SIGKILL) at any moment while others read and write the same store:
+//! what they were told is done is there, what they were at is there as a whole or not at all, and
+//! nobody is held up by what they leave.
 //!
-//! The victims are this program itself and, where `scripts/kills.sh` runs it, a program in C and one in Go. `PM_VICTIMS`
-//! lists these, `PM_KILLS` says how many times to kill, `PM_SEED` makes it another campaign, and `PM_DISK` puts the store on a disk.
+//! The victims are this program itself and, where `scripts/kills.sh` runs it, a program in C and
+//! one in Go. `PM_VICTIMS` lists these, `PM_KILLS` says how many times to kill, `PM_SEED` makes it
+//! another campaign, and `PM_DISK` puts the store on a disk.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -24,7 +26,8 @@ use victim::{found, judge, kill_one, may_be, Told, Victim};
 
 /// Nobody waits longer for what a dead process has left, on a machine that is not overrun.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Places in the reader table that all these processes need at most, with those of the dead that wait to be cleared.
+/// Places in the reader table that all these processes need at most, with those of the dead that
+/// wait to be cleared.
 const PLACES: u64 = 128;
 /// Threads that kill, each one victim at a time.
 const HUNTERS: usize = 3;
@@ -177,8 +180,8 @@ impl Ground {
         let first = judge(&self.store, prefix, &told);
         self.write();
         let left = judge(&self.store, prefix, &told);
-        // A commit that a process died over after its meta page was written is in force, and is seen from the next one
-        // on. What was seen once stays.
+        // A commit that a process died over after its meta page was written is in force, and is
+        // seen from the next one on. What was seen once stays.
         assert!(first == left || first == steps::left(prefix, told.done));
         let gone: Vec<_> = left
             .into_keys()
@@ -306,7 +309,8 @@ fn a_lie_is_seen() {
     let mut rng = Rng(1);
     let lied = (0..20).any(|_| {
         let told = kill_one(child::command("liar", &path), &mut rng);
-        // What it was killed over may come into force only with the next write: that is not to be one of those below.
+        // What it was killed over may come into force only with the next write: that is not to be
+        // one of those below.
         write(&store);
         let found = found(&store, "liar");
         let gone = found.keys().cloned().map(|name| Change::Remove { name });
@@ -323,7 +327,8 @@ fn hold(path: &Path) {
     child::listen();
 }
 
-/// What a reader sees may not be overwritten while it reads; once it is dead, it may, though nobody opens the store.
+/// What a reader sees may not be overwritten while it reads; once it is dead, it may, though nobody
+/// opens the store.
 #[test]
 fn a_killed_reader_does_not_make_the_file_grow() {
     let (_directory, path) = common::place();

@@ -46,8 +46,8 @@ pub struct Told {
 }
 
 impl Told {
-    /// Listens for at most so many steps, or until the victim has gone. Standard output of this program, as a victim,
-    /// has other words in it, too.
+    /// Listens for at most so many steps, or until the victim has gone. Standard output of this
+    /// program, as a victim, has other words in it, too.
     fn listen(&mut self, from: &mut ChildStdout, most: usize) {
         let mut byte = [0];
         while self.done < most && from.read(&mut byte).unwrap() == 1 {

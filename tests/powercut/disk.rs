@@ -1,8 +1,10 @@
-//! What a power cut can leave of a recording: everything that was flushed, and any part of the rest.
+//! What a power cut can leave of a recording: everything that was flushed, and any part of the
+//! rest.
 //!
-//! Taken for granted is what LMDB takes for granted as well: a flushed byte stays, a sector of 512 bytes is written as
-//! a whole or not at all, and what replaces unflushed bytes in the page cache replaces them for good. Nothing is taken
-//! for granted about the order in which unflushed writes, lengths and names reach the disk.
+//! Taken for granted is what LMDB takes for granted as well: a flushed byte stays, a sector of 512
+//! bytes is written as a whole or not at all, and what replaces unflushed bytes in the page cache
+//! replaces them for good. Nothing is taken for granted about the order in which unflushed writes,
+//! lengths and names reach the disk.
 
 use super::record::{Event, FileId, Recording};
 use crate::common::rng::Rng;
@@ -53,7 +55,8 @@ pub struct Disk<'r> {
     pub broken: Broken,
     files: BTreeMap<FileId, Vec<u8>>,
     names: BTreeMap<String, FileId>,
-    /// Writes and lengths that a flush is still to come for; durable ones stay here too, for their place in the order.
+    /// Writes and lengths that a flush is still to come for; durable ones stay here too, for their
+    /// place in the order.
     pending: Vec<Pending<'r>>,
     pending_names: Vec<Pending<'r>>,
 }
@@ -193,8 +196,8 @@ fn file_of(event: &Event) -> FileId {
     }
 }
 
-/// Does to the content what the event did, with those of its sectors that get there, and with the whole length or only
-/// what these need.
+/// Does to the content what the event did, with those of its sectors that get there, and with the
+/// whole length or only what these need.
 fn write(
     content: &mut Vec<u8>,
     event: &Event,

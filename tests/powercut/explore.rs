@@ -92,8 +92,8 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
     found
 }
 
-/// Which images to make at one point: the extremes, every single write that is there or missing, the last one torn at
-/// every sector, and random ones.
+/// Which images to make at one point: the extremes, every single write that is there or missing,
+/// the last one torn at every sector, and random ones.
 fn plans(disk: &Disk<'_>, campaign: &Campaign, number: usize) -> Vec<Survivors> {
     const MOST: usize = 8;
     let mut plans = vec![Survivors::None, Survivors::All];
@@ -135,8 +135,8 @@ fn digest(image: &Image) -> u128 {
     hasher.digest128()
 }
 
-/// Makes the directory what the power cut has left. A lock file has no part in what is promised: it may be there as it
-/// was, or in parts.
+/// Makes the directory what the power cut has left. A lock file has no part in what is promised: it
+/// may be there as it was, or in parts.
 fn put(place: &Path, image: &Image, lock_file: &[u8], rng: &mut Rng) {
     for entry in fs::read_dir(place).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();

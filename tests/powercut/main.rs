@@ -1,10 +1,10 @@
-//! Power cuts: whatever of the unflushed writes a disk has kept, what was acknowledged is there, what was not is there
-//! as a whole or not at all, and the invariants hold.
+//! Power cuts: whatever of the unflushed writes a disk has kept, what was acknowledged is there,
+//! what was not is there as a whole or not at all, and the invariants hold.
 //!
-//! A process works on a store while every one of its writes and flushes is recorded; then the file is rebuilt as a power
-//! cut after each of these events could have left it, and opened. `docs/reliability.md` says what is taken for granted
-//! of the disk. `make powercut` runs this for longer: `PM_POWERCUT` says how many times as long, and `PM_SEED` makes
-//! the whole another one.
+//! A process works on a store while every one of its writes and flushes is recorded; then the file
+//! is rebuilt as a power cut after each of these events could have left it, and opened.
+//! `docs/reliability.md` says what is taken for granted of the disk. `make powercut` runs this for
+//! longer: `PM_POWERCUT` says how many times as long, and `PM_SEED` makes the whole another one.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -126,7 +126,8 @@ fn campaign(seed: u64) -> Campaign {
     }
 }
 
-/// Cuts the power everywhere, which are so many points at least, and fails if anything is found that may not be.
+/// Cuts the power everywhere, which are so many points at least, and fails if anything is found
+/// that may not be.
 fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject, fewest: usize) {
     let found = explore(recording, &campaign(seed), subject);
     let Found {
@@ -250,7 +251,8 @@ fn leave(recording: &Recording, seed: u64, directory: &Path) {
     }
 }
 
-/// The campaign would see it if one of the flushes were not made: with each kind left out, it finds violations.
+/// The campaign would see it if one of the flushes were not made: with each kind left out, it finds
+/// violations.
 #[test]
 fn a_disk_that_lies_is_found_out() {
     let (seed, place) = (seeds(1).start, common::directory());
@@ -275,7 +277,8 @@ fn a_disk_that_lies_is_found_out() {
     };
     // LMDB's meta pages not on the disk: what was done is undone.
     assert!(violation(Broken::DurableWrites, opened).contains("what is there is that after"));
-    // The pages that a meta page refers to not on the disk: the store is refused, or reads as something else.
+    // The pages that a meta page refers to not on the disk: the store is refused, or reads as
+    // something else.
     assert!(!violation(Broken::Flushes, opened).is_empty());
     // The same while the store is created.
     assert!(!violation(Broken::Flushes, 0).is_empty());
@@ -284,7 +287,8 @@ fn a_disk_that_lies_is_found_out() {
     assert!(violation(Broken::Nothing, 0).is_empty());
 }
 
-/// The Go program is asked for by `scripts/powercut.sh`, which builds it and names it in `PM_MIGRATE`.
+/// The Go program is asked for by `scripts/powercut.sh`, which builds it and names it in
+/// `PM_MIGRATE`.
 #[test]
 #[ignore = "needs a program in Go: make test-powercut"]
 fn a_bbolt_file_taken_over() {

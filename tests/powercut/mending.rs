@@ -69,7 +69,8 @@ struct Repaired {
 }
 
 impl Repair {
-    /// Makes ids that devices have free, behind the store's back, in so many rows that mending takes many pages.
+    /// Makes ids that devices have free, behind the store's back, in so many rows that mending
+    /// takes many pages.
     fn prepare(seed: u64) -> (tempfile::TempDir, Repair) {
         let (place, sound) = used_store(seed);
         let path = place.path().join(STORE);

@@ -1,5 +1,5 @@
-//! Power cuts while the Go program takes a bbolt file over: at every moment one of the two is in force, as a whole, and
-//! the old one is never lost.
+//! Power cuts while the Go program takes a bbolt file over: at every moment one of the two is in
+//! force, as a whole, and the old one is never lost.
 
 use super::explore::Subject;
 use super::judge::{open_left, Dump};

@@ -1,7 +1,8 @@
-//! Stops a child process, with all its threads, at the system calls that it is asked about; see `record.rs`.
+//! Stops a child process, with all its threads, at the system calls that it is asked about; see
+//! `record.rs`.
 //!
-//! The kernel's filter (seccomp) lets all other calls run at full speed, and it sees those of every run time, also of
-//! one that makes its own system calls, as Go's does.
+//! The kernel's filter (seccomp) lets all other calls run at full speed, and it sees those of every
+//! run time, also of one that makes its own system calls, as Go's does.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -73,7 +74,8 @@ pub fn run(
             }
             go_on(libc::PTRACE_CONT, thread, 0);
         } else {
-            // A new thread begins with a stop, and so does a new program; other signals are the child's own.
+            // A new thread begins with a stop, and so does a new program; other signals are the
+            // child's own.
             let its_own = !(first || event != 0 || signal == libc::SIGTRAP);
             go_on(libc::PTRACE_CONT, thread, if its_own { signal } else { 0 });
         }
@@ -125,7 +127,8 @@ fn checked(result: libc::c_long) -> io::Result<()> {
 fn wait_for_any() -> io::Result<Option<(i32, i32)>> {
     let mut status = 0;
     loop {
-        // SAFETY: `status` outlives the call. Children that other threads of this process wait for are left alone.
+        // SAFETY: `status` outlives the call. Children that other threads of this process wait for
+        // are left alone.
         match unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) } {
             -1 => {
                 let error = io::Error::last_os_error();
@@ -153,7 +156,8 @@ fn set_options(thread: i32) -> io::Result<()> {
 }
 
 fn go_on(how: libc::c_uint, thread: i32, signal: i32) {
-    // SAFETY: touches no memory of this process. A thread that was killed meanwhile cannot go on, and need not.
+    // SAFETY: touches no memory of this process. A thread that was killed meanwhile cannot go on,
+    // and need not.
     unsafe { libc::ptrace(how, thread, 0, libc::c_long::from(signal)) };
 }
 

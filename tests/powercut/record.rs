@@ -1,9 +1,10 @@
-//! Records what a process does to the files of one directory: every write, every change of a length or a name, every
-//! flush, in their order.
+//! Records what a process does to the files of one directory: every write, every change of a length
+//! or a name, every flush, in their order.
 //!
-//! Nothing is asked of the process but that its own words, which say how far it is, go to the file [`SAID`] there. What
-//! was written is read back from the file while the writing thread is stopped, and what became of the names by looking
-//! at the directory, so no memory of the process has to be read.
+//! Nothing is asked of the process but that its own words, which say how far it is, go to the file
+//! [`SAID`] there. What was written is read back from the file while the writing thread is stopped,
+//! and what became of the names by looking at the directory, so no memory of the process has to be
+//! read.
 
 use super::ptrace::{self, Call, When};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +19,12 @@ pub const SAID: &str = "said";
 /// Number of a file, in the order of their first appearance.
 pub type FileId = usize;
 
-/// What a process did. A flush covers what was done before it began: the event of that number is the first that it
-/// need not cover.
+/// What a process did. A flush covers what was done before it began: the event of that number is
+/// the first that it need not cover.
 #[derive(Debug)]
 pub enum Event {
-    /// Bytes written; `durable` if the call returns only when these bytes are on the disk (`O_DSYNC`).
+    /// Bytes written; `durable` if the call returns only when these bytes are on the disk
+    /// (`O_DSYNC`).
     Write {
         file: FileId,
         offset: u64,

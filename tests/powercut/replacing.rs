@@ -12,8 +12,8 @@ use std::path::Path;
 const BACKUP: &str = "backup.db";
 const RESTORED: &str = "restored.db";
 
-/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted one, which is
-/// restored to a new place.
+/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted
+/// one, which is restored to a new place.
 pub fn play(script: &Script, path: &Path) {
     let mut said = Mouth::of(path);
     let backup = path.with_file_name(BACKUP);

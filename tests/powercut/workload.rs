@@ -63,7 +63,8 @@ impl Script {
         options.open(path).unwrap()
     }
 
-    /// In the process that is recorded: takes the steps, and says before and after each how far it is.
+    /// In the process that is recorded: takes the steps, and says before and after each how far it
+    /// is.
     pub fn play(&self, path: &Path) {
         let mut said = Mouth::of(path);
         let mut store = self.open(path);
@@ -84,7 +85,8 @@ impl Script {
         said.say(&format!("map {grown}"));
     }
 
-    /// What the store holds before the first step and after each, from the state in that directory on.
+    /// What the store holds before the first step and after each, from the state in that directory
+    /// on.
     pub fn states(&self, path: &Path) -> Vec<Dump> {
         let store = self.open(path);
         let mut states = vec![Dump::of(&store)];

@@ -1,4 +1,5 @@
-//! Violations of every kind, made behind the store's back: what a check tells of them, and what a repair makes of them.
+//! Violations of every kind, made behind the store's back: what a check tells of them, and what a
+//! repair makes of them.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -68,8 +69,8 @@ fn raw_names(path: &Path, store: &PoolMetadata, names: &mut Vec<Vec<u8>>) {
     std::fs::remove_file(raw::lock_path(&copy)).unwrap();
 }
 
-/// Damages a store; holds that the check says `expected`, that the repair leaves what has no mend and nothing else, and
-/// that it keeps all records that could be read. Returns the repaired store.
+/// Damages a store; holds that the check says `expected`, that the repair leaves what has no mend
+/// and nothing else, and that it keeps all records that could be read. Returns the repaired store.
 fn mends(
     expected: &[Told],
     damage: impl FnOnce(&mut RwTransaction<'_>, &Tables),
@@ -155,7 +156,8 @@ fn set_id(txn: &mut RwTransaction<'_>, tables: &Tables, name: &[u8], id: u8) {
     });
 }
 
-/// Field `n` of the header, all of which are below 251 and so a byte each: commit, last id, devices, free, faulty.
+/// Field `n` of the header, all of which are below 251 and so a byte each: commit, last id,
+/// devices, free, faulty.
 fn set_header(txn: &mut RwTransaction<'_>, tables: &Tables, field: usize, to: u8) {
     raw::rewrite(txn, tables.main, b"header", |value| {
         value[10 + field] = to;
@@ -191,7 +193,8 @@ fn counters_of_the_header() {
 
 #[test]
 fn a_digest_of_other_rows() {
-    // A record that went back to an older content: all that can be known is that something is not as it was.
+    // A record that went back to an older content: all that can be known is that something is not
+    // as it was.
     mends(&[DIGEST], |txn, tables| {
         raw::rewrite(txn, tables.devices, b"b", |value| {
             let state = value.len() - 4 - 3;

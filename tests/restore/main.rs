@@ -1,4 +1,5 @@
-//! Backups put back: what is checked first, what is kept, and that one of the two stores is there at every moment.
+//! Backups put back: what is checked first, what is kept, and that one of the two stores is there
+//! at every moment.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -92,7 +92,8 @@ fn children_that_changed_places() {
     assert!(found.iter().all(|found| found.complete));
 }
 
-/// A leaf that went back to what it was before one device was removed from it and another one added: it has as many rows.
+/// A leaf that went back to what it was before one device was removed from it and another one
+/// added: it has as many rows.
 #[test]
 fn an_older_leaf_with_as_many_rows() {
     let (_directory, path, mut history) = lived_in();
@@ -117,7 +118,8 @@ fn an_older_leaf_with_as_many_rows() {
     let now = *leaves.iter().find(holds).unwrap();
     assert_eq!(pages.nodes(now), before.nodes(leaf));
     let (from, to) = (before.at(leaf), pages.at(now));
-    // Where the newest leaf was, and the newest leaf where the older one is: as a write that went to the wrong place.
+    // Where the newest leaf was, and the newest leaf where the older one is: as a write that went
+    // to the wrong place.
     let newest = pages.0[to..to + PAGE].to_vec();
     pages.0[to..to + PAGE].copy_from_slice(&before.0[from..from + PAGE]);
     pages.put64(to, now);

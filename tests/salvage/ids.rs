@@ -49,8 +49,8 @@ fn two_records_with_one_id() {
     assert!(new.ids.faulty.contains(&11));
 }
 
-/// The root of an earlier commit leads to what was free then: ids that were given out since are not given out again, and
-/// a device that has one is not taken for a removed one.
+/// The root of an earlier commit leads to what was free then: ids that were given out since are not
+/// given out again, and a device that has one is not taken for a removed one.
 #[test]
 fn ids_that_were_free_before_the_last_commits() {
     for lost in [true, false] {

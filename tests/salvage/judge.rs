@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Of a store whose pages were changed: whatever came out was there at some time, and what is on pages that were not changed is
-/// there as it was last.
+/// Of a store whose pages were changed: whatever came out was there at some time, and what is on
+/// pages that were not changed is there as it was last.
 pub fn assert_whole_is_there(
     sound: &Pages,
     changed: &Pages,

@@ -1,4 +1,5 @@
-//! Files that are refused, and what is made of them: what was whole is kept as it was, and nothing is made up.
+//! Files that are refused, and what is made of them: what was whole is kept as it was, and nothing
+//! is made up.
 
 mod branches;
 #[path = "../common/mod.rs"]

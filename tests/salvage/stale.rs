@@ -1,5 +1,5 @@
-//! Writes that were lost: pages of the last commits that hold, as a whole or in part, what was there before, with the right
-//! number. Nothing in such a page shows that it is old.
+//! Writes that were lost: pages of the last commits that hold, as a whole or in part, what was
+//! there before, with the right number. Nothing in such a page shows that it is old.
 
 use super::*;
 use common::rng::Rng;
@@ -13,7 +13,8 @@ const KEPT: usize = 24;
 /// How many commits' writes are lost at most.
 const LOST: usize = 5;
 
-/// Stores: how many devices they begin with, how long the names are, and how many of those are removed at once.
+/// Stores: how many devices they begin with, how long the names are, and how many of those are
+/// removed at once.
 const STORES: [(u64, usize, u64); 3] = [(300, 10, 40), (500, 300, 10), (1500, 12, 1000)];
 
 /// A store, and its file after each of its last commits.
@@ -137,8 +138,8 @@ fn damaged_by(film: &Film, last: usize, how: u8, rng: &mut Rng) -> Pages {
     pages
 }
 
-/// Holds that what is opened, checked and repaired is never taken for sound unless it is what some commit has left: the last one,
-/// if nothing happened to the meta pages.
+/// Holds that what is opened, checked and repaired is never taken for sound unless it is what some
+/// commit has left: the last one, if nothing happened to the meta pages.
 fn assert_nothing_stale_passes(film: &Film, last: usize, pages: &Pages, path: &Path) {
     let metas = |pages: &Pages| pages.0[..2 * PAGE].to_vec();
     let first = if metas(pages) == metas(&film.moments[last].pages) {
@@ -175,8 +176,8 @@ fn assert_nothing_stale_passes(film: &Film, last: usize, pages: &Pages, path: &P
     }
 }
 
-/// Whether so much is lost that nothing tells any more which commit was the last: both meta pages, or two of the roots of the
-/// last two commits and of their free lists.
+/// Whether so much is lost that nothing tells any more which commit was the last: both meta pages,
+/// or two of the roots of the last two commits and of their free lists.
 fn beyond(film: &Film, last: usize, pages: &Pages) -> bool {
     let now = &film.moments[last].pages;
     let hit = |page: u64| {
@@ -219,7 +220,8 @@ fn wrong(film: &Film, last: usize, pages: &Pages, path: &Path) -> Result<(), Str
             .is_some_and(|was: &Vec<_>| was.contains(device))
     };
     assert!(new.devices.iter().all(known), "{error}");
-    // Where the meta pages went back, they stand for an earlier commit, and that one may be taken for the last.
+    // Where the meta pages went back, they stand for an earlier commit, and that one may be taken
+    // for the last.
     let txnid = pages.txnid();
     let mut moments = film.moments[..last].iter();
     let Some(earlier) = moments.position(|moment| moment.pages.txnid() == txnid) else {
@@ -258,8 +260,9 @@ proptest! {
     }
 }
 
-/// Each of these had something wrong: devices that were lost though their pages are whole, or of which an older record was
-/// taken; ids that were given out again; an earlier commit that was called complete.
+/// Each of these had something wrong: devices that were lost though their pages are whole, or of
+/// which an older record was taken; ids that were given out again; an earlier commit that was
+/// called complete.
 #[test]
 fn lost_writes_that_went_wrong() {
     let mut wrong = Vec::new();

@@ -1,5 +1,6 @@
-//! The structure of the file: each rule that LMDB takes for granted is broken by itself, and the store is refused with the
-//! words for it, where LMDB would have ended the process or have read what is not there.
+//! The structure of the file: each rule that LMDB takes for granted is broken by itself, and the
+//! store is refused with the words for it, where LMDB would have ended the process or have read
+//! what is not there.
 
 #[path = "../common/mod.rs"]
 mod common;

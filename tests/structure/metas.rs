@@ -45,7 +45,8 @@ fn meta_pages() {
             });
         }
     }
-    // LMDB takes the system's page size, which is never less than 4096; with smaller pages, long names end the process.
+    // LMDB takes the system's page size, which is never less than 4096; with smaller pages, long
+    // names end the process.
     for size in [4097, 512, 2048, 65536] {
         breaks_quickly(&["impossible page size"], |pages| {
             pages.put32(16 + 24, size)

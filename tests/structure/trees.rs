@@ -95,8 +95,8 @@ fn nodes_in_a_page() {
     });
 }
 
-/// The first child's key means nothing, but LMDB needs its room back when it splits the page: with a long one, a half
-/// has one child only, and LMDB ends the process.
+/// The first child's key means nothing, but LMDB needs its room back when it splits the page: with
+/// a long one, a half has one child only, and LMDB ends the process.
 #[test]
 fn a_branch_pages_first_key() {
     for (tree, len, key) in [

@@ -62,7 +62,8 @@ pub fn options() -> OpenOptions {
     options
 }
 
-/// Some leaf pages, a branch page, overflow pages, ids that are free and faulty, and pages that are free.
+/// Some leaf pages, a branch page, overflow pages, ids that are free and faulty, and pages that are
+/// free.
 pub fn original() -> &'static Original {
     static ORIGINAL: OnceLock<Original> = OnceLock::new();
     ORIGINAL.get_or_init(|| {

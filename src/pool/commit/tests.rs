@@ -33,7 +33,8 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     assert_eq!(store.stats().unwrap().devices, 3);
 }
 
-/// Changes of a device that comes twice in a list are made one by one: a larger map is waited for once all the same.
+/// Changes of a device that comes twice in a list are made one by one: a larger map is waited for
+/// once all the same.
 #[test]
 fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
     const WAIT: Duration = Duration::from_secs(1);
@@ -61,7 +62,8 @@ fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
     drop(walk);
 }
 
-/// Over rows of other lengths, on the same page, on others and on pages of their own; alone and after another table's.
+/// Over rows of other lengths, on the same page, on others and on pages of their own; alone and
+/// after another table's.
 #[test]
 fn a_row_is_written_over_one_of_any_length() {
     let directory = tempfile::tempdir().unwrap();

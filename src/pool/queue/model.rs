@@ -1,4 +1,5 @@
-//! Every interleaving of a few threads; `make loom` runs it. Waits have no end there, or none at all.
+//! Every interleaving of a few threads; `make loom` runs it. Waits have no end there, or none at
+//! all.
 
 use super::*;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +17,8 @@ struct Store {
     gather: Duration,
 }
 
-/// How long commits take, as the queue sees it; without a clock, it does not learn otherwise. If they are short, who
-/// waits looks before it sleeps, and a leader goes on once for who sleeps.
+/// How long commits take, as the queue sees it; without a clock, it does not learn otherwise. If
+/// they are short, who waits looks before it sleeps, and a leader goes on once for who sleeps.
 const PACES: [Option<Duration>; 2] = [None, Some(Duration::ZERO)];
 
 impl Store {
