@@ -62,7 +62,7 @@ campaign: setup-build  ## more of what `make test` does with growing maps, crowd
 	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space --test turmoil
 
 properties: setup-build  ## hold the store to its models, and salvage to what was whole, in CASES=10000 random cases each
-	PROPTEST_CASES=$(or $(CASES),10000) $(CARGO) test --release --test model --test capi --test mend --test salvage
+	PROPTEST_CASES=$(or $(CASES),10000) $(CARGO) test --release --test model --test capi --test repair_properties --test salvage
 
 # Goes on where it was stopped; without the file that PM_DAMAGE_STATE names it begins anew.
 damage: setup-build  ## damage store files by the thousand (CASES=100000 SEED=1; CASE=17: that one alone)

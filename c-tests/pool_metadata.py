@@ -52,12 +52,12 @@ class Names(ctypes.Structure):
 
 
 class Finding(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("kind", i32), ("mend", i32), ("device_id", u32), ("name", pointer),
+    _fields_ = [("struct_size", size_t), ("kind", i32), ("fix", i32), ("device_id", u32), ("name", pointer),
                 ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
 
 
 class Report(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("total", u64), ("unmendable", u64), ("left", u64), ("count", size_t),
+    _fields_ = [("struct_size", size_t), ("total", u64), ("unfixable", u64), ("left", u64), ("count", size_t),
                 ("findings", ctypes.POINTER(ctypes.POINTER(Finding))), ("backup", pointer), ("backup_len", size_t)]
 
 

@@ -33,7 +33,7 @@ static const pm_finding *find(const pm_report *report, int32_t kind) {
 static void check_whole(const pm_report *report) {
     size_t i;
     CHECK_INT(sizeof(pm_report), report->struct_size);
-    CHECK(report->unmendable <= report->total && report->left <= report->total && report->count <= report->total);
+    CHECK(report->unfixable <= report->total && report->left <= report->total && report->count <= report->total);
     CHECK(report->backup[report->backup_len] == 0);
     for (i = 0; i < report->count; i++) {
         const pm_finding *finding = report->findings[i];
@@ -85,7 +85,7 @@ static void a_sound_store_of_several_pages_has_no_findings(void) {
     pm_free(report);
 }
 
-static void what_can_be_mended_is(void) {
+static void what_can_be_fixed_is(void) {
     const char *path = place("pool.db");
     pm_repair_options options = PM_REPAIR_OPTIONS_INIT;
     pm_report *report = NULL;
@@ -94,9 +94,9 @@ static void what_can_be_mended_is(void) {
     craft("last-id", path, "7");
     FAILS(PM_ERR_CORRUPT, pm_open(PM_CSTR(path), NULL, &store, why()));
     report = report_on(path);
-    CHECK(report->total == 4 && report->count == 4 && report->unmendable == 0 && report->left == 4);
+    CHECK(report->total == 4 && report->count == 4 && report->unfixable == 0 && report->left == 4);
     CHECK(find(report, PM_FINDING_LOST)->device_id == 4 && find(report, PM_FINDING_LOST)->name_len == 0);
-    CHECK_INT(PM_MEND_MAKE_FAULTY, find(report, PM_FINDING_LOST)->mend);
+    CHECK_INT(PM_FIX_MAKE_FAULTY, find(report, PM_FINDING_LOST)->fix);
     CHECK(strstr(find(report, PM_FINDING_LOST)->text, "id 4") != NULL);
     pm_free(report);
     /* The same while it is open. */
@@ -134,7 +134,7 @@ static void what_can_be_mended_is(void) {
     FAILS(PM_ERR_CORRUPT, pm_open(PM_CSTR(options.backup), NULL, &store, why()));
 }
 
-static void what_cannot_be_mended_is_told(void) {
+static void what_cannot_be_fixed_is_told(void) {
     const char *path = place("pool.db");
     const char *copy = place("pool.db.before-repair-1");
     const pm_finding *finding;
@@ -144,12 +144,12 @@ static void what_cannot_be_mended_is_told(void) {
     report = report_on(path);
     finding = find(report, PM_FINDING_RECORD_DAMAGED);
     CHECK_TEXT("broken", finding->name, finding->name_len);
-    CHECK_INT(PM_MEND_NOTHING, finding->mend);
-    CHECK_INT(1, report->unmendable);
+    CHECK_INT(PM_FIX_NOTHING, finding->fix);
+    CHECK_INT(1, report->unfixable);
     pm_free(report);
     OK(pm_repair(PM_CSTR(path), NULL, &report, why()));
     check_whole(report);
-    CHECK(report->left == 1 && report->total > 1 && report->unmendable == 1);
+    CHECK(report->left == 1 && report->total > 1 && report->unfixable == 1);
     CHECK_BYTES(copy, strlen(copy), report->backup, report->backup_len);
     pm_free(report);
     FAILS(PM_ERR_CORRUPT, pm_open(PM_CSTR(path), NULL, &store, why()));
@@ -186,8 +186,8 @@ static void arguments_that_cannot_be(void) {
 static const struct test tests[] = {
     NAMED(a_sound_store_has_no_findings),
     NAMED(a_sound_store_of_several_pages_has_no_findings),
-    NAMED(what_can_be_mended_is),
-    NAMED(what_cannot_be_mended_is_told),
+    NAMED(what_can_be_fixed_is),
+    NAMED(what_cannot_be_fixed_is_told),
     NAMED(arguments_that_cannot_be),
 };
 TEST_MAIN(tests)

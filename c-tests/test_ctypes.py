@@ -205,8 +205,8 @@ def test_a_damaged_store_is_checked_repaired_and_salvaged(path):
     report = ctypes.POINTER(Report)()
     call("pm_check_file", name, len(name), None, 10, ctypes.byref(report))
     found = [report.contents.findings[i].contents for i in range(report.contents.count)]
-    assert (found[0].kind, found[0].mend, ctypes.string_at(found[0].name)) == (4, 0, b"b")
-    assert report.contents.unmendable == 1 and report.contents.left == report.contents.total == 3
+    assert (found[0].kind, found[0].fix, ctypes.string_at(found[0].name)) == (4, 0, b"b")
+    assert report.contents.unfixable == 1 and report.contents.left == report.contents.total == 3
     lib.pm_free(report)
     call("pm_repair", name, len(name), None, ctypes.byref(report))
     assert report.contents.left == 1

@@ -26,7 +26,7 @@ struct file {
 
 static enum operation operation;
 /* An older store of one device, the store, and it with an id too many and with a damaged record. */
-static struct file old_file, sound, unmended, damaged;
+static struct file old_file, sound, unfixed, damaged;
 static pm_store *store;
 
 static const char *target_name(void) {
@@ -72,7 +72,7 @@ static void make_files(void) {
     close_store(store);
     sound = take_file(path);
     craft("last-id", path, "90");
-    unmended = take_file(path);
+    unfixed = take_file(path);
     write_file(path, sound.bytes, sound.len);
     damage(path, "what happened");
     damaged = take_file(path);
@@ -99,7 +99,7 @@ static void remove_files(void) {
 /* What there is before the operation. */
 static void lay_out(void) {
     remove_files();
-    put(place("pool.db"), operation == REPAIR ? &unmended : operation == SALVAGE ? &damaged : &sound);
+    put(place("pool.db"), operation == REPAIR ? &unfixed : operation == SALVAGE ? &damaged : &sound);
     store = NULL;
     switch (operation) {
         case BACKUP:
@@ -180,11 +180,11 @@ static void check_done(void) {
         CHECK_INT(1, devices_at(place("pool.db.before-restore")));
     }
     if (operation == REPAIR) {
-        check_file(place("pool.db.before-repair-1"), unmended.bytes, unmended.len);
+        check_file(place("pool.db.before-repair-1"), unfixed.bytes, unfixed.len);
     }
 }
 
-static int is_mended(void) {
+static int is_fixed(void) {
     pm_report *report = NULL;
     uint64_t total;
     OK(pm_check_file(PM_CSTR(place("pool.db")), NULL, 0, &report, why()));
@@ -197,7 +197,7 @@ static int is_mended(void) {
 static int is_done(void) {
     uint64_t count;
     if (operation == REPAIR) {
-        return is_mended();
+        return is_fixed();
     }
     if (!exists(target_name())) {
         CHECK(operation != OVERWRITE && operation != RESTORE);
@@ -222,7 +222,7 @@ static void check_nothing_left(const struct fault *fault) {
 
 static void try_again(void) {
     if (operation == REPAIR && exists(place("pool.db.before-repair-1"))) {
-        check_file(place("pool.db.before-repair-1"), unmended.bytes, unmended.len);
+        check_file(place("pool.db.before-repair-1"), unfixed.bytes, unfixed.len);
     }
     OK(perform(why()));
     check_source();
@@ -273,7 +273,7 @@ static void strike_each(enum fault_kind kind, int error) {
     remove_files();
     free(old_file.bytes);
     free(sound.bytes);
-    free(unmended.bytes);
+    free(unfixed.bytes);
     free(damaged.bytes);
 }
 

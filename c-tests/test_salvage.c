@@ -49,7 +49,7 @@ static void what_is_damaged_is_left_out(void) {
     options.lock_wait_ms = 1000;
     OK(pm_salvage(PM_CSTR(place("pool.db")), PM_CSTR(place("new.db")), &options, 1, &salvaged, &report, why()));
     CHECK(salvaged.devices == 99 && salvaged.complete == 0 && salvaged.lost_pages == 0);
-    CHECK(report->total == 3 && report->count == 1 && report->unmendable == 1);
+    CHECK(report->total == 3 && report->count == 1 && report->unfixable == 1);
     CHECK_INT(PM_FINDING_RECORD_DAMAGED, report->findings[0]->kind);
     CHECK_TEXT("broken", report->findings[0]->name, report->findings[0]->name_len);
     pm_free(report);

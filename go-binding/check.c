@@ -8,7 +8,7 @@ static int32_t measured(int32_t status, const pm_report *from, pmgo_report *repo
 
     if (status == PM_OK) {
         report->total = from->total;
-        report->unmendable = from->unmendable;
+        report->unfixable = from->unfixable;
         report->left = from->left;
         report->count = from->count;
         report->backup_len = report->texts_len = from->backup_len;
@@ -93,7 +93,7 @@ void pmgo_report_take(uintptr_t from, pmgo_finding *findings, char *texts)
         findings[i].text_len = finding->text_len;
         findings[i].device_id = finding->device_id;
         findings[i].kind = finding->kind;
-        findings[i].mend = finding->mend;
+        findings[i].fix = finding->fix;
         texts = put(texts, finding->name, finding->name_len);
         texts = put(texts, finding->text, finding->text_len);
     }

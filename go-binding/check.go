@@ -63,18 +63,18 @@ const (
 	FindingRecovered FindingKind = C.PM_FINDING_RECOVERED
 )
 
-// Mend is what would mend a [Finding].
-type Mend int32
+// Fix is what would fix a [Finding].
+type Fix int32
 
 const (
-	// MendNothing is nothing that is not a guess: go back to a backup, or salvage what is whole.
-	MendNothing Mend = C.PM_MEND_NOTHING
-	// MendHeader is writing the header anew, from the rows.
-	MendHeader Mend = C.PM_MEND_HEADER
-	// MendRemoveIDRow is removing a row from the table of ids.
-	MendRemoveIDRow Mend = C.PM_MEND_REMOVE_ID_ROW
-	// MendMakeFaulty is making the id faulty, so that it is not given out.
-	MendMakeFaulty Mend = C.PM_MEND_MAKE_FAULTY
+	// FixNothing is nothing that is not a guess: go back to a backup, or salvage what is whole.
+	FixNothing Fix = C.PM_FIX_NOTHING
+	// FixHeader is writing the header anew, from the rows.
+	FixHeader Fix = C.PM_FIX_HEADER
+	// FixRemoveIDRow is removing a row from the table of ids.
+	FixRemoveIDRow Fix = C.PM_FIX_REMOVE_ID_ROW
+	// FixMakeFaulty is making the id faulty, so that it is not given out.
+	FixMakeFaulty Fix = C.PM_FIX_MAKE_FAULTY
 )
 
 // Finding is one violation of the invariants.
@@ -84,7 +84,7 @@ type Finding struct {
 	Name string `json:"name,omitempty"`
 	// DeviceID is the device id that it is about; 0 if it is about none, or that is not known.
 	DeviceID uint32 `json:"device_id,omitempty"`
-	Mend     Mend   `json:"mend"`
+	Fix      Fix    `json:"fix"`
 	// What is wrong, in words.
 	What string `json:"what"`
 }
@@ -98,9 +98,9 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Total is how many there are in all; 0 for a sound store.
 	Total uint64 `json:"total"`
-	// Unmendable is how many of all cannot be mended.
-	Unmendable uint64 `json:"unmendable"`
-	// Left is how many are left: after a repair, only what cannot be mended; else all.
+	// Unfixable is how many of all cannot be fixed.
+	Unfixable uint64 `json:"unfixable"`
+	// Left is how many are left: after a repair, only what cannot be fixed; else all.
 	Left uint64 `json:"left"`
 	// Backup is where a repair has kept the file as it was; "" if it has changed nothing.
 	Backup string `json:"backup,omitempty"`
@@ -148,7 +148,7 @@ func CheckFile(path string, limit int, opts ...Option) (*Report, error) {
 
 // RepairOptions say how [Repair] repairs a store; nil stands for the defaults.
 type RepairOptions struct {
-	// DryRun only says what is wrong and what would mend it, as [CheckFile] does.
+	// DryRun only says what is wrong and what would fix it, as [CheckFile] does.
 	DryRun bool
 	// Backup is where the copy of the file is to be that is made first; there must be nothing. By default it is the path
 	// with ".before-repair-" and a number behind it, the lowest that is not taken.
@@ -159,8 +159,8 @@ type RepairOptions struct {
 	LockWait time.Duration
 }
 
-// Repair mends what is wrong with the rows of a store that nobody has open ([ErrAlreadyOpen]), as far as that needs no
-// guessing, in one transaction, and says what it found and what it could not mend:
+// Repair fixes what is wrong with the rows of a store that nobody has open ([ErrAlreadyOpen]), as far as that needs no
+// guessing, in one transaction, and says what it found and what it could not fix:
 //
 //   - The header (counters, last id, digest) is written anew from the rows.
 //   - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
@@ -169,8 +169,8 @@ type RepairOptions struct {
 //   - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and
 //     the store is still refused: [Salvage] makes a new one without them.
 //
-// The file is copied first, if there is anything to mend. On an error the store is as it was, unless [ErrNoMemory] or
-// [ErrIO] says that what was mended could not be read back or reported: [CheckFile] tells.
+// The file is copied first, if there is anything to fix. On an error the store is as it was, unless [ErrNoMemory] or
+// [ErrIO] says that what was fixed could not be read back or reported: [CheckFile] tells.
 func Repair(path string, how *RepairOptions) (*Report, error) {
 	const op, doing = "Repair", "repair the store"
 	if how == nil {
@@ -218,10 +218,10 @@ func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, 
 		return text
 	}
 	report := &Report{
-		Findings:   make([]Finding, from.count),
-		Total:      uint64(from.total),
-		Unmendable: uint64(from.unmendable),
-		Left:       uint64(from.left),
+		Findings:  make([]Finding, from.count),
+		Total:     uint64(from.total),
+		Unfixable: uint64(from.unfixable),
+		Left:      uint64(from.left),
 	}
 	for i := range report.Findings {
 		f := &findings[i]
@@ -229,7 +229,7 @@ func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, 
 			Kind:     FindingKind(f.kind),
 			Name:     next(f.name_len),
 			DeviceID: uint32(f.device_id),
-			Mend:     Mend(f.mend),
+			Fix:      Fix(f.fix),
 			What:     next(f.text_len),
 		}
 	}

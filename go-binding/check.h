@@ -7,7 +7,7 @@
 /* A report without its texts: reply->handle stands for it. */
 typedef struct pmgo_report {
     uint64_t total;
-    uint64_t unmendable;
+    uint64_t unfixable;
     uint64_t left;
     size_t count;
     size_t texts_len; /* of all findings' names and texts and of the backup's path, one behind the other */
@@ -19,7 +19,7 @@ typedef struct pmgo_finding {
     size_t text_len;
     uint32_t device_id;
     int32_t kind;
-    int32_t mend;
+    int32_t fix;
 } pmgo_finding;
 
 int32_t pmgo_check(uintptr_t store, size_t limit, pmgo_report *report, pmgo_reply *reply);

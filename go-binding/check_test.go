@@ -52,11 +52,11 @@ func TestCheckAndRepairOfADamagedStore(t *testing.T) {
 	ok(t, err)
 	// Its checksum does not hold; the digest shows it as well; and its id is nobody's, as far as can be known.
 	want := []Finding{
-		{Kind: FindingRecordDamaged, Name: "broken", Mend: MendNothing},
-		{Kind: FindingDigest, Mend: MendHeader},
-		{Kind: FindingLost, DeviceID: 6, Mend: MendMakeFaulty},
+		{Kind: FindingRecordDamaged, Name: "broken", Fix: FixNothing},
+		{Kind: FindingDigest, Fix: FixHeader},
+		{Kind: FindingLost, DeviceID: 6, Fix: FixMakeFaulty},
 	}
-	if len(report.Findings) != len(want) || report.Total != 3 || report.Unmendable != 1 || report.Left != 3 {
+	if len(report.Findings) != len(want) || report.Total != 3 || report.Unfixable != 1 || report.Left != 3 {
 		t.Fatalf("%+v", report)
 	}
 	for i, found := range report.Findings {

@@ -491,25 +491,25 @@
 /**
  * Nothing that is not a guess: go back to a backup, or salvage what is whole.
  */
-#define PM_MEND_NOTHING 0
+#define PM_FIX_NOTHING 0
 
 /**
  * Writing the header anew, from the rows.
  */
-#define PM_MEND_HEADER 1
+#define PM_FIX_HEADER 1
 
 /**
  * Removing a row from the table of ids.
  */
-#define PM_MEND_REMOVE_ID_ROW 2
+#define PM_FIX_REMOVE_ID_ROW 2
 
 /**
  * Making the id faulty, so that it is not given out.
  */
-#define PM_MEND_MAKE_FAULTY 3
+#define PM_FIX_MAKE_FAULTY 3
 
 /**
- * Only say what is wrong and what would mend it: as pm_check_file does.
+ * Only say what is wrong and what would fix it: as pm_check_file does.
  */
 #define PM_REPAIR_DRY_RUN 1
 
@@ -893,9 +893,9 @@ typedef struct pm_finding {
    */
   int32_t kind;
   /**
-   * What would mend it, PM_MEND_*.
+   * What would fix it, PM_FIX_*.
    */
-  int32_t mend;
+  int32_t fix;
   /**
    * The device id that it is about; 0 if it is about none, or that is not known.
    */
@@ -931,11 +931,11 @@ typedef struct pm_report {
    */
   uint64_t total;
   /**
-   * How many of all cannot be mended: those with PM_MEND_NOTHING.
+   * How many of all cannot be fixed: those with PM_FIX_NOTHING.
    */
-  uint64_t unmendable;
+  uint64_t unfixable;
   /**
-   * How many findings are left: after a repair, only what cannot be mended; else all.
+   * How many findings are left: after a repair, only what cannot be fixed; else all.
    */
   uint64_t left;
   /**
@@ -1662,7 +1662,7 @@ int32_t pm_restore(const char *backup,
 
 /**
  * Reads the whole store, as of this moment, and reports every violation of the invariants: what it
- * is about, and what would mend it.
+ * is about, and what would fix it.
  *
  * @param store     The store.
  * @param limit     How many findings the report keeps; all are counted. 0: 1000.
@@ -1702,8 +1702,8 @@ int32_t pm_check_file(const char *path,
                       struct pm_error *error);
 
 /**
- * Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
- * guessing, in one transaction, and says what it found and what it could not mend.
+ * Fixes what is wrong with the rows of a store that nobody has open, as far as that needs no
+ * guessing, in one transaction, and says what it found and what it could not fix.
  *
  * - The header (counters, last id, digest) is written anew from the rows.
  * - Records are right: an id that a device has is not free. An id that is free and faulty is
@@ -1713,16 +1713,16 @@ int32_t pm_check_file(const char *path,
  * - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot
  *   be stay as they are, and the store is still refused: pm_salvage makes a new one without them.
  *
- * The file is copied first, if there is anything to mend.
+ * The file is copied first, if there is anything to fix.
  *
  * @param path      The store's path, path_len bytes.
  * @param options   NULL for the defaults.
  * @param report    Where the report goes, on success only: to be given to pm_free. Its findings
  * are what was wrong before. @param error     NULL, or where to report a failure.
- * @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the
+ * @return PM_OK, also if not all could be fixed: see pm_report.left; PM_ERR_ALREADY_OPEN if the
  * store is open, here or   in another process; PM_ERR_FILE_EXISTS if something is where the copy
  * was to be; or what pm_open and any   write can return. The store is as it was then, unless
- * PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended   could not be read back or reported:
+ * PM_ERR_NO_MEMORY or PM_ERR_IO says that what was fixed   could not be read back or reported:
  * pm_check_file tells.
  *
  * Thread safety: may be called from any thread. Who opens the store meanwhile waits.

@@ -29,7 +29,7 @@ CONSTANTS = [
     ("pm_options", "DURABILITY", r"PM_DURABILITY_\w+$"),
     ("pm_backup", "FLAGS", r"PM_BACKUP_\w+$"),
     ("pm_finding", "KINDS", r"PM_FINDING_\w+$"),
-    ("pm_finding", "WHAT MENDS THEM", r"PM_MEND_\w+$"),
+    ("pm_finding", "WHAT FIXES THEM", r"PM_FIX_\w+$"),
     ("pm_repair_options", "FLAGS", r"PM_REPAIR_DRY_RUN$"),
 ]
 

@@ -53,7 +53,7 @@ pub mod capi;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use audit::{Finding, FindingKind, Mend, Report};
+pub use audit::{Finding, FindingKind, Fix, Report};
 pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use error::{Error, Result};
 pub use histogram::Histogram;

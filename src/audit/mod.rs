@@ -1,4 +1,4 @@
-//! Everything that is wrong with a store's rows, and what would mend it without guessing.
+//! Everything that is wrong with a store's rows, and what would fix it without guessing.
 //!
 //! `verify` says whether a store is sound; this says of one that is not what to do about it. Where
 //! the two tables contradict each other, the records are right, since they are what the pool's
@@ -9,7 +9,7 @@ mod report;
 
 pub(crate) use idset::IdSet;
 pub(crate) use report::Findings;
-pub use report::{Finding, FindingKind, Mend, Report};
+pub use report::{Finding, FindingKind, Fix, Report};
 
 use crate::device::MAX_DEVICE_ID;
 use crate::digest::{self, Table};
@@ -23,7 +23,7 @@ use FindingKind::*;
 /// No store gets to a commit of this number; a record that says it is of one is not to be believed.
 const NO_COMMIT: u64 = 1 << 63;
 
-/// What has to be done to mend what can be.
+/// What has to be done to fix what can be.
 #[derive(Default)]
 pub(crate) struct Plan {
     /// Keys of the rows in the table of ids that do not belong there.
@@ -109,7 +109,7 @@ impl Auditor {
                 if header.last_id <= MAX_DEVICE_ID {
                     self.last_id = header.last_id;
                 } else {
-                    self.findings.store(Counters, Mend::Header, || {
+                    self.findings.store(Counters, Fix::Header, || {
                         let last = header.last_id;
                         format!("the header says that id {last} was given out, and there is none")
                     });
@@ -118,7 +118,7 @@ impl Auditor {
                 self.said = Some(header);
             }
             _ => {
-                self.findings.store(HeaderDamaged, Mend::Header, || {
+                self.findings.store(HeaderDamaged, Fix::Header, || {
                     "the header row is damaged".to_owned()
                 });
             }
@@ -135,7 +135,7 @@ impl Auditor {
             Err(_) => {
                 return self
                     .findings
-                    .record(RecordDamaged, name, None, Mend::Nothing, || {
+                    .record(RecordDamaged, name, None, Fix::Nothing, || {
                         "has a damaged record".to_owned()
                     })
             }
@@ -145,7 +145,7 @@ impl Auditor {
         if id == 0 || id > MAX_DEVICE_ID {
             return self
                 .findings
-                .record(RecordId, name, Some(id), Mend::Nothing, || {
+                .record(RecordId, name, Some(id), Fix::Nothing, || {
                     format!("has id {id}, which is none")
                 });
         }
@@ -153,7 +153,7 @@ impl Auditor {
         if id > self.last_id && self.said.is_some() {
             let last = self.last_id;
             self.findings
-                .record(RecordId, name, Some(id), Mend::Header, || {
+                .record(RecordId, name, Some(id), Fix::Header, || {
                     format!("has id {id}, and ids were given out only up to {last}")
                 });
         }
@@ -165,19 +165,18 @@ impl Auditor {
 
     fn generation(&mut self, name: &[u8], generation: u64) {
         let known = self.said.is_some();
-        let mend = match generation {
-            NO_COMMIT.. if generation > self.commit => Mend::Nothing,
+        let fix = match generation {
+            NO_COMMIT.. if generation > self.commit => Fix::Nothing,
             _ => {
                 self.found.commit = self.found.commit.max(generation);
-                Mend::Header
+                Fix::Header
             }
         };
-        if generation > self.commit && (known || mend == Mend::Nothing) {
+        if generation > self.commit && (known || fix == Fix::Nothing) {
             let last = self.commit;
-            self.findings
-                .record(RecordGeneration, name, None, mend, || {
-                    format!("was written by commit {generation}, and the last was {last}")
-                });
+            self.findings.record(RecordGeneration, name, None, fix, || {
+                format!("was written by commit {generation}, and the last was {last}")
+            });
         }
     }
 
@@ -188,7 +187,7 @@ impl Auditor {
         let id = device.device_id;
         if self.shared.contains(id) {
             self.findings
-                .record(SharedId, name, Some(id), Mend::Nothing, || {
+                .record(SharedId, name, Some(id), Fix::Nothing, || {
                     format!("has id {id}, which another device has as well")
                 });
         }
@@ -202,7 +201,7 @@ impl Auditor {
             Ok((state, id)) if (1..=MAX_DEVICE_ID).contains(&id) => (state, id),
             Ok((_, id)) => {
                 self.findings
-                    .id(IdRowOutside, id, Mend::RemoveIdRow, outside);
+                    .id(IdRowOutside, id, Fix::RemoveIdRow, outside);
                 return self.remove(key, share);
             }
             Err(_) => {
@@ -213,7 +212,7 @@ impl Auditor {
         };
         if id > self.last_id && self.said.is_some() {
             let what = "has a state, and was never given out by what the header says";
-            self.findings.id(IdRowOutside, id, Mend::Header, what);
+            self.findings.id(IdRowOutside, id, Fix::Header, what);
         }
         self.found.last_id = self.found.last_id.max(id);
         match state {
@@ -243,24 +242,24 @@ impl Auditor {
         for id in 1..=self.found.last_id {
             let [owned, free, faulty] =
                 [&self.owned, &self.free, &self.faulty].map(|set| set.contains(id));
-            let (kind, mend, what) = match (owned, free, faulty) {
+            let (kind, fix, what) = match (owned, free, faulty) {
                 (true, true, _) => (
                     FreeAndOwned,
-                    Mend::RemoveIdRow,
+                    Fix::RemoveIdRow,
                     "is free, and a device has it",
                 ),
                 (_, true, true) => (
                     FreeAndFaulty,
-                    Mend::RemoveIdRow,
+                    Fix::RemoveIdRow,
                     "is free and faulty at once",
                 ),
                 (false, false, false) => {
                     let what = "was given out, and is neither a device's nor free nor faulty";
-                    (Lost, Mend::MakeFaulty, what)
+                    (Lost, Fix::MakeFaulty, what)
                 }
                 _ => continue,
             };
-            self.findings.id(kind, id, mend, what);
+            self.findings.id(kind, id, fix, what);
             if kind == Lost {
                 plan.faulty.insert(id);
                 header.faulty_ids += 1;
@@ -288,7 +287,7 @@ impl Auditor {
         let counters = |header: &Header| [header.devices, header.free_ids, header.faulty_ids];
         if counters(said) != counters(found) {
             let [a, b] = [counters(said), counters(found)];
-            self.findings.store(Counters, Mend::Header, || {
+            self.findings.store(Counters, Fix::Header, || {
                 format!(
                     "the header counts {} devices, {} free and {} faulty ids, and there are {}, {} and {}",
                     a[0], a[1], a[2], b[0], b[1], b[2]
@@ -296,7 +295,7 @@ impl Auditor {
             });
         }
         if said.digest != found.digest {
-            self.findings.store(Digest, Mend::Header, || {
+            self.findings.store(Digest, Fix::Header, || {
                 "the rows are not those that the header's digest is of: some were lost, added, or are older".to_owned()
             });
         }

@@ -13,8 +13,8 @@ pub struct Finding {
     pub name: Option<Vec<u8>>,
     /// The device id that it is about, if it is about one and that is known.
     pub device_id: Option<u32>,
-    /// What would mend it.
-    pub mend: Mend,
+    /// What would fix it.
+    pub fix: Fix,
     /// What is wrong, in words.
     pub what: String,
 }
@@ -57,10 +57,10 @@ pub enum FindingKind {
     Recovered = 14,
 }
 
-/// What would mend a [`Finding`].
+/// What would fix a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Mend {
+pub enum Fix {
     /// Nothing that is not a guess: go back to a backup, or
     /// [salvage](crate::OpenOptions::salvage) what is whole.
     Nothing = 0,
@@ -80,8 +80,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many there are in all.
     pub total: u64,
-    /// How many of all cannot be mended ([`Mend::Nothing`]).
-    pub unmendable: u64,
+    /// How many of all cannot be fixed ([`Fix::Nothing`]).
+    pub unfixable: u64,
 }
 
 impl Report {
@@ -111,21 +111,21 @@ impl Findings {
         }
     }
 
-    fn add(&mut self, mend: Mend, finding: impl FnOnce() -> Finding) {
+    fn add(&mut self, fix: Fix, finding: impl FnOnce() -> Finding) {
         self.report.total += 1;
-        self.report.unmendable += u64::from(mend == Mend::Nothing);
+        self.report.unfixable += u64::from(fix == Fix::Nothing);
         if self.report.findings.len() < self.limit {
             self.report.findings.push(finding());
         }
     }
 
     /// About the store as a whole.
-    pub fn store(&mut self, kind: FindingKind, mend: Mend, what: impl FnOnce() -> String) {
-        self.add(mend, || Finding {
+    pub fn store(&mut self, kind: FindingKind, fix: Fix, what: impl FnOnce() -> String) {
+        self.add(fix, || Finding {
             kind,
             name: None,
             device_id: None,
-            mend,
+            fix,
             what: what(),
         });
     }
@@ -136,37 +136,37 @@ impl Findings {
         kind: FindingKind,
         name: &[u8],
         device_id: Option<u32>,
-        mend: Mend,
+        fix: Fix,
         what: impl FnOnce() -> String,
     ) {
-        self.add(mend, || Finding {
+        self.add(fix, || Finding {
             kind,
             name: Some(name.to_vec()),
             device_id,
-            mend,
+            fix,
             what: format!("device {} {}", Quoted(name), what()),
         });
     }
 
     /// About an id; the words come behind its number.
-    pub fn id(&mut self, kind: FindingKind, id: u32, mend: Mend, what: &str) {
-        self.add(mend, || Finding {
+    pub fn id(&mut self, kind: FindingKind, id: u32, fix: Fix, what: &str) {
+        self.add(fix, || Finding {
             kind,
             name: None,
             device_id: Some(id),
-            mend,
+            fix,
             what: format!("id {id} {what}"),
         });
     }
 
     /// About a row of the table of ids that does not decode.
     pub fn id_row(&mut self, key: &[u8], device_id: Option<u32>) {
-        let (kind, mend) = (FindingKind::IdRowDamaged, Mend::RemoveIdRow);
-        self.add(mend, || Finding {
+        let (kind, fix) = (FindingKind::IdRowDamaged, Fix::RemoveIdRow);
+        self.add(fix, || Finding {
             kind,
             name: None,
             device_id,
-            mend,
+            fix,
             what: format!(
                 "the row \"{}\" of the table of ids is damaged",
                 key.escape_ascii()

@@ -231,7 +231,7 @@ pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
             place.write(pm_finding {
                 struct_size: size_of::<pm_finding>(),
                 kind: finding.kind as i32,
-                mend: finding.mend as i32,
+                fix: finding.fix as i32,
                 device_id: finding.device_id.unwrap_or(0),
                 name: texts.put(name),
                 name_len: name.len(),
@@ -243,7 +243,7 @@ pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
         block.cast::<pm_report>().write(pm_report {
             struct_size: size_of::<pm_report>(),
             total: from.total,
-            unmendable: from.unmendable,
+            unfixable: from.unfixable,
             left,
             count,
             findings,

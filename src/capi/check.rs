@@ -1,4 +1,4 @@
-//! What is wrong with a store, and mending it.
+//! What is wrong with a store, and fixing it.
 
 use super::block;
 use super::guard::guard;
@@ -45,13 +45,13 @@ pub const PM_FINDING_PAGE_LOST: i32 = 13;
 pub const PM_FINDING_RECOVERED: i32 = 14;
 
 /// Nothing that is not a guess: go back to a backup, or salvage what is whole.
-pub const PM_MEND_NOTHING: i32 = 0;
+pub const PM_FIX_NOTHING: i32 = 0;
 /// Writing the header anew, from the rows.
-pub const PM_MEND_HEADER: i32 = 1;
+pub const PM_FIX_HEADER: i32 = 1;
 /// Removing a row from the table of ids.
-pub const PM_MEND_REMOVE_ID_ROW: i32 = 2;
+pub const PM_FIX_REMOVE_ID_ROW: i32 = 2;
 /// Making the id faulty, so that it is not given out.
-pub const PM_MEND_MAKE_FAULTY: i32 = 3;
+pub const PM_FIX_MAKE_FAULTY: i32 = 3;
 
 /// One violation of the invariants.
 #[repr(C)]
@@ -61,8 +61,8 @@ pub struct pm_finding {
     pub struct_size: usize,
     /// What kind of violation it is, PM_FINDING_*; later releases may know more kinds.
     pub kind: i32,
-    /// What would mend it, PM_MEND_*.
-    pub mend: i32,
+    /// What would fix it, PM_FIX_*.
+    pub fix: i32,
     /// The device id that it is about; 0 if it is about none, or that is not known.
     pub device_id: u32,
     /// Name of the device whose record it is about; empty if it is about none. Ends in a NUL.
@@ -83,9 +83,9 @@ pub struct pm_report {
     pub struct_size: usize,
     /// How many findings there are in all; 0 for a sound store.
     pub total: u64,
-    /// How many of all cannot be mended: those with PM_MEND_NOTHING.
-    pub unmendable: u64,
-    /// How many findings are left: after a repair, only what cannot be mended; else all.
+    /// How many of all cannot be fixed: those with PM_FIX_NOTHING.
+    pub unfixable: u64,
+    /// How many findings are left: after a repair, only what cannot be fixed; else all.
     pub left: u64,
     /// How many findings are in the list: the first ones, as many as were asked for.
     pub count: usize,
@@ -97,7 +97,7 @@ pub struct pm_report {
     pub backup_len: usize,
 }
 
-/// Only say what is wrong and what would mend it: as pm_check_file does.
+/// Only say what is wrong and what would fix it: as pm_check_file does.
 pub const PM_REPAIR_DRY_RUN: u32 = 1;
 
 /// How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which
@@ -121,7 +121,7 @@ pub struct pm_repair_options {
 }
 
 /// Reads the whole store, as of this moment, and reports every violation of the invariants: what it
-/// is about, and what would mend it.
+/// is about, and what would fix it.
 ///
 /// @param store     The store.
 /// @param limit     How many findings the report keeps; all are counted. 0: 1000.
@@ -190,8 +190,8 @@ pub unsafe extern "C" fn pm_check_file(
     }
 }
 
-/// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
-/// guessing, in one transaction, and says what it found and what it could not mend.
+/// Fixes what is wrong with the rows of a store that nobody has open, as far as that needs no
+/// guessing, in one transaction, and says what it found and what it could not fix.
 ///
 /// - The header (counters, last id, digest) is written anew from the rows.
 /// - Records are right: an id that a device has is not free. An id that is free and faulty is
@@ -201,16 +201,16 @@ pub unsafe extern "C" fn pm_check_file(
 /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot
 ///   be stay as they are, and the store is still refused: pm_salvage makes a new one without them.
 ///
-/// The file is copied first, if there is anything to mend.
+/// The file is copied first, if there is anything to fix.
 ///
 /// @param path      The store's path, path_len bytes.
 /// @param options   NULL for the defaults.
 /// @param report    Where the report goes, on success only: to be given to pm_free. Its findings
 /// are what was wrong before. @param error     NULL, or where to report a failure.
-/// @return PM_OK, also if not all could be mended: see pm_report.left; PM_ERR_ALREADY_OPEN if the
+/// @return PM_OK, also if not all could be fixed: see pm_report.left; PM_ERR_ALREADY_OPEN if the
 /// store is open, here or   in another process; PM_ERR_FILE_EXISTS if something is where the copy
 /// was to be; or what pm_open and any   write can return. The store is as it was then, unless
-/// PM_ERR_NO_MEMORY or PM_ERR_IO says that what was mended   could not be read back or reported:
+/// PM_ERR_NO_MEMORY or PM_ERR_IO says that what was fixed   could not be read back or reported:
 /// pm_check_file tells.
 ///
 /// Thread safety: may be called from any thread. Who opens the store meanwhile waits.
@@ -286,7 +286,7 @@ pub(super) fn limit_of(asked: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{FindingKind, Mend};
+    use crate::audit::{FindingKind, Fix};
 
     #[test]
     fn the_numbers_are_those_of_the_core() {
@@ -308,9 +308,9 @@ mod tests {
         assert_eq!(PM_FINDING_LOST, FindingKind::Lost as i32);
         assert_eq!(PM_FINDING_PAGE_LOST, FindingKind::PageLost as i32);
         assert_eq!(PM_FINDING_RECOVERED, FindingKind::Recovered as i32);
-        assert_eq!(PM_MEND_NOTHING, Mend::Nothing as i32);
-        assert_eq!(PM_MEND_HEADER, Mend::Header as i32);
-        assert_eq!(PM_MEND_REMOVE_ID_ROW, Mend::RemoveIdRow as i32);
-        assert_eq!(PM_MEND_MAKE_FAULTY, Mend::MakeFaulty as i32);
+        assert_eq!(PM_FIX_NOTHING, Fix::Nothing as i32);
+        assert_eq!(PM_FIX_HEADER, Fix::Header as i32);
+        assert_eq!(PM_FIX_REMOVE_ID_ROW, Fix::RemoveIdRow as i32);
+        assert_eq!(PM_FIX_MAKE_FAULTY, Fix::MakeFaulty as i32);
     }
 }

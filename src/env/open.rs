@@ -38,7 +38,7 @@ pub(crate) struct Config {
 pub(crate) enum Sharing {
     /// Any number of processes.
     Many,
-    /// Nobody: it is being mended.
+    /// Nobody: it is being fixed.
     Alone,
     /// Nobody knows of it: a draft, which is only read and needs no lock file.
     Draft,

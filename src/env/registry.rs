@@ -29,7 +29,7 @@ struct Entry {
 pub(super) enum Kind {
     /// A store that is used.
     Store,
-    /// One that is mended or replaced, which has an end.
+    /// One that is fixed or replaced, which has an end.
     Alone,
     LockFile,
 }
@@ -52,7 +52,7 @@ pub(super) struct Registered(Entry);
 
 impl Registered {
     /// Enters the file, or says that it is open already; `None` for who is to wait until it is
-    /// mended or replaced.
+    /// fixed or replaced.
     pub fn enter(
         path: &Path,
         file: &Metadata,

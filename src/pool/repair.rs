@@ -1,4 +1,4 @@
-//! What is wrong with a store, told as data, and mended where that needs no guessing.
+//! What is wrong with a store, told as data, and fixed where that needs no guessing.
 
 use super::options::OpenOptions;
 use super::PoolMetadata;
@@ -45,7 +45,7 @@ impl RepairOptions {
         self
     }
 
-    /// Only say what is wrong, and what would mend it: as [`OpenOptions::check_file`] does.
+    /// Only say what is wrong, and what would fix it: as [`OpenOptions::check_file`] does.
     pub fn dry_run(&mut self, dry_run: bool) -> &mut RepairOptions {
         self.dry_run = dry_run;
         self
@@ -64,9 +64,9 @@ impl RepairOptions {
 pub struct Repaired {
     /// What was wrong before.
     pub before: Report,
-    /// What still is: after a repair, only what cannot be mended.
+    /// What still is: after a repair, only what cannot be fixed.
     pub after: Report,
-    /// Where the file is kept as it was; nowhere if nothing was to be mended.
+    /// Where the file is kept as it was; nowhere if nothing was to be fixed.
     pub backup: Option<PathBuf>,
 }
 
@@ -82,7 +82,7 @@ impl PoolMetadata {
     pub const DEFAULT_FINDINGS: usize = 1000;
 
     /// Reads the whole store, as of this moment, and reports every violation of the invariants:
-    /// what it is about, and what would mend it. The first `limit` findings are kept, all are
+    /// what it is about, and what would fix it. The first `limit` findings are kept, all are
     /// counted; the memory it takes is bounded by that, by twelve mebibytes for the ids, and by
     /// what is damaged of their table.
     ///
@@ -107,8 +107,8 @@ impl OpenOptions {
         Ok(audit(&readable(&env)?, limit)?.report)
     }
 
-    /// Mends what is wrong with the rows of a store that nobody has open, as far as that needs no
-    /// guessing, in one transaction, and says what it found and what it could not mend.
+    /// Fixes what is wrong with the rows of a store that nobody has open, as far as that needs no
+    /// guessing, in one transaction, and says what it found and what it could not fix.
     ///
     /// - The header (counters, last id, digest) is written anew from the rows.
     /// - Records are right: an id that a device has is not free. An id that is free and faulty is
@@ -119,14 +119,14 @@ impl OpenOptions {
     ///   cannot be stay as they are, and the store is still refused: [`salvage`](Self::salvage)
     ///   makes a new one without them.
     ///
-    /// The file is copied first, if there is anything to mend. Of the options, only the lock wait
+    /// The file is copied first, if there is anything to fix. Of the options, only the lock wait
     /// counts.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store is open, here or in another process;
     /// [`Error::FileExists`] if something is where the copy was to be; those of
     /// [`check_file`](Self::check_file) and of every write. The store is as it was then, unless
-    /// what was mended could not be read back: [`check_file`](Self::check_file) tells.
+    /// what was fixed could not be read back: [`check_file`](Self::check_file) tells.
     pub fn repair(&self, path: impl AsRef<Path>, options: &RepairOptions) -> Result<Repaired> {
         let unchanged = |report: Report| Repaired {
             after: report.clone(),
@@ -138,7 +138,7 @@ impl OpenOptions {
         }
         let env = self.open_damaged(path.as_ref(), Sharing::Alone, false)?;
         let found = audit(&readable(&env)?, options.limit)?;
-        if found.report.total == found.report.unmendable {
+        if found.report.total == found.report.unfixable {
             return Ok(unchanged(found.report));
         }
         let deadline = env.deadline();

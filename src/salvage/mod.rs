@@ -14,7 +14,7 @@ mod source;
 mod stray;
 mod tree;
 
-use crate::audit::{Findings, IdSet, Mend, Report};
+use crate::audit::{Findings, Fix, IdSet, Report};
 use crate::device::{DeviceInfo, DeviceRef, MAX_DEVICE_ID};
 use crate::digest::{self, Table};
 use crate::env::{DEVICES, IDS};
@@ -158,10 +158,10 @@ impl Salvor {
     fn tell_root(&mut self) {
         match self.header.as_ref().map(|header| header.commit) {
             Some(_) if self.last => {}
-            Some(commit) => self.findings.store(PageLost, Mend::Nothing, || {
+            Some(commit) => self.findings.store(PageLost, Fix::Nothing, || {
                 format!("the meta pages, or what they point to, are damaged: this is commit {commit}, and may not be the last")
             }),
-            None => self.findings.store(HeaderDamaged, Mend::Nothing, || {
+            None => self.findings.store(HeaderDamaged, Fix::Nothing, || {
                 "the header row is lost: ids above the highest that was seen may be in use".to_owned()
             }),
         }
@@ -170,14 +170,14 @@ impl Salvor {
     fn lost(&mut self, table: &str, pages: &[u64]) {
         self.lost_pages += pages.len() as u64;
         for page in pages {
-            self.findings.store(PageLost, Mend::Nothing, || {
+            self.findings.store(PageLost, Fix::Nothing, || {
                 format!("page {page} of the table \"{table}\" is damaged")
             });
         }
     }
 
     fn lost_table(&mut self, table: &str) {
-        self.findings.store(PageLost, Mend::Nothing, || {
+        self.findings.store(PageLost, Fix::Nothing, || {
             format!("nothing leads to the table \"{table}\"")
         });
     }
@@ -223,7 +223,7 @@ impl Salvor {
         let walked = tree::walk(source, record, &mut |name, value| {
             let Ok(device) = record::decode_unknown(name, value) else {
                 self.findings
-                    .record(RecordDamaged, name, None, Mend::Nothing, || {
+                    .record(RecordDamaged, name, None, Fix::Nothing, || {
                         "has a damaged record".to_owned()
                     });
                 return false;

@@ -3,7 +3,7 @@
 use super::free::Free;
 use super::source::Source;
 use super::{Salvage, Salvor, Taken};
-use crate::audit::{IdSet, Mend};
+use crate::audit::{Fix, IdSet};
 use crate::device::MAX_DEVICE_ID;
 use crate::pool::Ids;
 use crate::FindingKind::*;
@@ -32,7 +32,7 @@ impl Salvor {
             ids,
             recovered: self.recovered,
             lost_pages: self.lost_pages,
-            complete: complete && self.findings.report.unmendable == 0,
+            complete: complete && self.findings.report.unfixable == 0,
             has_header: self.header.is_some(),
             report: self.findings.report,
         }
@@ -49,7 +49,7 @@ impl Salvor {
             let (name, id) = (&device.name, device.device_id);
             let mut tell = |kind, what: &dyn Fn() -> String| {
                 let findings = &mut self.findings;
-                findings.record(kind, name, Some(id), Mend::Nothing, what);
+                findings.record(kind, name, Some(id), Fix::Nothing, what);
             };
             if id == 0 || id > MAX_DEVICE_ID {
                 tell(RecordId, &|| format!("has id {id}, which is none, and was left out"));
@@ -93,7 +93,7 @@ impl Salvor {
                 [&owners, &self.free, &self.faulty].map(|set| set.contains(id));
             if owned && free {
                 let what = "is free, and a device has it: it is the device's";
-                self.findings.id(FreeAndOwned, id, Mend::RemoveIdRow, what);
+                self.findings.id(FreeAndOwned, id, Fix::RemoveIdRow, what);
             }
             if faulty {
                 ids.faulty.push(id);
@@ -104,7 +104,7 @@ impl Salvor {
                     true => "was free, and may have been given out since: it is faulty now",
                     false => "was given out, and nothing tells what became of it: it is faulty now",
                 };
-                self.findings.id(Lost, id, Mend::MakeFaulty, what);
+                self.findings.id(Lost, id, Fix::MakeFaulty, what);
                 ids.faulty.push(id);
             }
         }

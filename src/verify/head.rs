@@ -28,14 +28,14 @@ pub(crate) struct Head {
 
 /// Says what the file is, or refuses it with the error for what it is instead.
 pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
-    let mend = false;
-    look(Looker { file, path, mend }, deadline)
+    let fix = false;
+    look(Looker { file, path, fix }, deadline)
 }
 
 /// The same for one who can do with a store whose header row is damaged.
 pub(crate) fn identify_damaged(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
-    let mend = true;
-    look(Looker { file, path, mend }, deadline)
+    let fix = true;
+    look(Looker { file, path, fix }, deadline)
 }
 
 /// Whether the file begins as a store does, or as one that is being made does: with zeros, or not
@@ -67,8 +67,8 @@ fn look(looker: Looker<'_>, deadline: &Deadline) -> Result<Head> {
 struct Looker<'a> {
     file: &'a File,
     path: &'a Path,
-    /// Whether a damaged header row can be mended.
-    mend: bool,
+    /// Whether a damaged header row can be fixed.
+    fix: bool,
 }
 
 impl Looker<'_> {
@@ -180,10 +180,10 @@ impl Looker<'_> {
             None => Parsed::Foreign,
         };
         let parsed = match parsed {
-            Parsed::Foreign if self.mend && [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
+            Parsed::Foreign if self.fix && [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
             parsed => parsed,
         };
-        if matches!(parsed, Parsed::Known(_)) || (self.mend && parsed == Parsed::Damaged) {
+        if matches!(parsed, Parsed::Known(_)) || (self.fix && parsed == Parsed::Damaged) {
             if meta.main.flags != 0 {
                 let flags = Problem::Flags(meta.main.flags);
                 return Err(self.corrupt(format!("{}: {flags}", Place::Root)));
@@ -205,7 +205,7 @@ impl Looker<'_> {
     fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
         let commits = match header {
             Parsed::Known(header) => header.commit,
-            Parsed::Damaged if self.mend => 1,
+            Parsed::Damaged if self.fix => 1,
             Parsed::Damaged => return Err(self.corrupt("its header row is damaged")),
             Parsed::Foreign => {
                 return Err(Error::ForeignLmdb {

@@ -13,10 +13,10 @@ mod backup;
 mod disk;
 mod explore;
 mod judge;
-mod mending;
 mod migration;
 mod ptrace;
 mod record;
+mod repairing;
 mod replacing;
 mod workload;
 
@@ -53,8 +53,8 @@ fn child_entry() {
             "import" => import(seed).play(path),
             "backup" => backup::play(&import(seed), &second(seed), path),
             "replacing" => replacing::play(&second(seed), path),
-            "repair" => mending::repair(path),
-            "salvage" => mending::salvage(path),
+            "repair" => repairing::repair(path),
+            "salvage" => repairing::salvage(path),
             "next" => next(seed).play(path),
             "threads" => threads(seed).play(path),
             other => panic!("no role {other}"),

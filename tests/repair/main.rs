@@ -9,7 +9,7 @@ use common::child::{self, Peer};
 use common::pages::{self, Pages, Tree};
 use common::{add, assorted, check, devices, error_of, options, raw, sys};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
-use pool_metadata::{DeviceInfo, DeviceState, Error, Finding, FindingKind, Mend, OpenOptions};
+use pool_metadata::{DeviceInfo, DeviceState, Error, Finding, FindingKind, Fix, OpenOptions};
 use pool_metadata::{PoolMetadata, RepairOptions, Repaired, Report, Verify};
 use raw::Tables;
 use std::path::{Path, PathBuf};
@@ -36,13 +36,13 @@ fn repair(path: &Path) -> Repaired {
 }
 
 /// What a finding is about, without its words.
-type Told = (FindingKind, Option<&'static str>, Option<u32>, Mend);
+type Told = (FindingKind, Option<&'static str>, Option<u32>, Fix);
 
-fn told(report: &Report) -> Vec<(FindingKind, Option<String>, Option<u32>, Mend)> {
+fn told(report: &Report) -> Vec<(FindingKind, Option<String>, Option<u32>, Fix)> {
     let one = |finding: &Finding| {
         let name = finding.name.as_ref();
         let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
-        (finding.kind, name, finding.device_id, finding.mend)
+        (finding.kind, name, finding.device_id, finding.fix)
     };
     report.findings.iter().map(one).collect()
 }
@@ -69,9 +69,9 @@ fn raw_names(path: &Path, store: &PoolMetadata, names: &mut Vec<Vec<u8>>) {
     std::fs::remove_file(raw::lock_path(&copy)).unwrap();
 }
 
-/// Damages a store; holds that the check says `expected`, that the repair leaves what has no mend
+/// Damages a store; holds that the check says `expected`, that the repair leaves what has no fix
 /// and nothing else, and that it keeps all records that could be read. Returns the repaired store.
-fn mends(
+fn fixes(
     expected: &[Told],
     damage: impl FnOnce(&mut RwTransaction<'_>, &Tables),
 ) -> (tempfile::TempDir, PathBuf) {
@@ -80,14 +80,14 @@ fn mends(
     let bytes = std::fs::read(&path).unwrap();
     let expected: Vec<_> = expected
         .iter()
-        .map(|(kind, name, id, mend)| (*kind, name.map(str::to_owned), *id, *mend))
+        .map(|(kind, name, id, fix)| (*kind, name.map(str::to_owned), *id, *fix))
         .collect();
     let report = check_file(&path);
     assert_eq!(told(&report), expected);
     assert_eq!(report.total, expected.len() as u64);
-    let hopeless = |told: &&(_, _, _, Mend)| told.3 == Mend::Nothing;
+    let hopeless = |told: &&(_, _, _, Fix)| told.3 == Fix::Nothing;
     assert_eq!(
-        report.unmendable,
+        report.unfixable,
         expected.iter().filter(hopeless).count() as u64
     );
     assert!(report
@@ -176,8 +176,8 @@ fn del_id_row(txn: &mut RwTransaction<'_>, tables: &Tables, key: &[u8]) {
     txn.del(tables.ids, &key, Option::None).unwrap();
 }
 
-const HEADER: Mend = Mend::Header;
-const NOTHING: Mend = Mend::Nothing;
+const HEADER: Fix = Fix::Header;
+const NOTHING: Fix = Fix::Nothing;
 /// What comes with every change to a row behind the store's back.
 const DIGEST: Told = (Digest, None, None, HEADER);
 const COUNTERS: Told = (Counters, None, None, HEADER);
@@ -185,7 +185,7 @@ const COUNTERS: Told = (Counters, None, None, HEADER);
 #[test]
 fn counters_of_the_header() {
     for (field, to) in [(2, 4), (2, 0), (3, 3), (4, 1)] {
-        mends(&[COUNTERS], |txn, tables| {
+        fixes(&[COUNTERS], |txn, tables| {
             set_header(txn, tables, field, to)
         });
     }
@@ -195,15 +195,15 @@ fn counters_of_the_header() {
 fn a_digest_of_other_rows() {
     // A record that went back to an older content: all that can be known is that something is not
     // as it was.
-    mends(&[DIGEST], |txn, tables| {
+    fixes(&[DIGEST], |txn, tables| {
         raw::rewrite(txn, tables.devices, b"b", |value| {
             let state = value.len() - 4 - 3;
             value[state] = DeviceState::Removed as u8;
             raw::seal(b"b", value);
         });
     });
-    mends(
-        &[COUNTERS, DIGEST, (Lost, None, Some(4), Mend::MakeFaulty)],
+    fixes(
+        &[COUNTERS, DIGEST, (Lost, None, Some(4), Fix::MakeFaulty)],
         |txn, tables| txn.del(tables.devices, b"c", Option::None).unwrap(),
     );
 }
@@ -211,23 +211,23 @@ fn a_digest_of_other_rows() {
 #[test]
 fn a_damaged_header() {
     let expected = [(HeaderDamaged, None, None, HEADER)];
-    let (_directory, path) = mends(&expected, |txn, tables| {
+    let (_directory, path) = fixes(&expected, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| value[12] ^= 1);
     });
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(store.get_device("c").unwrap().device_id, 4);
-    mends(&expected, |txn, tables| {
+    fixes(&expected, |txn, tables| {
         txn.del(tables.main, b"header", Option::None).unwrap();
     });
     // Its very first bytes.
-    mends(&expected, |txn, tables| {
+    fixes(&expected, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| value[0] ^= 1);
     });
 }
 
 #[test]
 fn a_last_id_or_commit_that_went_back() {
-    mends(
+    fixes(
         &[
             (RecordId, Some("c"), Some(4), HEADER),
             (IdRowOutside, None, Some(6), HEADER),
@@ -237,7 +237,7 @@ fn a_last_id_or_commit_that_went_back() {
     );
     let commit = |txn: &mut RwTransaction<'_>, tables: &Tables| set_header(txn, tables, 0, 3);
     let generations = ["a", "c"].map(|name| (RecordGeneration, Some(name), None, HEADER));
-    let (_directory, path) = mends(&generations, commit);
+    let (_directory, path) = fixes(&generations, commit);
     let store = PoolMetadata::open(&path).unwrap();
     let newest = add(&store, "newest").generation;
     assert!(devices(&store)
@@ -247,24 +247,24 @@ fn a_last_id_or_commit_that_went_back() {
 
 #[test]
 fn a_last_id_that_went_ahead() {
-    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
-    mends(&[lost(7), lost(8), lost(9)], |txn, tables| {
+    let lost = |id| (Lost, None, Some(id), Fix::MakeFaulty);
+    fixes(&[lost(7), lost(8), lost(9)], |txn, tables| {
         set_header(txn, tables, 1, 9);
     });
 }
 
 #[test]
 fn ids_that_are_in_two_states() {
-    let remove = Mend::RemoveIdRow;
-    mends(
+    let remove = Fix::RemoveIdRow;
+    fixes(
         &[COUNTERS, DIGEST, (FreeAndOwned, None, Some(2), remove)],
         |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 2]),
     );
-    mends(
+    fixes(
         &[COUNTERS, DIGEST, (FreeAndOwned, None, Some(1), remove)],
         |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 1]),
     );
-    mends(
+    fixes(
         &[COUNTERS, DIGEST, (FreeAndFaulty, None, Some(5), remove)],
         |txn, tables| put_id_row(txn, tables, &[0, 0, 0, 0, 5]),
     );
@@ -273,8 +273,8 @@ fn ids_that_are_in_two_states() {
 #[test]
 fn ids_that_nobody_has() {
     for (key, id) in [([0, 0, 0, 0, 3], 3), ([2, 0, 0, 0, 5], 5)] {
-        let lost = (Lost, None, Some(id), Mend::MakeFaulty);
-        let (_directory, path) = mends(&[COUNTERS, DIGEST, lost], |txn, tables| {
+        let lost = (Lost, None, Some(id), Fix::MakeFaulty);
+        let (_directory, path) = fixes(&[COUNTERS, DIGEST, lost], |txn, tables| {
             del_id_row(txn, tables, &key);
         });
         let ids = PoolMetadata::open(&path)
@@ -289,29 +289,29 @@ fn ids_that_nobody_has() {
 
 #[test]
 fn rows_that_are_none() {
-    let damaged = |id| (IdRowDamaged, None, id, Mend::RemoveIdRow);
-    let outside = |id| (IdRowOutside, None, Some(id), Mend::RemoveIdRow);
-    let lost = (Lost, None, Some(3), Mend::MakeFaulty);
-    mends(
+    let damaged = |id| (IdRowDamaged, None, id, Fix::RemoveIdRow);
+    let outside = |id| (IdRowOutside, None, Some(id), Fix::RemoveIdRow);
+    let lost = (Lost, None, Some(3), Fix::MakeFaulty);
+    fixes(
         &[damaged(Some(3)), COUNTERS, DIGEST, lost],
         |txn, tables| {
             raw::rewrite(txn, tables.ids, &[0, 0, 0, 0, 3], |value| value[1] ^= 4);
         },
     );
-    mends(&[damaged(Some(2)), DIGEST], |txn, tables| {
+    fixes(&[damaged(Some(2)), DIGEST], |txn, tables| {
         put_id_row(txn, tables, &[1, 0, 0, 0, 2]);
     });
-    mends(&[damaged(None), DIGEST], |txn, tables| {
+    fixes(&[damaged(None), DIGEST], |txn, tables| {
         put_id_row(txn, tables, b"something else");
     });
-    mends(&[outside(0), outside(0xff_ffff), DIGEST], |txn, tables| {
+    fixes(&[outside(0), outside(0xff_ffff), DIGEST], |txn, tables| {
         put_id_row(txn, tables, &[0, 0, 0, 0, 0]);
         put_id_row(txn, tables, &[2, 0, 0xff, 0xff, 0xff]);
     });
     // One of an id that could be: it is believed, and the ids before it are nobody's.
     let beyond = (IdRowOutside, None, Some(9), HEADER);
-    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
-    mends(
+    let lost = |id| (Lost, None, Some(id), Fix::MakeFaulty);
+    fixes(
         &[beyond, COUNTERS, DIGEST, lost(7), lost(8)],
         |txn, tables| {
             put_id_row(txn, tables, &[2, 0, 0, 0, 9]);
@@ -320,13 +320,13 @@ fn rows_that_are_none() {
 }
 
 #[test]
-fn records_that_are_not_mended() {
-    let lost = |id| (Lost, None, Some(id), Mend::MakeFaulty);
-    mends(
+fn records_that_are_not_fixed() {
+    let lost = |id| (Lost, None, Some(id), Fix::MakeFaulty);
+    fixes(
         &[(RecordDamaged, Some("b"), None, NOTHING), DIGEST, lost(2)],
         |txn, tables| raw::rewrite(txn, tables.devices, b"b", |value| value[3] ^= 1),
     );
-    mends(
+    fixes(
         &[
             (SharedId, Some("b"), Some(2), NOTHING),
             (SharedId, Some("c"), Some(2), NOTHING),
@@ -335,7 +335,7 @@ fn records_that_are_not_mended() {
         ],
         |txn, tables| set_id(txn, tables, b"c", 2),
     );
-    mends(
+    fixes(
         &[(RecordId, Some("c"), Some(0), NOTHING), DIGEST, lost(4)],
         |txn, tables| set_id(txn, tables, b"c", 0),
     );
@@ -346,9 +346,9 @@ fn records_that_are_not_mended() {
         lost(4),
         lost(7),
     ];
-    mends(&expected, |txn, tables| set_id(txn, tables, b"c", 8));
+    fixes(&expected, |txn, tables| set_id(txn, tables, b"c", 8));
     // A commit that no store ever gets to.
-    mends(
+    fixes(
         &[(RecordGeneration, Some("b"), None, NOTHING), DIGEST],
         |txn, tables| {
             let key = b"b";

@@ -194,7 +194,7 @@ pub fn repair_on(path: &Path) {
 }
 
 #[test]
-fn killed_at_any_moment_it_is_mended_or_as_it_was() {
+fn killed_at_any_moment_it_is_fixed_or_as_it_was() {
     let (directory, path) = assorted();
     let copy = directory.path().join("pool.db.before-repair-1");
     let damage = || {
@@ -217,10 +217,10 @@ fn killed_at_any_moment_it_is_mended_or_as_it_was() {
         let now = check_file(&path);
         assert!(now.is_sound() || now == found, "{now:?}");
         ended[usize::from(now.is_sound())] += 1;
-        // What was mended was copied before.
+        // What was fixed was copied before.
         assert!(!now.is_sound() || std::fs::read(&copy).unwrap() == damaged);
         let _ = std::fs::remove_file(&copy);
     }
-    println!("as it was, mended: {ended:?}");
+    println!("as it was, fixed: {ended:?}");
     assert!(ended[0] > 0 && ended[1] > 0);
 }

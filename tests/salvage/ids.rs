@@ -39,8 +39,8 @@ fn two_records_with_one_id() {
         .collect();
     assert_eq!(shared.len(), 1, "{:?}", found.report);
     assert_eq!(
-        (shared[0].device_id, shared[0].mend),
-        (Some(4), Mend::Nothing)
+        (shared[0].device_id, shared[0].fix),
+        (Some(4), Fix::Nothing)
     );
     let new = contents(&target);
     // device-003 is of an earlier commit.

@@ -13,7 +13,7 @@ use common::pages::{Pages, Tree, HEADER, PAGE};
 use common::{add, check, device, devices, error_of, options, place, properties, raw, sys};
 use judge::{assert_whole_is_there, whole_is_there};
 use pool_metadata::{DeviceInfo, DeviceState, Error, FindingKind, OpenOptions};
-use pool_metadata::{Mend, PoolMetadata, Salvaged};
+use pool_metadata::{Fix, PoolMetadata, Salvaged};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

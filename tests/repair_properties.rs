@@ -6,7 +6,7 @@ mod common;
 use common::{add, check, device, devices, place, properties, raw};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::{
-    DeviceInfo, FindingKind, Mend, OpenOptions, PoolMetadata, RepairOptions, Verify,
+    DeviceInfo, FindingKind, Fix, OpenOptions, PoolMetadata, RepairOptions, Verify,
 };
 use proptest::prelude::*;
 use raw::Tables;
@@ -152,7 +152,7 @@ proptest! {
     #![proptest_config(properties(150))]
 
     #[test]
-    fn what_can_be_mended_is_and_no_record_is_touched(
+    fn what_can_be_fixed_is_and_no_record_is_touched(
         damages in prop::collection::vec(damage(), 1..8),
     ) {
         let (_directory, path) = store();
@@ -169,8 +169,8 @@ proptest! {
         drop(opened);
         let repaired = options.repair(&path, &RepairOptions::new()).unwrap();
         prop_assert_eq!(&repaired.before, &found);
-        prop_assert!(repaired.after.findings.iter().all(|finding| finding.mend == Mend::Nothing));
-        prop_assert_eq!(repaired.after.total, found.unmendable);
+        prop_assert!(repaired.after.findings.iter().all(|finding| finding.fix == Fix::Nothing));
+        prop_assert_eq!(repaired.after.total, found.unfixable);
         prop_assert_eq!(records(&path), before);
         if !repaired.after.is_sound() {
             prop_assert!(PoolMetadata::open(&path).is_err());

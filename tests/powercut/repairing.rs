@@ -59,17 +59,17 @@ struct Repair {
     file: Vec<u8>,
     report: Report,
     devices: Vec<DeviceInfo>,
-    mended: Dump,
+    fixed: Dump,
 }
 
 #[derive(Clone)]
 struct Repaired {
-    mended: bool,
+    fixed: bool,
     kept: bool,
 }
 
 impl Repair {
-    /// Makes ids that devices have free, behind the store's back, in so many rows that mending
+    /// Makes ids that devices have free, behind the store's back, in so many rows that fixing
     /// takes many pages.
     fn prepare(seed: u64) -> (tempfile::TempDir, Repair) {
         let (place, sound) = used_store(seed);
@@ -87,23 +87,23 @@ impl Repair {
         let apart = twin(place.path());
         let again = apart.path().join(STORE);
         let found = OpenOptions::new().repair(&again, &RepairOptions::new());
-        let mended = left_at(&again, false).unwrap().unwrap();
-        assert_eq!(mended.devices, sound.devices);
+        let fixed = left_at(&again, false).unwrap().unwrap();
+        assert_eq!(fixed.devices, sound.devices);
         let subject = Repair {
             file: fs::read(&path).unwrap(),
             report: found.unwrap().before,
             devices: sound.devices.to_vec(),
-            mended,
+            fixed,
         };
         (place, subject)
     }
 
-    fn is_mended(&self, path: &Path, thorough: bool) -> Result<bool, String> {
+    fn is_fixed(&self, path: &Path, thorough: bool) -> Result<bool, String> {
         let told = |e: pool_metadata::Error| format!("the store: {e}");
         let report = OpenOptions::new().check_file(path, LIMIT).map_err(told)?;
         if report.is_sound() {
             return match left_at(path, thorough)? {
-                Some(found) if found == self.mended => Ok(true),
+                Some(found) if found == self.fixed => Ok(true),
                 _ => Err("the store is sound, and not what it should be".to_owned()),
             };
         }
@@ -112,7 +112,7 @@ impl Repair {
         let devices: Vec<_> = walk.collect::<Result<_, _>>().map_err(told)?;
         match report == self.report && devices == self.devices {
             true => Ok(false),
-            false => Err(format!("the store is half mended: {report:?}")),
+            false => Err(format!("the store is half fixed: {report:?}")),
         }
     }
 }
@@ -126,27 +126,27 @@ impl Subject for Repair {
         if kept.as_ref().is_some_and(|kept| *kept != self.file) {
             return Err("what is kept is not what the store was".to_owned());
         }
-        let mended = self.is_mended(&path, thorough)?;
-        if thorough && !mended {
+        let fixed = self.is_fixed(&path, thorough)?;
+        if thorough && !fixed {
             // Whoever comes next repairs it, and keeps what is there now, and what is kept.
             let now = kept.clone().or(content(directory, STORE));
             let again = OpenOptions::new().repair(&path, &RepairOptions::new());
             again.map_err(|e| format!("repairing again: {e}"))?;
-            if !self.is_mended(&path, false)? || content(directory, KEPT) != now {
-                return Err("it was repaired again, and is not mended and kept".to_owned());
+            if !self.is_fixed(&path, false)? || content(directory, KEPT) != now {
+                return Err("it was repaired again, and is not fixed and kept".to_owned());
             }
         }
         let kept = kept.is_some();
-        Ok(Repaired { mended, kept })
+        Ok(Repaired { fixed, kept })
     }
 
     fn judge(&self, found: &Repaired, said: &[&str]) -> Result<(), String> {
         let repaired = said.contains(&"repaired");
         match found {
-            Repaired { kept: false, .. } if found.mended || repaired => {
+            Repaired { kept: false, .. } if found.fixed || repaired => {
                 Err("what the store was is not kept".to_owned())
             }
-            Repaired { mended: false, .. } if repaired => Err("the repair is undone".to_owned()),
+            Repaired { fixed: false, .. } if repaired => Err("the repair is undone".to_owned()),
             _ => Ok(()),
         }
     }
@@ -166,7 +166,7 @@ fn a_disk_that_lies_while_a_store_is_repaired_is_found_out() {
     let seed = seeds(1).start;
     let (place, subject) = Repair::prepare(seed);
     let recording = recording_at("repair", seed, place.path());
-    // The copy's own bytes, its name, and what was mended.
+    // The copy's own bytes, its name, and what was fixed.
     for (broken, what) in [
         (Broken::Flushes, "what is kept is not what the store was"),
         (Broken::NameFlushes, "what the store was is not kept"),
