@@ -1,17 +1,9 @@
 //! What a pool's store knows of one thin device, and what a device may be called.
 
-use crate::error::{kept, Error, Result};
 use std::fmt;
 
-/// Longest device name in bytes. LMDB's default key limit (`MDB_MAXKEYSIZE`, 511) sets it.
-pub const MAX_NAME_LEN: usize = 511;
-
-/// Longest error text of a device in bytes (1 MiB). A longer one is refused, never cut.
-pub const MAX_ERROR_LEN: usize = 1 << 20;
-
-/// Largest device id that can be given out. Device-mapper's thin targets take 24-bit ids;
-/// containerd refuses the last of them (`maxDeviceID`), and so does this store.
-pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
+use crate::error::{kept, Error, Result};
+use crate::limits::{MAX_ERROR_LEN, MAX_NAME_LEN};
 
 /// Where a thin device stands in its life, with containerd's names and numbers.
 ///
@@ -111,7 +103,7 @@ impl fmt::Display for DeviceState {
 pub struct DeviceInfo {
     /// Name of the device, unique in the pool: 1 to [`MAX_NAME_LEN`] bytes without NUL.
     pub name: Vec<u8>,
-    /// Device id in the pool, 1 to [`MAX_DEVICE_ID`]. The store assigns it when the device is
+    /// Device id in the pool, 1 to [`MAX_DEVICE_ID`](crate::MAX_DEVICE_ID). The store assigns it when the device is
     /// added.
     pub device_id: u32,
     /// Virtual size of the device in bytes.

@@ -5,12 +5,12 @@
 
 mod display;
 
-pub(crate) use display::Quoted;
-
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(crate) use display::Quoted;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -38,7 +38,7 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A device's error text is longer than [`MAX_ERROR_LEN`](crate::MAX_ERROR_LEN).
+    /// A device's error text is longer than [`MAX_ERROR_LEN`](crate::limits::MAX_ERROR_LEN).
     TooLong {
         /// The device it was for.
         name: Box<[u8]>,
@@ -339,7 +339,7 @@ impl std::error::Error for Error {
 /// As much of a name as an error keeps: a name from outside can be of any length, and none that is
 /// longer exists.
 pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
-    name[..name.len().min(crate::MAX_NAME_LEN + 1)].into()
+    name[..name.len().min(crate::limits::MAX_NAME_LEN + 1)].into()
 }
 
 #[cfg(test)]

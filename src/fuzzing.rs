@@ -3,7 +3,7 @@
 
 use crate::device::DeviceInfo;
 use crate::error::Result;
-use crate::record;
+use crate::format::record;
 use crate::verify::{Level, Report};
 
 /// Decodes a record found under `name`.

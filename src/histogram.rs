@@ -2,6 +2,7 @@
 //! showed when asked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How many values of each size there were.
 ///
@@ -84,6 +85,30 @@ impl Counting {
             sum,
             buckets,
         }
+    }
+}
+
+/// This process's commits since the store was opened.
+pub(crate) struct Commits {
+    /// How many operations each was for.
+    pub operations: Counting,
+    /// How long LMDB took for each, in nanoseconds.
+    pub nanoseconds: Counting,
+}
+
+impl Commits {
+    pub const fn new() -> Commits {
+        Commits {
+            operations: Counting::new(),
+            nanoseconds: Counting::new(),
+        }
+    }
+
+    #[inline]
+    pub fn add(&self, operations: u64, time: Duration) {
+        self.operations.add(operations);
+        // Half a millennium fits.
+        self.nanoseconds.add(time.as_nanos() as u64);
     }
 }
 

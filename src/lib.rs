@@ -31,19 +31,16 @@
 //! model.
 
 mod audit;
-mod batch;
-mod crc;
 mod device;
-mod digest;
-mod env;
+mod device_ids;
 mod error;
-mod header;
+mod file;
+mod format;
 mod histogram;
-mod ids;
-mod number;
-mod pool;
-mod record;
+mod limits;
+mod lmdb;
 mod salvage;
+mod store;
 mod sync;
 mod verify;
 
@@ -54,10 +51,11 @@ pub mod capi;
 pub mod fuzzing;
 
 pub use audit::{Finding, FindingKind, Fix, Report};
-pub use device::{DeviceInfo, DeviceRef, DeviceState, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use device::{DeviceInfo, DeviceRef, DeviceState};
 pub use error::{Error, Result};
 pub use histogram::Histogram;
-pub use pool::{
+pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use store::{
     Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata,
     RepairOptions, Repaired, Salvaged, Stats, Update, Verify, Walk,
 };

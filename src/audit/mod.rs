@@ -10,15 +10,15 @@ mod report;
 pub(crate) use idset::IdSet;
 pub(crate) use report::Findings;
 pub use report::{Finding, FindingKind, Fix, Report};
-
-use crate::device::MAX_DEVICE_ID;
-use crate::digest::{self, Table};
-use crate::env::Snapshot;
-use crate::error::{Error, Result};
-use crate::header::{Header, Parsed};
-use crate::ids::{self, IdState};
-use crate::record;
 use FindingKind::*;
+
+use crate::error::{Error, Result};
+use crate::format::header::{Header, Parsed};
+use crate::format::id_row::IdState;
+use crate::format::table::Table;
+use crate::format::{digest, id_row, record};
+use crate::limits::MAX_DEVICE_ID;
+use crate::lmdb::snapshot::Snapshot;
 
 /// No store gets to a commit of this number; a record that says it is of one is not to be believed.
 const NO_COMMIT: u64 = 1 << 63;
@@ -197,7 +197,7 @@ impl Auditor {
         let share = digest::row(Table::Ids, key, value);
         self.count(share);
         let outside = "has a state, and there is no such id";
-        let (state, id) = match ids::decode(key, value) {
+        let (state, id) = match id_row::decode(key, value) {
             Ok((state, id)) if (1..=MAX_DEVICE_ID).contains(&id) => (state, id),
             Ok((_, id)) => {
                 self.findings
@@ -263,11 +263,13 @@ impl Auditor {
             if kind == Lost {
                 plan.faulty.insert(id);
                 header.faulty_ids += 1;
-                header.digest = header.digest.wrapping_add(ids::share(IdState::Faulty, id));
+                header.digest = header
+                    .digest
+                    .wrapping_add(id_row::share(IdState::Faulty, id));
             } else {
                 plan.not_free.insert(id);
                 header.free_ids -= 1;
-                header.digest = header.digest.wrapping_sub(ids::share(IdState::Free, id));
+                header.digest = header.digest.wrapping_sub(id_row::share(IdState::Free, id));
             }
         }
         header.digest = header.digest.wrapping_sub(self.removed);

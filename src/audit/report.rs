@@ -1,7 +1,8 @@
 //! What is wrong with a store's rows, as data.
 
-use crate::error::Quoted;
 use std::fmt;
+
+use crate::error::Quoted;
 
 /// One violation of the invariants (`docs/design.md`, section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! Copies of a store: made while it is in use, and put back.
 
-use super::block;
-use super::guard::guard;
-use super::handle::{self, pm_store};
-use super::status::Failure;
-use super::store::{checked_path, options_or_default};
-use super::types::*;
-use crate::pool::BackupOptions;
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStrExt;
+
+use crate::capi::guard::guard;
+use crate::capi::handle::pm_store;
+use crate::capi::status::Failure;
+use crate::capi::store::{checked_path, options_or_default};
+use crate::capi::types::*;
+use crate::capi::{block, handle};
+use crate::store::maintenance::backup::BackupOptions;
 
 /// Leave free pages out of the backup: a smaller file, and more work.
 pub const PM_BACKUP_COMPACT: u32 = 1;

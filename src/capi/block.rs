@@ -1,14 +1,15 @@
 //! Memory that the library hands to the caller: one block from the C allocator for each result, so
 //! that one function frees them all, whatever is in them.
 
-use super::check::{pm_finding, pm_report};
-use super::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
-use super::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
-use crate::audit::{Finding, Report};
-use crate::device::DeviceRef;
-use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
 use std::ptr;
+
+use crate::audit::{Finding, Report};
+use crate::capi::report::{pm_finding, pm_report};
+use crate::capi::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
+use crate::capi::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
+use crate::device::DeviceRef;
+use crate::device_ids::Ids;
 
 /// Frees what a function returned that says so: devices, lists, paths and reports. NULL is allowed
 /// and does nothing.
@@ -86,7 +87,7 @@ impl Texts {
 
 /// Bytes that a device's texts take with their NULs.
 #[inline]
-pub(super) fn texts_len(device: &DeviceRef<'_>) -> usize {
+pub(crate) fn texts_len(device: &DeviceRef<'_>) -> usize {
     device.name.len() + device.parent_name.len() + device.error.len() + 3
 }
 
@@ -95,7 +96,7 @@ pub(super) fn texts_len(device: &DeviceRef<'_>) -> usize {
 /// # Safety
 /// `texts` has room for [`texts_len`] bytes, and outlives the struct.
 #[inline]
-pub(super) unsafe fn fill_device(
+pub(crate) unsafe fn fill_device(
     device: &DeviceRef<'_>,
     texts: *mut u8,
     owner: *mut c_void,
@@ -121,7 +122,7 @@ pub(super) unsafe fn fill_device(
 }
 
 /// A block with the device and its texts.
-pub(super) fn new_device(device: &DeviceRef<'_>) -> Outcome<*mut pm_device> {
+pub(crate) fn new_device(device: &DeviceRef<'_>) -> Outcome<*mut pm_device> {
     let block = allocate(size_of::<pm_device>() + texts_len(device))?;
     let out = block.cast::<pm_device>();
     // SAFETY: the block has room for the struct and, behind it, for the texts.
@@ -137,7 +138,7 @@ pub(super) fn new_device(device: &DeviceRef<'_>) -> Outcome<*mut pm_device> {
 
 /// Bytes that the device takes as a [`pm_record`].
 #[inline]
-pub(super) fn record_size(device: &DeviceRef<'_>) -> usize {
+pub(crate) fn record_size(device: &DeviceRef<'_>) -> usize {
     (size_of::<pm_record>() + texts_len(device)).next_multiple_of(align_of::<pm_record>())
 }
 
@@ -146,7 +147,7 @@ pub(super) fn record_size(device: &DeviceRef<'_>) -> usize {
 /// # Safety
 /// `at` is aligned for it and has room for `size` bytes, which is what [`record_size`] said.
 #[inline]
-pub(super) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usize) {
+pub(crate) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usize) {
     let record = pm_record {
         record_size: size as u32,
         device_id: device.device_id,
@@ -170,7 +171,7 @@ pub(super) unsafe fn write_record(device: &DeviceRef<'_>, at: *mut u8, size: usi
 }
 
 /// A block with the ids' states.
-pub(super) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
+pub(crate) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
     let (free, faulty) = (&ids.free, &ids.faulty);
     let block = allocate(size_of::<pm_ids>() + (free.len() + faulty.len()) * size_of::<u32>())?;
     // SAFETY: the block has room for the head and the two lists, in this order.
@@ -192,7 +193,7 @@ pub(super) fn new_ids(ids: &Ids) -> Outcome<*mut pm_ids> {
 }
 
 /// A block with one text.
-pub(super) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
+pub(crate) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
     let head = size_of::<pm_name>();
     let block = allocate(head + text.len() + 1)?;
     // SAFETY: the block has room for the head and, behind it, the text and its NUL.
@@ -208,7 +209,7 @@ pub(super) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
 
 /// A block with a report; `left` is how many findings are left, and `backup` where the file is kept
 /// as it was.
-pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
+pub(crate) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
     let count = from.findings.len();
     let texts_of = |finding: &Finding| {
         let name = finding.name.as_deref().unwrap_or_default().len();
@@ -256,7 +257,7 @@ pub(super) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
 
 /// A block with a list of names: their lengths, and their texts one behind the other, each with its
 /// NUL.
-pub(super) fn new_names(lens: &[usize], texts: &[u8]) -> Outcome<*mut pm_names> {
+pub(crate) fn new_names(lens: &[usize], texts: &[u8]) -> Outcome<*mut pm_names> {
     let list = size_of::<pm_names>();
     let behind = list + lens.len() * size_of::<pm_name>();
     let block = allocate(behind + texts.len())?;

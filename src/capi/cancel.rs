@@ -12,7 +12,7 @@ unsafe extern "C" {
 }
 
 /// This thread cannot be cancelled until this is dropped, and then only if it could be before.
-pub(super) struct Uncancelled {
+pub(crate) struct Uncancelled {
     before: c_int,
     // Begun and ended on one thread.
     _one_thread: std::marker::PhantomData<*const ()>,

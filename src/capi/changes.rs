@@ -1,11 +1,13 @@
 //! Several changes in one call: as a whole, or each by itself.
 
-use super::guard::{check_error, guard, report};
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome};
-use super::types::*;
+use crate::capi::guard::{check_error, guard, report};
+use crate::capi::handle;
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome};
+use crate::capi::types::*;
 use crate::error::Error;
-use crate::pool::{Applied, Op};
+use crate::store::write::changes::Applied;
+use crate::store::write::op::Op;
 
 /// Add the device, as pm_add_device does.
 pub const PM_CHANGE_ADD: i32 = 0;

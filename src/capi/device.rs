@@ -1,11 +1,12 @@
 //! One device: add, get, change its state, mark it faulty, remove it.
 
-use super::block;
-use super::guard::{guard, guard_look};
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome, PM_ERR_BUFFER_TOO_SMALL};
-use super::types::*;
 use std::ffi::{c_char, c_void};
+
+use crate::capi::guard::{guard, guard_look};
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome, PM_ERR_BUFFER_TOO_SMALL};
+use crate::capi::types::*;
+use crate::capi::{block, handle};
 
 /// Adds a device to the store and gives it a device id: the lowest that is free, or one that was
 /// never used.
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn pm_read_device(
 }
 
 /// The caller's buffer for records.
-pub(super) fn record_buffer(buffer: *mut c_void, capacity: usize) -> Outcome<*mut u8> {
+pub(crate) fn record_buffer(buffer: *mut c_void, capacity: usize) -> Outcome<*mut u8> {
     if buffer.is_null() && capacity > 0 {
         return Err(Failure::null("buffer"));
     }
@@ -139,7 +140,7 @@ pub(super) fn record_buffer(buffer: *mut c_void, capacity: usize) -> Outcome<*mu
     Ok(buffer.cast())
 }
 
-pub(super) fn too_small(size: usize, capacity: usize) -> Failure {
+pub(crate) fn too_small(size: usize, capacity: usize) -> Failure {
     Failure::Edge(
         PM_ERR_BUFFER_TOO_SMALL,
         format!("the record takes {size} bytes and the buffer has {capacity}; retry with one of that size"),

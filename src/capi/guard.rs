@@ -1,20 +1,21 @@
 //! The edge that every call crosses: panics become codes, failures become `pm_error`s, and nobody
 //! is cancelled behind it.
 
-use super::cancel::Uncancelled;
-use super::status::{Failure, Outcome, PM_ERR_INTERNAL, PM_ERR_STRUCT_SIZE, PM_OK};
-use super::types::{pm_error, LARGEST_STRUCT, PM_ERROR_MESSAGE_SIZE};
 use std::ffi::c_char;
 use std::fmt::{self, Write};
 use std::mem::offset_of;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use crate::capi::cancel::Uncancelled;
+use crate::capi::status::{Failure, Outcome, PM_ERR_INTERNAL, PM_ERR_STRUCT_SIZE, PM_OK};
+use crate::capi::types::{pm_error, LARGEST_STRUCT, PM_ERROR_MESSAGE_SIZE};
 
 /// Runs a call's body and reports how it ended.
 ///
 /// # Safety
 /// `error` is NULL or points to a `pm_error` as the header asks for.
 #[inline]
-pub(super) unsafe fn guard(error: *mut pm_error, body: impl FnOnce() -> Outcome<()>) -> i32 {
+pub(crate) unsafe fn guard(error: *mut pm_error, body: impl FnOnce() -> Outcome<()>) -> i32 {
     let _uncancelled = Uncancelled::begin();
     // SAFETY: says the caller.
     unsafe { guard_look(error, body) }
@@ -26,7 +27,7 @@ pub(super) unsafe fn guard(error: *mut pm_error, body: impl FnOnce() -> Outcome<
 /// # Safety
 /// As for [`guard`].
 #[inline]
-pub(super) unsafe fn guard_look(error: *mut pm_error, body: impl FnOnce() -> Outcome<()>) -> i32 {
+pub(crate) unsafe fn guard_look(error: *mut pm_error, body: impl FnOnce() -> Outcome<()>) -> i32 {
     // SAFETY: says the caller.
     let Ok(room) = (unsafe { message_room(error) }) else {
         return PM_ERR_STRUCT_SIZE;
@@ -47,7 +48,7 @@ pub(super) unsafe fn guard_look(error: *mut pm_error, body: impl FnOnce() -> Out
 ///
 /// # Safety
 /// As for [`guard`].
-pub(super) unsafe fn check_error(error: *const pm_error, struct_size: usize) -> Outcome<()> {
+pub(crate) unsafe fn check_error(error: *const pm_error, struct_size: usize) -> Outcome<()> {
     let aligned = struct_size.is_multiple_of(align_of::<pm_error>());
     // SAFETY: says the caller.
     match unsafe { ((*error).struct_size == struct_size, message_room(error)) } {
@@ -63,7 +64,7 @@ pub(super) unsafe fn check_error(error: *const pm_error, struct_size: usize) -> 
 ///
 /// # Safety
 /// [`check_error`] has taken the struct.
-pub(super) unsafe fn report(error: *mut pm_error, outcome: &Outcome<()>) {
+pub(crate) unsafe fn report(error: *mut pm_error, outcome: &Outcome<()>) {
     match outcome {
         // SAFETY: says the caller.
         Ok(()) => unsafe { (*error).code = PM_OK },

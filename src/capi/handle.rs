@@ -1,18 +1,21 @@
 //! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes too
 //! late finds a closed store and not freed memory.
 
-use super::cancel::Uncancelled;
-use crate::env::{wait_for_reads, Deadline, Slot, Try};
-use crate::error::{Error, Result};
-use crate::pool::{Pool, PoolMetadata};
-use crate::DeviceRef;
 use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::{Failure, Outcome};
+use crate::capi::cancel::Uncancelled;
+use crate::capi::status::{Failure, Outcome};
+use crate::device::DeviceRef;
+use crate::error::{Error, Result};
+use crate::lmdb::read::Try;
+use crate::store::write::pool::Pool;
+use crate::store::PoolMetadata;
+use crate::sync::deadline::Deadline;
+use crate::sync::read_permits::{wait_for_reads, Slot};
 
 /// An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
 ///
@@ -31,7 +34,7 @@ pub struct pm_store {
 static NEWEST: AtomicPtr<pm_store> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes the handle for an open store.
-pub(super) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
+pub(crate) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
     let handle = Box::into_raw(Box::new(pm_store {
         pool: UnsafeCell::new(Some(Arc::clone(store.pool()))),
         cleared: AtomicBool::new(false),
@@ -53,7 +56,7 @@ pub(super) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
 ///
 /// # Safety
 /// `store` is NULL or was made by `pm_open`.
-pub(super) unsafe fn borrow<'a>(store: *const pm_store) -> Outcome<&'a pm_store> {
+pub(crate) unsafe fn borrow<'a>(store: *const pm_store) -> Outcome<&'a pm_store> {
     // SAFETY: handles are never freed.
     unsafe { store.as_ref() }.ok_or_else(|| Failure::null("store"))
 }
@@ -75,7 +78,7 @@ impl pm_store {
     }
 
     /// The store, kept in being by the caller.
-    pub(super) fn store(&self) -> Result<PoolMetadata> {
+    pub(crate) fn store(&self) -> Result<PoolMetadata> {
         let slot = Slot::acquire(&self.deadline())?;
         Ok(PoolMetadata::from_pool(Arc::clone(self.seen(&slot)?)))
     }
@@ -83,7 +86,7 @@ impl pm_store {
     /// Shows one device to `look`, once, while the read lasts. Nearly always at once, and then
     /// without a system call.
     #[inline]
-    pub(super) fn read<R>(
+    pub(crate) fn read<R>(
         &self,
         name: &[u8],
         mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
@@ -98,7 +101,7 @@ impl pm_store {
     }
 
     /// Lets go of a store that has been closed.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.cleared.swap(true, Ordering::SeqCst) {
             return; // another thread is at it, or was
         }

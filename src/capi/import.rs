@@ -1,14 +1,15 @@
 //! A whole pool at once: taking another store over, and what another needs to take this one over.
 
-use super::block;
-use super::guard::guard;
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome};
-use super::types::*;
-use super::walk::{self, pm_walk};
-use crate::device::DeviceRef;
-use crate::pool::Ids;
 use std::ffi::{c_char, c_void};
+
+use crate::capi::guard::guard;
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome};
+use crate::capi::types::*;
+use crate::capi::walk::pm_walk;
+use crate::capi::{block, handle, walk};
+use crate::device::DeviceRef;
+use crate::device_ids::Ids;
 
 /// Fills an empty store with a whole pool's records, ids included, in one commit.
 ///

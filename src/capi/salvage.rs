@@ -1,11 +1,13 @@
 //! A new store of what is still whole in a damaged file.
 
-use super::block;
-use super::check::{limit_of, pm_report};
-use super::guard::guard;
-use super::store::{checked_path, options_or_default};
-use super::types::*;
 use std::ffi::c_char;
+
+use crate::capi::block;
+use crate::capi::check::limit_of;
+use crate::capi::guard::guard;
+use crate::capi::report::pm_report;
+use crate::capi::store::{checked_path, options_or_default};
+use crate::capi::types::*;
 
 /// What was salvaged. PM_SALVAGED_INIT sets the size.
 #[repr(C)]

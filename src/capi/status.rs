@@ -1,8 +1,9 @@
 //! Status codes, what each is called, and what a failed call reports.
 
+use std::ffi::{c_char, CStr};
+
 use crate::device::DeviceState;
 use crate::error::Error;
-use std::ffi::{c_char, CStr};
 
 /// The call did what it was asked to.
 pub const PM_OK: i32 = 0;
@@ -139,7 +140,7 @@ const NAMES: &[(i32, &CStr)] = names! {
 };
 
 /// Why a call failed, on its way to the caller's `pm_error`.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The core refused or failed.
     Core(Error),
     /// A callback answered with this number, in what the text says.
@@ -155,7 +156,7 @@ impl From<Error> for Failure {
 }
 
 /// What a function of the edge returns to `guard`.
-pub(super) type Outcome<T> = Result<T, Failure>;
+pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     /// An argument that cannot be.

@@ -1,16 +1,18 @@
 //! Opening and closing a store, and questions about it as a whole.
 
-use super::guard::guard;
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome};
-use super::types::*;
-use crate::error::Error;
-use crate::pool::{Durability, OpenOptions, Verify};
 use std::ffi::{c_char, OsStr};
 use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
+
+use crate::capi::guard::guard;
+use crate::capi::handle;
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome};
+use crate::capi::types::*;
+use crate::error::Error;
+use crate::store::options::{Durability, OpenOptions, Verify};
 
 /// Opens the store at `path` and puts its handle into `*store`.
 ///
@@ -56,7 +58,7 @@ pub unsafe extern "C" fn pm_open(
 
 /// A path that is to be used: of a wrong length, what is behind it must be neither searched nor
 /// copied.
-pub(super) fn checked_path(path: &[u8]) -> Outcome<&Path> {
+pub(crate) fn checked_path(path: &[u8]) -> Outcome<&Path> {
     let most = libc::PATH_MAX as usize;
     if path.len() > most {
         return Err(Error::InvalidPath {
@@ -72,7 +74,7 @@ pub(super) fn checked_path(path: &[u8]) -> Outcome<&Path> {
 ///
 /// # Safety
 /// `options` is NULL or as [`read_struct`] asks for.
-pub(super) unsafe fn options_or_default(
+pub(crate) unsafe fn options_or_default(
     options: *const pm_options,
 ) -> Outcome<(OpenOptions, Duration)> {
     if options.is_null() {

@@ -1,8 +1,9 @@
 //! The structs that cross the edge, and how they are read and filled.
 
-use super::status::{Failure, Outcome, PM_ERR_INVALID_STATE, PM_ERR_STRUCT_SIZE};
-use crate::device::{DeviceRef, DeviceState};
 use std::ffi::{c_char, c_void};
+
+use crate::capi::status::{Failure, Outcome, PM_ERR_INVALID_STATE, PM_ERR_STRUCT_SIZE};
+use crate::device::{DeviceRef, DeviceState};
 
 /// Bytes of pm_error.message, the terminating NUL included.
 pub const PM_ERROR_MESSAGE_SIZE: usize = 1024;
@@ -286,13 +287,13 @@ pub struct pm_ids {
 }
 
 /// Largest struct size that is taken for one; more is taken for memory that was never set.
-pub(super) const LARGEST_STRUCT: usize = 1 << 16;
+pub(crate) const LARGEST_STRUCT: usize = 1 << 16;
 
 /// Reads a struct that begins with its size, as the caller's version of the header has it.
 ///
 /// # Safety
 /// `from` points to as many readable bytes as its first field says.
-pub(super) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome<T> {
+pub(crate) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome<T> {
     // SAFETY: every struct passed here begins with its size.
     let size = unsafe { from.cast::<usize>().read() };
     let known = size_of::<T>();
@@ -310,7 +311,7 @@ pub(super) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome
 }
 
 /// How many bytes of an output struct the caller has room for, at most the known ones.
-pub(super) fn output_size<T>(size: usize, least: usize, name: &str) -> Outcome<usize> {
+pub(crate) fn output_size<T>(size: usize, least: usize, name: &str) -> Outcome<usize> {
     if size < least || size > LARGEST_STRUCT {
         return Err(bad_size(name, size, size_of::<T>()));
     }
@@ -329,7 +330,7 @@ fn bad_size(name: &str, size: usize, known: usize) -> Failure {
 /// # Safety
 /// `text` points to `len` bytes that nobody changes while `'a` lasts, or `len` is 0.
 #[inline]
-pub(super) unsafe fn text<'a>(text: *const c_char, len: usize, name: &str) -> Outcome<&'a [u8]> {
+pub(crate) unsafe fn text<'a>(text: *const c_char, len: usize, name: &str) -> Outcome<&'a [u8]> {
     if len == 0 {
         return Ok(&[]);
     }
@@ -346,7 +347,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char, len: usize, name: &str) -> Ou
 }
 
 /// The state with this number.
-pub(super) fn state(number: i32) -> Outcome<DeviceState> {
+pub(crate) fn state(number: i32) -> Outcome<DeviceState> {
     DeviceState::from_number(number.into()).ok_or_else(|| {
         Failure::Edge(
             PM_ERR_INVALID_STATE,
@@ -361,7 +362,7 @@ pub(super) fn state(number: i32) -> Outcome<DeviceState> {
 ///
 /// # Safety
 /// Each text points to as many bytes as its length says, unchanged while `'a` lasts.
-pub(super) unsafe fn device<'a>(from: &pm_device) -> Outcome<DeviceRef<'a>> {
+pub(crate) unsafe fn device<'a>(from: &pm_device) -> Outcome<DeviceRef<'a>> {
     Ok(DeviceRef {
         // SAFETY: says the caller.
         name: unsafe { text(from.name, from.name_len, "device.name")? },

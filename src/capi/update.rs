@@ -4,17 +4,18 @@
 //! "C-unwind" functions: a C++ exception that leaves it passes through to the C++ caller, and the
 //! update is given up on its way.
 
-use super::block;
-use super::cancel::Uncancelled;
-use super::guard::guard;
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome, PM_OK};
-use super::types::*;
-use crate::device::{check_error_text, check_parent_name, DeviceRef};
-use crate::error::{Quoted, Result};
-use crate::pool::Update;
 use std::ffi::{c_char, c_void};
 use std::ptr;
+
+use crate::capi::cancel::Uncancelled;
+use crate::capi::guard::guard;
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome, PM_OK};
+use crate::capi::types::*;
+use crate::capi::{block, handle};
+use crate::device::{check_error_text, check_parent_name, DeviceRef};
+use crate::error::{Quoted, Result};
+use crate::store::write::update::Update;
 
 /// An update that has begun. Made by pm_update_begin, ended by pm_update_commit or pm_update_abort.
 ///

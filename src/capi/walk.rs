@@ -1,23 +1,24 @@
 //! All devices: with a callback, page by page into a caller's buffer, or only their names.
 
-use super::block;
-use super::cancel::Uncancelled;
-use super::device::{record_buffer, too_small};
-use super::guard::guard;
-use super::handle::{self, pm_store};
-use super::status::{Failure, Outcome, PM_ERR_BUSY, PM_OK};
-use super::types::*;
-use crate::error::{Error, Quoted};
-use crate::pool::Walk;
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use crate::capi::cancel::Uncancelled;
+use crate::capi::device::{record_buffer, too_small};
+use crate::capi::guard::guard;
+use crate::capi::handle::pm_store;
+use crate::capi::status::{Failure, Outcome, PM_ERR_BUSY, PM_OK};
+use crate::capi::types::*;
+use crate::capi::{block, handle};
+use crate::error::{Error, Quoted};
+use crate::store::walk::Walk;
 
 /// A walk over all devices. Made by pm_walk_open, ended by pm_walk_close.
 pub struct pm_walk {
     state: Mutex<State>,
 }
 
-pub(super) struct State {
+pub(crate) struct State {
     pub walk: Walk,
     /// What came behind the records of the last page; the next call reports it.
     failed: Option<Error>,
@@ -191,7 +192,7 @@ pub unsafe extern "C" fn pm_walk_next(
 
 /// # Safety
 /// `walk` is NULL or an open walk.
-pub(super) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, State>> {
+pub(crate) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, State>> {
     // SAFETY: says the caller.
     let walk = unsafe { walk.as_ref() }.ok_or_else(|| Failure::null("walk"))?;
     match walk.state.try_lock() {

@@ -1,7 +1,8 @@
 //! What each error says.
 
-use super::Error;
 use std::fmt;
+
+use crate::error::Error;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

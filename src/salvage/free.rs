@@ -1,13 +1,14 @@
 //! The free list of the commit in force: which pages were in use then, and so whether what a page
 //! holds is of that commit.
 
-use super::source::Source;
-use super::tree;
-use crate::verify::bytes::u64_at;
 use std::collections::HashSet;
 
+use crate::salvage::source::Source;
+use crate::salvage::tree;
+use crate::verify::bytes::u64_at;
+
 #[derive(Default)]
-pub(super) struct Free {
+pub(crate) struct Free {
     /// Whether the list could be read, as a whole.
     pub known: bool,
     /// The last page of the file.

@@ -14,23 +14,25 @@ mod source;
 mod stray;
 mod tree;
 
-use crate::audit::{Findings, Fix, IdSet, Report};
-use crate::device::{DeviceInfo, DeviceRef, MAX_DEVICE_ID};
-use crate::digest::{self, Table};
-use crate::env::{DEVICES, IDS};
-use crate::header::Header;
-use crate::ids::{self, IdState};
-use crate::pool::Ids;
-use crate::record;
-use crate::verify::page::TreeRecord;
-use crate::FindingKind::*;
-use free::Free;
-use root::Root;
-use source::Source;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+
+use free::Free;
+use root::Root;
+use source::Source;
 use stray::Stray;
+
+use crate::audit::FindingKind::*;
+use crate::audit::{Findings, Fix, IdSet, Report};
+use crate::device::{DeviceInfo, DeviceRef};
+use crate::device_ids::Ids;
+use crate::format::header::Header;
+use crate::format::id_row::IdState;
+use crate::format::table::{Table, DEVICES, IDS};
+use crate::format::{digest, id_row, record};
+use crate::limits::MAX_DEVICE_ID;
+use crate::verify::page::TreeRecord;
 
 /// What a file holds that can be used.
 pub(crate) struct Salvage {
@@ -189,14 +191,14 @@ impl Salvor {
             return Vec::new();
         };
         let walked = tree::walk(source, record, &mut |key, value| {
-            let (state, id) = match ids::decode(key, value) {
+            let (state, id) = match id_row::decode(key, value) {
                 Ok(row) if (1..=MAX_DEVICE_ID).contains(&row.1) => row,
                 _ => {
                     self.findings.id_row(key, None);
                     return false;
                 }
             };
-            self.ids_digest = self.ids_digest.wrapping_add(ids::share(state, id));
+            self.ids_digest = self.ids_digest.wrapping_add(id_row::share(state, id));
             self.last_id = self.last_id.max(id);
             let (ids, counted) = match state {
                 IdState::Free => (&mut self.free, &mut self.counted[0]),

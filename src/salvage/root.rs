@@ -1,15 +1,16 @@
 //! The unnamed database's page: the row that says what the store is, and the roots of its tables.
 
-use super::free::Free;
-use super::source::Source;
-use crate::env::{DEVICES, IDS};
-use crate::header::{self, Header, Parsed};
+use crate::format::header;
+use crate::format::header::{Header, Parsed};
+use crate::format::table::{DEVICES, IDS};
+use crate::salvage::free::Free;
+use crate::salvage::source::Source;
 use crate::verify::page::{Kind, Page, TreeRecord, Value};
 use crate::verify::Meta;
 
 /// What is left of it.
 #[derive(Default)]
-pub(super) struct Root {
+pub(crate) struct Root {
     pub header: Option<Header>,
     pub devices: Option<TreeRecord>,
     pub ids: Option<TreeRecord>,

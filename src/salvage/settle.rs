@@ -1,13 +1,14 @@
 //! Which of the records that were found are kept, and what becomes of every id.
 
-use super::free::Free;
-use super::source::Source;
-use super::{Salvage, Salvor, Taken};
-use crate::audit::{Fix, IdSet};
-use crate::device::MAX_DEVICE_ID;
-use crate::pool::Ids;
-use crate::FindingKind::*;
 use std::cmp::Reverse;
+
+use crate::audit::FindingKind::*;
+use crate::audit::{Fix, IdSet};
+use crate::device_ids::Ids;
+use crate::limits::MAX_DEVICE_ID;
+use crate::salvage::free::Free;
+use crate::salvage::source::Source;
+use crate::salvage::{Salvage, Salvor, Taken};
 
 impl Salvor {
     /// Looks for what is not there yet, and decides who has which id.

@@ -1,11 +1,13 @@
 //! The pages of a damaged file: what can be read of them.
 
-use crate::verify::bytes::{u16_at, u64_at, ReadAt};
-use crate::verify::page::{self, HEADER};
-use crate::verify::{self, Meta, Metas};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
+
+use crate::verify;
+use crate::verify::bytes::{u16_at, u64_at, ReadAt};
+use crate::verify::page::HEADER;
+use crate::verify::{page, Meta, Metas};
 
 /// How much is read at a time.
 const WINDOW: usize = 1 << 20;
@@ -15,7 +17,7 @@ const SIZES: [usize; 7] = [4096, 16384, 8192, 32768, 2048, 1024, 512];
 const KINDS: [u16; 3] = [1, 2, 4];
 
 /// A file, read page by page. What cannot be read is as if it were not there.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     file: &'a File,
     pub page_size: usize,
     /// How many whole pages the file has.

@@ -3,12 +3,13 @@
 //! A page that no tree leads to can hold the last whole copy of a record: the page that was there
 //! before the one that is damaged now, say. It can as well hold one that was removed long ago.
 
-use super::free::Free;
-use super::source::Source;
-use super::tree::{self, LONGEST};
 use crate::device::DeviceRef;
-use crate::digest::{self, Table};
-use crate::record;
+use crate::format::table::Table;
+use crate::format::{digest, record};
+use crate::salvage::free::Free;
+use crate::salvage::source::Source;
+use crate::salvage::tree;
+use crate::salvage::tree::LONGEST;
 use crate::verify::bytes::{u16_at, u32_at, u64_at};
 use crate::verify::page::{Kind, Page, Tiles, HEADER, MAX_KEY};
 
@@ -17,7 +18,7 @@ const NODE: usize = 8;
 const F_BIGDATA: u16 = 1;
 
 /// A record somewhere in the file.
-pub(super) struct Stray<'a> {
+pub(crate) struct Stray<'a> {
     pub device: DeviceRef<'a>,
     /// Its share of the digest.
     pub share: u128,
@@ -27,7 +28,7 @@ pub(super) struct Stray<'a> {
 }
 
 /// Shows every record in every page, which its checksum makes one.
-pub(super) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Stray<'_>)) {
+pub(crate) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Stray<'_>)) {
     let mut tiles = Tiles::default();
     source.each_page(|number, bytes| {
         let in_use = |_: &Page<'_>| !free.has(number);

@@ -1,16 +1,17 @@
 //! The rows that a table's tree leads to.
 
-use super::source::Source;
-use crate::verify::page::{Kind, Page, Tiles, TreeRecord, Value};
 use std::collections::HashSet;
+
+use crate::salvage::source::Source;
+use crate::verify::page::{Kind, Page, Tiles, TreeRecord, Value};
 
 /// No tree is deeper.
 const DEEPEST: usize = 32;
 /// No record is longer.
-pub(super) const LONGEST: usize = crate::MAX_ERROR_LEN + 1024;
+pub(crate) const LONGEST: usize = crate::limits::MAX_ERROR_LEN + 1024;
 
 /// What a walk over a tree has met beside rows.
-pub(super) struct Walked {
+pub(crate) struct Walked {
     /// Pages that are not there, or are not pages of the tree.
     pub lost: Vec<u64>,
     /// The others.
@@ -21,10 +22,10 @@ pub(super) struct Walked {
 }
 
 /// What a row turned out to be: whether it was whole.
-pub(super) type Take<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
+pub(crate) type Take<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
 
 /// Shows every row that the tree leads to.
-pub(super) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> Walked {
+pub(crate) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> Walked {
     let (mut lost, mut pages) = (Vec::new(), Vec::new());
     let mut whole = true;
     let mut rows = 0;
@@ -66,7 +67,7 @@ pub(super) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> 
 }
 
 /// Shows the rows of a leaf; whether all are whole.
-pub(super) fn leaf(source: &Source<'_>, page: &Page<'_>, take: Take<'_>) -> bool {
+pub(crate) fn leaf(source: &Source<'_>, page: &Page<'_>, take: Take<'_>) -> bool {
     let mut whole = true;
     for at in 0..page.nodes() {
         whole &= match page.row(at) {

@@ -1,11 +1,12 @@
 //! The branch pages of a tree, from the left to the right, down to those whose children are leaves.
 
-use super::finding::{Findings, Place, Problem};
-use super::page::{Flaw, Kind, Page, Tiles};
-use super::space::Space;
-use super::tree::{Keys, Span};
 use std::cmp::Ordering;
 use std::io;
+
+use crate::verify::finding::{Findings, Place, Problem};
+use crate::verify::keys::{Keys, Span};
+use crate::verify::page::{Flaw, Kind, Page, Tiles};
+use crate::verify::space::Space;
 
 /// A branch page that was found sound, and what its keys lie between.
 pub(crate) struct Branch {

@@ -1,8 +1,9 @@
 //! What a verification finds: in which structure, on which page, and what is wrong there.
 
-use super::meta::MetaFlaw;
-use super::page::Flaw;
 use std::fmt;
+
+use crate::verify::meta::MetaFlaw;
+use crate::verify::page::Flaw;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! The free list: for each commit, the pages that it left. A writer takes pages from it without a
 //! look at them, so a page that is in use must not be there, and none twice.
 
-use super::bytes::u64_at;
-use super::finding::Problem;
-use super::page::{Row, Value};
-use super::space::{Space, Trouble};
-use super::tree::{Keys, Rows};
+use crate::verify::bytes::u64_at;
+use crate::verify::finding::Problem;
+use crate::verify::keys::Keys;
+use crate::verify::page::{Row, Value};
+use crate::verify::space::{Space, Trouble};
+use crate::verify::tree::Rows;
 
 /// The lists of one snapshot.
 pub(crate) struct FreeRows {

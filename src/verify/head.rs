@@ -2,17 +2,20 @@
 //! without a trace on disk: LMDB itself checks a magic number and a version and trusts all the
 //! rest.
 
-use super::bytes::{u32_at, ReadAt};
-use super::finding::{Place, Problem};
-use super::meta::{self, Meta, MetaFlaw, Metas};
-use super::page::{Flaw, Kind, Page, Row, TreeRecord, Value, HEADER};
-use super::structure;
-use crate::env::{Deadline, DEVICES, IDS};
-use crate::error::{Error, Result};
-use crate::header::{self, Header, Parsed, FORMAT};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::format::header;
+use crate::format::header::{Header, Parsed, FORMAT};
+use crate::format::table::{DEVICES, IDS};
+use crate::sync::deadline::Deadline;
+use crate::verify::bytes::{u32_at, ReadAt};
+use crate::verify::finding::{Place, Problem};
+use crate::verify::meta::{Meta, MetaFlaw, Metas};
+use crate::verify::page::{Flaw, Kind, Page, Row, TreeRecord, Value, HEADER};
+use crate::verify::{meta, structure};
 
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
 const BBOLT_MAGIC: u32 = 0xED0C_DAED;

@@ -1,9 +1,9 @@
 //! LMDB's two meta pages: which of them is in force, and whether they go together.
 
-use super::bytes::{u16_at, u32_at, u64_at, ReadAt};
-use super::page::{TreeRecord, HEADER, TREE_LEN};
-use std::fmt;
-use std::io;
+use std::{fmt, io};
+
+use crate::verify::bytes::{u16_at, u32_at, u64_at, ReadAt};
+use crate::verify::page::{TreeRecord, HEADER, TREE_LEN};
 
 /// `MDB_MAGIC` and `MDB_DATA_VERSION` (mdb.c).
 pub(crate) const MAGIC: u32 = 0xBEEF_C0DE;

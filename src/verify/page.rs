@@ -6,8 +6,9 @@
 //! order of keys; from `upper` to the page's end lie the nodes, each of an even length, with no gap
 //! between them.
 
-use super::bytes::{u16_at, u32_at, u64_at};
 use std::fmt;
+
+use crate::verify::bytes::{u16_at, u32_at, u64_at};
 
 /// Bytes before the offsets of the nodes, or before the bytes of an overflow value.
 pub(crate) const HEADER: usize = 16;

@@ -1,37 +1,21 @@
 //! Do the rows add up? Every invariant of docs/design.md, recomputed from the rows of one snapshot.
 
-use super::finding::{Findings, Place, Problem};
-use super::page::{Row, Value};
-use super::space::{Space, Trouble};
-use super::tree::{Keys, Rows};
-use crate::device::{MAX_DEVICE_ID, MAX_ERROR_LEN};
-use crate::digest::{self, Table};
-use crate::env::Snapshot;
-use crate::error::{Error, Quoted};
-use crate::header::{Header, Parsed};
-use crate::ids::{self, IdState};
-use crate::record;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Quoted};
+use crate::format::header::Header;
+use crate::format::id_row::IdState;
+use crate::format::table::Table;
+use crate::format::{digest, id_row, record};
+use crate::limits::MAX_ERROR_LEN;
+use crate::verify::finding::{Findings, Place, Problem};
+use crate::verify::keys::Keys;
+use crate::verify::page::{Row, Value};
+use crate::verify::space::{Space, Trouble};
+use crate::verify::tree::Rows;
 
 /// No record is longer: its texts, and what is around them.
 const LONGEST_RECORD: usize = MAX_ERROR_LEN + 1024;
-
-/// The header row of this snapshot, decoded.
-pub(crate) fn header(snapshot: &Snapshot) -> crate::Result<Header> {
-    let row = snapshot.header_row()?;
-    row.and_then(parse_header)
-        .ok_or_else(|| Error::corrupt(DAMAGED_HEADER).at(snapshot.env().path()))
-}
-
-pub(crate) const DAMAGED_HEADER: &str = "its header row is damaged";
-
-/// A header row of a format that is known, with numbers that can be.
-pub(crate) fn parse_header(row: &[u8]) -> Option<Header> {
-    match Header::parse(row) {
-        Parsed::Known(header) if header.last_id <= MAX_DEVICE_ID => Some(header),
-        _ => None,
-    }
-}
 
 /// A set of device ids, one bit each, filled by several threads at once.
 struct IdSet(Vec<AtomicU64>);
@@ -150,7 +134,7 @@ impl Sums {
     }
 
     fn id(&self, tally: &mut Tally, key: &[u8], value: &[u8]) -> Result<(), Problem> {
-        let (state, id) = ids::decode(key, value).map_err(row_problem)?;
+        let (state, id) = id_row::decode(key, value).map_err(row_problem)?;
         if id == 0 || id > self.header.last_id {
             let what = format!("id {id} has a state and was never given out");
             return Err(Problem::Row(what));

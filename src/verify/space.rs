@@ -1,10 +1,12 @@
 //! The pages of one file: reading them, and who has been where.
 
-use super::bytes::ReadAt;
-use super::finding::Problem;
-use super::page::{self, HEADER};
-use super::pages::PageSet;
 use std::io;
+
+use crate::verify::bytes::ReadAt;
+use crate::verify::finding::Problem;
+use crate::verify::page;
+use crate::verify::page::HEADER;
+use crate::verify::pages::PageSet;
 
 /// A file's pages up to the last one that a meta page names.
 pub(crate) struct Space<'a> {

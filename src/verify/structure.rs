@@ -1,17 +1,20 @@
 //! One snapshot of a store's file, from its meta page to its rows.
 
-use super::bytes::ReadAt;
-use super::finding::{Findings, Place, Problem};
-use super::free::FreeRows;
-use super::meta::{Meta, Metas};
-use super::page::{Row, TreeRecord, Value};
-use super::rows::{parse_header, DeviceRows, IdRows, Sums, DAMAGED_HEADER};
-use super::space::{Space, Trouble};
-use super::tree::{self, Keys, Rows};
-use super::Level;
-use crate::env::{DEVICES, IDS};
-use crate::header::{self, Header};
 use std::io;
+
+use crate::format::header;
+use crate::format::header::{parse_header, Header, DAMAGED_HEADER};
+use crate::format::table::{DEVICES, IDS};
+use crate::verify::bytes::ReadAt;
+use crate::verify::finding::{Findings, Place, Problem};
+use crate::verify::free::FreeRows;
+use crate::verify::keys::Keys;
+use crate::verify::meta::{Meta, Metas};
+use crate::verify::page::{Row, TreeRecord, Value};
+use crate::verify::rows::{DeviceRows, IdRows, Sums};
+use crate::verify::space::{Space, Trouble};
+use crate::verify::tree::Rows;
+use crate::verify::{tree, Level};
 
 /// Of a meta page's flags of the free list's tree: `MDB_INTEGERKEY`, which it has to have, and
 /// `MDB_NOSUBDIR`, which says how the file was made.

@@ -4,14 +4,16 @@
 //! Branch pages are gone through one after the other, which are few. Their leaves are read and
 //! looked at by as many threads as there are processors, if there are enough of them.
 
-use super::branches::{Branch, Branches};
-use super::bytes::u64_at;
-use super::finding::{Findings, Place, Problem};
-use super::page::{self, Flaw, Kind, Page, Row, Tiles, TreeRecord, Value};
-use super::space::{Space, Trouble};
 use std::cmp::Ordering;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+
+use crate::verify::branches::{Branch, Branches};
+use crate::verify::finding::{Findings, Place, Problem};
+use crate::verify::keys::{Keys, Span};
+use crate::verify::page;
+use crate::verify::page::{Flaw, Kind, Page, Row, Tiles, TreeRecord, Value};
+use crate::verify::space::{Space, Trouble};
 
 /// LMDB's cursors go no deeper (`CURSOR_STACK`).
 const DEEPEST: u16 = 31;
@@ -21,55 +23,6 @@ const WORTH_A_THREAD: u64 = 256;
 const MOST_THREADS: usize = 8;
 /// Bytes that are read at once where pages lie side by side.
 const WINDOW: usize = 256 << 10;
-
-/// What keys of a tree look like, and their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keys {
-    /// 1 to 511 bytes, in the order of bytes.
-    Bytes,
-    /// Numbers of commits.
-    Numbers,
-}
-
-impl Keys {
-    #[inline]
-    pub fn check_len(self, node: usize, key: &[u8]) -> Result<(), Flaw> {
-        let len = key.len();
-        let fits = match self {
-            Keys::Bytes => (1..=page::MAX_KEY).contains(&len),
-            Keys::Numbers => len == 8,
-        };
-        fits.then_some(()).ok_or(Flaw::KeyLength { node, len })
-    }
-
-    /// The first key of a branch page, which is never compared, may be anything, also empty, that
-    /// takes no more room than a key: LMDB counts on that when it splits the page.
-    pub fn check_first_len(self, key: &[u8]) -> Result<(), Flaw> {
-        let most = match self {
-            Keys::Bytes => page::MAX_KEY,
-            Keys::Numbers => 8,
-        };
-        let (node, len) = (0, key.len());
-        (len <= most)
-            .then_some(())
-            .ok_or(Flaw::KeyLength { node, len })
-    }
-
-    #[inline]
-    pub fn compare(self, a: &[u8], b: &[u8]) -> Ordering {
-        match self {
-            Keys::Bytes => a.cmp(b),
-            Keys::Numbers => u64_at(a, 0).cmp(&u64_at(b, 0)),
-        }
-    }
-}
-
-/// What the keys under a page lie between: from `low` to less than `high`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Span {
-    pub low: Option<Vec<u8>>,
-    pub high: Option<Vec<u8>>,
-}
 
 /// What is done with the rows of a tree.
 pub(crate) trait Rows: Sync {

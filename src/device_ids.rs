@@ -1,0 +1,14 @@
+//! The state of all device ids of a store.
+
+/// The state of all device ids of a store at one moment.
+///
+/// Ids from 1 to `last_id` that are in neither list are taken: each belongs to one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The highest id that was ever given out; 0 for none.
+    pub last_id: u32,
+    /// Ids that wait to be given out again, in ascending order.
+    pub free: Vec<u32>,
+    /// Ids that are not to be given out, in ascending order. A device may have one.
+    pub faulty: Vec<u32>,
+}

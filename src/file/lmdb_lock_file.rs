@@ -1,0 +1,284 @@
+//! LMDB's `-lock` file: that it is one, and that all processes use the same.
+//!
+//! It holds the table of who reads what, without which a writer would use pages again that are
+//! being read.
+
+use std::ffi::CString;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::file::fs::check_same;
+use crate::file::open_files::{Listed, Registered};
+use crate::file::path::lock_path;
+use crate::file::process_lock::FileLock;
+use crate::limits::MAX_READERS;
+use crate::sync::deadline::Deadline;
+
+/// `MDB_MAGIC` (mdb.c), the first word of a lock file that has been set up.
+const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
+/// Enough of a file to tell a lock file from a data file, whose magic stands at 16.
+const LOOKED_AT: u64 = 64;
+
+/// Refuses to let LMDB set up its lock file over a file that is none, or that it has open already:
+/// for a store whose file was moved or deleted.
+pub(crate) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
+    let path = lock_path(store);
+    let list = Listed::hold(deadline)?;
+    match find(&path)? {
+        None => Ok(()),
+        Some(found) => {
+            list.refuse_lock_file(&path, &found)?;
+            look_at(&path, &found)
+        }
+    }
+}
+
+fn find(path: &Path) -> Result<Option<Metadata>> {
+    match path.symlink_metadata() {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("looking at the lock file", path, e)),
+    }
+}
+
+/// Refuses a file that is no lock file. Nobody in this process has it open.
+fn look_at(path: &Path, found: &Metadata) -> Result<()> {
+    let refuse = || {
+        Error::InvalidPath {
+        path: path.into(),
+        why: "the store's lock file would be there, and it is not a lock file; move it, or give another path",
+    }
+    };
+    if !found.is_file() {
+        return Err(refuse());
+    }
+    let mut head = Vec::new();
+    open(path)
+        .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
+        .map_err(|e| Error::io("looking at the lock file", path, e))?;
+    // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file
+    // begins like that, too.
+    let unmarked = head.iter().take(8).all(|byte| *byte == 0);
+    let data_file = head.get(16..20).is_some_and(|word| word == MAGIC);
+    if head.starts_with(&MAGIC) || (unmarked && !data_file) {
+        return Ok(());
+    }
+    Err(refuse())
+}
+
+/// Removes the lock file of a store that another file has taken the place of. Nobody can have the
+/// new one open.
+pub(crate) fn discard(store: &Path) -> Result<()> {
+    let path = lock_path(store);
+    match find(&path)? {
+        Some(found) => look_at(&path, &found)?,
+        None => return Ok(()),
+    }
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("removing the old lock file", &path, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// This process's right to a data file and its lock file, to be given up when LMDB has closed both.
+pub(crate) struct Held {
+    /// Given up first: nobody here opens the lock file again before this descriptor of it is
+    /// closed.
+    pub(crate) lock_file: Option<FileLock>,
+    registered: Vec<Registered>,
+}
+
+impl Held {
+    pub fn new(data_file: Option<Registered>) -> Held {
+        Held {
+            lock_file: None,
+            registered: data_file.into_iter().collect(),
+        }
+    }
+
+    /// Opens the lock file before LMDB does, and has the disk give it all its blocks: LMDB writes
+    /// to it through a map, where a disk without room for a page is a signal. Nobody else in
+    /// this process opens it from here on.
+    pub fn prepare(
+        &mut self,
+        store: &Path,
+        max_readers: u32,
+        read_only: bool,
+        deadline: &Deadline,
+    ) -> Result<()> {
+        let path = lock_path(store);
+        let fail = |e| Error::io("opening the lock file", &path, e);
+        let list = Listed::hold(deadline)?;
+        if let Some(found) = find(&path)? {
+            list.refuse_lock_file(&path, &found)?;
+        }
+        let file = match open_with(File::options().write(true).create(true).mode(0o600), &path) {
+            // LMDB does without.
+            Err(e) if e.raw_os_error() == Some(libc::EROFS) && read_only => return Ok(()),
+            file => file.map_err(fail)?,
+        };
+        let found = file.metadata().map_err(fail)?;
+        self.registered.push(list.enter_lock_file(&found));
+        let room = |places: u32| PLACE * u64::from(places) + BEFORE_PLACES;
+        let most = room(MAX_READERS);
+        let len = room(max_readers).max(found.len()).min(most);
+        let reserved = reserve(&file, len);
+        self.lock_file = Some(FileLock::new(file));
+        reserved.map_err(|e| Error::io("making room for the lock file", &path, e))
+    }
+
+    /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they
+    /// would share the number of the last commit. On a read-only mount there need not be a lock
+    /// file.
+    pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
+        let path = lock_path(store);
+        let fail = |e| Error::io("opening the lock file", &path, e);
+        if self.lock_file.is_none() {
+            let list = Listed::hold(deadline)?;
+            let found = match std::fs::metadata(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                found => found.map_err(fail)?,
+            };
+            self.registered.push(list.enter_lock_file(&found));
+            self.lock_file = Some(FileLock::new(open(&path).map_err(fail)?));
+        }
+        self.check_in_place(store)?;
+        let claimed = match &self.lock_file {
+            Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
+            None => true,
+        };
+        if claimed {
+            return Ok(());
+        }
+        Err(Error::AlreadyOpen {
+            path: store.into(),
+            why: "another process uses its -lock file for a store that was here before and was moved, replaced or deleted; close it there first",
+        })
+    }
+
+    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would get,
+    /// another than is locked.
+    pub fn check_in_place(&self, store: &Path) -> Result<()> {
+        let path = lock_path(store);
+        match &self.lock_file {
+            Some(lock) => check_same(
+                &path,
+                &lock
+                    .metadata()
+                    .map_err(|e| Error::io("looking at the lock file", &path, e))?,
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a place in LMDB's reader table, and at least as many as lie before the first (mdb.c:
+/// `MDB_reader`, `MDB_txninfo`).
+const PLACE: u64 = 64;
+const BEFORE_PLACES: u64 = 1024;
+
+/// Has the disk give the file its blocks, without a change of its length, which tells LMDB how many
+/// places there are.
+fn reserve(file: &File, len: u64) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    loop {
+        // SAFETY: touches no memory; the descriptor is open.
+        if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => return Err(error),
+            // A file system, or a sandbox, in which it cannot be done: who uses them has to see to
+            // the room.
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    open_with(&mut File::options(), path)
+}
+
+fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File> {
+    options
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
+pub(crate) fn on_read_only_mount(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros is a valid `statvfs`.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends in NUL; both outlive the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut facts) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(facts.f_flag & libc::ST_RDONLY != 0)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Between these two moments, a thread that looked at the file and closed it again would drop
+    /// LMDB's locks.
+    #[test]
+    fn nobody_here_opens_the_file_from_before_lmdb_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        check(&store, &deadline).unwrap();
+        let mut held = Held::new(None);
+        held.prepare(&store, 1024, false, &deadline).unwrap();
+        let refused =
+            |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
+        refused(check(&store, &deadline));
+        refused(Held::new(None).prepare(&store, 1024, false, &deadline));
+        drop(held);
+        check(&store, &deadline).unwrap();
+    }
+
+    #[test]
+    fn the_disk_has_given_its_blocks_and_its_length_is_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        for len in [0, 100_000] {
+            let file = File::create(lock_path(&store)).unwrap();
+            file.set_len(len).unwrap();
+            let mut held = Held::new(None);
+            held.prepare(&store, 1024, false, &deadline).unwrap();
+            let found = file.metadata().unwrap();
+            assert_eq!(found.len(), len);
+            assert!(found.blocks() * 512 >= len.max(1024 * PLACE), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_takes_its_place_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("pool.db");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut held = Held::new(None);
+        held.prepare(&store, 1024, false, &deadline).unwrap();
+        held.check_in_place(&store).unwrap();
+        std::fs::rename(lock_path(&store), directory.path().join("old")).unwrap();
+        assert!(held.check_in_place(&store).is_err());
+        File::create(lock_path(&store)).unwrap();
+        assert!(held.check_in_place(&store).is_err());
+        let opened = directory.path().metadata().unwrap();
+        assert!(held.claim(&store, &opened, &deadline).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! Files beside a store, and the locks on them. Knows no LMDB environment.
+#![allow(unsafe_code)]
+
+pub(crate) mod destination;
+pub(crate) mod fs;
+pub(crate) mod lmdb_lock_file;
+pub(crate) mod open_files;
+pub(crate) mod path;
+pub(crate) mod process_lock;
+pub(crate) mod temp_file;

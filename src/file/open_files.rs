@@ -1,0 +1,153 @@
+//! Which files this process has open. LMDB must not have one file open twice in one process
+//! (lmdb.h, "Caveats": closing either drops the other's file locks), so a second open is an error,
+//! at once, by whatever path.
+//!
+//! A `-lock` file that is in use here is not opened either, not even to look at it: closing it
+//! would drop LMDB's locks on it, and other processes would take this one for dead, and write over
+//! what it reads.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::sync::deadline::Deadline;
+use crate::sync::process;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    device: u64,
+    inode: u64,
+    /// The process that opened it: a forked child inherits the list, but nothing in it is open
+    /// there.
+    stamp: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A store that is used.
+    Store,
+    /// One that is fixed or replaced, which has an end.
+    Alone,
+    LockFile,
+}
+
+impl Entry {
+    fn of(file: &Metadata, kind: Kind) -> Entry {
+        Entry {
+            device: file.dev(),
+            inode: file.ino(),
+            stamp: process::stamp(),
+            kind,
+        }
+    }
+}
+
+static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+/// One file's entry, taken out when dropped.
+pub(crate) struct Registered(Entry);
+
+impl Registered {
+    /// Enters the file, or says that it is open already; `None` for who is to wait until it is
+    /// fixed or replaced.
+    pub fn enter(
+        path: &Path,
+        file: &Metadata,
+        kind: Kind,
+        deadline: &Deadline,
+    ) -> Result<Option<Registered>> {
+        let entry = Entry::of(file, kind);
+        let as_other = |kind| Entry { kind, ..entry };
+        let mut open = list(deadline)?;
+        let alone = open.contains(&as_other(Kind::Alone));
+        if alone && kind == Kind::Store {
+            return Ok(None);
+        }
+        if alone || open.contains(&as_other(Kind::Store)) {
+            return Err(Error::AlreadyOpen {
+                path: path.into(),
+                why: "this process has the store open already, by this or another path; use that handle, or close it first",
+            });
+        }
+        open.push(entry);
+        Ok(Some(Registered(entry)))
+    }
+}
+
+/// The list, held by who opens a `-lock` file: meanwhile no other thread comes to have it open for
+/// LMDB.
+pub(crate) struct Listed(MutexGuard<'static, Vec<Entry>>);
+
+impl Listed {
+    pub fn hold(deadline: &Deadline) -> Result<Listed> {
+        list(deadline).map(Listed)
+    }
+
+    /// Refuses a file that is the `-lock` file of a store that this process has open.
+    pub fn refuse_lock_file(&self, path: &Path, file: &Metadata) -> Result<()> {
+        if self.0.contains(&Entry::of(file, Kind::LockFile)) {
+            return Err(Error::AlreadyOpen {
+                path: path.into(),
+                why: "it is the lock file of a store that this process has open; close that store first",
+            });
+        }
+        Ok(())
+    }
+
+    /// Enters a `-lock` file, before LMDB opens it.
+    pub fn enter_lock_file(mut self, file: &Metadata) -> Registered {
+        let entry = Entry::of(file, Kind::LockFile);
+        self.0.push(entry);
+        Registered(entry)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if self.0.stamp == process::stamp() {
+            let mut open = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            open.retain(|entry| *entry != self.0);
+        }
+    }
+}
+
+fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
+    // Who has it has it for a moment only, but in a forked child: who does not want to wait for
+    // others waits for that.
+    const LEAST: Duration = Duration::from_secs(1);
+    match try_list() {
+        Some(list) => Ok(list),
+        None => Deadline::after(deadline.left().max(LEAST))
+            .poll("the list of open stores", || Ok(try_list())),
+    }
+}
+
+/// The list, unless another thread has it: one that held it during a fork holds it in the child for
+/// ever.
+fn try_list() -> Option<MutexGuard<'static, Vec<Entry>>> {
+    match OPEN.try_lock() {
+        Ok(list) => Some(list),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_want_to_wait_waits_for_the_list_all_the_same() {
+        std::thread::scope(|scope| {
+            let held = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let listed = scope.spawn(|| list(&Deadline::after(Duration::ZERO)).map(drop));
+            std::thread::sleep(Duration::from_millis(30));
+            drop(held);
+            assert!(listed.join().unwrap().is_ok());
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! Where a store and what belongs to it are, and what may be there.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Where LMDB keeps its reader table and locks.
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
+    with_suffix(path, "-lock")
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
+const NAME_MAX: usize = 255;
+
+/// Makes sure that no file gets the number of a standard stream that the program has closed: what
+/// is printed there would be written into the store. What has it then can, as before, neither be
+/// written nor read; it is gone after an `exec`.
+pub(crate) fn keep_standard_streams() {
+    for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
+        // SAFETY: touches no memory.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+            continue;
+        }
+        // SAFETY: the string ends in NUL and outlives the call.
+        let got = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if got > libc::STDERR_FILENO {
+            // SAFETY: it was just opened, and nobody else knows of it. Another thread took the
+            // number first.
+            unsafe { libc::close(got) };
+        }
+    }
+}
+
+/// The one path that stands for the file, so that every process finds the same `-lock` file.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
+    keep_standard_streams();
+    let invalid = |why| Error::InvalidPath {
+        path: path.into(),
+        why,
+    };
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() {
+        return Err(invalid("it is empty"));
+    }
+    if bytes.contains(&0) {
+        return Err(invalid("it holds a NUL byte"));
+    }
+    let too_long = "it is longer than the system allows";
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err(invalid(too_long));
+    }
+    let resolved = match path.canonicalize() {
+        Ok(resolved) => resolved,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
+        Err(e) => return Err(Error::io("finding the file", path, e)),
+    };
+    // The `-lock` file's name is the longest that is used; found too late, a store would be left
+    // without one.
+    let longest = lock_path(&resolved);
+    let name_len = longest.file_name().map_or(0, |name| name.len());
+    if longest.as_os_str().len() >= libc::PATH_MAX as usize || name_len > NAME_MAX {
+        return Err(invalid(too_long));
+    }
+    Ok(resolved)
+}
+
+fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {
+    // What is there by now and is no link was created by somebody else at this moment.
+    if path
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_symlink())
+    {
+        return Err(invalid(
+            "it is a symbolic link to a file that does not exist",
+        ));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(invalid("it does not end in a file name"));
+    };
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(invalid("it ends in a slash"));
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match directory.canonicalize() {
+        Ok(directory) => Ok(directory.join(name)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile {
+            path: path.into(),
+            why: "its directory does not exist; create the directory first",
+        }),
+        Err(e) => Err(Error::io("finding the directory", path, e)),
+    }
+}
+
+/// Refuses what is not a regular file.
+pub(crate) fn refuse_irregular(path: &Path, metadata: &Metadata) -> Result<()> {
+    let kind = metadata.file_type();
+    let kind = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "directory",
+        () if kind.is_socket() => "socket",
+        () if kind.is_fifo() => "named pipe",
+        () => "device",
+    };
+    Err(Error::NotRegularFile {
+        path: path.into(),
+        kind,
+    })
+}

@@ -1,0 +1,374 @@
+//! Locks between processes, on the data file itself, by open file description.
+//!
+//! LMDB's own writer lock can only be waited for without end, so writers take one here first, with
+//! a limit: that of `flock`, which takes and gives back in half the time of one on a range of
+//! bytes. All others are such ranges (`F_OFD_SETLK`, Linux 3.15); the two kinds know nothing of
+//! each other.
+//!
+//! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through
+//! different `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite
+//! pages that the other still reads. Each process therefore holds a shared lock on a byte that
+//! stands for its `-lock` file, and refuses the store when anybody holds another such byte.
+//!
+//! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
+#![allow(unsafe_code)]
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::sync::deadline::Deadline;
+use crate::sync::process;
+
+/// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for
+/// itself.
+const TURN: i64 = (1 << 62) + 1;
+/// How long another process may take to come when it is its turn, at the most.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// No tick of the clock.
+const NEVER: u64 = u64::MAX;
+/// The bytes that stand for `-lock` files, by inode number.
+const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
+/// Held, shared, by every process from before LMDB opens the file there until it has closed it.
+const USE: i64 = IDENTITY.start - 1;
+
+/// A descriptor of the data file that carries this process's locks on it.
+pub(crate) struct FileLock {
+    file: File,
+    /// How many of this process's writers wait for another's, for the statistics.
+    waiters: AtomicUsize,
+    /// The tick of the clock at which it was last looked at whether another process waits for its
+    /// turn.
+    looked: AtomicU64,
+    /// The process that opened it.
+    stamp: u64,
+}
+
+/// The writer lock, held until dropped.
+pub(crate) struct WriterLock<'a>(&'a FileLock);
+
+impl FileLock {
+    pub fn new(file: File) -> FileLock {
+        FileLock {
+            file,
+            waiters: AtomicUsize::new(0),
+            looked: AtomicU64::new(NEVER),
+            stamp: process::stamp(),
+        }
+    }
+
+    /// Which file it is that carries the locks.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
+    }
+
+    /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if
+    /// another process uses another one.
+    pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<bool> {
+        // The first byte of the range stands for none.
+        let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
+        let own = match lock_file {
+            Some(inode) => IDENTITY.start + 1 + (inode % span) as i64,
+            None => IDENTITY.start,
+        };
+        self.set(libc::F_RDLCK, own, 1)?;
+        Ok(!self.held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
+            && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+    }
+
+    /// Takes part in the file's use, beside others; false while somebody has it alone.
+    pub fn claim_use(&self) -> io::Result<bool> {
+        self.try_set(libc::F_RDLCK, USE, 1)
+    }
+
+    /// Takes the file alone; false if anybody uses it, in this process or another. Needs a
+    /// descriptor that can write.
+    pub fn claim_alone(&self) -> io::Result<bool> {
+        self.try_set(libc::F_WRLCK, USE, IDENTITY.end - USE)
+    }
+
+    /// Whether somebody else uses the file at this moment.
+    pub fn used_elsewhere(&self) -> io::Result<bool> {
+        self.held_elsewhere(USE, IDENTITY.end - USE)
+    }
+
+    /// Gives up all that this descriptor has locked.
+    pub fn release(&self) {
+        // Closing the descriptor does it as well, in the end; there is nothing to do about a
+        // failure.
+        let _ = self.set(libc::F_UNLCK, 0, 0);
+    }
+
+    /// Takes the writer lock, waiting until `deadline` for a writer of another process.
+    ///
+    /// Called by one thread at a time. Whether another process waits is asked once a tick of the
+    /// clock, some milliseconds, and not for every write: asking takes as long as locking. So
+    /// who waits may have to wait for a tick's worth of writes, but no longer. Whose turn it is
+    /// and who does not come, since its process is stopped, is waited for a little only.
+    pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
+        let mut my_turn = false;
+        let patience = deadline.part(PATIENCE);
+        let fail = |e| Error::io("locking the store for writing", path, e);
+        let tick = tick();
+        let seen = tick == Some(self.looked.load(Ordering::Relaxed));
+        if seen && self.try_flock().map_err(fail)? {
+            return Ok(WriterLock(self));
+        }
+        let mut attempt = || self.try_writer(&mut my_turn, &patience).map_err(fail);
+        if let Some(lock) = attempt()? {
+            self.looked.store(tick.unwrap_or(NEVER), Ordering::Relaxed);
+            return Ok(lock);
+        }
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let got = deadline.poll("a writer of another process", attempt);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        if my_turn {
+            // Closing the descriptor gives it up as well; there is nothing to do about a failure.
+            let _ = self.set(libc::F_UNLCK, TURN, 1);
+        }
+        got
+    }
+
+    /// How many of this process's writers wait for another process's.
+    pub fn waiting(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
+    fn try_writer(
+        &self,
+        my_turn: &mut bool,
+        patience: &Deadline,
+    ) -> io::Result<Option<WriterLock<'_>>> {
+        let others_turn = !*my_turn && self.held_elsewhere(TURN, 1)?;
+        if (!others_turn || patience.left().is_zero()) && self.try_flock()? {
+            return Ok(Some(WriterLock(self)));
+        }
+        if !*my_turn {
+            *my_turn = self.try_set(libc::F_WRLCK, TURN, 1)?;
+        }
+        Ok(None)
+    }
+
+    /// Takes the writer lock; false if another has it.
+    fn try_flock(&self) -> io::Result<bool> {
+        loop {
+            match self.flock(libc::LOCK_EX | libc::LOCK_NB) {
+                Ok(()) => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
+        // SAFETY: the descriptor is open for as long as `self` lives.
+        match unsafe { libc::flock(self.file.as_raw_fd(), operation) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Sets a lock; false if another's is in the way.
+    fn try_set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<bool> {
+        match self.set(kind, start, len) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<()> {
+        self.fcntl(libc::F_OFD_SETLK, kind, start, len).map(drop)
+    }
+
+    /// Whether another open file description holds any lock in the range.
+    fn held_elsewhere(&self, start: i64, len: i64) -> io::Result<bool> {
+        if len == 0 {
+            return Ok(false); // to fcntl, a length of zero is "to the end of the file"
+        }
+        let found = self.fcntl(libc::F_OFD_GETLK, libc::F_WRLCK, start, len)?;
+        Ok(libc::c_int::from(found.l_type) != libc::F_UNLCK)
+    }
+
+    fn fcntl(
+        &self,
+        command: libc::c_int,
+        kind: libc::c_int,
+        start: i64,
+        len: i64,
+    ) -> io::Result<libc::flock> {
+        // SAFETY: all zeros is a valid `flock`; the kernel asks for a zero pid with these commands.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = kind as libc::c_short;
+        lock.l_whence = libc::SEEK_SET as libc::c_short;
+        lock.l_start = start;
+        lock.l_len = len;
+        loop {
+            // SAFETY: the descriptor is open for as long as `self` lives; `lock` outlives the call.
+            if unsafe { libc::fcntl(self.file.as_raw_fd(), command, &mut lock) } == 0 {
+                return Ok(lock);
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// The time, on a clock that costs a few nanoseconds to read and goes on every few milliseconds.
+fn tick() -> Option<u64> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` outlives the call.
+    let read = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) } == 0;
+    read.then(|| (now.tv_sec as u64).wrapping_mul(1_000_000_000) + now.tv_nsec as u64)
+}
+
+impl Drop for FileLock {
+    /// Closing the descriptor gives the locks up only once no child that is just being started has
+    /// a copy of it.
+    fn drop(&mut self) {
+        // A forked child's copy stands for the same locks, and they are its parent's.
+        if process::stamp() == self.stamp {
+            self.release();
+        }
+    }
+}
+
+impl Drop for WriterLock<'_> {
+    fn drop(&mut self) {
+        // It cannot fail: the descriptor is open, and nothing is waited for.
+        let _ = self.0.flock(libc::LOCK_UN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn open(path: &Path) -> FileLock {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        FileLock::new(file)
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_the_wait_has_an_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        let soon = || Deadline::after(Duration::from_millis(20));
+        let held = a.lock_writer(file.path(), &soon()).unwrap();
+        assert!(matches!(
+            b.lock_writer(file.path(), &soon()),
+            Err(Error::Timeout { .. })
+        ));
+        drop(held);
+        drop(b.lock_writer(file.path(), &soon()).unwrap());
+        drop(a.lock_writer(file.path(), &soon()).unwrap());
+    }
+
+    #[test]
+    fn who_waits_comes_before_who_just_wrote() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        let patience = Deadline::after(Duration::from_secs(60));
+        let mut my_turn = false;
+        assert!(
+            a.try_writer(&mut my_turn, &patience).unwrap().is_none(),
+            "b waits already"
+        );
+        assert!(!my_turn);
+        let mut bs_turn = true;
+        assert!(b.try_writer(&mut bs_turn, &patience).unwrap().is_some());
+    }
+
+    #[test]
+    fn whose_turn_it_is_and_who_does_not_come_keeps_nobody_from_writing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        // As a process that was stopped while it waited.
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        for wait in [Duration::from_millis(10), Duration::from_secs(60)] {
+            let lock = a.lock_writer(file.path(), &Deadline::after(wait));
+            assert!(lock.is_ok(), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_used_by_many_or_had_by_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+        assert!(a.claim_use().unwrap() && b.claim_use().unwrap());
+        assert!(a.claim_identity(Some(7)).unwrap());
+        assert!(c.used_elsewhere().unwrap() && !c.claim_alone().unwrap());
+        b.release();
+        assert!(!c.claim_alone().unwrap());
+        a.release();
+        assert!(!c.used_elsewhere().unwrap() && c.claim_alone().unwrap());
+        assert!(!a.claim_use().unwrap() && !b.claim_alone().unwrap());
+        c.release();
+        // One that uses it without the first byte, too, keeps it from being had alone.
+        assert!(a.claim_identity(None).unwrap());
+        assert!(!c.claim_alone().unwrap());
+    }
+
+    #[test]
+    fn who_writes_without_a_pause_lets_who_waits_come_in() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        let minute = || Deadline::after(Duration::from_secs(60));
+        drop(a.lock_writer(file.path(), &minute()).unwrap());
+        assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
+        let (stop, start) = (AtomicBool::new(false), std::time::Instant::now());
+        let looked = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(a.lock_writer(file.path(), &minute()).unwrap());
+                }
+            });
+            let mut looked = false;
+            while !looked && start.elapsed() < Duration::from_secs(60) {
+                looked = a.waiting() == 1;
+            }
+            stop.store(true, Ordering::Relaxed);
+            looked
+        });
+        assert!(looked, "it never looked again");
+    }
+
+    #[test]
+    fn what_is_dropped_is_given_up_though_a_child_has_the_descriptor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b) = (open(file.path()), open(file.path()));
+        assert!(a.claim_use().unwrap());
+        // As a child that has not come to its `exec` yet has it.
+        let copy = a.file.try_clone().unwrap();
+        drop(a);
+        assert!(b.claim_alone().unwrap());
+        drop(copy);
+    }
+
+    #[test]
+    fn two_identities_do_not_go_together() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+        for inode in [0, 7, u64::MAX] {
+            assert!(a.claim_identity(Some(inode)).unwrap());
+            assert!(b.claim_identity(Some(inode)).unwrap());
+            assert!(!c.claim_identity(Some(inode.wrapping_add(5))).unwrap());
+            for lock in [&a, &b, &c] {
+                lock.set(libc::F_UNLCK, 0, 0).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The sizes that a store has to stay within, in one place for all layers.
+
+/// Longest device name in bytes. LMDB's default key limit (`MDB_MAXKEYSIZE`, 511) sets it.
+pub const MAX_NAME_LEN: usize = 511;
+
+/// Longest error text of a device in bytes (1 MiB). A longer one is refused, never cut.
+pub const MAX_ERROR_LEN: usize = 1 << 20;
+
+/// Largest device id that can be given out. Device-mapper's thin targets take 24-bit ids;
+/// containerd refuses the last of them (`maxDeviceID`), and so does this store.
+pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
+
+/// Least size of a map in bytes.
+pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
+
+/// The most reader slots that can be asked for.
+pub(crate) const MAX_READERS: u32 = 1 << 20;

@@ -1,0 +1,121 @@
+//! Copies of whole files: of a store in use, as of one commit, and of a file that nobody changes.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use lmdb_sys as ffi;
+
+use crate::error::{Error, Result};
+use crate::file::temp_file::{copy_range, fail, write, Draft};
+use crate::lmdb::env::Env;
+use crate::lmdb::raw::error::from_code;
+use crate::lmdb::raw::reader::{sort_begin, Begin};
+use crate::lmdb::snapshot::Snapshot;
+use crate::sync::deadline::Deadline;
+
+/// Where a meta page, which begins with its own number, says what the last page is, and of which
+/// commit it is (mdb.c: `MDB_page`, `MDB_meta`).
+const META_LAST_PAGE: usize = 16 + 120;
+const META_COMMIT: usize = 16 + 128;
+
+/// Copies a store in use to the draft, page by page, as of one commit.
+///
+/// LMDB's own copy holds its writer lock, which cannot be waited for with a limit, while it writes
+/// the meta pages, and reads through the map, where a failing disk is a signal. This takes no lock
+/// that a writer wants, and a read that fails is an error. The pages of the commit stay as they are
+/// while the snapshot lasts.
+pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+    let (snapshot, mut meta) =
+        deadline.poll("a moment without a commit, to read the meta page", || {
+            let snapshot = Snapshot::open(env)?;
+            Ok(snapshot.meta_page()?.map(|meta| (snapshot, meta)))
+        })?;
+    let page_size = env.page_size;
+    let end = number_at(&meta, META_LAST_PAGE)
+        .and_then(|last| last.checked_add(1)?.checked_mul(page_size))
+        .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
+    copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
+    // Last, so that a half copy is no store. The other one is as of the commit before, which makes
+    // this one the newest, and has the same tree: should this one be damaged, it serves.
+    let commit = snapshot.commit();
+    for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
+        meta[..8].copy_from_slice(&page.to_le_bytes());
+        meta[META_COMMIT..][..8].copy_from_slice(&commit.to_le_bytes());
+        write(draft, &meta, page * page_size)?;
+    }
+    Ok(())
+}
+
+/// How often a copy is made anew that has found pages which are neither used nor free.
+const RECOUNTS: u32 = 5;
+
+/// Copies a store in use to the draft, as of one commit, without the pages that are free.
+///
+/// LMDB counts pages in a snapshot of its own, whose roots it takes from the meta page without a
+/// lock (mdb.c, `mdb_txn_renew0`): if that page is written over in the middle, they are of
+/// different commits, and the count comes out wrong. Where it does so each time it is the file's.
+pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+    let mut recounts = 0;
+    loop {
+        // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
+        let snapshot = Snapshot::open(env)?;
+        draft.begin_anew().map_err(|e| fail(draft, e))?;
+        let fd = draft.file().as_raw_fd();
+        // SAFETY: the environment stays open while the snapshot is counted, and the descriptor
+        // while `draft` is.
+        let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };
+        drop(snapshot);
+        if code == ffi::MDB_INCOMPATIBLE && recounts < RECOUNTS {
+            recounts += 1;
+            continue;
+        }
+        match sort_begin(env.path(), code) {
+            Begin::Ok => return Ok(()),
+            Begin::Resized => env.adopt_map_size(deadline)?,
+            Begin::SlotsFull => env.wait_for_places(deadline)?,
+            Begin::GivenUp => env.renew(deadline)?,
+            Begin::Failed(error) => return Err(sort_copy(env, draft, code, error)),
+        }
+    }
+}
+
+/// Of LMDB's copy, the system's errors are those of writing: it reads through the map.
+fn sort_copy(env: &Env, draft: &Draft, code: libc::c_int, error: Error) -> Error {
+    match code {
+        ffi::MDB_INCOMPATIBLE => Error::corrupt(
+            "compacting it found pages that are neither used nor free; back it up without compacting",
+        )
+        .at(env.path()),
+        libc::ENOMEM => error,
+        errno if errno > 0 => from_code("writing the copy", draft.path(), errno),
+        _ => error,
+    }
+}
+
+fn number_at(page: &[u8], at: usize) -> Option<u64> {
+    let bytes = page.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+impl Snapshot {
+    /// The meta page of this snapshot's commit; `None` if it may be under way to that of a later
+    /// one.
+    fn meta_page(&self) -> Result<Option<Vec<u8>>> {
+        let env = self.env();
+        let commit = self.commit();
+        let mut page = vec![0; env.page_size as usize];
+        // LMDB writes each commit's meta page over that of the one before the last.
+        env.file
+            .read_exact_at(&mut page, (commit & 1) * env.page_size)
+            .map_err(|e| Error::io("reading the meta page", env.path(), e))?;
+        let newest = env
+            .lmdb()
+            .info()
+            .map_err(|e| env.lmdb_error("reading the environment's state", e))?
+            .last_txnid() as u64;
+        // The one after next is not begun before the next one's page is written.
+        let unchanged = newest == commit && number_at(&page, META_COMMIT) == Some(commit);
+        Ok(unchanged.then_some(page))
+    }
+}

@@ -1,0 +1,105 @@
+//! Making the memory map larger.
+//!
+//! The map may only be replaced while no transaction of this process is in use (lmdb.h,
+//! `mdb_env_set_mapsize`), so growth waits for open snapshots and for short reads, within the lock
+//! wait.
+
+use crate::error::{Error, Result};
+use crate::lmdb::address_space::address_space_for;
+use crate::lmdb::env::{Env, Writer};
+use crate::lmdb::raw::error;
+use crate::sync::deadline::Deadline;
+
+/// To which size.
+pub(crate) enum To {
+    /// Twice what it is: the map is full.
+    Larger,
+    /// What the file says: another process made it larger.
+    File,
+}
+
+impl Env {
+    /// Adopts a map size that another process has set.
+    pub(crate) fn adopt_map_size(&self, deadline: &Deadline) -> Result<()> {
+        let writer = self.writer.acquire(deadline)?;
+        self.check_usable()?;
+        self.grow(&writer, To::File, deadline)
+    }
+
+    /// Replaces the map. The process's writer calls this between its transactions.
+    pub(crate) fn grow(&self, writer: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
+        let (current, used) = self.map_in_use()?;
+        if matches!(to, To::File) && used <= current {
+            return Ok(()); // another thread has been here
+        }
+        // In this order, so that short reads go on while a long walk is waited for.
+        let no_walk = self.snapshots.block(deadline)?;
+        let quiet = self.quiet(writer, &no_walk, deadline)?;
+        // Other processes may have made it larger meanwhile.
+        let (current, used) = self.map_in_use()?;
+        let least = match to {
+            To::Larger => current.saturating_add(1),
+            To::File => used,
+        };
+        let size = self.larger_size(current.max(used), least)?;
+        self.lmdb().set_map_size(size).map_err(|e| {
+            // The old map is gone and there is no new one: nothing can be read any more.
+            quiet.close();
+            error::from_lmdb("mapping the store", &self.path, e)
+        })
+    }
+
+    /// The map's size, and how much of it the newest commit needs.
+    fn map_in_use(&self) -> Result<(usize, usize)> {
+        let info = self
+            .lmdb()
+            .info()
+            .map_err(|e| self.lmdb_error("reading the map's size", e))?;
+        let pages = info.last_pgno().saturating_add(1);
+        Ok((
+            info.map_size(),
+            pages.saturating_mul(self.page_size as usize),
+        ))
+    }
+
+    /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
+    ///
+    /// LMDB gives the old map up before it asks for the new one, so whether there is room is asked
+    /// before: a refusal changes nothing.
+    fn larger_size(&self, now: usize, least: usize) -> Result<usize> {
+        let page = self.page_size as usize;
+        let mut step = now;
+        while step >= page {
+            let size = now
+                .checked_add(step)
+                .and_then(|size| size.checked_next_multiple_of(page))
+                .filter(|size| *size <= isize::MAX as usize);
+            if let Some(size) = size.filter(|size| address_space_for(*size)) {
+                return Ok(size);
+            }
+            step /= 2;
+        }
+        let exact = least.next_multiple_of(page);
+        if exact <= now && address_space_for(exact) {
+            return Ok(exact);
+        }
+        Err(Error::MapFull {
+            size: now as u64,
+            why: "the process's address space is too small; raise its limit".to_owned(),
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::lmdb::open::tests::open;
+
+    /// Threads that read at once meet the larger map at once, and then follow one after the other.
+    #[test]
+    fn adopting_a_size_already_adopted_leaves_the_map_unchanged() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        env.adopt_map_size(&env.deadline()).unwrap();
+        assert_eq!(env.usage().unwrap().map_size, 1 << 20);
+    }
+}

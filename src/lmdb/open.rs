@@ -1,0 +1,325 @@
+//! Opening an environment: which file is meant, whether it is a store, and then LMDB.
+
+use std::cell::UnsafeCell;
+use std::fs::{File, Metadata};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+
+use lmdb::{Environment, EnvironmentFlags};
+
+use crate::error::{Error, Result};
+use crate::file::fs::{check_same, is_at, open_file, sync_directory};
+use crate::file::lmdb_lock_file;
+use crate::file::lmdb_lock_file::on_read_only_mount;
+use crate::file::open_files::{Kind, Registered};
+use crate::file::path::{keep_standard_streams, lock_path, resolve};
+use crate::file::process_lock::FileLock;
+use crate::format::table::{DEVICES, IDS};
+use crate::histogram::Commits;
+use crate::limits::MIN_MAP_SIZE;
+use crate::lmdb::address_space::address_space_for;
+use crate::lmdb::config::{Config, Sharing};
+use crate::lmdb::create;
+use crate::lmdb::env::{Env, Tables};
+use crate::lmdb::raw::reader::{clear_dead_readers, Reader};
+use crate::lmdb::raw::{error, key_order};
+use crate::sync::deadline::Deadline;
+use crate::sync::exclusion::WalkGate;
+use crate::sync::reader_queue::Line;
+use crate::sync::{fifo, process};
+use crate::verify::head;
+use crate::verify::head::Head;
+
+impl Env {
+    /// Opens the store at `path`, creating it if it is absent and `config` allows writing.
+    pub fn open(path: &Path, config: Config) -> Result<Env> {
+        let deadline = Deadline::after(config.lock_wait);
+        let path = resolve(path)?;
+        if !config.read_only && config.sharing == Sharing::Many {
+            create::ensure(&path, &deadline)?;
+        }
+        let mut claimed = claim_file(&path, &config, &deadline)?;
+        let head = look(&claimed.file, &path, &config, &deadline)?;
+        // Before LMDB's handle, so that it is given up after that, come what may.
+        let mut held = lmdb_lock_file::Held::new(claimed.registered.take());
+        if config.sharing != Sharing::Draft {
+            held.prepare(&path, config.max_readers, config.read_only, &deadline)?;
+        }
+        let lmdb = open_lmdb(&path, &config, &head)?;
+        if config.sharing != Sharing::Draft {
+            held.claim(&path, &claimed.metadata, &deadline)?;
+        }
+        let tables = open_tables(&lmdb, &path, &deadline)?;
+        let metadata = claimed.metadata.clone();
+        let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
+        env.settle(&metadata)?;
+        Ok(env)
+    }
+
+    fn new(
+        path: PathBuf,
+        config: Config,
+        claimed: Claimed,
+        page_size: u64,
+        lmdb: Environment,
+        tables: Tables,
+        held: lmdb_lock_file::Held,
+    ) -> Env {
+        Env {
+            tables,
+            readers: (0..process::SLOTS)
+                .map(|_| UnsafeCell::new(Reader::new()))
+                .collect(),
+            lmdb: UnsafeCell::new(ManuallyDrop::new(lmdb)),
+            path,
+            config,
+            writer: fifo::WriterGate::default(),
+            snapshots: WalkGate::default(),
+            places: Line::default(),
+            process_lock: claimed.process_lock,
+            file: claimed.file,
+            known_len: AtomicU64::new(claimed.metadata.len()),
+            page_size,
+            commits: Commits::new(),
+            stamp: process::stamp(),
+            state: Default::default(),
+            writes_stopped: AtomicBool::new(false),
+            held: Mutex::new(Some(held)),
+        }
+    }
+
+    /// What is left to do once LMDB has the file open.
+    fn settle(&self, opened: &Metadata) -> Result<()> {
+        let fail = |e| Error::io("opening", &self.path, e);
+        check_same(&self.path, opened)?;
+        self.close_on_exec().map_err(fail)?;
+        match self.config.sharing {
+            Sharing::Many => self.claim_lock_file()?,
+            Sharing::Alone => {}
+            Sharing::Draft => return Ok(()),
+        }
+        self.clear_dead_readers().map(drop)
+    }
+
+    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children
+    /// must not get it.
+    pub(crate) fn close_on_exec(&self) -> io::Result<()> {
+        let mut fd = -1;
+        // SAFETY: the environment is open; `fd` outlives the call.
+        let code = unsafe { lmdb_sys::mdb_env_get_fd(self.raw(), &mut fd) };
+        if code != lmdb_sys::MDB_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        // SAFETY: sets a flag of a descriptor that LMDB keeps open.
+        match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Env {
+    /// Makes sure that every process that has the file open uses the same `-lock` file: that which
+    /// LMDB has open, whatever is at its path by now.
+    pub(crate) fn claim_lock_file(&self) -> Result<()> {
+        let fail = |e| Error::io("opening", &self.path, e);
+        // LMDB reads without a lock file where it cannot write one. A process that can may be
+        // writing all the same: to it, the file system need not be read-only.
+        let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
+            None
+        } else {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let opened = held.as_ref().and_then(|held| held.lock_file.as_ref());
+            let found = match opened {
+                Some(lock_file) => lock_file.metadata(),
+                None => std::fs::metadata(lock_path(&self.path)),
+            };
+            Some(found.map_err(fail)?.ino())
+        };
+        if self.process_lock.claim_identity(lock_file).map_err(fail)? {
+            return Ok(());
+        }
+        Err(Error::AlreadyOpen {
+            path: self.path.as_path().into(),
+            why: match lock_file {
+                Some(_) => "another process has this file open with another -lock file (by a hard link, or the -lock file was deleted meanwhile) or, through a read-only mount, with none; close it there first, and use one path",
+                None => "another process has the store open, and on a read-only mount a reader cannot tell writers what it reads; open it where its -lock file can be written",
+            },
+        })
+    }
+}
+
+/// The data file, and this process's right to it.
+struct Claimed {
+    file: File,
+    metadata: Metadata,
+    process_lock: FileLock,
+    registered: Option<Registered>,
+}
+
+/// Opens the data file and takes part in its use, once nobody has it alone.
+fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
+    let fail = |e| Error::io("opening", path, e);
+    deadline.poll("the end of a repair or a restore of the store", || {
+        let (file, metadata) = open_file(path, config.read_only, deadline)?;
+        let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
+        let mut registered = None;
+        if config.sharing != Sharing::Draft {
+            let kind = match config.sharing {
+                Sharing::Alone => Kind::Alone,
+                _ => Kind::Store,
+            };
+            registered = Registered::enter(path, &metadata, kind, deadline)?;
+            if registered.is_none() {
+                return Ok(None);
+            }
+            let claimed = match config.sharing {
+                Sharing::Alone if !process_lock.claim_alone().map_err(fail)? => {
+                    return Err(Error::AlreadyOpen {
+                        path: path.into(),
+                        why: "another process has the store open; close it there first",
+                    })
+                }
+                Sharing::Alone => true,
+                _ => process_lock.claim_use().map_err(fail)?,
+            };
+            // Another file may have taken its place while it was waited for.
+            if !claimed || !is_at(path, &metadata).map_err(fail)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Claimed {
+            file,
+            metadata,
+            process_lock,
+            registered,
+        }))
+    })
+}
+
+/// Makes sure that the file is a store, and that its lock file can be one, before LMDB opens them.
+fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Result<Head> {
+    let head = if config.damaged_header {
+        head::identify_damaged(file, path, deadline)?
+    } else {
+        head::identify(file, path, deadline)?
+    };
+    if !config.read_only && head.commits == 0 {
+        // Whoever created it may have died before its name was on disk; nothing may be written
+        // before it is.
+        sync_directory(path)?;
+    }
+    if config.sharing != Sharing::Draft {
+        lmdb_lock_file::check(path, deadline)?;
+    }
+    Ok(head)
+}
+
+pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
+    let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
+    flags.set(EnvironmentFlags::READ_ONLY, config.read_only);
+    flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
+    flags.set(EnvironmentFlags::NO_LOCK, config.sharing == Sharing::Draft);
+    let used = (head.last_page + 1) * head.page_size;
+    keep_standard_streams();
+    let mut builder = Environment::new();
+    builder
+        .set_flags(flags)
+        .set_max_readers(config.max_readers)
+        .set_max_dbs(2)
+        .set_map_size(fitting_map_size(config.map_size, used, head.page_size)?);
+    builder
+        .open_with_permissions(path, 0o600)
+        .map_err(|e| error::from_lmdb("opening the store", path, e))
+}
+
+/// The map size asked for, or as much of it as the address space has room for, in whole pages.
+fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
+    let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
+    let mut size = wanted.max(least).next_multiple_of(page_size);
+    loop {
+        match usize::try_from(size) {
+            Ok(fits) if address_space_for(fits) => return Ok(fits),
+            _ if size == least => {
+                return Err(Error::NoMemory {
+                    what: "mapping the store; raise the limit of the address space",
+                })
+            }
+            _ => size = (size / 2).max(least).next_multiple_of(page_size),
+        }
+    }
+}
+
+/// Opens the databases, which takes a place in LMDB's reader table for a moment: one is waited for.
+pub(crate) fn open_tables(lmdb: &Environment, path: &Path, deadline: &Deadline) -> Result<Tables> {
+    let fail = |e| error::from_lmdb("opening the store's databases", path, e);
+    let opened = deadline.poll("a place in LMDB's reader table", || loop {
+        match try_open_tables(lmdb) {
+            // Another process has made the map larger since this one's was made, in which nothing
+            // is in use yet.
+            Err(lmdb::Error::MapResized) => lmdb.set_map_size(0).map_err(fail)?,
+            Err(lmdb::Error::ReadersFull) => {
+                if clear_dead_readers(lmdb.env(), path)? == 0 {
+                    return Ok(None);
+                }
+            }
+            tables => return tables.map(Some).map_err(fail),
+        }
+    });
+    opened.map_err(|error| match (error, lmdb.info()) {
+        (Error::Timeout { .. }, Ok(info)) => Error::ReadersFull {
+            slots: info.max_readers(),
+        },
+        (error, _) => error,
+    })
+}
+
+fn try_open_tables(lmdb: &Environment) -> lmdb::Result<Tables> {
+    let tables = Tables {
+        main: lmdb.open_db(None)?,
+        devices: lmdb.open_db(Some(DEVICES))?,
+        ids: lmdb.open_db(Some(IDS))?,
+    };
+    key_order::install(lmdb, tables.devices)?;
+    Ok(tables)
+}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A store in `directory`, opened without anything above LMDB.
+    pub(crate) fn open(directory: &tempfile::TempDir) -> std::sync::Arc<Env> {
+        let config = Config {
+            read_only: false,
+            map_size: 1 << 20,
+            max_readers: 1024,
+            lock_wait: std::time::Duration::from_secs(60),
+            relaxed: false,
+            sharing: Sharing::Many,
+            damaged_header: false,
+        };
+        let env = Env::open(&directory.path().join("pool.db"), config);
+        std::sync::Arc::new(env.unwrap())
+    }
+
+    /// One that is replaced while a store is being opened, after LMDB has opened it.
+    #[test]
+    fn it_is_the_file_that_lmdb_has_that_others_have_to_use_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let path = lock_path(env.path());
+        let old = path.metadata().unwrap().ino();
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        let new = File::create(&path).unwrap().metadata().unwrap().ino();
+        env.process_lock.release();
+        env.claim_lock_file().unwrap();
+        let other = || FileLock::new(File::options().read(true).open(env.path()).unwrap());
+        assert!(!other().claim_identity(Some(new)).unwrap());
+        assert!(other().claim_identity(Some(old)).unwrap());
+    }
+}

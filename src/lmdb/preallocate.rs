@@ -1,0 +1,79 @@
+//! Room ahead of the last page, written with zeros before it is needed.
+//!
+//! LMDB makes the file longer page by page. With room ahead, a commit overwrites blocks that the
+//! file system has given out already, so its flush need not write the file's size and extents as
+//! well; a full disk shows before the commit has written anything; and the file always covers its
+//! last page, so that a file cut short can be told from a whole one.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::file::fs::write_zeros;
+use crate::lmdb::env::Env;
+
+/// Pages that a commit may need beyond those of its rows: the unnamed database and the free list.
+const SPARE_PAGES: u64 = 24;
+/// Pages on the way to a row, and those that splitting them makes.
+const PATH_PAGES: u64 = 10;
+/// Least and most that the file is made longer by.
+const MIN_STEP: u64 = 256 << 10;
+const MAX_STEP: u64 = 8 << 20;
+
+impl Env {
+    /// Makes sure that a commit that writes `rows` rows of `bytes` together finds room behind the
+    /// `used` bytes of the last one. The caller holds LMDB's writer lock.
+    pub(crate) fn make_headroom(&self, used: u64, rows: u64, bytes: u64) -> Result<()> {
+        // Each row needs its path, with a split at every level; all of them at most every page
+        // there is, and new ones half full.
+        let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
+        let most = paths.min(used.saturating_add(bytes)) + bytes + SPARE_PAGES * self.page_size;
+        self.extend_to(used.saturating_add(most))
+    }
+
+    /// Makes sure that the file reaches to the end of its last page, where `used` ends, whatever
+    /// the commit needed.
+    pub(crate) fn cover(&self, used: u64) -> Result<()> {
+        self.extend_to(used)
+    }
+
+    /// Bytes up to the end of the last page that the newest commit uses.
+    pub(crate) fn used(&self) -> Result<u64> {
+        let info = self
+            .lmdb()
+            .info()
+            .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+        Ok((info.last_pgno() as u64 + 1) * self.page_size)
+    }
+
+    fn extend_to(&self, wanted: u64) -> Result<()> {
+        if wanted <= self.known_len.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let fail = |e| Error::io("making room in the file", &self.path, e);
+        let len = self.file.metadata().map_err(fail)?.len();
+        let mut end = len;
+        if wanted > len {
+            // Where a process died in the middle of a read, its place keeps every page freed since
+            // from being used again; nobody but a reader that finds the table full
+            // would ever look. It is no reason to fail.
+            let _ = self.clear_dead_readers();
+            let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP);
+            // A disk with no room for what may come later can still have room for what is needed
+            // now.
+            end = self
+                .add_zeros(len, wanted.saturating_add(ahead))
+                .or_else(|_| self.add_zeros(len, wanted))
+                .map_err(fail)?;
+        }
+        self.known_len.store(end, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the file `end` bytes long, or leaves it at `len`.
+    fn add_zeros(&self, len: u64, end: u64) -> std::io::Result<u64> {
+        write_zeros(&self.file, len, end).inspect_err(|_| {
+            let _ = self.file.set_len(len);
+        })?;
+        Ok(end)
+    }
+}

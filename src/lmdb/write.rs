@@ -1,0 +1,361 @@
+//! Write transactions: one at a time in the process, then one at a time between processes, both
+//! with a limit.
+
+use std::cell::Cell;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
+use lmdb_sys as ffi;
+
+use crate::error::{Error, Result};
+use crate::file::process_lock::WriterLock;
+use crate::format::header;
+use crate::format::header::Header;
+use crate::format::table::Table;
+use crate::lmdb::env::{Env, Newest, Writer};
+use crate::lmdb::grow;
+use crate::lmdb::raw::cursor::Position;
+use crate::sync::deadline::Deadline;
+
+/// Why a write transaction came to nothing.
+pub(crate) enum Fault {
+    /// The map is full: it can grow and the whole be tried again.
+    MapFull,
+    /// Another process has made the map larger.
+    Resized,
+    /// An error to hand on.
+    Error(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Error(error)
+    }
+}
+
+/// A running write transaction: rows in and out.
+pub(crate) struct WriteTxn<'e> {
+    env: &'e Env,
+    writer: &'e Writer<'e>,
+    txn: RwTransaction<'e>,
+    devices: Position,
+    /// Rows written and removed.
+    writes: u64,
+    /// Bytes of the rows written.
+    bytes: u64,
+    /// Operations that were done, for the statistics.
+    operations: u64,
+    /// What the header row says now, if this transaction has written it.
+    header: Option<Header>,
+}
+
+/// What a page keeps for a row beside its key and value, with room for odd ends.
+const ROW_OVERHEAD: usize = 32;
+
+/// The result of a step inside a write transaction.
+pub(crate) type Step<T> = std::result::Result<T, Fault>;
+
+impl<'e> WriteTxn<'e> {
+    /// How many rows it has written and removed.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// One more operation was done; a transaction that counts none is one.
+    pub fn count_operation(&mut self) {
+        self.operations += 1;
+    }
+
+    /// The row under `key`.
+    pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
+        let found = match table {
+            Table::Devices => self.devices.get(&self.txn, key),
+            Table::Ids => self.txn.get(self.env.tables.ids, &key),
+        };
+        match found {
+            Ok(value) => Ok(Some(value)),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(e) => Err(self.fault("reading a row", e)),
+        }
+    }
+
+    /// The first row whose key is `from` or greater.
+    pub fn first_from(&self, table: Table, from: &[u8]) -> Step<Option<(&[u8], &[u8])>> {
+        let cursor = self
+            .txn
+            .open_ro_cursor(self.env.tables.get(table))
+            .map_err(|e| self.fault("opening a cursor", e))?;
+        match cursor.get(Some(from), None, ffi::MDB_SET_RANGE) {
+            Ok((Some(key), value)) => Ok(Some((key, value))),
+            Ok((None, _)) | Err(lmdb::Error::NotFound) => Ok(None),
+            Err(e) => Err(self.fault("seeking a row", e)),
+        }
+    }
+
+    /// Writes a row, over the one that is there.
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.put_with(table, key, value, WriteFlags::empty())
+    }
+
+    /// Writes a row whose key is greater than all others of the table: pages are filled to the end.
+    pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.put_with(table, key, value, WriteFlags::APPEND)
+    }
+
+    /// Writes a row unless there is one under that key; false if there is, and then nothing has
+    /// changed.
+    pub fn put_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
+        match self.try_put(table, key, value, WriteFlags::NO_OVERWRITE) {
+            Ok(()) => Ok(true),
+            Err(lmdb::Error::KeyExist) => Ok(false),
+            Err(e) => Err(self.fault("writing a row", e)),
+        }
+    }
+
+    fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
+        self.try_put(table, key, value, flags)
+            .map_err(|e| self.fault("writing a row", e))
+    }
+
+    fn try_put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        flags: WriteFlags,
+    ) -> lmdb::Result<()> {
+        let put = match table {
+            Table::Devices => {
+                let first = self.writes == 0;
+                self.devices.put(&mut self.txn, key, value, flags, first)
+            }
+            Table::Ids => self.txn.put(self.env.tables.ids, &key, &value, flags),
+        };
+        // A row that was there already has changed nothing; whatever else went wrong may have.
+        if !matches!(put, Err(lmdb::Error::KeyExist)) {
+            self.writes += 1;
+            self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
+        }
+        put
+    }
+
+    /// Removes a row that is there.
+    pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
+        self.writes += 1;
+        self.txn
+            .del(self.env.tables.get(table), &key, None)
+            .map_err(|e| self.fault("removing a row", e))
+    }
+
+    /// The header row.
+    pub fn header(&self) -> Step<&[u8]> {
+        match self.txn.get(self.env.tables.main, &header::KEY) {
+            Ok(value) => Ok(value),
+            Err(lmdb::Error::NotFound) => Err(Error::corrupt("its header row is gone").into()),
+            Err(e) => Err(self.fault("reading the header row", e)),
+        }
+    }
+
+    /// What the header row says, if this process wrote it last.
+    pub fn known_header(&self) -> Option<Header> {
+        self.newest(|newest| newest.header.clone())
+    }
+
+    /// What the newest commit has left behind, if it was this process's.
+    fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
+        let left = self.writer.left();
+        let newest = left.as_ref()?;
+        (newest.id + 1 == self.id()).then(|| look(newest))
+    }
+
+    /// The number that LMDB gives to the commit.
+    fn id(&self) -> usize {
+        // SAFETY: the transaction runs.
+        unsafe { ffi::mdb_txn_id(self.txn.txn()) }
+    }
+
+    /// Writes the header row, which says this.
+    pub fn put_header(&mut self, header: Header, value: &[u8]) -> Step<()> {
+        self.header = Some(header);
+        self.writes += 1;
+        self.txn
+            .put(
+                self.env.tables.main,
+                &header::KEY,
+                &value,
+                WriteFlags::empty(),
+            )
+            .map_err(|e| self.fault("writing the header row", e))
+    }
+
+    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+        self.env.fault(doing, error)
+    }
+}
+
+/// This thread is the only writer of the store, among threads and processes, until this is dropped.
+pub(crate) struct Writing<'e> {
+    env: &'e Env,
+    deadline: &'e Deadline,
+    /// For a larger map.
+    growth: &'e Deadline,
+    /// None while this thread waits for a larger map, which no other process need wait for. Given
+    /// up before the gate: in this process nobody has to wait for what it waits for.
+    process: Cell<Option<WriterLock<'e>>>,
+    writer: Writer<'e>,
+}
+
+impl Env {
+    /// Waits until this thread may write.
+    pub fn begin_writing<'e>(&'e self, deadline: &'e Deadline) -> Result<Writing<'e>> {
+        self.check_writable()?;
+        let writer = self.writer.acquire(deadline)?;
+        // The store may have been closed, or a flush have failed, while this thread waited.
+        self.check_writable()?;
+        Ok(Writing {
+            env: self,
+            deadline,
+            growth: deadline,
+            process: Cell::new(Some(self.process_lock.lock_writer(&self.path, deadline)?)),
+            writer,
+        })
+    }
+}
+
+impl<'e> Writing<'e> {
+    /// The store's path.
+    pub fn path(&self) -> &Path {
+        &self.env.path
+    }
+
+    /// For who waits for a larger map not as long as for others.
+    pub fn growing_within(self, growth: &'e Deadline) -> Writing<'e> {
+        Writing { growth, ..self }
+    }
+
+    /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it
+    /// fails.
+    ///
+    /// Where the map is too small the map grows and `work` runs again from the start, so it must
+    /// not keep anything from a run that failed.
+    pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
+        let to = |to| {
+            drop(self.process.take());
+            self.env.grow(&self.writer, to, self.growth)
+        };
+        self.env.check_writable()?;
+        loop {
+            self.lock_process()?;
+            match self.env.try_write(&self.writer, &mut work) {
+                Ok(done) => return Ok(done),
+                Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
+                Err(Fault::MapFull) => to(grow::To::Larger)?,
+                Err(Fault::Resized) => to(grow::To::File)?,
+            }
+        }
+    }
+
+    /// Keeps other processes' writers out again, if they were let in.
+    fn lock_process(&self) -> Result<()> {
+        let lock = match self.process.take() {
+            Some(lock) => lock,
+            None => self
+                .env
+                .process_lock
+                .lock_writer(&self.env.path, self.deadline)?,
+        };
+        self.process.set(Some(lock));
+        Ok(())
+    }
+}
+
+impl Env {
+    fn try_write<R>(
+        &self,
+        writer: &Writer<'_>,
+        work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
+    ) -> Step<R> {
+        let txn = self
+            .lmdb()
+            .begin_rw_txn()
+            .map_err(|e| self.fault("beginning a write", e))?;
+        let mut txn = WriteTxn {
+            env: self,
+            writer,
+            txn,
+            // SAFETY: it is only used with the transaction beside it.
+            devices: unsafe { Position::new(self.tables.devices) },
+            writes: 0,
+            bytes: 0,
+            operations: 0,
+            header: None,
+        };
+        let done = work(&mut txn)?;
+        if txn.writes == 0 {
+            return Ok(done); // nothing to commit
+        }
+        // LMDB keeps changed pages in memory up to here, but for those that a very large commit has
+        // spilled to where nothing refers to yet.
+        let used = match txn.newest(|newest| newest.used) {
+            Some(used) => used,
+            None => self.used()?,
+        };
+        self.make_headroom(used, txn.writes, txn.bytes)?;
+        let (id, header) = (txn.id(), txn.header.take());
+        let (operations, start) = (txn.operations.max(1), Instant::now());
+        txn.txn.commit().map_err(|e| self.commit_fault(e))?;
+        self.commits.add(operations, start.elapsed());
+        // What was committed stays committed, whatever becomes of the room behind it.
+        let used = self.used().ok();
+        if let Some(used) = used {
+            let _ = self.cover(used);
+        }
+        writer.leave(
+            header
+                .zip(used)
+                .map(|(header, used)| Newest { id, header, used }),
+        );
+        Ok(done)
+    }
+
+    /// A commit that failed has left the old content in force, but after a failed flush nobody
+    /// knows what of it the disk really has, so the store takes no more writes.
+    ///
+    /// A full disk is usually met before, while pages are written that nothing refers to yet. Where
+    /// it is met here, it is as harmless, unless it was the meta page's flush that failed, or a
+    /// flush that an earlier commit still waits for.
+    fn commit_fault(&self, error: lmdb::Error) -> Fault {
+        let errno = match error {
+            lmdb::Error::Other(errno) if errno > 0 => errno,
+            lmdb::Error::Panic => libc::EIO,
+            other => return self.fault("committing", other),
+        };
+        let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
+        if full && !self.config.relaxed && !self.has_given_up_writing() {
+            return self.fault("committing", error);
+        }
+        Fault::Error(self.flush_failed("committing", errno))
+    }
+
+    /// Stops all writes after a failed flush; the error that says so.
+    pub(crate) fn flush_failed(&self, doing: &'static str, errno: libc::c_int) -> Error {
+        self.writes_stopped.store(true, Ordering::Relaxed);
+        Error::Io {
+            doing,
+            path: self.path.as_path().into(),
+            source: Arc::new(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+        match error {
+            lmdb::Error::MapFull => Fault::MapFull,
+            lmdb::Error::MapResized => Fault::Resized,
+            error => Fault::Error(self.lmdb_error(doing, error)),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Copies of a store: made while it is in use, and put back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::file::destination::Target;
+use crate::file::fs::{open_unused, refuse_used};
+use crate::file::temp_file::{copy_file, Draft};
+use crate::lmdb::config::{Config, Sharing};
+use crate::lmdb::copy::{copy_compacted, copy_pages};
+use crate::lmdb::env::Env;
+use crate::store::options::{OpenOptions, Verify};
+use crate::store::verify::verify;
+use crate::store::PoolMetadata;
+use crate::sync::deadline::Deadline;
+use crate::verify::head;
+
+/// What a backup is made with.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    compact: bool,
+    overwrite: bool,
+    verify: bool,
+}
+
+impl Default for BackupOptions {
+    fn default() -> BackupOptions {
+        BackupOptions {
+            compact: false,
+            overwrite: false,
+            verify: true,
+        }
+    }
+}
+
+impl BackupOptions {
+    /// The default options.
+    pub fn new() -> BackupOptions {
+        BackupOptions::default()
+    }
+
+    /// Leave free pages out: a smaller file, and more work.
+    pub fn compact(&mut self, compact: bool) -> &mut BackupOptions {
+        self.compact = compact;
+        self
+    }
+
+    /// Replace the store that is at the path, if there is one that nobody has open. Without it, a
+    /// path where anything is is refused.
+    pub fn overwrite(&mut self, overwrite: bool) -> &mut BackupOptions {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Check the copy as a whole before it gets its name, as is the default. Without it, a store
+    /// that does not pass that check can be backed up too.
+    pub fn verify(&mut self, verify: bool) -> &mut BackupOptions {
+        self.verify = verify;
+        self
+    }
+}
+
+/// Where a copy is written until it is whole and on disk.
+const BACKUP_DRAFT: &str = ".partial";
+/// Where a backup is copied to until it is put in the place of a store, and what the store before
+/// it is called then.
+const RESTORE_DRAFT: &str = ".restoring";
+const REPLACED: &str = ".before-restore";
+
+impl PoolMetadata {
+    /// Writes a copy of the store, as of this moment, to a new file at `path`: a store like this
+    /// one, of mode 0600.
+    ///
+    /// The store stays in use meanwhile: nobody waits for a backup, except closing the store and
+    /// growing its map, as for a walk, and the space of rows that are changed meanwhile is not
+    /// used again until its end. The copy is written to `<path>.partial`, checked, flushed, and
+    /// only then renamed: whatever happens, there is nothing or a whole store at `path`. A
+    /// `.partial` file that a killed process has left is taken over by the next backup to the same
+    /// path.
+    ///
+    /// # Errors
+    /// [`Error::FileExists`]; [`Error::AlreadyOpen`] if the store to be overwritten is in use, and
+    /// [`Error::NotAStore`], [`Error::BboltFile`], [`Error::ForeignLmdb`] if it is none;
+    /// [`Error::Corrupt`] if the copy, and so this store, does not pass the check;
+    /// [`Error::InvalidPath`], [`Error::NoSuchFile`], [`Error::NotRegularFile`],
+    /// [`Error::Permission`], [`Error::DiskFull`], [`Error::Io`], which name the file and carry the
+    /// system's error; else those of [`get_device`](Self::get_device).
+    pub fn backup(&self, path: impl AsRef<Path>, options: &BackupOptions) -> Result<()> {
+        let env = &self.pool.env;
+        env.check_usable()?;
+        let deadline = env.deadline();
+        let target = if options.overwrite {
+            Target::store(path.as_ref(), &deadline)?
+        } else {
+            Target::vacant(path.as_ref(), &deadline)?
+        };
+        let draft = Draft::begin(target.path(), BACKUP_DRAFT, &deadline)?;
+        if options.compact {
+            copy_compacted(env, &draft, &deadline)?;
+        } else {
+            copy_pages(env, &draft, &deadline)?;
+        }
+        if options.verify {
+            verify_draft(&draft, env.path())?;
+        }
+        draft.flush()?;
+        draft.put_in_place(&target)
+    }
+
+    /// [`OpenOptions::restore`] with the default options.
+    ///
+    /// # Errors
+    /// Those of [`OpenOptions::restore`].
+    pub fn restore(backup: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        OpenOptions::new().restore(backup, path)
+    }
+}
+
+impl OpenOptions {
+    /// Puts a copy of the backup at `path`, where a store, sound or not, may be that nobody has
+    /// open. That one is kept, and where is returned: `<path>.before-restore`, with a number
+    /// behind it where that name is taken.
+    ///
+    /// The backup is copied to `<path>.restoring`, and checked there as a whole, before anything
+    /// else is touched. Killed at any moment, this leaves the store as it was or the backup's
+    /// in its place, and the backup as it is always. The new file has the owner and permissions
+    /// of the one before it, else mode 0600. Of the options, only the lock wait counts.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
+    /// [`Error::Corrupt`] if the backup is damaged; [`Error::NotAStore`], [`Error::BboltFile`],
+    /// [`Error::ForeignLmdb`], [`Error::NotRegularFile`] if one of the files is of another
+    /// kind, [`Error::NewerFormat`] if the backup is; [`Error::FileExists`] if a file comes to
+    /// be at `path` meanwhile; and those of the file system. An [`Error::Io`] in flushing the
+    /// directory says that the backup is in place, and that a power cut could undo that.
+    pub fn restore(
+        &self,
+        backup: impl AsRef<Path>,
+        path: impl AsRef<Path>,
+    ) -> Result<Option<PathBuf>> {
+        let deadline = Deadline::after(self.config()?.lock_wait);
+        let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
+        head::identify(&source, &backup, &deadline)?;
+        let target = Target::store(path.as_ref(), &deadline)?;
+        target.refuse_source(&source, &backup, RESTORE_DRAFT)?;
+        let draft = Draft::begin(target.path(), RESTORE_DRAFT, &deadline)?;
+        copy_file(&source, &backup, &draft)?;
+        // Whoever opened it meanwhile may have written to it.
+        refuse_used(&source, &backup)?;
+        verify_draft(&draft, &backup)?;
+        target.pass_access_on(draft.file(), draft.path())?;
+        draft.flush()?;
+        let kept = target.keep(REPLACED)?;
+        let placed = draft.put_in_place(&target);
+        // Where the old file has no name any more but this, it must not go.
+        match (kept, placed) {
+            (kept, Ok(())) => Ok(kept.map(|kept| kept.stay())),
+            (Some(kept), Err(error)) if !target.is_in_place() => {
+                kept.stay();
+                Err(error)
+            }
+            (_, Err(error)) => Err(error),
+        }
+    }
+}
+
+/// Checks a draft as a whole; what is wrong with it is told of the file that it is a copy of.
+fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
+    let config = Config {
+        read_only: true,
+        map_size: 0,
+        max_readers: OpenOptions::MIN_MAX_READERS,
+        lock_wait: Duration::ZERO,
+        relaxed: false,
+        sharing: Sharing::Draft,
+        damaged_header: false,
+    };
+    let verified =
+        Env::open(draft.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));
+    verified.map_err(|e| e.of(original))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::device::DeviceInfo;
+
+    /// What an attempt has written is gone, and where it ended does not count: LMDB writes where
+    /// the descriptor is.
+    #[test]
+    fn a_compacted_copy_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        store.add_device(&mut DeviceInfo::new("a")).unwrap();
+        let env = &store.pool.env;
+        let deadline = env.deadline();
+        let target = directory.path().join("copy.db");
+        let draft = Draft::begin(&target, BACKUP_DRAFT, &deadline).unwrap();
+        draft.file().write_all(&[0xaa; 10_000]).unwrap();
+        copy_compacted(env, &draft, &deadline).unwrap();
+        verify_draft(&draft, env.path()).unwrap();
+    }
+}

@@ -1,0 +1,207 @@
+//! Taking a whole pool over from another store, and telling all that one needs to take this one
+//! over.
+
+use crate::device::DeviceRef;
+use crate::device_ids::Ids;
+use crate::error::{Error, Quoted, Result};
+use crate::format::id_row::IdState;
+use crate::format::table::Table;
+use crate::format::{id_row, record};
+use crate::limits::MAX_DEVICE_ID;
+use crate::lmdb::write::Step;
+use crate::store::walk::Walk;
+use crate::store::write::batch::Batch;
+use crate::store::write::ids;
+use crate::store::write::pool::Pool;
+
+impl Walk {
+    /// The state of all device ids, as of the moment when the walk began.
+    ///
+    /// # Errors
+    /// Those of [`Walk::next_ref`].
+    pub fn ids(&self) -> Result<Ids> {
+        let snapshot = self.snapshot();
+        let mut all = Ids {
+            last_id: crate::lmdb::snapshot::header(snapshot)?.last_id,
+            ..Ids::default()
+        };
+        snapshot
+            .each_row(Table::Ids, |key, value| {
+                match id_row::decode(key, value)? {
+                    (IdState::Free, id) => all.free.push(id),
+                    (IdState::Faulty, id) => all.faulty.push(id),
+                }
+                Ok(())
+            })
+            .map_err(|e| e.at(snapshot.env().path()))?;
+        Ok(all)
+    }
+}
+
+impl Pool {
+    /// Fills an empty store in one commit; see
+    /// [`PoolMetadata::import`](super::PoolMetadata::import).
+    pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+        self.check_not_in_update()?;
+        check(devices, ids)?;
+        let mut value = Vec::new();
+        self.env.check_writable()?;
+        self.commit_alone(&self.env.deadline(), |txn| {
+            let mut batch = Batch::begin(txn)?;
+            if batch.header.last_id != 0 || batch.header.devices != 0 {
+                return Err(Error::NotEmpty {
+                    path: self.env.path().into(),
+                }
+                .into());
+            }
+            fill(&mut batch, devices, ids, &mut value)?;
+            batch.finish()
+        })
+    }
+}
+
+fn fill(
+    batch: &mut Batch<'_, '_>,
+    devices: &[DeviceRef<'_>],
+    ids: &Ids,
+    value: &mut Vec<u8>,
+) -> Step<()> {
+    let generation = batch.header.commit;
+    for device in devices {
+        record::encode(
+            &DeviceRef {
+                generation,
+                ..*device
+            },
+            value,
+        );
+        batch.append(Table::Devices, device.name, value)?;
+    }
+    ids::fill(batch, &ids.free, &ids.faulty)?;
+    batch.header.last_id = ids.last_id;
+    batch.header.devices = devices.len() as u32;
+    Ok(())
+}
+
+/// Refuses what would not be a sound store.
+fn check(devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+    if ids.last_id > MAX_DEVICE_ID {
+        return invalid(format!(
+            "last id {} is larger than {MAX_DEVICE_ID}",
+            ids.last_id
+        ));
+    }
+    let mut state = vec![State::Unclaimed; ids.last_id as usize + 1];
+    for (list, claim) in [(&ids.free, State::Free), (&ids.faulty, State::Faulty)] {
+        if !list.is_sorted_by(|a, b| a < b) {
+            return invalid(format!("the {claim:?} ids are not in ascending order"));
+        }
+        for &id in list {
+            match state.get_mut(id as usize) {
+                Some(state @ State::Unclaimed) if id != 0 => *state = claim,
+                Some(_) if id != 0 => return invalid(format!("id {id} is both free and faulty")),
+                _ => return invalid(format!("id {id} is not from 1 to {}", ids.last_id)),
+            }
+        }
+    }
+    check_devices(devices, &mut state)?;
+    match state
+        .iter()
+        .skip(1)
+        .position(|state| *state == State::Unclaimed)
+    {
+        Some(at) => invalid(format!(
+            "id {} is neither free nor faulty, and no device has it",
+            at + 1
+        )),
+        None => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Unclaimed,
+    Free,
+    Faulty,
+    Owned,
+}
+
+fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
+    let mut previous: &[u8] = b"";
+    for device in devices {
+        device.check()?;
+        let name = Quoted(device.name);
+        if device.name <= previous {
+            return invalid(format!(
+                "device {name} comes twice, or not in the order of names"
+            ));
+        }
+        previous = device.name;
+        match state.get_mut(device.device_id as usize) {
+            Some(state @ (State::Unclaimed | State::Faulty)) if device.device_id != 0 => {
+                *state = State::Owned
+            }
+            Some(State::Free) => {
+                return invalid(format!(
+                    "device {name} has the free id {}",
+                    device.device_id
+                ))
+            }
+            Some(State::Owned) => {
+                return invalid(format!(
+                    "device {name} has id {} as another device does",
+                    device.device_id
+                ))
+            }
+            _ if device.device_id == 0 => {
+                return invalid(format!("device {name} has id 0, which is none"))
+            }
+            _ => {
+                return invalid(format!(
+                    "device {name} has id {}, beyond the last, which is {}",
+                    device.device_id,
+                    state.len() - 1
+                ))
+            }
+        }
+    }
+    Ok(())
+}
+
+fn invalid(what: String) -> Result<()> {
+    Err(Error::InvalidImport { what })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::options::OpenOptions;
+    use crate::sync::commit_queue::Entered;
+
+    #[test]
+    fn an_import_waits_for_its_turn_in_the_commit_queue() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = OpenOptions::new()
+            .lock_wait(Duration::from_millis(300))
+            .open(directory.path().join("pool.db"))
+            .unwrap();
+        let pool = store.pool();
+        let ids = Ids {
+            last_id: 1,
+            free: vec![1],
+            ..Ids::default()
+        };
+        let deadline = pool.env.deadline();
+        let Entered::Leader(lead) = pool.queue.enter(&deadline, || unreachable!()) else {
+            panic!("nobody else is there to lead");
+        };
+        let result = store.import(&[], &ids);
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+        assert_eq!(store.stats().unwrap().last_id, 0);
+        drop(lead);
+        store.import(&[], &ids).unwrap();
+        assert_eq!(store.stats().unwrap().last_id, 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! What is done to a store as a whole: copies, repair, salvage, import.
+
+pub(crate) mod backup;
+pub(crate) mod import;
+pub(crate) mod repair;
+pub(crate) mod salvage;

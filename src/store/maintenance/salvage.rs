@@ -1,0 +1,111 @@
+//! A new store of what is still whole in a damaged file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::audit::Report;
+use crate::error::{Error, Result};
+use crate::file::destination::Target;
+use crate::file::fs::{open_unused, refuse_used};
+use crate::file::temp_file::Draft;
+use crate::lmdb::config::{Config, Sharing};
+use crate::lmdb::create;
+use crate::lmdb::env::Env;
+use crate::salvage;
+use crate::salvage::Salvage;
+use crate::store::options::{OpenOptions, Verify};
+use crate::store::verify::verify;
+use crate::store::write::pool::Pool;
+#[cfg(doc)]
+use crate::store::PoolMetadata;
+use crate::sync::deadline::Deadline;
+
+/// What was salvaged, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Salvaged {
+    /// How many devices the new store has.
+    pub devices: u64,
+    /// How many of them were found outside the tables: see
+    /// [`FindingKind::Recovered`](crate::FindingKind::Recovered).
+    pub recovered: u64,
+    /// How many pages of the tables were damaged or not there.
+    pub lost_pages: u64,
+    /// Whether the new store has all that the old one held, by the old one's own digest.
+    pub complete: bool,
+    /// What was wrong, and what became of it.
+    pub report: Report,
+}
+
+/// Where the new store is made until it is whole and on disk.
+const DRAFT: &str = ".salvaging";
+
+impl OpenOptions {
+    /// Reads every record that is still whole from a damaged file, and makes a new store of them at
+    /// `target`, where nothing may be. The damaged file is only read, with plain reads; nobody
+    /// may have it open.
+    ///
+    /// - Where the tables' trees lead to a record whose checksum holds, that is taken.
+    /// - Where they lead nowhere, all pages of the file are searched for records; of two of one
+    ///   name the one of the higher generation is taken. Such a record may be older than what was
+    ///   lost, or of a device that was removed since (unless its id is known to be free): each is
+    ///   told as [`Recovered`](crate::FindingKind::Recovered).
+    /// - Of two with the same id, the one of the higher generation is kept, the other told.
+    /// - Ids of which nothing is known any more become faulty: a device may live under them in the
+    ///   pool. So do free ones unless all rows of the last commit are there.
+    ///
+    /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed.
+    /// Generations begin anew. The first `limit` findings are kept for the report. All devices
+    /// are in memory at once. Of the options, only the lock wait counts.
+    ///
+    /// # Errors
+    /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is
+    /// open as a store; [`Error::NotAStore`] if there is nothing of a store in it; and those of
+    /// [`backup`](PoolMetadata::backup).
+    pub fn salvage(
+        &self,
+        damaged: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        limit: usize,
+    ) -> Result<Salvaged> {
+        let deadline = Deadline::after(self.config()?.lock_wait);
+        let (file, path) = open_unused(damaged.as_ref(), &deadline)?;
+        let target = Target::vacant(target.as_ref(), &deadline)?;
+        target.refuse_source(&file, &path, DRAFT)?;
+        let found =
+            salvage::read(&file, limit).map_err(|e| Error::io("reading the file", &path, e))?;
+        refuse_used(&file, &path)?;
+        if found.is_nothing() {
+            return Err(Error::NotAStore {
+                path: path.as_path().into(),
+                why: "there is no header row and no record in it".to_owned(),
+            });
+        }
+        let draft = Draft::begin(target.path(), DRAFT, &deadline)?;
+        create::fill(&draft)?;
+        self.import_into(&draft, &found)?;
+        draft.flush()?;
+        draft.put_in_place(&target)?;
+        Ok(Salvaged {
+            devices: found.devices.len() as u64,
+            recovered: found.recovered,
+            lost_pages: found.lost_pages,
+            complete: found.complete,
+            report: found.report,
+        })
+    }
+
+    fn import_into(&self, draft: &Draft, found: &Salvage) -> Result<()> {
+        let config = Config {
+            read_only: false,
+            relaxed: false,
+            sharing: Sharing::Draft,
+            damaged_header: false,
+            ..self.config()?
+        };
+        let env = Arc::new(Env::open(draft.path(), config)?);
+        let devices: Vec<_> = found.devices.iter().map(|device| device.as_ref()).collect();
+        Pool::new(Arc::clone(&env)).import(&devices, &found.ids)?;
+        verify(&env, Verify::Full)
+    }
+}

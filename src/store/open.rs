@@ -1,0 +1,58 @@
+//! Opening a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::lmdb::config::{Config, Sharing};
+use crate::lmdb::env::Env;
+use crate::store::options::{Durability, OpenOptions};
+use crate::store::verify::verify;
+use crate::store::write::pool::Pool;
+use crate::store::PoolMetadata;
+
+impl OpenOptions {
+    /// Opens the store at `path`; a symbolic link is followed.
+    ///
+    /// If there is nothing at `path`, a store is created (mode 0600, less the umask), such that a
+    /// crash at any moment leaves none or a whole one. LMDB's lock file, `<path>-lock`, is made
+    /// beside it. Both must be on a local file system. Never delete the `-lock` file while any
+    /// process has the store open.
+    ///
+    /// # Errors
+    /// What is at `path` is left untouched by all of these.
+    /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory),
+    ///   [`Error::Permission`]
+    /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`],
+    ///   [`Error::ForeignLmdb`], [`Error::NewerFormat`], [`Error::Corrupt`]
+    /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard
+    ///   link, or another process has it open with another `-lock` file
+    /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`],
+    ///   [`Error::NoMemory`], [`Error::Io`]
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
+        let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
+        verify(&env, self.verify)?;
+        Ok(PoolMetadata {
+            pool: Arc::new(Pool::new(env)),
+        })
+    }
+
+    pub(crate) fn config(&self) -> Result<Config> {
+        let refuse = |option, why| Err(Error::InvalidOption { option, why });
+        if self.map_size > Self::MAX_MAP_SIZE {
+            return refuse("map_size", "at most 2^46 bytes (64 TiB)");
+        }
+        if self.max_readers > Self::MAX_MAX_READERS {
+            return refuse("max_readers", "at most 2^20 (1048576)");
+        }
+        Ok(Config {
+            read_only: self.read_only,
+            map_size: self.map_size,
+            max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
+            lock_wait: self.lock_wait,
+            relaxed: self.durability == Durability::Relaxed,
+            sharing: Sharing::Many,
+            damaged_header: false,
+        })
+    }
+}

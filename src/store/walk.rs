@@ -1,0 +1,71 @@
+//! A walk over all devices at one commit.
+
+use std::sync::Arc;
+
+use crate::device::{DeviceInfo, DeviceRef};
+use crate::error::Result;
+use crate::format::record;
+use crate::lmdb::env::Env;
+use crate::lmdb::snapshot::{Move, Snapshot};
+
+/// All devices as of the moment when the walk began, by name in byte order.
+///
+/// As an iterator it copies each device; [`next_ref`](Walk::next_ref) does not. It may move to
+/// another thread, and the store may be written meanwhile: the walk does not see it.
+pub struct Walk {
+    snapshot: Snapshot,
+    next: Option<Move>,
+}
+
+impl Walk {
+    pub(crate) fn open(env: &Arc<Env>) -> Result<Walk> {
+        Ok(Walk {
+            snapshot: Snapshot::open(env)?,
+            next: Some(Move::First),
+        })
+    }
+
+    /// The next device, borrowed until the walk goes on; `None` after the last, and after an error.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if its record is damaged,
+    /// [`Error::Forked`](crate::Error::Forked) in a forked child.
+    #[inline]
+    pub fn next_ref(&mut self) -> Result<Option<DeviceRef<'_>>> {
+        let Some(to) = self.next.take() else {
+            return Ok(None);
+        };
+        let (row, env) = self.snapshot.device_row(to)?;
+        let Some((name, value)) = row else {
+            return Ok(None);
+        };
+        let device = record::decode(name, value).map_err(|e| e.at(env.path()))?;
+        self.next = Some(Move::Next);
+        Ok(Some(device))
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Makes the device that was shown last the next one again.
+    pub(crate) fn step_back(&mut self) {
+        self.next = Some(Move::Stay);
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<DeviceInfo>;
+
+    fn next(&mut self) -> Option<Result<DeviceInfo>> {
+        self.next_ref()
+            .map(|device| device.map(|device| device.to_owned()))
+            .transpose()
+    }
+}
+
+impl std::fmt::Debug for Walk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walk").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! What each write operation does to the rows, inside a write transaction.
+
+use crate::device::{DeviceRef, DeviceState};
+use crate::error::{Error, Result};
+use crate::format::table::Table;
+use crate::format::{digest, record};
+use crate::lmdb::write::{Fault, Step};
+use crate::store::write::batch::{down, up, Batch};
+use crate::store::write::ids;
+use crate::store::write::op::Op;
+
+/// What a write did to its device.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
+    pub device_id: u32,
+    pub generation: u64,
+}
+
+/// The record that is there, but for its texts, with its share of the digest.
+struct Existing {
+    device_id: u32,
+    generation: u64,
+    state: DeviceState,
+    share: u128,
+}
+
+/// Applies one operation; a refusal leaves the batch as it was.
+pub(crate) fn apply_one(
+    batch: &mut Batch<'_, '_>,
+    op: &Op<'_>,
+    record: &mut Vec<u8>,
+) -> Step<Result<Written>> {
+    let (writes, header) = (batch.txn.writes(), batch.header.clone());
+    match apply(batch, op, record) {
+        Ok(written) => {
+            batch.txn.count_operation();
+            Ok(Ok(written))
+        }
+        Err(Fault::Error(refusal)) if batch.txn.writes() == writes => {
+            batch.header = header;
+            Ok(Err(refusal))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Does one operation. It refuses before its first write, so that others could share its commit.
+pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<Written> {
+    if let Op::Add(device) = op {
+        if let Some(added) = add_new(batch, *device, record)? {
+            return Ok(added);
+        }
+    }
+    let missing = || Error::not_found(op.name());
+    let new_state = match op {
+        Op::ChangeState { state, .. } => Some(*state),
+        Op::MarkFaulty { .. } => Some(DeviceState::Faulty),
+        _ => None,
+    };
+    let found = find(batch, op.name(), new_state, record)?;
+    match op {
+        Op::Add(device) => add(batch, *device, found, record),
+        Op::Update { device, generation } => {
+            let found = found.ok_or_else(missing)?;
+            found.check_same(device, *generation)?;
+            encode(batch, found.device_id, *device, record);
+            write(batch, op.name(), Some(&found), found.device_id, record)
+        }
+        Op::ChangeState { name, .. } => {
+            let found = found.ok_or_else(missing)?;
+            write(batch, name, Some(&found), found.device_id, record)
+        }
+        Op::MarkFaulty { name } => {
+            let found = found.ok_or_else(missing)?;
+            ids::mark_faulty(batch, found.device_id)?;
+            write(batch, name, Some(&found), found.device_id, record)
+        }
+        Op::Remove { name } => {
+            let found = found.ok_or_else(missing)?;
+            ids::release(batch, found.device_id)?;
+            batch.remove_row(Table::Devices, name, found.share)?;
+            down(&mut batch.header.devices, "devices")?;
+            Ok(written(batch, found.device_id))
+        }
+    }
+}
+
+impl Existing {
+    /// Refuses to write `device`, which was read in this generation, over another record than that.
+    fn check_same(&self, device: &DeviceRef<'_>, generation: u64) -> Result<()> {
+        if self.generation != generation {
+            return Err(Error::Conflict {
+                name: device.name.into(),
+            });
+        }
+        if self.device_id != device.device_id {
+            return Err(Error::IdentityChanged {
+                name: device.name.into(),
+                new_name: device.name.into(),
+                device_id: self.device_id,
+                new_device_id: device.device_id,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Adds a device of a new name under an id that was never given out, with one search for the place
+/// of its row; none, and nothing written, if that is not how it is.
+fn add_new(
+    batch: &mut Batch<'_, '_>,
+    device: DeviceRef<'_>,
+    record: &mut Vec<u8>,
+) -> Step<Option<Written>> {
+    let before = batch.header.clone();
+    let Some(device_id) = ids::allocate_unused(batch) else {
+        return Ok(None);
+    };
+    encode(batch, device_id, device, record);
+    up(&mut batch.header.devices, "devices")?;
+    if batch.insert_new(Table::Devices, device.name, record)? {
+        return Ok(Some(written(batch, device_id)));
+    }
+    batch.header = before;
+    Ok(None)
+}
+
+/// A faulty device is replaced and gets another id; the one it had stays out of use, whatever state
+/// it was in.
+fn add(
+    batch: &mut Batch<'_, '_>,
+    device: DeviceRef<'_>,
+    existing: Option<Existing>,
+    record: &mut Vec<u8>,
+) -> Step<Written> {
+    if existing
+        .as_ref()
+        .is_some_and(|e| e.state != DeviceState::Faulty)
+    {
+        return Err(Error::AlreadyExists {
+            name: device.name.into(),
+        }
+        .into());
+    }
+    let device_id = ids::allocate(batch)?;
+    match &existing {
+        Some(existing) => ids::mark_faulty(batch, existing.device_id)?,
+        None => up(&mut batch.header.devices, "devices")?,
+    }
+    encode(batch, device_id, device, record);
+    write(batch, device.name, existing.as_ref(), device_id, record)
+}
+
+/// Looks a record up. With a new state, the record that it would be in that state is encoded.
+fn find(
+    batch: &Batch<'_, '_>,
+    name: &[u8],
+    new_state: Option<DeviceState>,
+    record: &mut Vec<u8>,
+) -> Step<Option<Existing>> {
+    let Some(value) = batch.txn.get(Table::Devices, name)? else {
+        return Ok(None);
+    };
+    let device = record::decode(name, value)?;
+    if let Some(state) = new_state {
+        encode(
+            batch,
+            device.device_id,
+            DeviceRef { state, ..device },
+            record,
+        );
+    }
+    Ok(Some(Existing {
+        device_id: device.device_id,
+        generation: device.generation,
+        state: device.state,
+        share: digest::row(Table::Devices, name, value),
+    }))
+}
+
+/// Writes a record that was encoded.
+fn write(
+    batch: &mut Batch<'_, '_>,
+    name: &[u8],
+    replaced: Option<&Existing>,
+    device_id: u32,
+    record: &[u8],
+) -> Step<Written> {
+    match replaced {
+        Some(old) => batch.replace(Table::Devices, name, old.share, record)?,
+        None => batch.insert(Table::Devices, name, record)?,
+    }
+    Ok(written(batch, device_id))
+}
+
+fn encode(batch: &Batch<'_, '_>, device_id: u32, device: DeviceRef<'_>, record: &mut Vec<u8>) {
+    let device = DeviceRef {
+        device_id,
+        generation: batch.header.commit,
+        ..device
+    };
+    record::encode(&device, record);
+}
+
+fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {
+    Written {
+        device_id,
+        generation: batch.header.commit,
+    }
+}

@@ -1,0 +1,106 @@
+//! One commit in the making: the rows, and the header row that has to agree with them.
+
+use crate::error::{Error, Result};
+use crate::format::digest;
+use crate::format::header::{Header, Parsed};
+use crate::format::table::Table;
+use crate::lmdb::write::{Step, WriteTxn};
+
+/// A write transaction and the header that it will leave behind.
+pub(crate) struct Batch<'t, 'e> {
+    pub txn: &'t mut WriteTxn<'e>,
+    pub header: Header,
+}
+
+impl<'t, 'e> Batch<'t, 'e> {
+    /// Begins the commit after the one that the header row tells of.
+    pub fn begin(txn: &'t mut WriteTxn<'e>) -> Step<Batch<'t, 'e>> {
+        let mut header = match txn.known_header() {
+            Some(header) => header,
+            None => match Header::parse(txn.header()?) {
+                Parsed::Known(header) => header,
+                _ => return Err(Error::corrupt("its header row is damaged").into()),
+            },
+        };
+        header.commit = header
+            .commit
+            .checked_add(1)
+            .ok_or_else(|| out_of_range("commits"))?;
+        Ok(Batch { txn, header })
+    }
+
+    /// Writes the header row. What comes before it is in the commit, or nothing is.
+    pub fn finish(self) -> Step<()> {
+        self.finish_in(&mut Vec::new())
+    }
+
+    /// The same, with the row made in `buffer`.
+    pub fn finish_in(self, buffer: &mut Vec<u8>) -> Step<()> {
+        self.header.encode(buffer);
+        self.txn.put_header(self.header, buffer)
+    }
+
+    /// Writes a row that is not there.
+    pub fn insert(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.txn.put(table, key, value)?;
+        self.add(digest::row(table, key, value));
+        Ok(())
+    }
+
+    /// Writes a row unless one is there; false if it is, and then nothing has changed.
+    pub fn insert_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
+        let new = self.txn.put_new(table, key, value)?;
+        if new {
+            self.add(digest::row(table, key, value));
+        }
+        Ok(new)
+    }
+
+    /// Writes a row behind all others of the table.
+    pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.txn.append(table, key, value)?;
+        self.add(digest::row(table, key, value));
+        Ok(())
+    }
+
+    /// Writes a row over the one there, whose share in the digest is `old`.
+    pub fn replace(&mut self, table: Table, key: &[u8], old: u128, value: &[u8]) -> Step<()> {
+        self.insert(table, key, value)?;
+        self.add(old.wrapping_neg());
+        Ok(())
+    }
+
+    /// Removes the row there, which is `value`.
+    pub fn remove(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        let share = digest::row(table, key, value);
+        self.remove_row(table, key, share)
+    }
+
+    /// Removes the row there, whose share in the digest is `old`.
+    pub fn remove_row(&mut self, table: Table, key: &[u8], old: u128) -> Step<()> {
+        self.txn.del(table, key)?;
+        self.add(old.wrapping_neg());
+        Ok(())
+    }
+
+    fn add(&mut self, share: u128) {
+        self.header.digest = self.header.digest.wrapping_add(share);
+    }
+}
+
+/// Counts one more. The checksum of a header says nothing of whether its numbers can be.
+pub(crate) fn up(counter: &mut u32, of: &str) -> Result<()> {
+    *counter = counter.checked_add(1).ok_or_else(|| out_of_range(of))?;
+    Ok(())
+}
+
+/// Counts one less.
+pub(crate) fn down(counter: &mut u32, of: &str) -> Result<()> {
+    *counter = counter.checked_sub(1).ok_or_else(|| out_of_range(of))?;
+    Ok(())
+}
+
+#[cold]
+fn out_of_range(of: &str) -> Error {
+    Error::corrupt(format!("its header's number of {of} cannot be"))
+}

@@ -1,0 +1,105 @@
+use std::time::Instant;
+
+use super::*;
+use crate::device::{DeviceInfo, DeviceState};
+use crate::store::options::OpenOptions;
+use crate::store::write::changes::Change;
+
+/// A walk keeps the map from growing: who needs no more of it is not made to wait by who does.
+#[test]
+fn what_fits_is_done_though_what_shares_its_commit_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = OpenOptions::new()
+        .map_size(1 << 20)
+        .lock_wait(Duration::from_millis(300))
+        .open(directory.path().join("pool.db"))
+        .unwrap();
+    let walk = store.walk().unwrap();
+    let pool = store.pool();
+    let mut large = DeviceInfo::new("b");
+    large.error = vec![b'e'; crate::limits::MAX_ERROR_LEN];
+    let [small, other] = ["a", "c"].map(DeviceInfo::new);
+    let ops = [&small, &large, &other].map(|device| Op::Add(device.as_ref()));
+    let deadline = pool.env.deadline();
+    let writing = pool.env.begin_writing(&deadline).unwrap();
+    let results = write_batch(&writing, &ops);
+    assert_eq!(
+        [0, 1, 2].map(|at| results[at].is_ok()),
+        [true, false, true],
+        "the large one needs a larger map"
+    );
+    assert!(matches!(results[1], Err(Error::Timeout { .. })));
+    drop(writing);
+    drop(walk);
+    store.add_device(&mut large).unwrap();
+    assert_eq!(store.stats().unwrap().devices, 3);
+}
+
+/// Changes of a device that comes twice in a list are made one by one: a larger map is waited for
+/// once all the same.
+#[test]
+fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
+    const WAIT: Duration = Duration::from_secs(1);
+    const LARGE: usize = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let store = OpenOptions::new()
+        .map_size(1 << 20)
+        .lock_wait(WAIT)
+        .open(directory.path().join("pool.db"))
+        .unwrap();
+    let mut device = DeviceInfo::new("large");
+    device.error = vec![b'e'; crate::limits::MAX_ERROR_LEN];
+    let add = Change::Add(device);
+    let name = b"absent".to_vec();
+    let list = vec![[add, Change::Remove { name }]; LARGE].concat();
+    let walk = store.walk().unwrap();
+    let start = Instant::now();
+    let results = store.apply_each(&list);
+    let took = start.elapsed();
+    assert!((WAIT..WAIT * LARGE as u32 / 2).contains(&took), "{took:?}");
+    for pair in results.chunks(2) {
+        assert!(matches!(pair[0], Err(Error::Timeout { .. })), "{pair:?}");
+        assert!(matches!(pair[1], Err(Error::NotFound { .. })), "{pair:?}");
+    }
+    drop(walk);
+}
+
+/// Over rows of other lengths, on the same page, on others and on pages of their own; alone and
+/// after another table's.
+#[test]
+fn a_row_is_written_over_one_of_any_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = OpenOptions::new()
+        .open(directory.path().join("pool.db"))
+        .unwrap();
+    let name = |n: usize| format!("device-{n:03}");
+    for n in 0..60 {
+        store.add_device(&mut DeviceInfo::new(name(n))).unwrap();
+    }
+    let mut expected = Vec::new();
+    for (round, len) in [0, 700, 10, 5000, 1500, 5001, 1, 0].into_iter().enumerate() {
+        expected.clear();
+        for n in 0..60 {
+            let n = n * 7 % 60;
+            let error = vec![b'0' + round as u8; len + n % 3];
+            let change = |device: &mut DeviceInfo| {
+                device.error.clone_from(&error);
+                Ok::<(), Error>(())
+            };
+            store.update_device(name(n), change).unwrap();
+            match (round + n) % 4 {
+                0 => store.mark_faulty(name(n)).unwrap(),
+                1 => store
+                    .change_device_state(name(n), DeviceState::Created)
+                    .unwrap(),
+                _ => {}
+            }
+            expected.push((name(n), error));
+        }
+        expected.sort();
+        store.verify().unwrap();
+        for (name, error) in &expected {
+            assert_eq!(store.get_device(name).unwrap().error, *error, "{name}");
+        }
+    }
+}

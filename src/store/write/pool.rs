@@ -1,0 +1,75 @@
+//! What a store is made of, shared by its handle and by the walks and updates that it has given
+//! out.
+
+use std::sync::Arc;
+
+use crate::device::DeviceRef;
+use crate::error::{Error, Result};
+use crate::format::record;
+use crate::format::table::Table;
+use crate::lmdb::env::Env;
+use crate::lmdb::read::Try;
+use crate::store::write::device_locks::DeviceLocks;
+use crate::store::write::queue::{self, CommitQueue};
+use crate::sync::read_permits::Slot;
+
+/// A store, shared by its handle and by the walks and updates that it has given out.
+pub(crate) struct Pool {
+    pub(crate) env: Arc<Env>,
+    pub(crate) locks: DeviceLocks,
+    pub(crate) queue: CommitQueue,
+}
+
+impl Pool {
+    /// The pool of an environment that was just opened.
+    pub fn new(env: Arc<Env>) -> Pool {
+        Pool {
+            env,
+            locks: DeviceLocks::default(),
+            queue: queue::new_queue(),
+        }
+    }
+
+    /// Looks one device up and shows it to `look`, once, while the read lasts.
+    pub fn read<R>(
+        &self,
+        name: &[u8],
+        mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.check_lookup(name)?;
+        self.env
+            .read_row(Table::Devices, name, |row| look(self.decode(name, row)?))
+    }
+
+    /// The same, at once or not at all, for a caller that holds a slot.
+    #[inline]
+    pub fn try_read<R>(
+        &self,
+        slot: &Slot,
+        name: &[u8],
+        mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
+    ) -> Result<Try<R>> {
+        self.check_lookup(name)?;
+        self.env.try_read_row(slot, Table::Devices, name, |row| {
+            look(self.decode(name, row)?)
+        })
+    }
+
+    /// LMDB takes neither an empty nor an over-long key; no device has such a name.
+    #[inline]
+    pub fn check_lookup(&self, name: &[u8]) -> Result<()> {
+        if name.is_empty() || name.len() > crate::limits::MAX_NAME_LEN {
+            self.env.check_usable()?;
+            return Err(Error::not_found(name));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn decode<'a>(&self, name: &'a [u8], row: Option<&'a [u8]>) -> Result<DeviceRef<'a>> {
+        match row {
+            Some(value) => record::decode(name, value).map_err(|e| e.at(self.env.path())),
+            None => Err(Error::not_found(name)),
+        }
+    }
+}
