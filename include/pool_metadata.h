@@ -417,6 +417,98 @@
 #define PM_BACKUP_UNCHECKED 4
 
 /**
+ * The header row is missing or damaged.
+ */
+#define PM_FINDING_HEADER_DAMAGED 1
+
+/**
+ * A counter of the header is not what the rows add up to.
+ */
+#define PM_FINDING_COUNTERS 2
+
+/**
+ * The header's digest is not that of the rows: some are missing, or are of an older commit.
+ */
+#define PM_FINDING_DIGEST 3
+
+/**
+ * A record's checksum does not hold, or it does not decode.
+ */
+#define PM_FINDING_RECORD_DAMAGED 4
+
+/**
+ * A record's device id is none, or was never given out.
+ */
+#define PM_FINDING_RECORD_ID 5
+
+/**
+ * A record is of a commit that is still to come.
+ */
+#define PM_FINDING_RECORD_GENERATION 6
+
+/**
+ * The device id of a record is another record's as well. There is a finding for each of them.
+ */
+#define PM_FINDING_SHARED_ID 7
+
+/**
+ * A row of the table of ids is damaged.
+ */
+#define PM_FINDING_ID_ROW_DAMAGED 8
+
+/**
+ * A row of the table of ids is of an id that is none, or was never given out.
+ */
+#define PM_FINDING_ID_ROW_OUTSIDE 9
+
+/**
+ * An id is free, and a device has it.
+ */
+#define PM_FINDING_FREE_AND_OWNED 10
+
+/**
+ * An id is free and faulty.
+ */
+#define PM_FINDING_FREE_AND_FAULTY 11
+
+/**
+ * An id was given out, and is neither a device's nor free nor faulty: it would never be given out
+ * again.
+ */
+#define PM_FINDING_LOST 12
+
+/**
+ * A page of a table is damaged or not there; only told by pm_salvage.
+ */
+#define PM_FINDING_PAGE_LOST 13
+
+/**
+ * A record was found outside the tables, which have lost it, or have an older one: it may be older
+ * than what was lost, or have been removed since. Only told by pm_salvage.
+ */
+#define PM_FINDING_RECOVERED 14
+
+/**
+ * Nothing that is not a guess: go back to a backup, or salvage what is whole.
+ */
+#define PM_FIX_NOTHING 0
+
+/**
+ * Writing the header anew, from the rows.
+ */
+#define PM_FIX_HEADER 1
+
+/**
+ * Removing a row from the table of ids.
+ */
+#define PM_FIX_REMOVE_ID_ROW 2
+
+/**
+ * Making the id faulty, so that it is not given out.
+ */
+#define PM_FIX_MAKE_FAULTY 3
+
+/**
  * Only say what is wrong and what would fix it: as pm_check_file does.
  */
 #define PM_REPAIR_DRY_RUN 1
@@ -787,6 +879,82 @@ typedef struct pm_ids {
    */
   size_t faulty_count;
 } pm_ids;
+
+/**
+ * One violation of the invariants.
+ */
+typedef struct pm_finding {
+  /**
+   * sizeof(pm_finding), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * What kind of violation it is, PM_FINDING_*; later releases may know more kinds.
+   */
+  int32_t kind;
+  /**
+   * What would fix it, PM_FIX_*.
+   */
+  int32_t fix;
+  /**
+   * The device id that it is about; 0 if it is about none, or that is not known.
+   */
+  uint32_t device_id;
+  /**
+   * Name of the device whose record it is about; empty if it is about none. Ends in a NUL.
+   */
+  const char *name;
+  /**
+   * Its length in bytes.
+   */
+  size_t name_len;
+  /**
+   * What is wrong, in words. Ends in a NUL.
+   */
+  const char *text;
+  /**
+   * Its length in bytes.
+   */
+  size_t text_len;
+} pm_finding;
+
+/**
+ * What a check, a repair or a salvage has found: one block of memory, to be given to pm_free.
+ */
+typedef struct pm_report {
+  /**
+   * sizeof(pm_report), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * How many findings there are in all; 0 for a sound store.
+   */
+  uint64_t total;
+  /**
+   * How many of all cannot be fixed: those with PM_FIX_NOTHING.
+   */
+  uint64_t unfixable;
+  /**
+   * How many findings are left: after a repair, only what cannot be fixed; else all.
+   */
+  uint64_t left;
+  /**
+   * How many findings are in the list: the first ones, as many as were asked for.
+   */
+  size_t count;
+  /**
+   * That many pointers to findings.
+   */
+  const struct pm_finding *const *findings;
+  /**
+   * Where a repair has kept the file as it was; empty if it has changed nothing. Ends in a NUL.
+   */
+  const char *backup;
+  /**
+   * Its length in bytes.
+   */
+  size_t backup_len;
+} pm_report;
 
 /**
  * How a store is repaired. PM_REPAIR_OPTIONS_INIT sets the size and leaves all else 0, which
@@ -1507,7 +1675,10 @@ int32_t pm_restore(const char *backup,
  *
  * Thread safety: may be called from any thread; writers are not held up.
  */
-int32_t pm_check(struct pm_store *store, size_t limit, pm_report **report, struct pm_error *error);
+int32_t pm_check(struct pm_store *store,
+                 size_t limit,
+                 struct pm_report **report,
+                 struct pm_error *error);
 
 /**
  * The same for a store that need not be open, and that pm_open refuses for what its rows say.
@@ -1527,7 +1698,7 @@ int32_t pm_check_file(const char *path,
                       size_t path_len,
                       const struct pm_options *options,
                       size_t limit,
-                      pm_report **report,
+                      struct pm_report **report,
                       struct pm_error *error);
 
 /**
@@ -1559,7 +1730,7 @@ int32_t pm_check_file(const char *path,
 int32_t pm_repair(const char *path,
                   size_t path_len,
                   const struct pm_repair_options *options,
-                  pm_report **report,
+                  struct pm_report **report,
                   struct pm_error *error);
 
 /**
@@ -1602,7 +1773,7 @@ int32_t pm_salvage(const char *damaged,
                    const struct pm_options *options,
                    size_t limit,
                    struct pm_salvaged *salvaged,
-                   pm_report **report,
+                   struct pm_report **report,
                    struct pm_error *error);
 
 #ifdef __cplusplus

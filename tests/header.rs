@@ -3,10 +3,28 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 14] = [
+const TOPICS: [&str; 15] = [
     "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
-    "changes", "import", "backup", "check", "salvage",
+    "changes", "import", "backup", "report", "check", "salvage",
 ];
+
+/// The files of `src/capi` that declare nothing for C.
+const INSIDE: [&str; 3] = ["mod", "guard", "cancel"];
+
+/// A file that is in neither list would silently be left out of the header.
+#[test]
+fn every_file_of_the_c_abi_is_listed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capi");
+    let mut found: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut listed: Vec<&str> = TOPICS.into_iter().chain(INSIDE).collect();
+    found.sort();
+    listed.sort();
+    assert_eq!(found, listed);
+}
 
 #[test]
 fn the_committed_header_is_the_generated_one() {
