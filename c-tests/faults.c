@@ -4,13 +4,14 @@
  * A program's own definition of a function of the C library comes before the C library's, for the shared library
  * as for the archive, so the library's calls arrive here. Nothing fails unless a test asks for it.
  */
-#include "test.h"
+#include "faults.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -19,8 +20,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#include "faults.h"
 
 static struct {
     unsigned well;

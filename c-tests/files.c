@@ -1,16 +1,15 @@
-/* Places for stores, and files; see test.h. */
-#include "test.h"
+/* Stores, and files; see files.h. */
+#include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "harness.h"
 
 static char directory[4096];
 /* What place() has handed out; each stays valid until the test ends. */
@@ -19,7 +18,7 @@ static size_t path_count;
 /* The process that made the directory: a forked child's failure must not take it away. */
 static pid_t owner;
 
-/* Memory where the machine offers it: these tests ask what the store means, not how fast the disk flushes. */
+/* In memory where the machine offers it: these tests do not measure how fast a disk flushes. */
 static const char *parent_directory(void) {
     const char *wanted = getenv("PM_TEST_DIR");
     if (wanted != NULL) {
@@ -106,7 +105,8 @@ void craft(const char *what, const char *path, const char *argument) {
     int status = 0;
     pid_t child;
     if (helper == NULL) {
-        fail(__FILE__, __LINE__, "PM_TEST_CRAFT must name the program of examples/craft_store.rs; run.sh sets it");
+        fail(__FILE__, __LINE__,
+             "PM_TEST_CRAFT must name the program of examples/craft_store.rs; run.sh sets it");
     }
     child = fork();
     CHECK(child >= 0);
@@ -138,7 +138,7 @@ void damage(const char *path, const char *bytes) {
 pm_store *open_with(const char *path, unsigned lock_wait_ms) {
     pm_options options = PM_OPTIONS_INIT;
     pm_store *store = NULL;
-    /* The default is nothing to rely on where two processes write in turns, and memcheck makes each take its time. */
+    /* Longer than the default: under memcheck, two processes that take turns are slow. */
     options.lock_wait_ms = lock_wait_ms != 0 ? lock_wait_ms : 180000;
     OK(pm_open(PM_CSTR(path), &options, &store, why()));
     CHECK(store != NULL);

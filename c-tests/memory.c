@@ -1,10 +1,12 @@
 /*
- * Memory that LMDB does not get; see faults.c. The rest of the library is Rust, which ends the process in that case.
+ * Allocations of LMDB that fail; see faults.c. The rest of the library is Rust, which ends the
+ * process when an allocation fails.
  *
- * Both use the same allocator. Who asks is told by where the call returns to: into one of LMDB's functions, which the
- * symbol table of the library's file names.
+ * Both use the same allocator. The return address shows whether LMDB made the call: it lies in one
+ * of the functions that the symbol table of the library's file names mdb_ something.
  */
-#include "test.h"
+#include "faults.h"
+#include "files.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -13,9 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "faults.h"
-
-/* The C library's own, for who defines the others. */
+/* The C library's own, for a program that defines the others. */
 void *__libc_malloc(size_t len);
 void *__libc_calloc(size_t count, size_t len);
 void *__libc_realloc(void *old, size_t len);
@@ -27,7 +27,7 @@ static struct {
 } functions[1024];
 static size_t function_count;
 
-/* Remembers those of the file's functions that are LMDB's: all of them, and no others, are called mdb_ something. */
+/* Finds LMDB's functions in the file: their names, and no others, begin with mdb_. */
 static void take_symbols(const unsigned char *file, uintptr_t base) {
     const Elf64_Ehdr *head = (const Elf64_Ehdr *)(const void *)file;
     const Elf64_Shdr *sections = (const Elf64_Shdr *)(const void *)(file + head->e_shoff);
@@ -52,10 +52,11 @@ static void take_symbols(const unsigned char *file, uintptr_t base) {
 }
 
 void fault_memory_of_lmdb(void) {
+    const Elf64_Ehdr *head;
     Dl_info place_of;
     unsigned char *file;
     size_t len = 0;
-    /* In a program that is linked to the shared library, its name can stand for a stub. */
+    /* In a program that is linked to the shared library, &pm_open can be the address of a stub. */
     void *known = dlsym(RTLD_DEFAULT, "pm_open");
     int32_t (*linked)(const char *, size_t, const pm_options *, pm_store **, pm_error *) = pm_open;
     if (known == NULL) {
@@ -64,7 +65,8 @@ void fault_memory_of_lmdb(void) {
     function_count = 0;
     CHECK(dladdr(known, &place_of) != 0);
     file = read_file(place_of.dli_fname, &len);
-    take_symbols(file, ((const Elf64_Ehdr *)(const void *)file)->e_type == ET_DYN ? (uintptr_t)place_of.dli_fbase : 0);
+    head = (const Elf64_Ehdr *)(const void *)file;
+    take_symbols(file, head->e_type == ET_DYN ? (uintptr_t)place_of.dli_fbase : 0);
     free(file);
     CHECK(function_count > 100);
 }

@@ -1,5 +1,5 @@
-/* Child processes: this program, started again in a role; see test.h. */
-#include "test.h"
+/* Child processes: this program, started again in a role; see peers.h. */
+#include "peers.h"
 
 #include <signal.h>
 #include <spawn.h>
@@ -8,18 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness.h"
-
 extern char **environ;
 
 static char path_of_program[4096];
 
 void remember_program(const char *path) {
     CHECK(realpath(path, path_of_program) != NULL);
-}
-
-const char *program_path(void) {
-    return path_of_program;
 }
 
 struct peer peer_start(const char *role, const char *argument) {

@@ -2,8 +2,8 @@
 #ifndef PM_TEST_STRIKES_H
 #define PM_TEST_STRIKES_H
 
+#include "check.h"
 #include "faults.h"
-#include "test.h"
 
 #ifdef __cplusplus
 extern "C" {

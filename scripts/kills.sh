@@ -1,7 +1,8 @@
 #!/bin/sh
-# Kills processes in C, Go and Rust that write, at any moment, while others use the same store: scripts/kills.sh COUNT
+# Kills writers in C, Go and Rust at random moments, while other processes use the same store:
+# scripts/kills.sh COUNT
 #
-# PM_SEED makes it another campaign; see tests/kills/main.rs.
+# PM_SEED selects the random moments; see tests/kills/main.rs.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -9,8 +10,8 @@ mkdir -p "$target/kills"
 out=$(cd "$target/kills" && pwd)
 libraries=$(cd "$target/release" && pwd)
 
-"${CC:-cc}" -std=c99 -O1 -g -Wall -Wextra -Werror -D_GNU_SOURCE -Iinclude c-tests/victim.c -o "$out/victim-c" \
-    "$libraries/libpool_metadata.so" -Wl,-rpath,"$libraries"
+"${CC:-cc}" -std=c99 -O1 -g -Wall -Wextra -Werror -D_GNU_SOURCE -Iinclude \
+    c-tests/victim.c -o "$out/victim-c" "$libraries/libpool_metadata.so" -Wl,-rpath,"$libraries"
 (cd go-binding && "$(../scripts/go.sh)" build -o "$out/victim-go" ./internal/victim)
 
 PM_KILLS=$1 PM_VICTIMS="$out/victim-c $out/victim-go" cargo test --test kills -- --nocapture

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes man/*.3 from the comments in include/pool_metadata.h, so that the manual says what the header says.
+"""Writes man/*.3 from the comments in include/pool_metadata.h, so that both say the same.
 
     scripts/man.py          writes the pages
-    scripts/man.py --check  fails, naming the command, where a page is not what would be written
+    scripts/man.py --check  fails, naming the command, where a page differs from the header
 
-A page for every documented function and struct. Constants go to the page of the struct they are used in, callbacks to
-that of the function that takes them, inline functions to that of the struct that they take. In a comment, blank lines
-part paragraphs, "- " starts a list's item, "@param" and "@return" say what they do in doxygen, "Thread safety:" and
-"# Title" start a section, and `backticks` mark code.
+Every documented function and struct gets a page. Constants go to the page of the struct that uses
+them, callbacks to that of the function that takes them, inline functions to that of their struct.
+In a comment, blank lines separate paragraphs, "- " starts a list item, "@param" and "@return" mean
+what they mean in doxygen, "Thread safety:" and "# Title" start a section, `backticks` mark code.
 """
 
 import re
@@ -44,10 +44,10 @@ TOKEN = re.compile(
 
 
 class Item:
-    """One declaration: its text and its comment's lines. An inline function's comment may be an ordinary one."""
+    """A declaration and the lines of its comment, an ordinary one too where it is inline."""
 
     def __init__(self, text, doc, note=()):
-        # The comments inside lose what decorates their lines along with the line ends.
+        # Comments inside the declaration lose their decoration and their line ends.
         self.text = " ".join(re.sub(r"\n\s*\* ", "\n", text).split())
         self.doc = doc or (list(note) if self.text.startswith("static") else [])
 
@@ -68,7 +68,7 @@ def clean(comment):
 
 
 def declarations(text, separator=";"):
-    """Splits at top-level separators into items, each with the comment before it; directives are items as well."""
+    """Splits at top-level separators into items with their comments; directives are items too."""
     doc, note, code, depth = [], [], "", 0
     for token in TOKEN.finditer(text):
         kind, piece = token.lastgroup, token.group()
@@ -102,7 +102,8 @@ def roff(text):
         if i % 2 == 1:
             parts[i] = "\\fB" + part.replace("-", "\\-").replace("'", "\\(aq") + "\\fR"
         else:
-            parts[i] = re.sub(r"\b(?:pm_|PM_)[\w.]*\w(?:\(\))?|\bPM_\w*_\*?", r"\\fB\g<0>\\fR", part)
+            name = r"\b(?:pm_|PM_)[\w.]*\w(?:\(\))?|\bPM_\w*_\*?"
+            parts[i] = re.sub(name, r"\\fB\g<0>\\fR", part)
     return "".join(parts)
 
 
@@ -143,13 +144,14 @@ def body(lines):
                 out.append(".PP")
             paragraph.append(line.strip())
     flush()
-    # A paragraph mark before a heading, another mark or the end says nothing.
-    return [
-        line
-        for i, line in enumerate(out)
-        if line != ".PP" or (i > 0 and i + 1 < len(out) and not out[i + 1].startswith((".SH", ".PP", ".IP"))
-                             and not out[i - 1].startswith(".SH"))
-    ]
+
+
+    def needed(i):
+        """A paragraph mark is redundant at either end and beside a heading or another mark."""
+        return (0 < i < len(out) - 1 and not out[i - 1].startswith(".SH")
+                and not out[i + 1].startswith((".SH", ".PP", ".IP")))
+
+    return [line for i, line in enumerate(out) if line != ".PP" or needed(i)]
 
 
 def split_parameters(text):
@@ -165,7 +167,8 @@ def split_parameters(text):
 
 def italic_name(parameter):
     """The parameter in roff, its name in italics."""
-    match = re.match(r"(.*\(\*)(\w+)(\).*)$", parameter) or re.match(r"(.*[ *])(\w+)((?:\[\w*\])?)$", parameter)
+    match = (re.match(r"(.*\(\*)(\w+)(\).*)$", parameter)
+             or re.match(r"(.*[ *])(\w+)((?:\[\w*\])?)$", parameter))
     if not match:
         return parameter
     return f"{match.group(1)}\\fI{match.group(2)}\\fB{match.group(3)}"
@@ -190,7 +193,8 @@ def prototype(match):
     return ["\\fB" + text + "\\fR" for text in lines + [line]]
 
 
-FUNCTION = re.compile(r"(?:static inline )?(?P<type>[\w \*]+?)\s*\b(?P<name>pm_\w+)\((?P<parameters>.*)\)(?:\s*\{.*)?$", re.S)
+FUNCTION = re.compile(r"(?:static inline )?(?P<type>[\w \*]+?)\s*\b(?P<name>pm_\w+)"
+                      r"\((?P<parameters>.*)\)(?:\s*\{.*)?$", re.S)
 STRUCT = re.compile(r"typedef struct (?:pm_\w+ )?\{(?P<fields>.*)\} ?(?P<name>pm_\w+)$|"
                     r"struct (?P<tag>pm_\w+) ?\{(?P<tagged>.*)\}$", re.S)
 CONSTANT = re.compile(r"#\s*define (?P<name>PM_\w+) +(?P<value>\S.*)$")
@@ -198,7 +202,8 @@ CONSTANT = re.compile(r"#\s*define (?P<name>PM_\w+) +(?P<value>\S.*)$")
 
 def name_line(name, doc):
     """The NAME section's line and the comment without its first sentence."""
-    text = " ".join(line.strip() for line in doc[: doc.index("")] if line) if "" in doc else " ".join(doc)
+    paragraph = doc[: doc.index("")] if "" in doc else doc
+    text = " ".join(line.strip() for line in paragraph if line)
     first = re.split(r"(?<=[.:;]) ", text, maxsplit=1)[0]
     summary = first.rstrip(".:;").replace("`", "")
     if summary[:2].istitle() or summary[1:2] == " ":
@@ -207,7 +212,7 @@ def name_line(name, doc):
 
 
 def sections_of(doc):
-    """Parts a function's comment: the description, then (title, roff) for what it is to be called with and so on."""
+    """Splits a comment into the description and a list of (title, roff) for its sections."""
     description, rest, target = [], {}, None
     for line in doc:
         tag = re.match(r"@(param|return)s? +(?:(?<=m )(\w+) +)?(.*)", line)
@@ -221,8 +226,9 @@ def sections_of(doc):
             target = ("THREAD SAFETY", None)
             rest[target] = [safety.group(1)[0].upper() + safety.group(1)[1:]]
         elif heading:
-            # What Rust's documentation calls safety, a C program has to see to.
-            target = ("CAVEATS" if heading.group(1) == "Safety" else heading.group(1).upper(), None)
+            # rustdoc's "Safety" lists the duties of the caller.
+            title = "CAVEATS" if heading.group(1) == "Safety" else heading.group(1).upper()
+            target = (title, None)
             rest[target] = []
         elif target is None:
             description.append(line)
@@ -239,7 +245,8 @@ def sections_of(doc):
 def page(name, synopsis, doc, sections, others):
     description, own = sections_of(doc)
     out = [
-        f'.\\" Written by scripts/man.py from include/pool_metadata.h: change that one, then run `{COMMAND}`.',
+        '.\\" Written by scripts/man.py from include/pool_metadata.h: change that one, '
+        f"then run `{COMMAND}`.",
         f".TH {name.upper()} 3 {DATE} pool-metadata",
         ".SH NAME",
         name_line(name, doc),
@@ -254,7 +261,7 @@ def page(name, synopsis, doc, sections, others):
     ]
     for title, lines in own + sections:
         out += [f".SH {title}", *lines]
-    # Only what the page speaks of: the whole list is in the overview.
+    # Only the functions that the page mentions: the overview lists all of them.
     text = " ".join(doc + synopsis)
     seen = [other for other in others if other != name and re.search(rf"\b{other}\b", text)]
     out += [".SH SEE ALSO", *[f".BR {other} (3)," for other in seen], ".BR pool_metadata (7)"]
@@ -275,13 +282,16 @@ def struct_page(match, doc, constants, inline, others):
     name = match.group("name") or match.group("tag")
     fields = [item for item in declarations(match.group("fields") or match.group("tagged"))
               if item.text and not item.text.startswith("#")]
-    synopsis = ["\\fBtypedef struct " + name + " {", *["    " + field.text + ";" for field in fields],
+    synopsis = ["\\fBtypedef struct " + name + " {",
+                *["    " + field.text + ";" for field in fields],
                 "} " + name + ";\\fR"]
     for function, _ in inline:
         synopsis += [".PP", *prototype(function)]
-    sections = [("FIELDS", [line for field in fields for line in tagged(field_name(field.text), field.doc)])]
+    own = [line for field in fields for line in tagged(field_name(field.text), field.doc)]
+    sections = [("FIELDS", own)]
     if inline:
-        sections.append(("FUNCTIONS", [line for f, text in inline for line in tagged(f.group("name") + "()", text)]))
+        functions = [tagged(f.group("name") + "()", text) for f, text in inline]
+        sections.append(("FUNCTIONS", sum(functions, [])))
     return page(name, synopsis, doc, sections + constant_sections(name, constants), others)
 
 
@@ -311,7 +321,8 @@ def pages():
         callback = re.match(r"typedef [^{]*\(\*(pm_\w+)\)", item.text)
         match = STRUCT.search(item.text) or FUNCTION.match(item.text)
         if constant:
-            constants.append((constant.group("name"), constant.group("value").strip("() "), item.doc))
+            value = constant.group("value").strip("() ")
+            constants.append((constant.group("name"), value, item.doc))
         elif callback:
             callbacks[callback.group(1)] = (item.text, item.doc)
         elif match and item.doc and item.text.startswith("static"):
@@ -321,7 +332,8 @@ def pages():
     out = {}
     for name, (match, doc) in found.items():
         if match.re is STRUCT:
-            own = [(f, text) for f, text in inline if re.match(rf"(const )?(struct )?{name} \*", f.group("parameters"))]
+            own = [(f, text) for f, text in inline
+                   if re.match(rf"(const )?(struct )?{name} \*", f.group("parameters"))]
             out[name] = struct_page(match, doc, constants, own, found)
             out.update({f.group("name"): f".so man3/{name}.3\n" for f, _ in own})
         else:
@@ -333,13 +345,15 @@ def main():
     written = {f"{name}.3": text for name, text in pages().items()}
     listed = (ROOT / "scripts" / "symbols.txt").read_text().split()
     overview = (MAN / "pool_metadata.7").read_text()
-    problems = [f"the header has no comment for {name}" for name in listed if f"{name}.3" not in written]
+    problems = [f"the header has no comment for {name}" for name in listed
+                if f"{name}.3" not in written]
     problems += [f"man/pool_metadata.7 does not mention {name}" for name in listed
                  if not re.search(rf"\b{name}\b", overview)]
     if sys.argv[1:] == ["--check"]:
         there = {path.name: path.read_text() for path in MAN.glob("*.3")}
-        problems += [f"man/{name} is not what the header says; run `{COMMAND}` and commit it"
-                     for name in sorted(written.keys() | there.keys()) if written.get(name) != there.get(name)]
+        problems += [f"man/{name} differs from the header; run `{COMMAND}` and commit it"
+                     for name in sorted(written.keys() | there.keys())
+                     if written.get(name) != there.get(name)]
     else:
         for path in MAN.glob("*.3"):
             path.unlink()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds examples/c/pool_day.c against the library in DIR and runs it on a store in a new temporary directory:
-# scripts/run.sh DIR. Needs nothing but a C compiler.
+# Builds examples/c/pool_day.c against the library in DIR and runs it on a store in a new temporary
+# directory: scripts/run.sh DIR. A C compiler is all it needs.
 set -eu
 release=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."

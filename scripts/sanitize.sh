@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs the Rust tests with the library, LMDB's C and all of Rust compiled for a sanitizer, after a proof that it is
-# there and finds what it must: scripts/sanitize.sh address|thread|miri [TEST...]
+# Runs the Rust tests with the library and LMDB's C compiled for a sanitizer, or in Miri, after a
+# proof that the sanitizer works: scripts/sanitize.sh address|thread|miri [TEST...]
 #
-# The sanitizers are options of rustc that are not stable yet; RUSTC_BOOTSTRAP lets the stable compiler take them.
-# ThreadSanitizer also has the standard library compiled anew, for which rustup's component rust-src must be there.
+# Sanitizers are unstable options of rustc; RUSTC_BOOTSTRAP makes the stable compiler accept them.
+# ThreadSanitizer needs the standard library compiled with it too, from rustup's component rust-src.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,14 +21,19 @@ std=''
 need_source() {
     sysroot=$(rustc --print sysroot)
     [ -d "$sysroot/lib/rustlib/src/rust/library" ] && return
-    rustup component add rust-src || die "the standard library's source is not there, and ThreadSanitizer cannot do
-       without. With rustup: rustup component add rust-src"
+    [ "${SETUP:-1}" != 0 ] || die 'missing, and not installed because of SETUP=0: rust-src. Run
+           rustup component add rust-src
+       and then this again.'
+    echo 'sanitize: installing rust-src: rustup component add rust-src'
+    rustup component add rust-src ||
+        die "ThreadSanitizer needs the standard library's source, rustup's component rust-src"
 }
 
 case $kind in
 address)
-    # The standard library as it is shipped was compiled without; that is no obstacle to this one.
-    export RUSTFLAGS='-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer -Cforce-frame-pointers=yes'
+    # The standard library was compiled without AddressSanitizer, which may be mixed like that.
+    RUSTFLAGS='-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer'
+    export RUSTFLAGS="$RUSTFLAGS -Cforce-frame-pointers=yes"
     mistakes='use-after-free use-after-free-in-lmdb'
     report='ERROR: AddressSanitizer: heap-use-after-free'
     ;;
@@ -41,14 +46,14 @@ thread)
     report='WARNING: ThreadSanitizer: data race'
     ;;
 miri)
-    cargo +nightly miri --version >/dev/null 2>&1 ||
-        die 'no Miri here. With rustup: rustup toolchain install nightly --component miri --component rust-src'
-    # Left out, since Miri would need hours for them: a test of the queue with very many turns, where loom looks at
-    # fewer and at every order of them, and one with texts of full length; and one that looks at real times.
-    # The property test of the record reader wants to know where it is, to keep what it finds.
+    cargo +nightly miri --version >/dev/null 2>&1 || die 'no Miri here. With rustup:
+           rustup toolchain install nightly --component miri --component rust-src'
+    # Skipped: a test of the queue with very many turns and one with texts of full length, for which
+    # Miri needs hours (loom covers the queue), and one that depends on real time. Isolation is off
+    # because the property test of the record decoder asks for the current directory.
     export MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=10
     exec cargo +nightly miri test --lib --target-dir target/miri -- \
-        record:: header:: digest:: crc:: verify::page:: pool::queue \
+        record:: header:: digest:: crc:: verify::page:: sync::commit_queue \
         --skip every_one_of_many --skip texts_longer --skip learns_how_long "$@"
     ;;
 *)
@@ -69,13 +74,14 @@ in_cargo() {
 }
 
 in_cargo build --quiet --example sanitizer_proof
+proof=target/sanitize-$kind/$target/debug/examples/sanitizer_proof
 for mistake in $mistakes; do
-    if output=$("target/sanitize-$kind/$target/debug/examples/sanitizer_proof" "$mistake" 2>&1); then
+    if output=$("$proof" "$mistake" 2>&1); then
         die "did not notice a $mistake: $output"
     fi
     case $output in
     *"$report"*) printf 'sanitize: %s finds a %s\n' "$kind" "$mistake" ;;
-    *) die "a $mistake ended otherwise than with a report: $output" ;;
+    *) die "a $mistake ended without the report: $output" ;;
     esac
 done
 
@@ -83,11 +89,12 @@ skip=''
 if [ $# != 0 ]; then
     :
 elif [ "$kind" = thread ]; then
-    set -- --lib --test apply --test close --test concurrent --test import --test open_twice --test update
+    set -- --lib --test apply --test close --test concurrent --test import --test open_twice \
+        --test update
 else
-    # Without powercut, whose processes are traced, which a sanitizer's search for leaks cannot share; without those that
-    # give a process little address space, into which a sanitizer's own memory does not fit; and without the one that
-    # expects LMDB to die of a signal, where a sanitizer ends it with a report.
+    # Left out: powercut, which traces its processes, as LeakSanitizer must; tests with a small
+    # address space, into which a sanitizer's shadow memory does not fit; and the one that expects
+    # LMDB to die of a signal, where a sanitizer ends the process with a report.
     set -- --lib
     for file in tests/*.rs tests/*/main.rs; do
         name=${file#tests/}
@@ -95,8 +102,8 @@ else
         name=${name%/main}
         [ "$name" = powercut ] || set -- "$@" --test "$name"
     done
-    skip='--skip a_small_map_follows_a_file_that_a_large_one_makes_longer --skip with_little_address_space_less_is_mapped
-        --skip lmdb_alone_dies_of_it'
+    skip='--skip a_small_map_follows_a_file_that_a_large_one_makes_longer
+        --skip with_little_address_space_less_is_mapped --skip lmdb_alone_dies_of_it'
 fi
 # shellcheck disable=SC2086  # options or nothing
 in_cargo test --no-fail-fast "$@" -- $skip

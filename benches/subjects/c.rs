@@ -1,6 +1,6 @@
 //! The C ABI, called as a program in C does.
 
-use super::write::parent;
+use super::data::parent;
 use pool_metadata::capi::*;
 use std::ffi::c_void;
 use std::hint::black_box;

@@ -125,6 +125,11 @@ pub fn name(number: u64) -> Vec<u8> {
     format!("containerd-pool-snap-{number}").into_bytes()
 }
 
+/// The parent of every device that a benchmark adds.
+pub fn parent() -> Vec<u8> {
+    name(2)
+}
+
 /// The device that is the pool's `n`th, counted from 1: a layer of an image or a container on top
 /// of one.
 fn device(n: u64) -> DeviceInfo {

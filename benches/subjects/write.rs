@@ -1,7 +1,7 @@
 //! Writes: a device added, a device updated, each with a commit of its own.
 
 use super::c::Store;
-use super::data::{name, Pool};
+use super::data::{parent, Pool};
 use super::raw::{Raw, Writer};
 use super::time::cpu_time;
 use super::{open_store, Run};
@@ -83,11 +83,6 @@ fn new_device(name: &[u8]) -> DeviceInfo {
     device.parent_name = parent();
     device.state = DeviceState::Creating;
     device
-}
-
-/// The parent that every added device gets.
-pub fn parent() -> Vec<u8> {
-    name(2)
 }
 
 fn other_state(state: DeviceState) -> DeviceState {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# `make install` into a temporary root, then what a user does with it: build with nothing but pkg-config, run, uninstall.
+# `make install` into a temporary root, then what a user does with it: build with nothing but
+# pkg-config, run, uninstall.
 set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD
@@ -25,7 +26,8 @@ run_make() {
 
 files_under() { (cd "$1" && find . \( -type f -o -type l \) | sed 's|^\./||' | LC_ALL=C sort); }
 
-# A packager's installation: everything under DESTDIR, and nothing inside the files knows of DESTDIR.
+# A packager's installation: everything under DESTDIR, and nothing inside the files knows of
+# DESTDIR.
 test_destdir() {
     dest=$work/dest
     set -- DESTDIR="$dest" PREFIX=/usr LIBDIR=/usr/lib/multi/arch MANDIR=/usr/man
@@ -81,7 +83,8 @@ test_programs() {
     cp examples/c-install/hello_pool.c "$work/user/hello_pool.cc"
     flags=$(pkg-config --cflags --libs pool-metadata)
     static_flags=$(pkg-config --static --cflags --libs pool-metadata)
-    # One library from its archive, the rest shared: how a program is shipped to hosts without this library.
+    # One library from its archive, the rest shared: how a program is shipped to hosts without this
+    # library.
     mixed_flags=$(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
     cc=${CC:-cc}
 
@@ -117,7 +120,8 @@ test_programs() {
     [ -z "$(files_under "$prefix")" ] || fail "uninstall left: $(files_under "$prefix")"
 }
 
-# The libraries that rustc asks for are those of LIBS_PRIVATE, or are added by every C compiler by itself.
+# The libraries that rustc asks for are those of LIBS_PRIVATE, or are added by every C compiler by
+# itself.
 test_private_libs() {
     wanted=$(: | rustc --crate-type staticlib --print native-static-libs -o "$work/empty.a" - 2>&1 |
         sed -n 's/.*native-static-libs: //p')

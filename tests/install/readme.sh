@@ -1,6 +1,6 @@
 #!/bin/sh
-# The README's C and Python are what they say: built and run as written, against an installation. readme.sh PREFIX
-# (Its Rust is compiled as a documentation test, see the end of src/lib.rs.)
+# The README's C and Python are what they say: built and run as written, against an installation.
+# readme.sh PREFIX (Its Rust is compiled as a documentation test, see the end of src/lib.rs.)
 set -eu
 prefix=$1
 cd "$(dirname "$0")/../.."

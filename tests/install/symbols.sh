@@ -1,6 +1,7 @@
 #!/bin/sh
-# What the built libraries export is exactly what scripts/symbols.txt lists: symbols.sh SO ARCHIVE LIST HEADER
-# A name that is missing breaks a program that links; a name too many becomes part of an ABI that nobody meant.
+# What the built libraries export is exactly what scripts/symbols.txt lists: symbols.sh SO ARCHIVE
+# LIST HEADER A name that is missing breaks a program that links; a name too many becomes part of an
+# ABI that nobody meant.
 set -eu
 so=$1
 archive=$2
