@@ -15,7 +15,8 @@ pub(crate) use display::Quoted;
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an operation was refused or failed. Nothing was written when one is returned.
+/// Why an operation was refused or failed. Nothing was written when one is returned, except that
+/// [`Internal`](Error::Internal) leaves that open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -215,6 +216,13 @@ pub enum Error {
     /// The process is out of memory or of address space.
     NoMemory {
         /// What it was needed for.
+        what: &'static str,
+    },
+    /// The library came into a state that cannot be: a bug of it, which should be reported.
+    ///
+    /// Whether a write that fails with it was made is not known: read to find out.
+    Internal {
+        /// What cannot be.
         what: &'static str,
     },
     /// LMDB reported something that should not happen.

@@ -144,7 +144,10 @@ pub unsafe extern "C" fn pm_apply_each(
             };
             for (index, outcome) in outcomes.into_iter().enumerate() {
                 let outcome = outcome.and_then(|()| {
-                    let applied = results.next().unwrap_or(Err(Error::Closed))?;
+                    let missing = Err(Error::Internal {
+                        what: "a change of a list has no result",
+                    });
+                    let applied = results.next().unwrap_or(missing)?;
                     set_applied(&changes[index], applied);
                     Ok(())
                 });

@@ -225,7 +225,7 @@ fn code_of(error: &Error) -> i32 {
         Error::Io { .. } => PM_ERR_IO,
         Error::WritesStopped { .. } => PM_ERR_WRITES_STOPPED,
         Error::NoMemory { .. } => PM_ERR_NO_MEMORY,
-        Error::Lmdb { .. } => PM_ERR_INTERNAL,
+        Error::Internal { .. } | Error::Lmdb { .. } => PM_ERR_INTERNAL,
     }
 }
 
@@ -280,6 +280,15 @@ mod tests {
             assert!(name.to_bytes().starts_with(b"PM_"));
         }
         assert_eq!(NAMES[1].1, c"PM_ERR_NOT_FOUND");
+    }
+
+    #[test]
+    fn impossible_state_has_the_internal_code_and_asks_for_a_report() {
+        let failure = Failure::from(Error::Internal { what: "x is y" });
+        assert_eq!(failure.code(), PM_ERR_INTERNAL);
+        let message = failure.to_string();
+        assert!(message.contains("x is y; this is a bug of pool-metadata "));
+        assert!(message.contains("please report it"));
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl fmt::Display for Error {
                 f,
                 "the store was opened before a fork and cannot be used in the child; open it there anew"
             ),
+            Error::Internal { what } => write!(
+                f,
+                "internal error: {what}; this is a bug of pool-metadata {}, please report it with this message and what the program was doing",
+                env!("CARGO_PKG_VERSION")
+            ),
             Error::Lmdb { doing, code, message } => {
                 write!(f, "{doing}: LMDB says {message} ({code})")
             }

@@ -114,7 +114,9 @@ impl Pool {
                 let writing = self.env.begin_writing(deadline)?;
                 Ok(work(&writing.growing_within(growth)))
             }
-            Entered::Done(result) => Err(result.err().unwrap_or(Error::Closed)),
+            Entered::Done(result) => Err(result.err().unwrap_or(Error::Internal {
+                what: "another thread did work that shares its commit with no other",
+            })),
             Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
         }
     }
@@ -141,7 +143,9 @@ impl Pool {
         // Given back before the lead is passed on.
         drop(writing);
         lead.finish(results);
-        own.unwrap_or(Err(Error::Closed))
+        own.unwrap_or(Err(Error::Internal {
+            what: "a leader's own operation has no result",
+        }))
     }
 }
 

@@ -11,10 +11,8 @@ pub(crate) type CommitLead<'q> = Lead<'q, OwnedOp, Result<Written>>;
 
 pub(crate) fn new_queue() -> CommitQueue {
     Queue::new(|| {
-        Err(Error::Lmdb {
-            doing: "committing for other threads",
-            code: 0,
-            message: "the thread that did it ended in a panic".to_owned(),
+        Err(Error::Internal {
+            what: "the thread that committed for this one panicked",
         })
     })
 }
