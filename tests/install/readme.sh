@@ -1,6 +1,8 @@
 #!/bin/sh
-# The README's C and Python are what they say: built and run as written, against an installation.
-# readme.sh PREFIX (Its Rust is compiled as a documentation test, see the end of src/lib.rs.)
+# Builds and runs the README's examples in C, Python and Go as they are written, against an
+# installation, and follows the links of the documentation: readme.sh PREFIX
+#
+# The README's Rust is compiled as a documentation test, see the end of src/lib.rs.
 set -eu
 prefix=$1
 cd "$(dirname "$0")/../.."
@@ -13,30 +15,71 @@ fail() {
 }
 
 # block LANGUAGE: the first code block in it.
-block() { awk -v start="\`\`\`$1" '$0 == start { on = 1; next } /^```$/ && on { exit } on' README.md; }
+block() {
+    awk -v start="\`\`\`$1" '$0 == start { on = 1; next } /^```$/ && on { exit } on' README.md
+}
 
-for page in README.md docs/*.md; do
-    # Links into the tree; a #part is left to the reader.
-    sed -n 's/](/\n](/gp' "$page" | sed -n 's/^](\([^)#:]*\)[)#].*/\1/p' | while read -r link; do
-        [ -z "$link" ] || [ -e "$(dirname "$page")/$link" ] || echo "$page links to $link, which is not there"
-    done
-done >"$work/links"
-[ ! -s "$work/links" ] || fail "$(cat "$work/links")"
+# Files that links point to, and headings that links into a page name, as GitHub spells them.
+python3 - README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs/*.md go-binding/*.md <<'END' ||
+import pathlib, re, sys
+bad = 0
+def anchors(page):
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+for page in map(pathlib.Path, sys.argv[1:]):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http:", "https:", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or anchor and anchor not in anchors(target):
+            print(f"readme: {page} links to {link}, which is not there", file=sys.stderr)
+            bad = 1
+sys.exit(bad)
+END
+    exit 1
 
-block c >"$work/base.c"
-block python >"$work/client.py"
-if ! [ -s "$work/base.c" ] || ! [ -s "$work/client.py" ]; then fail 'README.md has lost a code block'; fi
+for language in c python go; do
+    block "$language" >"$work/block.$language"
+    [ -s "$work/block.$language" ] || fail "README.md has lost its $language"
+done
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
+
 # The commands under the C block, as they stand.
+mkdir "$work/c"
+cp "$work/block.c" "$work/c/base.c"
 sed -n 's/^\(cc .*base\.c [^#]*\).*/\1/p' README.md >"$work/commands"
 [ "$(wc -l <"$work/commands")" = 2 ] || fail 'README.md has lost the commands that build its C'
 while read -r command; do
-    rm -f "$work"/base.db* "$work/base"
-    (cd "$work" && sh -c "$command") || fail "failed: $command"
-    [ "$("$work/base" "$work/base.db")" = 'base is device 1' ] || fail "printed something else, built by: $command"
+    rm -f "$work"/c/metadata.db* "$work/c/base"
+    (cd "$work/c" && sh -c "$command") || fail "failed: $command"
+    [ "$(cd "$work/c" && ./base)" = 'base is device 1' ] || fail "wrong output, built by: $command"
 done <"$work/commands"
-if "$work/base" "$work/base.db" 2>"$work/again"; then fail 'adding base twice was no error'; fi
+if (cd "$work/c" && ./base) 2>"$work/again"; then fail 'adding base twice was no error'; fi
 grep -q base "$work/again" || fail "the message does not name the device: $(cat "$work/again")"
-python3 "$work/client.py" "$work/base.db" || fail 'the Python client failed'
-if python3 "$work/client.py" "$work/other.db" 2>"$work/python"; then fail 'the Python client found what is not there'; fi
-grep -q 'OSError: .*base' "$work/python" || fail "the Python client's error: $(cat "$work/python")"
+
+(cd "$work/c" && python3 "$work/block.python") || fail 'the Python client failed'
+mkdir "$work/empty"
+if (cd "$work/empty" && python3 "$work/block.python") 2>"$work/log"; then
+    fail 'the Python client suspended a device that is not there'
+fi
+grep -q 'OSError: pm_change_device_state: status 1' "$work/log" || fail "$(cat "$work/log")"
+
+[ -f go-binding/go.mod ] || exit 0
+{
+    printf 'package main\n\nimport (\n\t"context"\n\t"fmt"\n\n'
+    printf '\tpoolmetadata "github.com/pool-metadata/pool-metadata/go-binding"\n)\n\n'
+    printf 'func example(ctx context.Context) error {\n'
+    cat "$work/block.go"
+    printf '}\n\nfunc main() { fmt.Println(example(context.Background())) }\n'
+} >"$work/main.go"
+go=$(scripts/go.sh)
+(cd go-binding && "$go" build -tags pm_pkgconfig -o "$work/go-example" "$work/main.go") ||
+    fail 'the Go example does not build'
+mkdir "$work/go"
+[ "$(cd "$work/go" && "$work/go-example")" = '<nil>' ] || fail 'the Go example failed'
+again=$(cd "$work/go" && "$work/go-example")
+case $again in
+*base*) ;;
+*) fail "the second run of the Go example printed: $again" ;;
+esac
