@@ -3,85 +3,24 @@
 
 mod common;
 
-use common::child::{self, Peer};
-use common::{add, check, device, devices, error_of, options, place, wait_until};
+use common::peer::Peer;
+use common::{add, check, device, devices, options, place, wait_until};
 use pool_metadata::{Change, Error, PoolMetadata};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "in-flight" => in_flight(argument.as_ref()),
-        "busy" => busy(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// In a process of its own, as the next: tests beside it that close a store would wait for these
-/// reads.
-fn in_flight(path: &Path) {
-    let store = options(20_000).open(path).unwrap();
-    add(&store, "a");
-    let (inside, done) = (Barrier::new(3), AtomicUsize::new(0));
-    let linger = || {
-        inside.wait();
-        thread::sleep(Duration::from_millis(100));
-        done.fetch_add(1, Ordering::SeqCst);
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| store.read_device("a", |_| linger()).unwrap());
-        scope.spawn(|| {
-            let mut walk = store.walk().unwrap();
-            linger();
-            assert!(walk.next().unwrap().is_ok());
-        });
-        inside.wait();
-        store.close().unwrap();
-        assert_eq!(done.load(Ordering::SeqCst), 2, "they finish first");
-    });
-    assert_error!(store.get_device("a"), Error::Closed);
-    assert_error!(store.get_device(""), Error::Closed);
-    assert_error!(store.walk(), Error::Closed);
-    assert_error!(store.stats(), Error::Closed);
-    assert_error!(store.verify(), Error::Closed);
-    assert_error!(store.sync(), Error::Closed);
-    assert_error!(store.add_device(&mut device("b")), Error::Closed);
-    assert_error!(store.begin_update("a"), Error::Closed);
-    assert_error!(store.mark_faulty("a"), Error::Closed);
-    assert_error!(store.close(), Error::Closed);
-    check(&PoolMetadata::open(store.path()).unwrap());
-}
-
-#[test]
 fn closing_waits_for_what_is_in_flight() {
     let (_directory, path) = place();
-    Peer::start("in-flight", &path).finish();
-}
-
-fn busy(path: &Path) {
-    let store = options(500).open(path).unwrap();
-    add(&store, "a");
-    let walk = store.walk().unwrap();
-    let error = error_of(store.close());
-    assert!(matches!(error, Error::Busy { .. }), "{error:?}");
-    assert!(error.to_string().contains("walk"), "{error}");
-    add(&store, "b");
-    check(&store);
-    let read = store.read_device("a", |_| error_of(store.close()));
-    assert!(matches!(read.unwrap(), Error::Busy { .. }));
-    assert_eq!(walk.count(), 1);
-    check(&store);
-    store.close().unwrap();
+    Peer::start("close::in_flight", &path).finish();
 }
 
 #[test]
 fn a_store_that_is_busy_stays_as_it_was() {
     let (_directory, path) = place();
-    Peer::start("busy", &path).finish();
+    Peer::start("close::busy", &path).finish();
 }
 
 /// What has a walk open reads on while another thread waits for the walk to end: otherwise each

@@ -3,25 +3,14 @@
 
 mod common;
 
-use common::child::{self, Peer};
-use common::{add, check, device, devices, directory, options, place, raw, sys};
-use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata, Verify};
+use common::peer::Peer;
+use common::{add, check, devices, directory, place, raw};
+use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Barrier;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "create" => create_in_child(argument.as_ref()),
-        "create-until-killed" => create_until_killed(argument.as_ref()),
-        "no-permission" => no_permission(argument.as_ref()),
-        "little-space" => little_address_space(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
@@ -32,22 +21,11 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Opens the store when the parent says so, and adds one device.
-fn create_in_child(directory: &Path) {
-    child::say("ready");
-    while let Some(name) = child::listen() {
-        let store = PoolMetadata::open(directory.join(name)).unwrap();
-        add(&store, std::process::id().to_string());
-        store.close().unwrap();
-        child::say("done");
-    }
-}
-
 #[test]
 fn processes_that_create_the_same_store_at_once() {
     let directory = directory();
     let mut peers: Vec<Peer> = (0..3)
-        .map(|_| Peer::start("create", directory.path()))
+        .map(|_| Peer::start("create::create_in_child", directory.path()))
         .collect();
     peers.iter_mut().for_each(|peer| peer.expect("ready"));
     for round in 0..40 {
@@ -100,21 +78,11 @@ fn threads_that_create_the_same_store_at_once() {
     }
 }
 
-/// Creates one store after the other until it is killed.
-fn create_until_killed(directory: &Path) {
-    child::say("ready");
-    for number in 0.. {
-        let path = directory.join(format!("{number}.db"));
-        let store = PoolMetadata::open(&path).unwrap();
-        drop(store);
-    }
-}
-
 #[test]
 fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
     for round in 0..30 {
         let directory = directory();
-        let mut peer = Peer::start("create-until-killed", directory.path());
+        let mut peer = Peer::start("create::create_until_killed", directory.path());
         peer.expect("ready");
         std::thread::sleep(std::time::Duration::from_micros(700 * round));
         peer.kill();
@@ -199,33 +167,6 @@ fn somebodys_file_that_is_called_like_a_draft_is_not_written_over() {
     }
 }
 
-fn no_permission(directory: &Path) {
-    sys::become_nobody();
-    let refused = |path: PathBuf, read_only: bool| {
-        let error = common::error_of(options(100).read_only(read_only).open(&path));
-        assert!(matches!(error, Error::Permission { .. }), "{error:?}");
-        assert_eq!(error.os_error(), Some(libc::EACCES));
-        let message = error.to_string();
-        assert!(message.contains(path.to_str().unwrap()), "{message}");
-    };
-    for read_only in [false, true] {
-        refused(directory.join("closed.db"), read_only);
-        refused(directory.join("closed-directory/pool.db"), read_only);
-        refused(directory.join("closed-lock.db"), read_only);
-    }
-    // Who may read the file and not write it can look at it read-only, if the reader table can be
-    // written.
-    refused(directory.join("readable.db"), false);
-    let look = options(100)
-        .read_only(true)
-        .open(directory.join("readable.db"));
-    let store = look.unwrap();
-    assert_eq!(devices(&store).len(), 1);
-    store.close().unwrap();
-    // In a directory where nothing can be created.
-    refused(directory.join("new.db"), false);
-}
-
 #[test]
 fn files_that_this_user_may_not_use() {
     let directory = directory();
@@ -253,7 +194,7 @@ fn files_that_this_user_may_not_use() {
     mode("closed-directory", 0o000);
     mode("", 0o555);
     let before = names_in(directory.path());
-    Peer::start("no-permission", directory.path()).finish();
+    Peer::start("create::no_permission", directory.path()).finish();
     assert_eq!(names_in(directory.path()), before);
     mode("", 0o755);
     mode("closed-directory", 0o755);
@@ -273,47 +214,9 @@ fn files_that_this_user_may_not_use() {
     }
 }
 
-fn little_address_space(path: &Path) {
-    sys::limit(libc::RLIMIT_AS, 2 << 30);
-    let store = PoolMetadata::open(path).unwrap();
-    let map = store.stats().unwrap().map_size;
-    assert!((1 << 20..2 << 30).contains(&map), "{map}");
-    for number in 0..100 {
-        add(&store, format!("device-{number}"));
-    }
-    check(&store);
-    store.close().unwrap();
-
-    // Too little for the map to grow: an error, and all is as it was.
-    let mut small = options(1000);
-    let store = small
-        .map_size(1 << 20)
-        .verify(Verify::None)
-        .open(path)
-        .unwrap();
-    let used = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
-    sys::limit(libc::RLIMIT_AS, pages * 4096 + (1 << 20));
-    let mut large = device("large");
-    large.error = vec![b'e'; 400 << 10];
-    let full = (0..8).find_map(|number| {
-        large.name = format!("large-{number}").into_bytes();
-        store.add_device(&mut large).err()
-    });
-    assert!(matches!(full, Some(Error::MapFull { .. })), "{full:?}");
-    check(&store);
-    assert_error!(store.get_device(&large.name), Error::NotFound { .. });
-    store
-        .change_device_state("device-1", DeviceState::Removed)
-        .unwrap();
-    sys::limit(libc::RLIMIT_AS, 2 << 30);
-    store.add_device(&mut large).unwrap();
-    check(&store);
-}
-
 #[test]
 fn with_little_address_space_less_is_mapped() {
     let (_directory, path) = place();
-    Peer::start("little-space", &path).finish();
+    Peer::start("create::little_address_space", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }

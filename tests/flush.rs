@@ -3,21 +3,13 @@
 
 mod common;
 
-use common::child::{self, Peer};
-use common::{add, check, device, devices, error_of, options, place, raw, sys, wait_until};
+use common::peer::Peer;
+use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
 use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "crowd" => crowd(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
+use std::time::Duration;
 
 /// Runs `work` in a thread in which those calls fail.
 fn with_failing<R: Send>(
@@ -282,32 +274,13 @@ fn a_store_is_closed_while_lmdb_is_opened_anew() {
     assert_as_before(&path, &before);
 }
 
-/// Takes every place in LMDB's reader table, and then each that is given back; after a while it
-/// gives all back.
-fn crowd(path: &Path) {
-    let lmdb = raw::readers(path);
-    while child::listen().is_some() {
-        let mut reads = Vec::new();
-        while let Ok(read) = lmdb.begin_ro_txn() {
-            reads.push(read);
-        }
-        child::say("full");
-        let end = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < end {
-            reads.extend(lmdb.begin_ro_txn());
-        }
-        drop(reads);
-        child::say("given back");
-    }
-}
-
 /// The reader that finds that LMDB has given up gives its place back, and opening anew needs one.
 #[test]
 fn reads_go_on_though_their_place_is_taken_while_lmdb_is_opened_anew() {
     let (_directory, path) = place();
     let (store, before) = store(&path, Durability::Full);
     store.close().unwrap();
-    let mut peer = Peer::start("crowd", &path);
+    let mut peer = Peer::start("flush::crowd", &path);
     for _ in 0..10 {
         let store = options(60_000).open(&path).unwrap();
         assert_eq!(store.get_device("a").unwrap(), before[0]);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::child::{self, Peer};
+use common::peer::Peer;
 use common::{add, check, error_of, place};
 use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::collections::BTreeSet;
@@ -12,20 +12,6 @@ use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "sees-a-walk" => sees_a_walk(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// The walk of another process is not taken for a dead one's.
-fn sees_a_walk(path: &Path) {
-    let store = PoolMetadata::open(path).unwrap();
-    assert_eq!(store.stats().unwrap().readers_active, 1);
-}
 
 fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -212,7 +198,7 @@ fn a_lock_file_that_is_in_use_here_is_not_opened() {
             let text = error.to_string();
             assert!(matches!(error, Error::AlreadyOpen { .. }), "{text}");
         }
-        Peer::start("sees-a-walk", &path).finish();
+        Peer::start("lock_file::sees_a_walk", &path).finish();
     }
     drop(walk);
     check(&store);

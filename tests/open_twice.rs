@@ -3,44 +3,12 @@
 
 mod common;
 
-use common::child::{self, Peer};
-use common::{add, check, device, devices, directory, options, place, raw, sys};
+use common::peer::Peer;
+use common::{add, check, device, devices, directory, options, place, raw};
 use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata};
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "open" => open_and_wait(argument.as_ref()),
-        "refused" => refused_in_child(argument.as_ref()),
-        "fork" => fork(argument.as_ref()),
-        "slots" => take_reader_slots(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// Opens the store, adds a device, and holds the store until the parent has no more to say.
-fn open_and_wait(path: &Path) {
-    let store = PoolMetadata::open(path).unwrap();
-    add(&store, "child");
-    child::say("open");
-    while child::listen().is_some() {}
-    check(&store);
-    store.close().unwrap();
-}
-
-fn refused_in_child(path: &Path) {
-    for read_only in [false, true] {
-        let mut options = options(2000);
-        let result = options.read_only(read_only).open(path);
-        let error = common::error_of(result);
-        assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
-        assert!(error.to_string().contains("another process"), "{error}");
-    }
-}
 
 #[test]
 fn twice_in_this_process_whatever_the_path() {
@@ -74,7 +42,7 @@ fn twice_in_this_process_whatever_the_path() {
     // order.
     add(&store, "b");
     check(&store);
-    Peer::start("open", &path).finish();
+    Peer::start("open_twice::open_and_wait", &path).finish();
     assert_eq!(store.get_device("child").unwrap().device_id, 3);
     assert!(!at("hard-link-lock").exists() && !at("link-lock").exists());
     drop(store);
@@ -94,7 +62,7 @@ fn a_link_is_followed_to_the_one_lock_file() {
     check(&store);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
-    Peer::start("open", &path).finish();
+    Peer::start("open_twice::open_and_wait", &path).finish();
     check(&store);
 }
 
@@ -111,7 +79,7 @@ fn a_closed_store_can_be_opened_again_at_once() {
     assert_error!(update.commit(), Error::Closed);
     assert_error!(first.get_device("a"), Error::Closed);
     add(&second, "b");
-    Peer::start("open", &path).finish();
+    Peer::start("open_twice::open_and_wait", &path).finish();
     drop(first);
     assert_error!(PoolMetadata::open(&path), Error::AlreadyOpen { .. });
     check(&second);
@@ -140,24 +108,24 @@ fn a_hard_link_in_another_process() {
     let link = directory.path().join("hard-link.db");
     let store = PoolMetadata::open(&path).unwrap();
     fs::hard_link(&path, &link).unwrap();
-    Peer::start("refused", &link).finish();
+    Peer::start("open_twice::refused_in_child", &link).finish();
     add(&store, "a");
     check(&store);
     store.close().unwrap();
     // Nobody has it open by another path any more.
-    Peer::start("open", &link).finish();
+    Peer::start("open_twice::open_and_wait", &link).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }
 
 #[test]
 fn a_lock_file_deleted_while_in_use() {
     let (_directory, path) = place();
-    let mut peer = Peer::start("open", &path);
+    let mut peer = Peer::start("open_twice::open_and_wait", &path);
     peer.expect("open");
     fs::remove_file(raw::lock_path(&path)).unwrap();
     let error = common::error_of(PoolMetadata::open(&path));
     assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
-    Peer::start("refused", &path).finish();
+    Peer::start("open_twice::refused_in_child", &path).finish();
     peer.finish();
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 1);
@@ -174,15 +142,15 @@ fn a_file_replaced_while_in_use() {
     let copy = directory.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
-    Peer::start("refused", &path).finish();
+    Peer::start("open_twice::refused_in_child", &path).finish();
     fs::remove_file(&path).unwrap();
-    Peer::start("refused", &path).finish();
+    Peer::start("open_twice::refused_in_child", &path).finish();
     add(&store, "b");
     check(&store);
     store.close().unwrap();
     // What is there now was made for the last one that was refused, and nobody else has the lock
     // file.
-    Peer::start("open", &path).finish();
+    Peer::start("open_twice::open_and_wait", &path).finish();
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 1);
     check(&store);
@@ -191,7 +159,7 @@ fn a_file_replaced_while_in_use() {
 #[test]
 fn a_reader_that_looks_on_while_another_process_writes() {
     let (_directory, path) = place();
-    let mut peer = Peer::start("open", &path);
+    let mut peer = Peer::start("open_twice::open_and_wait", &path);
     peer.expect("open");
     let mut look = OpenOptions::new();
     let store = look.read_only(true).open(&path).unwrap();
@@ -236,77 +204,11 @@ fn a_read_only_store_takes_no_writes() {
     );
 }
 
-/// A process of its own, since a fork should find no other thread at work.
-fn fork(path: &Path) {
-    let store = options(50_000).open(path).unwrap();
-    add(&store, "a");
-    add(&store, "b");
-    let update = store.begin_update("a").unwrap();
-    let mut walk = store.walk().unwrap();
-    assert!(walk.next().unwrap().is_ok());
-    let forked = |error: Error| matches!(error, Error::Forked);
-    let good = sys::in_forked_child(|| {
-        let start = Instant::now();
-        let refused = [
-            store.get_device("a").map(drop),
-            store.get_device("").map(drop),
-            store.walk().map(drop),
-            store.get_device_names().map(drop),
-            store.stats().map(drop),
-            store.verify(),
-            store.sync(),
-            store.add_device(&mut device("c")),
-            store.begin_update("b").map(drop),
-            store.change_device_state("a", DeviceState::Removed),
-            store.remove_device("a"),
-            store.mark_faulty("b"),
-            store.close(),
-            walk.next().unwrap().map(drop),
-            update.commit(),
-        ];
-        assert_eq!(refused.len(), 15);
-        assert!(refused
-            .into_iter()
-            .all(|result| forked(result.unwrap_err())));
-        assert!(start.elapsed() < Duration::from_secs(25), "nothing waits");
-        drop(walk);
-        // The child's own store, with the parent's handle still there; then without it.
-        let own = PoolMetadata::open(path).unwrap();
-        add(&own, "c");
-        let view = own.walk().unwrap();
-        drop(store);
-        // Another process still sees the child's walk, beside the parent's.
-        assert!(sys::in_forked_child(|| {
-            let other = PoolMetadata::open(path).unwrap();
-            other.stats().unwrap().readers_active == 2
-        }));
-        drop(view);
-        assert_error!(PoolMetadata::open(path), Error::AlreadyOpen { .. });
-        add(&own, "d");
-        check(&own);
-        own.close().is_ok()
-    });
-    assert!(good, "in the child");
-    // The parent has lost nothing by it.
-    let store = PoolMetadata::open(path).unwrap();
-    assert_eq!(devices(&store).len(), 4);
-    check(&store);
-}
-
 #[test]
 fn a_forked_child_has_no_use_of_its_parents_handle() {
     let (_directory, path) = place();
-    Peer::start("fork", &path).finish();
+    Peer::start("open_twice::fork", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
-}
-
-/// Takes most of the places in LMDB's reader table, and keeps them.
-fn take_reader_slots(path: &Path) {
-    let store = options(2000).max_readers(0).open(path).unwrap();
-    let walks: Vec<_> = (0..100).map(|_| store.walk().unwrap()).collect();
-    child::say("taken");
-    while child::listen().is_some() {}
-    drop(walks);
 }
 
 #[test]
@@ -316,7 +218,7 @@ fn places_of_dead_readers_are_given_to_others() {
     let store = few.max_readers(0).open(&path).unwrap();
     add(&store, "a");
     for _ in 0..3 {
-        let mut peer = Peer::start("slots", &path);
+        let mut peer = Peer::start("open_twice::take_reader_slots", &path);
         peer.expect("taken");
         // While that process lives, the rest does not suffice for as many here.
         let crowd: Result<Vec<_>, Error> = (0..100).map(|_| store.walk()).collect();

@@ -1,53 +1,18 @@
 //! Several processes on one store: writing at once, changing what another is about to change,
 //! growing the map, stopped in the middle and killed at any moment.
 
+#[allow(dead_code)]
+#[path = "children/processes.rs"]
+mod child;
 mod common;
 
-use common::child::{self, Peer};
+use child::{assert_grown, count_up, large, small, step_name, COUNTED};
+use common::peer::Peer;
 use common::{add, check, device, devices, error_of, options, place};
-use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceState, Error, PoolMetadata};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "remote" => remote(argument.as_ref()),
-        "count" => count(argument.as_ref()),
-        "grow" => grow(argument.as_ref()),
-        "steps" => take_steps(argument.to_str().unwrap()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// Small maps, so that they have to grow under way.
-fn small() -> OpenOptions {
-    let mut options = options(20_000);
-    options.map_size(1 << 20);
-    options
-}
-
-/// Does to the store what the parent says, and answers how it went.
-fn remote(path: &Path) {
-    let store = options(100).open(path).unwrap();
-    child::say("ready");
-    while let Some(line) = child::listen() {
-        let (verb, name) = line.split_once(' ').unwrap();
-        let result = match verb {
-            "add" => store.add_device(&mut device(name)),
-            "remove" => store.remove_device(name),
-            "fault" => store.mark_faulty(name),
-            "activate" => store.change_device_state(name, DeviceState::Activated),
-            other => panic!("no verb {other}"),
-        };
-        child::say(&match result {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => error.to_string(),
-        });
-    }
-}
 
 #[test]
 fn a_device_that_another_process_changes_between_the_phases() {
@@ -56,7 +21,7 @@ fn a_device_that_another_process_changes_between_the_phases() {
     for name in ["a", "b", "c", "d", "e"] {
         add(&store, name);
     }
-    let mut peer = Peer::start("remote", &path);
+    let mut peer = Peer::start("processes::remote", &path);
     peer.expect("ready");
     let mut order = |line: &str| {
         peer.tell(line);
@@ -97,46 +62,6 @@ fn a_device_that_another_process_changes_between_the_phases() {
     peer.finish();
 }
 
-/// Adds one to the counter device, as often as it takes when the other process was faster.
-fn count_up(store: &PoolMetadata) -> u32 {
-    let mut conflicts = 0;
-    loop {
-        let counted = store.update_device("counter", |device| {
-            device.size += 1;
-            Ok(())
-        });
-        match counted {
-            Ok(()) => return conflicts,
-            Err(Error::Conflict { .. }) => conflicts += 1,
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-}
-
-/// A multiple of three: a third of the devices stays.
-const COUNTED: u32 = 99;
-
-fn count(path: &Path) {
-    let store = small().open(path).unwrap();
-    child::say("ready");
-    child::listen().unwrap();
-    let mut ids = Vec::new();
-    for number in 0..COUNTED {
-        count_up(&store);
-        let name = format!("{}-{number}", std::process::id());
-        let added = add(&store, name.as_str());
-        match number % 3 {
-            0 => store.remove_device(&name).unwrap(),
-            1 => store.mark_faulty(&name).unwrap(),
-            _ => ids.push(added.device_id),
-        }
-        assert!(devices(&store).len() as u32 >= ids.len() as u32);
-    }
-    for id in ids {
-        child::say(&id.to_string());
-    }
-}
-
 #[test]
 fn processes_that_write_at_once() {
     let (_directory, path) = place();
@@ -144,7 +69,9 @@ fn processes_that_write_at_once() {
     let mut counter = device("counter");
     counter.size = 0;
     store.add_device(&mut counter).unwrap();
-    let mut peers: Vec<_> = (0..3).map(|_| Peer::start("count", &path)).collect();
+    let mut peers: Vec<_> = (0..3)
+        .map(|_| Peer::start("processes::count", &path))
+        .collect();
     peers.iter_mut().for_each(|peer| peer.expect("ready"));
     peers.iter_mut().for_each(|peer| peer.tell("go"));
     for _ in 0..COUNTED {
@@ -166,36 +93,12 @@ fn processes_that_write_at_once() {
     check(&store);
 }
 
-fn large(number: usize) -> DeviceInfo {
-    DeviceInfo {
-        error: vec![number as u8; 40_000],
-        ..device(format!("large-{number:03}"))
-    }
-}
-
-/// To what size hangs on the moment: who finds the map too small, or the file beyond it, makes it
-/// twice as large.
-fn assert_grown(store: &PoolMetadata) {
-    let (size, used) = (150 * 40_000, store.stats().unwrap().map_used);
-    assert!(store.stats().unwrap().map_size >= used.max(size));
-}
-
-fn grow(path: &Path) {
-    let store = small().open(path).unwrap();
-    child::say("ready");
-    child::listen().unwrap();
-    for number in 0..150 {
-        store.add_device(&mut large(number)).unwrap();
-    }
-    assert_grown(&store);
-}
-
 #[test]
 fn another_process_makes_the_map_larger() {
     let (_directory, path) = place();
     let store = small().open(&path).unwrap();
     add(&store, "a");
-    let mut peer = Peer::start("grow", &path);
+    let mut peer = Peer::start("processes::grow", &path);
     peer.expect("ready");
     peer.tell("go");
     let (mut walked, mut written) = (0, 0);
@@ -229,7 +132,7 @@ fn another_process_makes_the_map_larger_for_one_that_only_reads() {
     let (_directory, path) = place();
     add(&PoolMetadata::open(&path).unwrap(), "a");
     let look = small().read_only(true).open(&path).unwrap();
-    let mut peer = Peer::start("grow", &path);
+    let mut peer = Peer::start("processes::grow", &path);
     peer.expect("ready");
     peer.tell("go");
     let mut walked = 0;
@@ -244,36 +147,6 @@ fn another_process_makes_the_map_larger_for_one_that_only_reads() {
     assert!(stats.map_size >= stats.map_used && stats.map_used > 1 << 20);
     check(&look);
     look.close().unwrap();
-}
-
-/// The name of what step `step` is about: a device is added, changed, and removed or found faulty
-/// in turn.
-fn step_name(prefix: &str, step: usize) -> String {
-    format!("{prefix}-{}", step / 3)
-}
-
-/// Step after step on devices that begin with the round's prefix; each is reported once it is done.
-fn take_steps(argument: &str) {
-    let (prefix, path) = argument.split_once(':').unwrap();
-    let store = small().open(path).unwrap();
-    // A first read locks LMDB's reader table for a moment. Who is stopped in that keeps everybody
-    // from reading, which docs/design.md says, and is no matter of these tests.
-    let _ = store.get_device("own");
-    child::say("ready");
-    for step in 0.. {
-        let name = step_name(prefix, step);
-        let done = match step % 6 {
-            0 | 3 => store.add_device(&mut device(name)),
-            1 | 4 => store.update_device(name, |device| {
-                device.error = vec![b'e'; 50 * step];
-                Ok(())
-            }),
-            2 => store.remove_device(name),
-            _ => store.mark_faulty(name),
-        };
-        done.unwrap();
-        child::say("done");
-    }
 }
 
 /// What there is after so many steps: name, length of the text, and whether it is faulty.
@@ -300,7 +173,7 @@ fn a_writer_killed_at_any_moment_loses_nothing_that_it_was_told_is_done() {
     for round in (0..2000_u64).take_while(|round| *round < 50 || total.get() <= 500) {
         let prefix = format!("r{round:02}");
         let argument = format!("{prefix}:{}", path.display());
-        let mut peer = Peer::start("steps", argument);
+        let mut peer = Peer::start("processes::take_steps", argument);
         peer.expect("ready");
         // Any moment: a time that differs from round to round, with this process writing beside it
         // in half of them.
@@ -347,7 +220,7 @@ fn a_writer_that_is_stopped_holds_others_up_only_so_long() {
     let (_directory, path) = place();
     let store = options(100).open(&path).unwrap();
     add(&store, "own");
-    let mut peer = Peer::start("steps", format!("s:{}", path.display()));
+    let mut peer = Peer::start("processes::take_steps", format!("s:{}", path.display()));
     peer.expect("ready");
     let mut held_up = false;
     for moment in 0..200_u64 {

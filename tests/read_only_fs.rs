@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::child::{self, Peer};
+use common::peer::{self, Peer};
 use common::{add, check, error_of, options, place};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
@@ -55,54 +55,10 @@ fn inside(path: &Path) {
     ));
 }
 
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "reader" => reader(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// Opens the store read-only, and closes it, as often as it is told.
-fn reader(path: &Path) {
-    let mut opened = None;
-    child::say("ready");
-    while let Some(line) = child::listen() {
-        match line.as_str() {
-            "open" => {
-                let mut options = options(200);
-                match options.read_only(true).open(path) {
-                    Ok(store) => {
-                        check(&store);
-                        child::say(&format!("{} devices", store.stats().unwrap().devices));
-                        opened = Some(store);
-                    }
-                    Err(Error::AlreadyOpen { path: of, why }) => {
-                        assert_eq!(*of, *path);
-                        assert!(why.contains("read-only"), "{why}");
-                        child::say("already open");
-                    }
-                    Err(other) => panic!("{other:?}"),
-                }
-            }
-            "read" => {
-                let store: &PoolMetadata = opened.as_ref().unwrap();
-                check(store);
-                child::say(&format!("{} devices", store.stats().unwrap().devices));
-            }
-            "close" => {
-                opened.take().unwrap().close().unwrap();
-                child::say("closed");
-            }
-            other => panic!("no order {other}"),
-        }
-    }
-}
-
 /// A reader to whom the store's directory is mounted read-only.
 fn reader_on_a_read_only_mount(store: &Path) -> Peer {
     let directory = store.parent().unwrap();
-    let inner = child::command("reader", store);
+    let inner = peer::command("read_only_fs::reader", store);
     let script =
         "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && shift && exec \"$@\"";
     let mut outer = Command::new("unshare");

@@ -3,35 +3,16 @@
 //!
 //! `make campaign` makes a million updates where `make test` makes a hundred thousand.
 
+#[allow(dead_code)]
+#[path = "children/space.rs"]
+mod child;
 mod common;
 
-use common::child::{self, Peer};
+use child::open;
+use common::peer::Peer;
 use common::{add, campaign, check, place};
-use pool_metadata::{DeviceState, Durability, OpenOptions, PoolMetadata, Stats};
+use pool_metadata::{DeviceState, PoolMetadata, Stats};
 use std::collections::VecDeque;
-use std::path::Path;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "look" => look(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
-
-/// Relaxed, and in memory: it is about pages, and not about flushes.
-fn open(path: &Path) -> PoolMetadata {
-    let mut options = OpenOptions::new();
-    options.durability(Durability::Relaxed).open(path).unwrap()
-}
-
-/// Keeps a read open for as long as it lives.
-fn look(path: &Path) {
-    let store = open(path);
-    let _walk = store.walk().unwrap();
-    child::say("looking");
-    child::listen();
-}
 
 const DEVICES: usize = 1000;
 
@@ -129,7 +110,7 @@ fn the_file_stays_small_though_a_reading_process_was_killed() {
     let store = open(&path);
     fill(&store);
     let live = live_pages(&store.stats().unwrap());
-    let mut peer = Peer::start("look", &path);
+    let mut peer = Peer::start("space::look", &path);
     peer.expect("looking");
     const HELD: u64 = 100;
     for number in 0..HELD as usize {

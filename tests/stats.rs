@@ -1,25 +1,17 @@
 //! What a store tells of itself: commits, readers, waiting writers, pages.
 
+#[allow(dead_code)]
+#[path = "children/stats.rs"]
+mod child;
 mod common;
 
-use common::child::{self, Peer};
+use child::readers;
+use common::peer::Peer;
 use common::{add, check, device, options, place, sys, wait_until};
-use pool_metadata::{Change, DeviceState, Error, Histogram, Ids, OpenOptions, PoolMetadata, Stats};
+use pool_metadata::{Change, DeviceState, Error, Histogram, Ids, OpenOptions, PoolMetadata};
 use std::fs::File;
-use std::path::Path;
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "look" => look(argument.as_ref()),
-        "short-read" => short_read(argument.as_ref()),
-        "slots" => slots(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
 
 fn commit(store: &PoolMetadata, count: usize) {
     for _ in 0..count {
@@ -110,25 +102,6 @@ fn threads_that_share_commits_are_counted_one_by_one() {
     wait_until("some to share a commit", round);
 }
 
-/// Sees the store as of now, until told otherwise.
-fn look(path: &Path) {
-    let store = options(1000).open(path).unwrap();
-    let walk = store.walk().unwrap();
-    child::say("looks");
-    child::listen();
-    drop(walk);
-    child::say("done");
-    child::listen();
-}
-
-fn readers(stats: &Stats) -> [u64; 3] {
-    [
-        stats.readers_active,
-        stats.oldest_reader_commits,
-        stats.walks_open,
-    ]
-}
-
 #[test]
 fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
     let (_directory, path) = place();
@@ -137,7 +110,7 @@ fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
     let none = store.stats().unwrap();
     assert_eq!(readers(&none), [0, 0, 0]);
     assert_eq!((none.oldest_walk, none.pages_held), (Duration::ZERO, 0));
-    let mut peer = Peer::start("look", &path);
+    let mut peer = Peer::start("stats::look", &path);
     peer.expect("looks");
     commit(&store, 5);
     assert_eq!(readers(&store.stats().unwrap()), [1, 5, 0]);
@@ -163,21 +136,10 @@ fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
     peer.finish();
 }
 
-/// In a process of its own: a test beside it that closes a store would wait for this read.
-fn short_read(path: &Path) {
-    let store = PoolMetadata::open(path).unwrap();
-    add(&store, "a");
-    let inside = store.read_device("a", |_| {
-        thread::scope(|scope| scope.spawn(|| store.stats().unwrap()).join().unwrap())
-    });
-    assert_eq!(readers(&inside.unwrap()), [1, 0, 0]);
-    assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
-}
-
 #[test]
 fn a_short_read_is_one_for_as_long_as_it_lasts() {
     let (_directory, path) = place();
-    Peer::start("short-read", &path).finish();
+    Peer::start("stats::short_read", &path).finish();
 }
 
 #[test]
@@ -185,7 +147,7 @@ fn a_read_of_a_killed_process_is_none() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
-    let mut peer = Peer::start("look", &path);
+    let mut peer = Peer::start("stats::look", &path);
     peer.expect("looks");
     commit(&store, 5);
     assert_eq!(readers(&store.stats().unwrap()), [1, 5, 0]);
@@ -262,50 +224,10 @@ fn a_flush_that_failed_shows() {
     assert_eq!((stats.commits, stats.commit_operations.count), (1, 1));
 }
 
-/// In a process of its own, since its slots, and what is counted of them, are the whole process's.
-fn slots(path: &Path) {
-    let store = options(50).max_readers(128).open(path).unwrap();
-    add(&store, "a");
-    let counts = || {
-        let stats = store.stats().unwrap();
-        (stats.reader_waits, stats.reader_refusals)
-    };
-    assert_eq!(counts(), (0, 0));
-    let mut walks: Vec<_> = Vec::new();
-    let full = loop {
-        match store.walk() {
-            Ok(walk) => walks.push(walk),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(full, Error::ReadersFull { .. }), "{full:?}");
-    assert!(walks.len() > 64, "{}", walks.len());
-    walks.pop();
-    assert_eq!(counts(), (1, 1), "the one that found no place");
-    drop(walks);
-    // All slots of the process: one read more waits for one, in vain.
-    let (inside, release) = (Barrier::new(65), Barrier::new(65));
-    thread::scope(|scope| {
-        for _ in 0..64 {
-            scope.spawn(|| {
-                let read = store.read_device("a", |_| {
-                    inside.wait();
-                    release.wait();
-                });
-                read.unwrap();
-            });
-        }
-        inside.wait();
-        assert_error!(store.get_device("a"), Error::Timeout { .. });
-        release.wait();
-    });
-    assert_eq!(counts(), (2, 2));
-}
-
 #[test]
 fn reads_that_wait_for_a_place_are_counted() {
     let (_directory, path) = place();
-    Peer::start("slots", &path).finish();
+    Peer::start("stats::slots", &path).finish();
 }
 
 #[test]

@@ -2,24 +2,15 @@
 //! however often its meta pages and its free pages are written over meanwhile, and no writer waits
 //! for it.
 
+#[allow(dead_code)]
+#[path = "children/verify_while_written.rs"]
+mod child;
 mod common;
 
-use common::child::{self, Peer};
+use child::DEVICES;
+use common::peer::Peer;
 use common::{add, check, device, options, place};
-use pool_metadata::{Change, DeviceInfo, Durability, Error, OpenOptions, PoolMetadata, Verify};
-use std::path::Path;
-
-/// Enough for several threads, and for leaves that many commits share.
-const DEVICES: usize = 8000;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "write" => write_on(argument.as_ref()),
-        "read" => read_on(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
+use pool_metadata::{Change, Durability, OpenOptions, PoolMetadata, Verify};
 
 fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     let (directory, path) = place();
@@ -31,53 +22,12 @@ fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     (directory, path)
 }
 
-/// Changes the store as fast as it can, all over, until it is killed. Another may have been faster
-/// with a device.
-fn write_on(path: &Path) {
-    let mut options = options(20_000);
-    let store = options.durability(Durability::Relaxed).open(path).unwrap();
-    child::say("ready");
-    let mut done = 0;
-    for n in 0_usize.. {
-        let name = format!("snap-{:05}", n * 7919 % DEVICES);
-        let change = |device: &mut DeviceInfo| {
-            device.error = vec![b'e'; n % 7 * 1000];
-            Ok(())
-        };
-        let result = match n % 5 {
-            0 => store.remove_device(&name),
-            1 => store.add_device(&mut device(format!("snap-{:05}", (n - 1) * 7919 % DEVICES))),
-            _ => store.update_device(&name, change),
-        };
-        match result {
-            Ok(()) => {
-                done += 1;
-                if done % 100 == 0 {
-                    child::say("100 more");
-                }
-            }
-            Err(Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Conflict { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// Opens the store, for reading, over and over, until it is killed.
-fn read_on(path: &Path) {
-    for round in 1.. {
-        let store = options(20_000).read_only(true).open(path).unwrap();
-        store.verify().unwrap();
-        store.close().unwrap();
-        child::say(&round.to_string());
-    }
-}
-
 #[test]
 fn a_store_that_is_written_is_sound_whenever_it_is_looked_at() {
     let (_directory, path) = filled();
-    let mut writers = [0, 1].map(|_| Peer::start("write", &path));
+    let mut writers = [0, 1].map(|_| Peer::start("verify_while_written::write_on", &path));
     writers.iter_mut().for_each(|writer| writer.expect("ready"));
-    let mut reader = Peer::start("read", &path);
+    let mut reader = Peer::start("verify_while_written::read_on", &path);
     for round in 0..20 {
         let level = if round % 4 == 0 {
             Verify::Quick

@@ -5,25 +5,14 @@
 mod common;
 mod trouble;
 
-use common::child::{self, Peer};
+use common::peer::{self, Peer};
 use common::{add, check, device, devices, error_of, options, place, raw, sys};
-use lmdb::Transaction;
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "hold" => hold_lmdb_lock(argument.as_ref()),
-        "write" => write_on(argument.as_ref()),
-        "back up" => trouble::back_up_on(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
 
 fn plain() -> BackupOptions {
     BackupOptions::new()
@@ -157,7 +146,7 @@ fn every_backup_of_a_store_that_is_written_is_of_one_moment() {
     for n in 0..200 {
         add(&store, format!("device-{n}"));
     }
-    let mut peer = Peer::start("write", &path);
+    let mut peer = Peer::start("backup::write_on", &path);
     peer.expect("ready");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -199,33 +188,12 @@ fn every_backup_of_a_store_that_is_written_is_of_one_moment() {
     check(&store);
 }
 
-/// Writes to the store until it is killed.
-fn write_on(path: &Path) {
-    let store = options(10_000).open(path).unwrap();
-    child::say("ready");
-    for n in 0.. {
-        let mut device = device(format!("remote-{}", n % 30));
-        device.error = vec![b'y'; n * 53 % 5000];
-        let _ = store.add_device(&mut device);
-        let _ = store.remove_device(format!("remote-{}", n * 11 % 30));
-    }
-}
-
-/// Begins a write as another program would, without this library's lock, and stays in it.
-fn hold_lmdb_lock(path: &Path) {
-    let environment = raw::environment(path);
-    let transaction = environment.begin_rw_txn().unwrap();
-    child::say("held");
-    child::listen();
-    transaction.abort();
-}
-
 #[test]
 fn a_backup_waits_for_no_writer() {
     let (directory, path) = place();
     let store = options(50).open(&path).unwrap();
     add(&store, "base");
-    let mut peer = Peer::start("hold", &path);
+    let mut peer = Peer::start("backup::hold_lmdb_lock", &path);
     peer.expect("held");
     for (name, options) in [("plain", plain()), ("compact", compact())] {
         let start = Instant::now();
@@ -311,7 +279,7 @@ fn what_is_there_is_kept_unless_it_is_a_store_to_be_replaced() {
     );
     add(&other, "other");
     other.close().unwrap();
-    let mut peer = Peer::start("hold", at("other"));
+    let mut peer = Peer::start("backup::hold_lmdb_lock", at("other"));
     peer.expect("held");
     peer.finish();
     // A store that nobody has open is replaced, its lock file goes with it.
@@ -337,7 +305,7 @@ fn a_store_that_another_process_has_open_is_not_overwritten() {
     let store = PoolMetadata::open(&path).unwrap();
     let target = directory.path().join("target");
     PoolMetadata::open(&target).unwrap().close().unwrap();
-    let mut peer = Peer::start("write", &target);
+    let mut peer = Peer::start("backup::write_on", &target);
     peer.expect("ready");
     let mut overwrite = plain();
     overwrite.overwrite(true);

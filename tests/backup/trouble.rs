@@ -147,21 +147,6 @@ fn drafts_that_are_in_the_way() {
     assert!(raw::lock_path(&copy).exists() && !copy.exists());
 }
 
-/// Makes backups to one path, one after the other, until it is killed.
-pub fn back_up_on(path: &Path) {
-    let store = PoolMetadata::open(path).unwrap();
-    let copy = with(path, ".copy");
-    child::dies();
-    for n in 0.. {
-        let mut options = if n % 2 == 0 { plain() } else { compact() };
-        store.backup(&copy, options.overwrite(n % 3 > 0)).unwrap();
-        let _ = store.add_device(&mut device(format!("since-{n}")));
-        if n % 3 == 2 {
-            std::fs::remove_file(&copy).unwrap();
-        }
-    }
-}
-
 #[test]
 fn killed_at_any_moment_there_is_nothing_or_a_whole_backup() {
     let (_directory, path) = place();
@@ -171,7 +156,11 @@ fn killed_at_any_moment_there_is_nothing_or_a_whole_backup() {
     let mut round = 0;
     // A slow machine takes longer: sooner or later it is killed at every moment.
     while round < 60 || ((whole == 0 || drafts == 0) && round < 600) {
-        child::start_and_kill("back up", &path, round * 997 % (40_000 << (round / 60)));
+        peer::start_and_kill(
+            "backup::back_up_on",
+            &path,
+            round * 997 % (40_000 << (round / 60)),
+        );
         round += 1;
         drafts += usize::from(with(&copy, ".partial").exists());
         if copy.exists() {

@@ -8,19 +8,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod judge;
-mod kinds;
-mod original;
+mod outcome;
 mod progress;
-mod random;
 
-use common::child::{self, Peer};
-use common::sys;
-use judge::{Bench, Verdict};
-use original::Original;
-use pool_metadata::Verify;
-use progress::{Outcome, Progress};
-use random::Random;
+use common::peer::Peer;
+use outcome::{Outcome, Verdict};
+use progress::Progress;
 use std::sync::Mutex;
 
 /// Cases of a run that nobody asked for more of.
@@ -64,7 +57,9 @@ fn run(progress: Progress, seed: u64, verify: &str) -> Progress {
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                let mut peer = Peer::start("cases", format!("{seed} {verify}"));
+                let directory = common::directory();
+                let argument = format!("{seed} {verify} {}", directory.path().display());
+                let mut peer = Peer::start("damage_campaign::worker", argument);
                 loop {
                     let next = progress.lock().unwrap().next();
                     let Some(chunk) = next else {
@@ -80,42 +75,4 @@ fn run(progress: Progress, seed: u64, verify: &str) -> Progress {
         }
     });
     progress.into_inner().unwrap()
-}
-
-/// In a worker: tries the cases that it is told of.
-fn worker(argument: &str) {
-    let (seed, verify) = argument.split_once(' ').unwrap();
-    let seed = seed.parse().unwrap();
-    let mut bench = Bench::new(match verify {
-        "none" => Verify::None,
-        _ => Verify::Full,
-    });
-    sys::limit(libc::RLIMIT_CORE, 0);
-    sys::die_after(300);
-    let original = Original::make();
-    while let Some(line) = child::listen() {
-        let (first, end) = line.split_once(' ').unwrap();
-        for case in first.parse().unwrap()..end.parse().unwrap() {
-            // The next case is due before.
-            sys::die_after(300);
-            let mut random = Random::of_case(seed, case);
-            let damaged = kinds::damage(&original, &mut random);
-            let (verdict, said) = bench.try_case(&original, &damaged);
-            let outcome = Outcome {
-                case,
-                kind: damaged.kind.to_owned(),
-                verdict,
-                said,
-            };
-            child::say(&outcome.to_string());
-        }
-    }
-}
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| {
-        assert_eq!(role, "cases");
-        worker(argument.to_str().unwrap());
-    });
 }

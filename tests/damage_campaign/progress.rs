@@ -1,40 +1,10 @@
 //! Which cases have been tried and how they ended, kept in a file if the run is a long one.
 
-use crate::judge::Verdict;
+use crate::outcome::{Outcome, Verdict};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-
-/// How one case ended.
-pub struct Outcome {
-    pub case: u64,
-    pub kind: String,
-    pub verdict: Verdict,
-    pub said: String,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verdict, said) = (self.verdict.name(), &self.said);
-        write!(f, "{}\t{verdict}\t{}\t{said}", self.case, self.kind)
-    }
-}
-
-impl Outcome {
-    pub fn parse(line: &str) -> Outcome {
-        let mut parts = line.splitn(4, '\t');
-        let mut next = || parts.next().unwrap_or_default().to_owned();
-        let (case, verdict) = (next().parse().unwrap(), next());
-        let named = |known: &&(Verdict, &str)| known.1 == verdict;
-        Outcome {
-            case,
-            verdict: Verdict::ALL.iter().find(named).unwrap().0,
-            kind: next(),
-            said: next(),
-        }
-    }
-}
 
 /// A run on its way.
 pub struct Progress {

@@ -6,26 +6,27 @@
 //! one in Go. `PM_VICTIMS` lists these, `PM_KILLS` says how many times to kill, `PM_SEED` makes it
 //! another campaign, and `PM_DISK` puts the store on a disk.
 
+#[allow(dead_code)]
+#[path = "../children/kills.rs"]
+mod child;
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code)] // the victim takes the steps
 mod steps;
 mod victim;
 
-use common::child::{self, Peer};
+use child::{small, write_and_read, LONGEST};
+use common::peer::{self, Peer};
 use common::rng::Rng;
-use common::{add, check, device, devices, options, sys};
-use pool_metadata::{Change, OpenOptions, PoolMetadata};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use common::{add, check, device, devices};
+use pool_metadata::{Change, PoolMetadata};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
-use steps::take;
 use victim::{found, judge, kill_one, may_be, Told, Victim};
 
-/// Nobody waits longer for what a dead process has left, on a machine that is not overrun.
-const LONGEST: Duration = Duration::from_secs(10);
 /// Places in the reader table that all these processes need at most, with those of the dead that
 /// wait to be cleared.
 const PLACES: u64 = 128;
@@ -36,61 +37,6 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }
 
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| {
-        let argument = argument.to_str().unwrap();
-        match role {
-            "victim" => {
-                let (prefix, path) = argument.split_once(':').unwrap();
-                let store = small().open(path).unwrap();
-                say(b'O');
-                for step in 0.. {
-                    take(&store, prefix, step).unwrap();
-                    say(b'+');
-                }
-            }
-            "liar" => {
-                let store = small().open(argument).unwrap();
-                for step in 0.. {
-                    say(b'+');
-                    say(b'+');
-                    take(&store, "liar", step).unwrap();
-                }
-            }
-            "beside" => work_beside(Path::new(argument)),
-            "hold" => hold(Path::new(argument)),
-            other => panic!("no role {other}"),
-        }
-    });
-}
-
-fn say(what: u8) {
-    let mut out = std::io::stdout();
-    out.write_all(&[what]).unwrap();
-    out.flush().unwrap();
-}
-
-/// A small map, so that it has to grow under way.
-fn small() -> OpenOptions {
-    let mut options = options(30_000);
-    options.map_size(1 << 20);
-    options
-}
-
-/// A process that is not killed: reads and writes until its parent has no more to say.
-fn work_beside(path: &Path) {
-    let store = small().open(path).unwrap();
-    // A campaign takes longer than a test.
-    sys::die_after(24 * 3600);
-    child::say("ready");
-    while child::listen().is_some() {
-        let longest = write_and_read(&store, "beside");
-        assert!(longest < LONGEST, "a write took {longest:?}");
-        child::say("done");
-    }
-}
-
 /// Changes the device that is there to be written.
 fn write(store: &PoolMetadata) {
     store
@@ -99,28 +45,6 @@ fn write(store: &PoolMetadata) {
             Ok::<(), pool_metadata::Error>(())
         })
         .unwrap();
-}
-
-/// Some writes and reads of a process or thread that lives on; how long the longest write took.
-fn write_and_read(store: &PoolMetadata, name: &str) -> Duration {
-    let mut longest = Duration::ZERO;
-    for round in 1..=20 {
-        let start = Instant::now();
-        match store.get_device(name) {
-            Ok(_) => store
-                .update_device(name, |device| {
-                    device.size = round;
-                    Ok::<(), pool_metadata::Error>(())
-                })
-                .unwrap(),
-            Err(_) => store.add_device(&mut device(name)).unwrap(),
-        }
-        longest = longest.max(start.elapsed());
-        let seen = devices(store);
-        assert!(seen.iter().any(|device| device.name == name.as_bytes()));
-        assert!(seen.is_sorted_by(|one, next| one.name < next.name));
-    }
-    longest
 }
 
 /// The common ground of all that happens at once.
@@ -254,7 +178,7 @@ fn processes_killed_at_any_moment() {
         over: AtomicBool::new(false),
     };
     add(&ground.store, "written");
-    let mut beside = Peer::start("beside", &ground.path);
+    let mut beside = Peer::start("kills::work_beside", &ground.path);
     beside.expect("ready");
     let start = Instant::now();
     thread::scope(|scope| {
@@ -308,7 +232,7 @@ fn a_lie_is_seen() {
     add(&store, "written");
     let mut rng = Rng(1);
     let lied = (0..20).any(|_| {
-        let told = kill_one(child::command("liar", &path), &mut rng);
+        let told = kill_one(peer::command("kills::liar", &path), &mut rng);
         // What it was killed over may come into force only with the next write: that is not to be
         // one of those below.
         write(&store);
@@ -320,13 +244,6 @@ fn a_lie_is_seen() {
     assert!(lied);
 }
 
-fn hold(path: &Path) {
-    let store = small().open(path).unwrap();
-    let _walk = store.walk().unwrap();
-    child::say("reading");
-    child::listen();
-}
-
 /// What a reader sees may not be overwritten while it reads; once it is dead, it may, though nobody
 /// opens the store.
 #[test]
@@ -336,7 +253,7 @@ fn a_killed_reader_does_not_make_the_file_grow() {
     let mut large = device("large");
     large.error = vec![b'e'; 100_000];
     store.add_device(&mut large).unwrap();
-    let mut peer = Peer::start("hold", &path);
+    let mut peer = Peer::start("kills::hold", &path);
     peer.expect("reading");
     peer.kill();
     for size in 0..500 {

@@ -2,7 +2,7 @@
 
 use super::steps::{left, Devices};
 use crate::common::rng::Rng;
-use crate::common::{child, devices};
+use crate::common::{devices, peer};
 use pool_metadata::{DeviceInfo, PoolMetadata};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -28,7 +28,7 @@ impl Victim {
 
     pub fn command(&self, prefix: &str, path: &Path) -> Command {
         match self {
-            Victim::This => child::command("victim", format!("{prefix}:{}", path.display())),
+            Victim::This => peer::command("kills::victim", format!("{prefix}:{}", path.display())),
             Victim::Program(program) => {
                 let mut command = Command::new(program);
                 command.arg(prefix).arg(path);

@@ -1,33 +1,9 @@
 //! Power cuts while a store is backed up, changed, and restored.
 
 use super::explore::Subject;
-use super::judge::{left_at, open_left, Dump, Single};
-use super::workload::{perform, Mouth, Script};
-use pool_metadata::{BackupOptions, PoolMetadata};
+use super::judge::{left_at, open_left, states, Dump, Single};
+use super::workload::{Script, BACKUP, REPLACED};
 use std::path::Path;
-
-const BACKUP: &str = "backup.db";
-/// What the store that a backup has replaced is called.
-const REPLACED: &str = "pool.db.before-restore";
-
-/// The steps of the script; then a backup, the steps of another, and the backup put in place.
-pub fn play(first: &Script, second: &Script, path: &Path) {
-    first.play(path);
-    let mut said = Mouth::of(path);
-    let store = PoolMetadata::open(path).unwrap();
-    let backup = path.with_file_name(BACKUP);
-    said.say("backing up");
-    store.backup(&backup, &BackupOptions::new()).unwrap();
-    said.say("backed up");
-    for op in &second.ops {
-        perform(&store, &mut None, op);
-    }
-    store.close().unwrap();
-    said.say("restoring");
-    let replaced = PoolMetadata::restore(&backup, path).unwrap();
-    assert!(replaced.unwrap().ends_with(REPLACED));
-    said.say("restored");
-}
 
 pub struct Backup {
     first: Single,
@@ -45,7 +21,7 @@ pub struct Left {
 impl Backup {
     pub fn new(first: &Script, second: &Script, start: &Path) -> Backup {
         let first = Single::new(first, start);
-        let last = second.states(start).pop().unwrap();
+        let last = states(second, start).pop().unwrap();
         Backup { first, last }
     }
 }

@@ -1,7 +1,7 @@
 //! What has to be found after a power cut.
 
 use super::explore::Subject;
-use super::workload::{Op, Script, Threads, STORE};
+use super::workload::{perform, Op, Script, Threads, STORE};
 use crate::common::{check, device, devices};
 use pool_metadata::{DeviceInfo, Durability, Ids, PoolMetadata};
 use std::collections::BTreeMap;
@@ -24,6 +24,20 @@ impl Dump {
             commits: store.stats().unwrap().commits,
         }
     }
+}
+
+/// What the store holds before the first step and after each, from the state in that directory
+/// on.
+pub fn states(script: &Script, path: &Path) -> Vec<Dump> {
+    let store = script.open(path);
+    let mut states = vec![Dump::of(&store)];
+    for op in &script.ops {
+        if !matches!(op, Op::Reopen | Op::Hold) {
+            perform(&store, &mut None, op);
+        }
+        states.push(Dump::of(&store));
+    }
+    states
 }
 
 /// Opens a store that a power cut has left; none if there is none. Opening verifies all of it.
@@ -86,7 +100,7 @@ impl Single {
         let ops = script.ops.iter().enumerate();
         let syncs = ops.filter(|(_, op)| is_sync(op)).map(|(index, _)| index);
         Single {
-            states: script.states(start),
+            states: states(script, start),
             relaxed: script.durability == Durability::Relaxed,
             syncs: syncs.collect(),
         }
@@ -163,7 +177,7 @@ impl Many {
     pub fn new(threads: &Threads) -> Many {
         let states = |(thread, script): (usize, &Script)| -> Vec<Own> {
             let place = crate::common::directory();
-            let states = script.states(&place.path().join(STORE));
+            let states = states(script, &place.path().join(STORE));
             states
                 .iter()
                 .map(|dump| own(&dump.devices, thread))

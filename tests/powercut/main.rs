@@ -21,17 +21,16 @@ mod replacing;
 mod workload;
 
 use backup::Backup;
+use common::peer;
 use common::rng::Rng;
-use common::{child, device};
 use disk::{Broken, Disk, Survivors};
 use explore::{explore, Campaign, Found, Subject};
 use judge::{open_left, Many, Single};
 use migration::{Migration, MIGRATED};
-use pool_metadata::{Change, DeviceInfo, Durability};
 use record::{record, Event, Recording};
 use std::path::Path;
 use std::process::Stdio;
-use workload::{Op, Script, Threads, STORE};
+use workload::{import, next, one, relaxed, second, threads, Script, STORE};
 
 /// How many times as long as in the short run.
 fn scale() -> usize {
@@ -42,68 +41,10 @@ fn seed() -> u64 {
     std::env::var("PM_SEED").map_or(1, |value| value.parse().unwrap())
 }
 
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| {
-        let (seed, path) = argument.to_str().unwrap().split_once(':').unwrap();
-        let (seed, path) = (seed.parse().unwrap(), Path::new(path));
-        match role {
-            "one" => one(seed).play(path),
-            "relaxed" => relaxed(seed).play(path),
-            "import" => import(seed).play(path),
-            "backup" => backup::play(&import(seed), &second(seed), path),
-            "replacing" => replacing::play(&second(seed), path),
-            "repair" => repairing::repair(path),
-            "salvage" => repairing::salvage(path),
-            "next" => next(seed).play(path),
-            "threads" => threads(seed).play(path),
-            other => panic!("no role {other}"),
-        }
-    });
-}
-
-fn one(seed: u64) -> Script {
-    let mut script = Script::random(seed, "", 40, Durability::Full);
-    // The map is too small for this.
-    let large = |index| DeviceInfo {
-        error: vec![b'L'; 400_000],
-        ..device(format!("large-{index}"))
-    };
-    script
-        .ops
-        .insert(15, Op::Apply((0..3).map(large).map(Change::Add).collect()));
-    script
-}
-
-fn relaxed(seed: u64) -> Script {
-    Script::random(seed, "", 40, Durability::Relaxed)
-}
-
-fn import(seed: u64) -> Script {
-    let mut script = Script::random(seed, "", 10, Durability::Full);
-    script.ops.insert(0, Op::Import(500));
-    script
-}
-
-fn next(seed: u64) -> Script {
-    Script::random(!seed, "next-", 25, Durability::Full)
-}
-
-/// On a store that is open, and stays so.
-fn second(seed: u64) -> Script {
-    let mut script = Script::random(seed, "second-", 4, Durability::Full);
-    script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));
-    script
-}
-
-fn threads(seed: u64) -> Threads {
-    Threads::random(seed, 6, 12)
-}
-
 /// Records a child of this program in a role, in a directory where something may be.
 fn recording_at(role: &str, seed: u64, directory: &Path) -> Recording {
     let argument = format!("{seed}:{}", directory.join(STORE).display());
-    let mut command = child::command(role, argument);
+    let mut command = peer::command(&format!("powercut::{role}"), argument);
     record(
         directory,
         command.stdin(Stdio::null()).stdout(Stdio::null()),

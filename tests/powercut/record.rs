@@ -7,14 +7,12 @@
 //! read.
 
 use super::ptrace::{self, Call, When};
+use super::workload::SAID;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// The file that the process writes its words to. It is no part of the disk.
-pub const SAID: &str = "said";
 
 /// Number of a file, in the order of their first appearance.
 pub type FileId = usize;

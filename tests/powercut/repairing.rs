@@ -2,9 +2,9 @@
 
 use super::disk::Broken;
 use super::explore::Subject;
-use super::judge::{left_at, Dump};
-use super::workload::{Mouth, STORE};
-use super::{finds, import, recording_at, seeds, survive};
+use super::judge::{left_at, states, Dump};
+use super::workload::{import, SALVAGED, STORE};
+use super::{finds, recording_at, seeds, survive};
 use crate::common::pages::{Pages, Tree, PAGE};
 use crate::common::{self, raw};
 use lmdb::WriteFlags;
@@ -12,9 +12,8 @@ use pool_metadata::{DeviceInfo, OpenOptions, PoolMetadata, RepairOptions, Report
 use std::fs;
 use std::path::Path;
 
-/// Where a repair keeps what was there, and where the salvaged store is to be.
+/// Where a repair keeps what was there.
 const KEPT: &str = "pool.db.before-repair-1";
-const SALVAGED: &str = "salvaged.db";
 
 /// How many findings are kept: more than there are.
 const LIMIT: usize = 1000;
@@ -27,7 +26,7 @@ fn content(directory: &Path, name: &str) -> Option<Vec<u8>> {
 /// A directory with a store that was used for a while.
 fn used_store(seed: u64) -> (tempfile::TempDir, Dump) {
     let place = common::directory();
-    let sound = import(seed).states(&place.path().join(STORE)).pop();
+    let sound = states(&import(seed), &place.path().join(STORE)).pop();
     (place, sound.unwrap())
 }
 
@@ -36,22 +35,6 @@ fn twin(place: &Path) -> tempfile::TempDir {
     let twin = common::directory();
     fs::copy(place.join(STORE), twin.path().join(STORE)).unwrap();
     twin
-}
-
-pub fn repair(path: &Path) {
-    let mut said = Mouth::of(path);
-    said.say("repairing");
-    let repaired = OpenOptions::new().repair(path, &RepairOptions::new());
-    assert!(repaired.unwrap().after.is_sound());
-    said.say("repaired");
-}
-
-pub fn salvage(path: &Path) {
-    let mut said = Mouth::of(path);
-    said.say("salvaging");
-    let target = path.with_file_name(SALVAGED);
-    OpenOptions::new().salvage(path, &target, LIMIT).unwrap();
-    said.say("salvaged");
 }
 
 struct Repair {

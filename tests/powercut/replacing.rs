@@ -2,37 +2,12 @@
 
 use super::disk::Broken;
 use super::explore::Subject;
-use super::judge::{left_at, open_left, Dump};
-use super::workload::{perform, Mouth, Script, STORE};
-use super::{finds, import, recording_at, second, seeds, survive};
+use super::judge::{left_at, open_left, states, Dump};
+use super::workload::{import, second, BACKUP, RESTORED, STORE};
+use super::{finds, recording_at, seeds, survive};
 use crate::common;
 use pool_metadata::{BackupOptions, PoolMetadata};
 use std::path::Path;
-
-const BACKUP: &str = "backup.db";
-const RESTORED: &str = "restored.db";
-
-/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted
-/// one, which is restored to a new place.
-pub fn play(script: &Script, path: &Path) {
-    let mut said = Mouth::of(path);
-    let backup = path.with_file_name(BACKUP);
-    let store = script.open(path);
-    let mut how = BackupOptions::new();
-    said.say("backing up");
-    store.backup(&backup, how.overwrite(true)).unwrap();
-    said.say("backed up");
-    for op in &script.ops {
-        perform(&store, &mut None, op);
-    }
-    said.say("compacting");
-    store.backup(&backup, how.compact(true)).unwrap();
-    said.say("compacted");
-    let restored = path.with_file_name(RESTORED);
-    said.say("restoring");
-    PoolMetadata::restore(&backup, restored).unwrap();
-    said.say("restored");
-}
 
 struct Replacing {
     /// What the store holds before the first step of the script and after each.
@@ -52,7 +27,7 @@ impl Replacing {
     fn prepare(seed: u64) -> (tempfile::TempDir, Replacing) {
         let (place, apart) = (common::directory(), common::directory());
         let path = place.path().join(STORE);
-        let old = import(seed).states(&path).pop().unwrap();
+        let old = states(&import(seed), &path).pop().unwrap();
         let store = PoolMetadata::open(&path).unwrap();
         let backup = place.path().join(BACKUP);
         store.backup(backup, &BackupOptions::new()).unwrap();
@@ -60,7 +35,7 @@ impl Replacing {
         store.close().unwrap();
         let twin = apart.path().join(STORE);
         std::fs::copy(&path, &twin).unwrap();
-        let states = second(seed).states(&twin);
+        let states = states(&second(seed), &twin);
         assert!(states.first() != states.last());
         (place, Replacing { states, old })
     }

@@ -1,15 +1,20 @@
 //! What the recorded processes do.
 
-use super::judge::Dump;
-use super::record::SAID;
 use crate::common::rng::Rng;
 use crate::common::{device, options};
 use pool_metadata::{Change, DeviceInfo, DeviceState, Durability, Ids, PoolMetadata, Walk};
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 pub const STORE: &str = "pool.db";
+pub const BACKUP: &str = "backup.db";
+/// What a store that a backup has replaced is called.
+pub const REPLACED: &str = "pool.db.before-restore";
+/// Where a backup is restored to.
+pub const RESTORED: &str = "restored.db";
+/// Where a damaged store is salvaged to.
+pub const SALVAGED: &str = "salvaged.db";
+/// The file that a recorded process writes its words to. It is no part of the disk.
+pub const SAID: &str = "said";
 
 /// One step of a process. All but the last three are writes.
 #[derive(Clone, Debug)]
@@ -61,42 +66,6 @@ impl Script {
         let mut options = options(60_000);
         options.map_size(1 << 20).durability(self.durability);
         options.open(path).unwrap()
-    }
-
-    /// In the process that is recorded: takes the steps, and says before and after each how far it
-    /// is.
-    pub fn play(&self, path: &Path) {
-        let mut said = Mouth::of(path);
-        let mut store = self.open(path);
-        let mut held = None;
-        said.say("opened");
-        for (index, op) in self.ops.iter().enumerate() {
-            said.say(&format!("begin {index}"));
-            if matches!(op, Op::Reopen) {
-                held = None;
-                store.close().unwrap();
-                store = self.open(path);
-            } else {
-                perform(&store, &mut held, op);
-            }
-            said.say(&format!("done {index}"));
-        }
-        let grown = store.stats().unwrap().map_size;
-        said.say(&format!("map {grown}"));
-    }
-
-    /// What the store holds before the first step and after each, from the state in that directory
-    /// on.
-    pub fn states(&self, path: &Path) -> Vec<Dump> {
-        let store = self.open(path);
-        let mut states = vec![Dump::of(&store)];
-        for op in &self.ops {
-            if !matches!(op, Op::Reopen | Op::Hold) {
-                perform(&store, &mut None, op);
-            }
-            states.push(Dump::of(&store));
-        }
-        states
     }
 }
 
@@ -202,7 +171,7 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::Faulty(name) => store.mark_faulty(name),
         Op::Remove(name) => store.remove_device(name),
         Op::Apply(changes) => store.apply(changes).map(drop).map_err(Into::into),
-        Op::Import(count) => import(store, *count),
+        Op::Import(count) => take_over(store, *count),
         Op::Sync => store.sync(),
         Op::Hold => {
             *held = match held {
@@ -223,7 +192,7 @@ fn needs_more(store: &PoolMetadata, op: &Op) -> bool {
     matches!(op, Op::Apply(_)) || stats.map_size - stats.map_used < ONE_STEP
 }
 
-fn import(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
+fn take_over(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
     let all: Vec<_> = (0..count)
         .map(|index| DeviceInfo {
             device_id: index as u32 + 1,
@@ -238,20 +207,6 @@ fn import(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
         faulty: vec![count as u32 + 2],
     };
     store.import(&devices, &ids)
-}
-
-/// Says where the recorder listens.
-pub struct Mouth(File);
-
-impl Mouth {
-    pub fn of(store: &Path) -> Mouth {
-        let path = store.with_file_name(SAID);
-        Mouth(File::options().append(true).open(path).unwrap())
-    }
-
-    pub fn say(&mut self, words: &str) {
-        self.0.write_all(format!("{words}\n").as_bytes()).unwrap();
-    }
 }
 
 /// Several threads that write at once, each on devices of its own.
@@ -273,24 +228,42 @@ impl Threads {
             scripts: (0..threads).map(script).collect(),
         }
     }
+}
 
-    /// In the process that is recorded. Ends with how many commits were made.
-    pub fn play(&self, path: &Path) {
-        let store = self.scripts[0].open(path);
-        Mouth::of(path).say("opened");
-        std::thread::scope(|scope| {
-            for (thread, script) in self.scripts.iter().enumerate() {
-                let store = &store;
-                scope.spawn(move || {
-                    let mut said = Mouth::of(path);
-                    for op in &script.ops {
-                        said.say(&format!("begin {thread}"));
-                        perform(store, &mut None, op);
-                        said.say(&format!("done {thread}"));
-                    }
-                });
-            }
-        });
-        Mouth::of(path).say(&format!("commits {}", store.stats().unwrap().commits));
-    }
+pub fn one(seed: u64) -> Script {
+    let mut script = Script::random(seed, "", 40, Durability::Full);
+    // The map is too small for this.
+    let large = |index| DeviceInfo {
+        error: vec![b'L'; 400_000],
+        ..device(format!("large-{index}"))
+    };
+    script
+        .ops
+        .insert(15, Op::Apply((0..3).map(large).map(Change::Add).collect()));
+    script
+}
+
+pub fn relaxed(seed: u64) -> Script {
+    Script::random(seed, "", 40, Durability::Relaxed)
+}
+
+pub fn import(seed: u64) -> Script {
+    let mut script = Script::random(seed, "", 10, Durability::Full);
+    script.ops.insert(0, Op::Import(500));
+    script
+}
+
+pub fn next(seed: u64) -> Script {
+    Script::random(!seed, "next-", 25, Durability::Full)
+}
+
+/// On a store that is open, and stays so.
+pub fn second(seed: u64) -> Script {
+    let mut script = Script::random(seed, "second-", 4, Durability::Full);
+    script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));
+    script
+}
+
+pub fn threads(seed: u64) -> Threads {
+    Threads::random(seed, 6, 12)
 }

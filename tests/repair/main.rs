@@ -5,8 +5,8 @@
 mod common;
 mod trouble;
 
-use common::child::{self, Peer};
 use common::pages::{self, Pages, Tree};
+use common::peer::{self, Peer};
 use common::{add, assorted, check, devices, error_of, options, raw, sys};
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::{DeviceInfo, DeviceState, Error, Finding, FindingKind, Fix, OpenOptions};
@@ -15,15 +15,6 @@ use raw::Tables;
 use std::path::{Path, PathBuf};
 use std::thread;
 use FindingKind::*;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "hold" => trouble::hold(argument.as_ref()),
-        "repair" => trouble::repair_on(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
 
 fn check_file(path: &Path) -> Report {
     OpenOptions::new().check_file(path, 1000).unwrap()

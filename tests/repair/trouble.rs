@@ -55,17 +55,11 @@ fn lose_another(path: &Path) {
     });
 }
 
-pub fn hold(path: &Path) {
-    let _store = OpenOptions::new().verify(Verify::None).open(path).unwrap();
-    child::say("open");
-    child::listen();
-}
-
 #[test]
 fn a_store_in_use_is_checked_and_not_repaired() {
     let (_directory, path) = assorted();
     lose_a_row(&path);
-    let mut peer = Peer::start("hold", &path);
+    let mut peer = Peer::start("repair::hold", &path);
     peer.expect("open");
     assert_eq!(check_file(&path).total, 3);
     let how = RepairOptions::new();
@@ -187,12 +181,6 @@ fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
     assert!(repair(&path).after.is_sound());
 }
 
-pub fn repair_on(path: &Path) {
-    child::dies();
-    let _ = options(5000).repair(path, &RepairOptions::new());
-    child::listen();
-}
-
 #[test]
 fn killed_at_any_moment_it_is_fixed_or_as_it_was() {
     let (directory, path) = assorted();
@@ -212,7 +200,11 @@ fn killed_at_any_moment_it_is_fixed_or_as_it_was() {
     // A slow machine takes longer: sooner or later it is killed before its end as well as after it.
     while round < 60 || (ended.contains(&0) && round < 600) {
         std::fs::write(&path, &damaged).unwrap();
-        child::start_and_kill("repair", &path, round * 211 % (7000 << (round / 60)));
+        peer::start_and_kill(
+            "repair::repair_on",
+            &path,
+            round * 211 % (7000 << (round / 60)),
+        );
         round += 1;
         let now = check_file(&path);
         assert!(now.is_sound() || now == found, "{now:?}");

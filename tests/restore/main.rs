@@ -5,23 +5,13 @@
 mod common;
 mod trouble;
 
-use common::child::{self, Peer};
-use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use common::peer::{self, Peer};
+use common::{add, check, devices, error_of, options, place, raw, sys};
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument| match role {
-        "hold" => hold(argument.as_ref()),
-        "restore" => trouble::restore_on(argument.as_ref()),
-        "open" => trouble::open_on(argument.as_ref()),
-        other => panic!("no role {other}"),
-    });
-}
 
 fn with(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -131,13 +121,6 @@ fn the_new_file_has_the_owner_and_permissions_of_the_old_one() {
     assert!(!root || (facts.uid(), facts.gid()) == (12, 34));
 }
 
-/// Has the store open until told to end.
-fn hold(path: &Path) {
-    let _store = PoolMetadata::open(path).unwrap();
-    child::say("open");
-    child::listen();
-}
-
 #[test]
 fn neither_of_the_two_may_be_in_use() {
     let (directory, path, backup) = two();
@@ -163,7 +146,7 @@ fn neither_of_the_two_may_be_in_use() {
             store.close().unwrap();
             std::fs::remove_file(raw::lock_path(open)).unwrap();
         }
-        let mut peer = Peer::start("hold", open);
+        let mut peer = Peer::start("restore::hold", open);
         peer.expect("open");
         assert_in_use(told);
         // A process that is killed has nothing open any more.

@@ -41,7 +41,7 @@ fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
 fn a_lock_file_that_a_killed_process_left_does_no_harm() {
     let (_directory, path, backup) = two();
     // The lock file knows a commit number far beyond the backup's.
-    let mut peer = Peer::start("hold", &path);
+    let mut peer = Peer::start("restore::hold", &path);
     peer.expect("open");
     let store = PoolMetadata::open(&path).unwrap();
     for n in 0..101 {
@@ -59,16 +59,6 @@ fn a_lock_file_that_a_killed_process_left_does_no_harm() {
     }
 }
 
-/// Puts the backup beside the store back, again and again, until killed.
-pub fn restore_on(path: &Path) {
-    let backup = path.with_file_name("backup");
-    child::dies();
-    loop {
-        let kept = options(5000).restore(&backup, path).unwrap();
-        std::fs::remove_file(kept.unwrap()).unwrap();
-    }
-}
-
 #[test]
 fn killed_at_any_moment_one_of_the_two_is_there() {
     let (_directory, path, backup) = two();
@@ -79,7 +69,11 @@ fn killed_at_any_moment_one_of_the_two_is_there() {
     // A slow machine takes longer: sooner or later it is killed at every moment.
     while round < 80 || ((seen.contains(&0) || drafts == 0) && round < 800) {
         std::fs::write(&path, &whole).unwrap();
-        child::start_and_kill("restore", &path, round * 577 % (12_000 << (round / 80)));
+        peer::start_and_kill(
+            "restore::restore_on",
+            &path,
+            round * 577 % (12_000 << (round / 80)),
+        );
         round += 1;
         seen[usize::from(has(&path) == "old")] += 1;
         drafts += usize::from(with(&path, ".restoring").exists());
@@ -102,33 +96,13 @@ fn killed_at_any_moment_one_of_the_two_is_there() {
     assert!(seen[0] > 0 && seen[1] > 0 && drafts > 0);
 }
 
-/// Opens the store and adds to it, again and again, until there is a file that says to stop.
-pub fn open_on(path: &Path) {
-    child::say("ready");
-    for n in 0_u64.. {
-        if path.with_file_name("stop").exists() {
-            break;
-        }
-        match options(5000).open(path) {
-            Ok(store) => {
-                store.verify().unwrap();
-                let _ = store.add_device(&mut device(format!("by-{}-{n}", std::process::id())));
-                store.verify().unwrap();
-                store.close().unwrap();
-            }
-            // Looked at in the moment in which it was the restore's.
-            Err(Error::AlreadyOpen { .. }) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-        thread::sleep(Duration::from_micros(n * 7919 % 9000));
-    }
-}
-
 /// Opening waits for the end of a restore, and never meets the lock file of the store before.
 #[test]
 fn stores_are_opened_and_restored_at_once() {
     let (_directory, path, backup) = two();
-    let mut peers: Vec<_> = (0..2).map(|_| Peer::start("open", &path)).collect();
+    let mut peers: Vec<_> = (0..2)
+        .map(|_| Peer::start("restore::open_on", &path))
+        .collect();
     for peer in &mut peers {
         peer.expect("ready");
     }

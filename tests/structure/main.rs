@@ -8,11 +8,9 @@ mod metas;
 mod trees;
 
 use common::pages::{self, Pages, Tree};
-use common::{check, child, directory, error_of, raw, sys};
+use common::{check, directory, error_of, peer};
 use pool_metadata::{DeviceRef, DeviceState, Error, Ids, OpenOptions, PoolMetadata, Verify};
-use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use Verify::{Full, Quick};
 
@@ -175,16 +173,6 @@ fn deadly() -> Vec<(&'static str, Pages)> {
     ]
 }
 
-/// In a child: reads all rows through LMDB, and writes as a store does.
-fn use_through_lmdb(path: &Path) {
-    raw::edit(path, |txn, tables| {
-        for table in [tables.devices, tables.ids] {
-            raw::keys(txn, table);
-        }
-        raw::rewrite(txn, tables.devices, b"snap-00800", |value| value.push(0));
-    });
-}
-
 #[test]
 fn lmdb_alone_dies_of_it() {
     let mut died = Vec::new();
@@ -192,7 +180,7 @@ fn lmdb_alone_dies_of_it() {
         let directory = directory();
         let path = directory.path().join("pool.db");
         pages.write(&path);
-        let mut command = child::command("lmdb", &path);
+        let mut command = peer::command("structure::use_through_lmdb", &path);
         let status = command
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -205,13 +193,4 @@ fn lmdb_alone_dies_of_it() {
     }
     let all: Vec<_> = deadly().into_iter().map(|(name, _)| name).collect();
     assert_eq!(died, all);
-}
-
-#[test]
-fn child_entry() {
-    child::entry(|role, argument: &OsStr| {
-        assert_eq!(role, "lmdb");
-        sys::limit(libc::RLIMIT_CORE, 0);
-        use_through_lmdb(&PathBuf::from(argument));
-    });
 }

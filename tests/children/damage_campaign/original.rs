@@ -1,10 +1,11 @@
 //! The store that is damaged: its file, an older copy of the file, and what was in it after which
 //! commit.
 
+use super::random::Random;
 use crate::common::pages::{Pages, Tree, HEADER};
-use crate::common::{check, device, devices, place};
-use crate::random::Random;
+use crate::common::{check, device, devices};
 use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
+use std::path::Path;
 
 pub const DEVICES: usize = 3000;
 /// Changes between the older copy and the file.
@@ -24,8 +25,9 @@ pub struct Original {
 }
 
 impl Original {
-    pub fn make() -> Original {
-        let (_directory, path) = place();
+    /// Makes the store in that directory.
+    pub fn make(directory: &Path) -> Original {
+        let path = directory.join("original.db");
         let open = || {
             OpenOptions::new()
                 .durability(Durability::Relaxed)

@@ -1,8 +1,8 @@
 //! The kinds of damage.
 
+use super::original::Original;
+use super::random::Random;
 use crate::common::pages::{self, Pages, Tree, HEADER, PAGE};
-use crate::original::Original;
-use crate::random::Random;
 
 /// A damaged file, and what is to be held of it.
 pub struct Damaged {

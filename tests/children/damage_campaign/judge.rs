@@ -1,8 +1,9 @@
 //! What becomes of a damaged file in a process of its own, and whether that is allowed.
 
+use super::kinds::Damaged;
+use super::original::{Content, Original};
+use super::outcome::Verdict;
 use crate::common::{device, sys};
-use crate::kinds::Damaged;
-use crate::original::{Content, Original};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
 use std::fs::File;
 use std::io::Read;
@@ -17,57 +18,25 @@ const CLOCK_SECONDS: u32 = 60;
 /// Devices that are added to a file that was taken.
 const ADDED: usize = 50;
 
-/// How a case ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    Refused,
-    Right,
-    /// What an earlier commit left, as a whole, where the damage was to the meta pages.
-    Earlier,
-    /// It was killed by a signal, one that it brought about.
-    Died,
-    Hung,
-    Wrong,
-}
-
-impl Verdict {
-    pub const ALL: [(Verdict, &'static str); 6] = [
-        (Verdict::Refused, "refused"),
-        (Verdict::Right, "right"),
-        (Verdict::Earlier, "earlier"),
-        (Verdict::Died, "died"),
-        (Verdict::Hung, "hung"),
-        (Verdict::Wrong, "wrong"),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    pub fn is_violation(self) -> bool {
-        self >= Verdict::Died
-    }
-}
-
 /// Where cases are tried.
 pub struct Bench {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
     verify: Verify,
     /// What a refused file looked like afterwards.
     after: Vec<u8>,
 }
 
 impl Bench {
-    pub fn new(verify: Verify) -> Bench {
+    pub fn new(directory: &Path, verify: Verify) -> Bench {
         Bench {
-            directory: crate::common::directory(),
+            directory: directory.to_owned(),
             verify,
             after: Vec::new(),
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     /// Tries a file in a forked child; what came of it, and what there is to say of that.

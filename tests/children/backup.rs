@@ -1,0 +1,43 @@
+//! Roles of `tests/backup`.
+
+use crate::common::{child, device, options, raw};
+use lmdb::Transaction;
+use pool_metadata::{BackupOptions, PoolMetadata};
+use std::path::Path;
+
+/// Writes to the store until it is killed.
+pub fn write_on(path: &Path) {
+    let store = options(10_000).open(path).unwrap();
+    child::say("ready");
+    for n in 0.. {
+        let mut device = device(format!("remote-{}", n % 30));
+        device.error = vec![b'y'; n * 53 % 5000];
+        let _ = store.add_device(&mut device);
+        let _ = store.remove_device(format!("remote-{}", n * 11 % 30));
+    }
+}
+
+/// Begins a write as another program would, without this library's lock, and stays in it.
+pub fn hold_lmdb_lock(path: &Path) {
+    let environment = raw::environment(path);
+    let transaction = environment.begin_rw_txn().unwrap();
+    child::say("held");
+    child::listen();
+    transaction.abort();
+}
+
+/// Makes backups to one path, one after the other, until it is killed.
+pub fn back_up_on(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    let copy = path.with_extension("db.copy");
+    child::dies();
+    for n in 0.. {
+        let mut how = BackupOptions::new();
+        how.compact(n % 2 != 0).overwrite(n % 3 > 0);
+        store.backup(&copy, &how).unwrap();
+        let _ = store.add_device(&mut device(format!("since-{n}")));
+        if n % 3 == 2 {
+            std::fs::remove_file(&copy).unwrap();
+        }
+    }
+}

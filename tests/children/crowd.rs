@@ -1,0 +1,102 @@
+//! Roles of `tests/crowd`.
+
+use crate::common::{add, check, child, options, raw, wait_until};
+use pool_metadata::{DeviceState, PoolMetadata};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, RwLock};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+pub const THREADS: usize = 3000;
+
+const DEVICES: usize = 10;
+
+/// Many threads fit into memory if each has a little.
+pub fn spawn<'s>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() + Send + 's,
+) -> ScopedJoinHandle<'s, ()> {
+    let small = thread::Builder::new().stack_size(128 << 10);
+    small.spawn_scoped(scope, work).unwrap()
+}
+
+/// The default of 1,024 places. On a machine that is overrun thousands of threads take longer than
+/// the default wait.
+pub fn crowd(path: &Path) {
+    let store = options(60_000).open(path).unwrap();
+    for number in 0..DEVICES {
+        add(&store, number.to_string());
+    }
+    let start = Barrier::new(THREADS + 1);
+    let (walking, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let gate = RwLock::new(());
+    let look = |thread: usize| {
+        start.wait();
+        // A walk keeps its place until it ends.
+        let walk = store.walk().unwrap();
+        walking.fetch_add(1, Ordering::SeqCst);
+        drop(gate.read());
+        assert_eq!(walk.count(), DEVICES);
+        let name = (thread % DEVICES).to_string();
+        assert_eq!(store.get_device(&name).unwrap().name, name.as_bytes());
+        assert_eq!(store.get_device_names().unwrap().len(), DEVICES);
+        read.fetch_add(1, Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let look = &look;
+            spawn(scope, move || look(thread));
+        }
+        let closed = gate.write().unwrap();
+        start.wait();
+        let mut before = 0;
+        wait_until("the table to be full", || {
+            thread::sleep(Duration::from_millis(50));
+            let now = walking.load(Ordering::SeqCst);
+            now > 900 && std::mem::replace(&mut before, now) == now
+        });
+        assert!(before <= 1024, "{before}");
+        // Writing needs no place.
+        store
+            .change_device_state("0", DeviceState::Suspended)
+            .unwrap();
+        drop(closed);
+    });
+    assert_eq!(read.into_inner(), THREADS);
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.max_readers, 1024);
+    assert!(stats.reader_waits > 0, "{stats:?}");
+    assert_eq!(stats.reader_refusals, 0, "{stats:?}");
+    assert_eq!((stats.walks_open, stats.readers_active), (0, 0));
+    check(&store);
+}
+
+/// Has all places but a few, until told to give them back.
+pub fn hold(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    let walks: Vec<_> = (0..1000).map(|_| store.walk().unwrap()).collect();
+    child::say("held");
+    child::listen();
+    drop(walks);
+    child::say("given back");
+    child::listen();
+}
+
+/// Has the store open, so that its lock file stays as it is.
+pub fn hold_none(path: &Path) {
+    let _store = PoolMetadata::open(path).unwrap();
+    child::say("open");
+    child::listen();
+}
+
+/// Has all places, and those that others had as well.
+pub fn take_all(path: &Path) {
+    let lmdb = raw::readers(path);
+    let reads: Vec<_> = std::iter::from_fn(|| lmdb.begin_ro_txn().ok()).collect();
+    child::say("taken");
+    child::listen();
+    thread::sleep(Duration::from_millis(100));
+    drop(reads);
+    child::listen();
+}

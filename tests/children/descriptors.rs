@@ -1,0 +1,74 @@
+//! Roles of `tests/descriptors`.
+
+use crate::common::{add, check, device, options, sys};
+use pool_metadata::{BackupOptions, PoolMetadata};
+use std::fs;
+use std::path::Path;
+
+/// A process of its own, since a fork should find no other thread at work.
+pub fn closed_streams(path: &Path) {
+    let copy = path.with_extension("copy");
+    let good = sys::in_forked_child(|| {
+        sys::close_standard_streams();
+        let store = PoolMetadata::open(path).unwrap();
+        add(&store, "a");
+        // What a program prints, or reads, though nobody listens.
+        sys::use_standard_streams();
+        add(&store, "b");
+        store.backup(&copy, &BackupOptions::new()).unwrap();
+        sys::use_standard_streams();
+        check(&store);
+        store.close().unwrap();
+        check(&PoolMetadata::open(path).unwrap());
+        check(&PoolMetadata::open(&copy).unwrap());
+        true
+    });
+    assert!(good, "in the child");
+}
+
+/// Whatever number of descriptors there is: a call fails, or does all it should, and gives back all
+/// it had.
+pub fn few(path: &Path) {
+    let count = || fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let before = count();
+    let copy = path.with_extension("copy");
+    let (mut opened, mut refused) = (0, 0);
+    for limit in before..before + 24 {
+        sys::limit(libc::RLIMIT_NOFILE, limit);
+        let store = options(1000).open(path);
+        let copied = store.as_ref().map(|store| {
+            let name = format!("with-{limit}");
+            store.add_device(&mut device(name)).unwrap();
+            store.get_device("base").unwrap();
+            store.backup(&copy, &BackupOptions::new())
+        });
+        let failed = match copied {
+            Ok(copied) => {
+                opened += 1;
+                copied.err()
+            }
+            Err(error) => Some(error.clone()),
+        };
+        if let Some(error) = failed {
+            refused += 1;
+            assert_eq!(error.os_error(), Some(libc::EMFILE), "{limit}: {error:?}");
+        }
+        drop(store);
+        sys::limit(libc::RLIMIT_NOFILE, 1024);
+        assert_eq!(count(), before, "{limit}");
+        let _ = fs::remove_file(&copy);
+        // Made by who could not make sure to be its only maker.
+        let draft = path.with_extension("copy.partial");
+        if fs::metadata(&draft).is_ok_and(|draft| draft.len() == 0) {
+            fs::remove_file(draft).unwrap();
+        }
+        let mut names: Vec<_> = fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["pool.db", "pool.db-lock"], "{limit}");
+        check(&PoolMetadata::open(path).unwrap());
+    }
+    assert!(opened > 0 && refused > 0);
+}

@@ -1,0 +1,155 @@
+//! Roles of `tests/powercut`: the processes that it records. An argument is a seed and a path.
+
+#[path = "../powercut/workload.rs"]
+#[allow(dead_code)]
+mod workload;
+
+use pool_metadata::{BackupOptions, OpenOptions, PoolMetadata, RepairOptions};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use workload::{perform, second, Op, Script, BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
+
+fn parse(argument: &str) -> (u64, &Path) {
+    let (seed, path) = argument.split_once(':').unwrap();
+    (seed.parse().unwrap(), Path::new(path))
+}
+
+/// Says where the recorder listens.
+struct Mouth(File);
+
+impl Mouth {
+    fn of(store: &Path) -> Mouth {
+        let path = store.with_file_name(SAID);
+        Mouth(File::options().append(true).open(path).unwrap())
+    }
+
+    fn say(&mut self, words: &str) {
+        self.0.write_all(format!("{words}\n").as_bytes()).unwrap();
+    }
+}
+
+/// Takes the steps of a script, and says before and after each how far it is.
+fn play(script: &Script, path: &Path) {
+    let mut said = Mouth::of(path);
+    let mut store = script.open(path);
+    let mut held = None;
+    said.say("opened");
+    for (index, op) in script.ops.iter().enumerate() {
+        said.say(&format!("begin {index}"));
+        if matches!(op, Op::Reopen) {
+            held = None;
+            store.close().unwrap();
+            store = script.open(path);
+        } else {
+            perform(&store, &mut held, op);
+        }
+        said.say(&format!("done {index}"));
+    }
+    let grown = store.stats().unwrap().map_size;
+    said.say(&format!("map {grown}"));
+}
+
+pub fn import(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::import(seed), path);
+}
+
+pub fn next(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::next(seed), path);
+}
+
+pub fn one(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::one(seed), path);
+}
+
+pub fn relaxed(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::relaxed(seed), path);
+}
+
+/// Ends with how many commits were made.
+pub fn threads(argument: &str) {
+    let (seed, path) = parse(argument);
+    let threads = workload::threads(seed);
+    let store = threads.scripts[0].open(path);
+    Mouth::of(path).say("opened");
+    std::thread::scope(|scope| {
+        for (thread, script) in threads.scripts.iter().enumerate() {
+            let store = &store;
+            scope.spawn(move || {
+                let mut said = Mouth::of(path);
+                for op in &script.ops {
+                    said.say(&format!("begin {thread}"));
+                    perform(store, &mut None, op);
+                    said.say(&format!("done {thread}"));
+                }
+            });
+        }
+    });
+    Mouth::of(path).say(&format!("commits {}", store.stats().unwrap().commits));
+}
+
+/// The steps of the script; then a backup, the steps of another, and the backup put in place.
+pub fn backup(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::import(seed), path);
+    let mut said = Mouth::of(path);
+    let store = PoolMetadata::open(path).unwrap();
+    let backup = path.with_file_name(BACKUP);
+    said.say("backing up");
+    store.backup(&backup, &BackupOptions::new()).unwrap();
+    said.say("backed up");
+    for op in &second(seed).ops {
+        perform(&store, &mut None, op);
+    }
+    store.close().unwrap();
+    said.say("restoring");
+    let replaced = PoolMetadata::restore(&backup, path).unwrap();
+    assert!(replaced.unwrap().ends_with(REPLACED));
+    said.say("restored");
+}
+
+/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted
+/// one, which is restored to a new place.
+pub fn replacing(argument: &str) {
+    let (seed, path) = parse(argument);
+    let script = second(seed);
+    let mut said = Mouth::of(path);
+    let backup = path.with_file_name(BACKUP);
+    let store = script.open(path);
+    let mut how = BackupOptions::new();
+    said.say("backing up");
+    store.backup(&backup, how.overwrite(true)).unwrap();
+    said.say("backed up");
+    for op in &script.ops {
+        perform(&store, &mut None, op);
+    }
+    said.say("compacting");
+    store.backup(&backup, how.compact(true)).unwrap();
+    said.say("compacted");
+    let restored = path.with_file_name(RESTORED);
+    said.say("restoring");
+    PoolMetadata::restore(&backup, restored).unwrap();
+    said.say("restored");
+}
+
+pub fn repair(argument: &str) {
+    let (_, path) = parse(argument);
+    let mut said = Mouth::of(path);
+    said.say("repairing");
+    let repaired = OpenOptions::new().repair(path, &RepairOptions::new());
+    assert!(repaired.unwrap().after.is_sound());
+    said.say("repaired");
+}
+
+pub fn salvage(argument: &str) {
+    let (_, path) = parse(argument);
+    let mut said = Mouth::of(path);
+    said.say("salvaging");
+    let target = path.with_file_name(SALVAGED);
+    OpenOptions::new().salvage(path, &target, 1000).unwrap();
+    said.say("salvaged");
+}

@@ -1,0 +1,126 @@
+//! Roles of `tests/processes`.
+
+use crate::common::{add, child, device, devices, options};
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use std::path::Path;
+
+/// Small maps, so that they have to grow under way.
+pub fn small() -> OpenOptions {
+    let mut options = options(20_000);
+    options.map_size(1 << 20);
+    options
+}
+
+/// Does to the store what the parent says, and answers how it went.
+pub fn remote(path: &Path) {
+    let store = options(100).open(path).unwrap();
+    child::say("ready");
+    while let Some(line) = child::listen() {
+        let (verb, name) = line.split_once(' ').unwrap();
+        let result = match verb {
+            "add" => store.add_device(&mut device(name)),
+            "remove" => store.remove_device(name),
+            "fault" => store.mark_faulty(name),
+            "activate" => store.change_device_state(name, DeviceState::Activated),
+            other => panic!("no verb {other}"),
+        };
+        child::say(&match result {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        });
+    }
+}
+
+/// Adds one to the counter device, as often as it takes when the other process was faster.
+pub fn count_up(store: &PoolMetadata) -> u32 {
+    let mut conflicts = 0;
+    loop {
+        let counted = store.update_device("counter", |device| {
+            device.size += 1;
+            Ok(())
+        });
+        match counted {
+            Ok(()) => return conflicts,
+            Err(Error::Conflict { .. }) => conflicts += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A multiple of three: a third of the devices stays.
+pub const COUNTED: u32 = 99;
+
+pub fn count(path: &Path) {
+    let store = small().open(path).unwrap();
+    child::say("ready");
+    child::listen().unwrap();
+    let mut ids = Vec::new();
+    for number in 0..COUNTED {
+        count_up(&store);
+        let name = format!("{}-{number}", std::process::id());
+        let added = add(&store, name.as_str());
+        match number % 3 {
+            0 => store.remove_device(&name).unwrap(),
+            1 => store.mark_faulty(&name).unwrap(),
+            _ => ids.push(added.device_id),
+        }
+        assert!(devices(&store).len() as u32 >= ids.len() as u32);
+    }
+    for id in ids {
+        child::say(&id.to_string());
+    }
+}
+
+pub fn large(number: usize) -> DeviceInfo {
+    DeviceInfo {
+        error: vec![number as u8; 40_000],
+        ..device(format!("large-{number:03}"))
+    }
+}
+
+/// To what size hangs on the moment: who finds the map too small, or the file beyond it, makes it
+/// twice as large.
+pub fn assert_grown(store: &PoolMetadata) {
+    let (size, used) = (150 * 40_000, store.stats().unwrap().map_used);
+    assert!(store.stats().unwrap().map_size >= used.max(size));
+}
+
+pub fn grow(path: &Path) {
+    let store = small().open(path).unwrap();
+    child::say("ready");
+    child::listen().unwrap();
+    for number in 0..150 {
+        store.add_device(&mut large(number)).unwrap();
+    }
+    assert_grown(&store);
+}
+
+/// The name of what step `step` is about: a device is added, changed, and removed or found faulty
+/// in turn.
+pub fn step_name(prefix: &str, step: usize) -> String {
+    format!("{prefix}-{}", step / 3)
+}
+
+/// Step after step on devices that begin with the round's prefix; each is reported once it is done.
+pub fn take_steps(argument: &str) {
+    let (prefix, path) = argument.split_once(':').unwrap();
+    let store = small().open(path).unwrap();
+    // A first read locks LMDB's reader table for a moment. Who is stopped in that keeps everybody
+    // from reading, which docs/design.md says, and is no matter of these tests.
+    let _ = store.get_device("own");
+    child::say("ready");
+    for step in 0.. {
+        let name = step_name(prefix, step);
+        let done = match step % 6 {
+            0 | 3 => store.add_device(&mut device(name)),
+            1 | 4 => store.update_device(name, |device| {
+                device.error = vec![b'e'; 50 * step];
+                Ok(())
+            }),
+            2 => store.remove_device(name),
+            _ => store.mark_faulty(name),
+        };
+        done.unwrap();
+        child::say("done");
+    }
+}

@@ -1,0 +1,87 @@
+//! The program that tests start as their child processes: `pm-test-child ROLE ARGUMENT`.
+//!
+//! A role is a function of one of the modules below, each named after the test program that uses
+//! it. Cargo builds this for the tests alone: the library's feature `test-child`, which only its
+//! own development dependency turns on, keeps it from users.
+
+mod address_space;
+mod backup;
+mod close;
+#[path = "../common/kit.rs"]
+mod common;
+mod concurrent;
+mod create;
+mod crowd;
+mod damage_campaign;
+mod descriptors;
+mod disk_full;
+mod flush;
+mod growth;
+mod kills;
+mod lock_file;
+mod neighbours;
+mod open_twice;
+mod powercut;
+mod processes;
+mod read_only_fs;
+mod repair;
+mod restore;
+mod space;
+mod stats;
+mod structure;
+mod turmoil;
+mod verify_while_written;
+
+/// No child outlives this: a test that hangs fails.
+const LIFETIME_SECONDS: u32 = 120;
+
+macro_rules! roles {
+    ($($module:ident { $($role:ident),* })*) => {
+        /// Plays the role of that name.
+        fn play(role: &str, argument: &str) {
+            match role {
+                $($(concat!(stringify!($module), "::", stringify!($role)) => {
+                    $module::$role(argument.as_ref())
+                })*)*
+                other => panic!("no role {other}"),
+            }
+        }
+    };
+}
+
+roles! {
+    address_space { reader }
+    backup { back_up_on, hold_lmdb_lock, write_on }
+    close { busy, in_flight }
+    concurrent { all_slots, cannot_grow }
+    create { create_in_child, create_until_killed, little_address_space, no_permission }
+    crowd { crowd, hold, hold_none, take_all }
+    damage_campaign { worker }
+    descriptors { closed_streams, few }
+    disk_full { reader_table, size_limit, small_disk }
+    flush { crowd }
+    growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
+    kills { hold, liar, victim, work_beside }
+    lock_file { sees_a_walk }
+    neighbours { long_read, no_wait }
+    open_twice { fork, open_and_wait, refused_in_child, take_reader_slots }
+    powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
+    processes { count, grow, remote, take_steps }
+    read_only_fs { reader }
+    repair { hold, repair_on }
+    restore { hold, open_on, restore_on }
+    space { look }
+    stats { look, short_read, slots }
+    structure { use_through_lmdb }
+    turmoil { act }
+    verify_while_written { read_on, write_on }
+}
+
+fn main() {
+    common::sys::die_after(LIFETIME_SECONDS);
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [role, argument] => play(role, argument),
+        _ => panic!("usage: pm-test-child ROLE ARGUMENT"),
+    }
+}

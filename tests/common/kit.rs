@@ -1,0 +1,90 @@
+//! What tests and their child processes share; nothing here needs a development dependency.
+#![allow(dead_code)] // every program uses a part of it
+
+pub mod child;
+pub mod pages;
+pub mod raw;
+pub mod rng;
+pub mod sys;
+
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use std::time::{Duration, Instant};
+
+/// How much of something a test does: so much in `make test`, so much in `make campaign`.
+pub fn campaign(short: usize, long: usize) -> usize {
+    if std::env::var_os("PM_CAMPAIGN").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
+/// Options with a lock wait that a test can afford to run into.
+pub fn options(lock_wait_ms: u64) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.lock_wait(Duration::from_millis(lock_wait_ms));
+    options
+}
+
+/// A small device of that name.
+pub fn device(name: impl Into<Vec<u8>>) -> DeviceInfo {
+    DeviceInfo {
+        size: 4096,
+        state: DeviceState::Created,
+        ..DeviceInfo::new(name)
+    }
+}
+
+/// Adds a small device of that name and returns it as the store has it.
+pub fn add(store: &PoolMetadata, name: impl Into<Vec<u8>>) -> DeviceInfo {
+    let mut device = device(name);
+    store.add_device(&mut device).unwrap();
+    device
+}
+
+/// The invariants that hold after every write: the store's own check, and what its counters must
+/// add up to.
+pub fn check(store: &PoolMetadata) {
+    store.verify().unwrap();
+    let stats = store.stats().unwrap();
+    let names = store.get_device_names().unwrap();
+    assert!(names.is_sorted() && names.len() as u64 == stats.devices);
+    assert_eq!(
+        stats.taken_ids + stats.free_ids + stats.faulty_ids,
+        stats.last_id
+    );
+}
+
+/// Every device, in the order of a walk.
+pub fn devices(store: &PoolMetadata) -> Vec<DeviceInfo> {
+    store.walk().unwrap().map(Result::unwrap).collect()
+}
+
+/// The error of something that has to fail.
+pub fn error_of<T>(result: Result<T, Error>) -> Error {
+    match result {
+        Ok(_) => panic!("it should have failed"),
+        Err(error) => error,
+    }
+}
+
+/// Fails unless the expression is an error of that pattern; the message shows what it was instead.
+#[macro_export]
+macro_rules! assert_error {
+    ($result:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $result {
+            Err($pattern) $(if $guard)? => {}
+            Err(other) => panic!("another error than {}: {other:?}", stringify!($pattern)),
+            Ok(_) => panic!("no error, where {} was due", stringify!($pattern)),
+        }
+    };
+}
+
+/// Waits until `done` says so.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(90), "waiting: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
