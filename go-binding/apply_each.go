@@ -5,41 +5,44 @@ package poolmetadata
 // #include "native.h"
 import "C"
 
-import (
-	"runtime"
-	"time"
-)
+import "runtime"
 
-// ApplyEach makes each change of a list by itself, in as few commits as can take them along, and returns for each how
-// that ended: nil, or the error that it would have had by itself. A change sees what those before it did to its device.
+// ApplyEach makes each change of a list by itself, in as few commits as possible, and returns how
+// each ended: nil, or the error that it would have had by itself. A change sees what those before it
+// did to its device.
 //
-// It is for writes that do not belong together, such as marking each device that was found incomplete: one that is
-// refused does not keep back the others, as it does with [PoolMetadata.Apply]. Goroutines that write one device each
-// share commits as well, and need no list.
+// It is for writes that do not belong together, such as marking each device that was found
+// incomplete: a refused change does not prevent the others, as it does with [PoolMetadata.Apply].
+// Goroutines that write one device each share commits as well, and need no list.
 //
-// Changes of a device that an update has locked come last. They are waited for, all together, no longer than the lock
-// wait, and those that could not be made then have [ErrTimeout].
+// Changes of a device that an update has locked come last. They wait for their devices no longer than
+// the lock wait, all together, and those that could not be made by then have [ErrTimeout]. Where the
+// library itself times out, for instance because a walk keeps the map from growing, no change waits
+// for its device any more.
 func (m *PoolMetadata) ApplyEach(changes []Change) []error {
-	each := applyEach{store: m, changes: changes, errs: make([]error, len(changes))}
+	each := applyEach{
+		store:   m,
+		changes: changes,
+		errs:    make([]error, len(changes)),
+		budget:  waitBudget{m.lockWait},
+	}
 	if m.calls.isShut() {
 		for i := range changes {
 			each.errs[i] = errClosed(opApplyEach, each.doing(i))
 		}
 		return each.errs
 	}
-	var left []int
-	later := map[string]bool{}
-	for i := 0; i < len(changes); {
-		i, left = each.unlocked(i, left, later)
-	}
-	each.late = false
-	end := time.Now().Add(m.locks.wait)
-	for at, i := range left {
-		if each.late {
-			each.last(left[at:])
-			break
+	pending := make([]int, 0, len(changes))
+	for i := range changes {
+		if each.errs[i] = changes[i].check(opApplyEach, each.doing(i)); each.errs[i] == nil {
+			pending = append(pending, i)
 		}
-		each.locked(i, time.Until(end))
+	}
+	for wait := false; len(pending) > 0; {
+		rest := each.batch(pending, wait)
+		// Nothing was made if all that are pending are of locked devices.
+		wait = len(rest) == len(pending)
+		pending = rest
 	}
 	return each.errs
 }
@@ -51,7 +54,8 @@ type applyEach struct {
 	store   *PoolMetadata
 	changes []Change
 	errs    []error
-	late    bool // the library has waited for something in vain
+	budget  waitBudget
+	late    bool // the library has timed out
 }
 
 func (e *applyEach) doing(i int) string {
@@ -61,88 +65,68 @@ func (e *applyEach) doing(i int) string {
 	return onDevice("change", e.changes[i].Record.Name)
 }
 
-// unlocked makes changes from i on, as many as one call takes along, and returns where it ended. Those of devices that
-// others have locked it adds to left, and so are those that come later for the same device, by name. Once a call has
-// waited in vain, the next takes all along: the library waits in vain once for a list.
-func (e *applyEach) unlocked(i int, left []int, later map[string]bool) (int, []int) {
+// batch makes pending changes, given by position, as many as one call of the library takes, and
+// returns the rest. Changes of locked devices are left for later as long as there is a budget. With
+// wait, it waits for the device of the first.
+//
+// Once the library has timed out, the next call takes all changes: the library times out once a call.
+func (e *applyEach) batch(pending []int, wait bool) (rest []int) {
 	var list changeList
 	var made []int
-	held := map[string]bool{}
-	defer e.unlock(held)
-	for ; i < len(e.changes) && (e.late || len(made) < mostWrites && len(list.texts) < mostBytes); i++ {
-		change := e.changes[i]
-		if err := list.check(change, opApplyEach, e.doing(i)); err != nil {
-			e.errs[i] = err
-			continue
+	mine := map[string]bool{} // whether this call has locked the device
+	defer func() {
+		for name, locked := range mine {
+			if locked {
+				e.store.locks.unlock(name)
+			}
 		}
-		name := change.Record.Name
-		if !held[name] && (later[name] || !e.store.locks.tryLock(name)) {
-			later[name] = true
-			left = append(left, i)
-			continue
+	}()
+	for at, i := range pending {
+		full := len(made) == maxBatchWrites || len(list.texts) >= maxBatchBytes
+		if full && !e.late {
+			rest = append(rest, pending[at:]...)
+			break
 		}
-		held[name] = true
-		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
-		made = append(made, i)
-	}
-	e.call(&list, made)
-	return i, left
-}
-
-// locked makes one change, of a device that others have locked.
-func (e *applyEach) locked(i int, wait time.Duration) {
-	change := e.changes[i]
-	name := change.Record.Name
-	if !e.store.locks.lockWithin(name, wait) {
-		e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
-		return
-	}
-	defer e.store.locks.unlock(name)
-	var list changeList
-	list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
-	e.call(&list, []int{i})
-}
-
-// last makes all that are left, in one call, once one of them has waited in vain: by then the wait for their devices is
-// over, too.
-func (e *applyEach) last(left []int) {
-	var list changeList
-	var made []int
-	held := map[string]bool{}
-	defer e.unlock(held)
-	for _, i := range left {
-		change := e.changes[i]
-		name := change.Record.Name
-		if !held[name] && !e.store.locks.tryLock(name) {
-			e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
-			continue
+		record := e.changes[i].Record
+		if _, tried := mine[record.Name]; !tried {
+			mine[record.Name] = e.lock(record.Name, wait && at == 0)
 		}
-		held[name] = true
-		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
-		made = append(made, i)
+		switch {
+		case mine[record.Name]:
+			list.add(e.changes[i].Kind, &record.DeviceInfo, record.Generation)
+			made = append(made, i)
+		case e.budget.left > 0:
+			rest = append(rest, i)
+		default:
+			e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), record.Name)
+		}
 	}
-	e.call(&list, made)
+	if len(made) > 0 {
+		e.call(&list, made)
+	}
+	return rest
 }
 
-func (e *applyEach) unlock(held map[string]bool) {
-	for name := range held {
-		e.store.locks.unlock(name)
+func (e *applyEach) lock(name string, wait bool) bool {
+	if wait {
+		return e.store.locks.lock(name, &e.budget)
 	}
+	return e.store.locks.tryLock(name)
 }
 
-// call has the library make what is in the list: the changes of those positions.
+// call makes the changes of a list, which are those at the positions made.
 func (e *applyEach) call(list *changeList, made []int) {
-	if len(made) == 0 {
-		return
-	}
 	list.applyEach(e.store.handle)
 	runtime.KeepAlive(e.store)
 	for at, i := range made {
-		if change := &list.changes[at]; change.status != C.PM_OK {
-			e.late = e.late || change.status == C.PM_ERR_TIMEOUT
-			e.errs[i] = e.store.failure(change.status, change.detail, opApplyEach, e.doing(i))
+		change := &list.changes[at]
+		if change.status == C.PM_OK {
+			list.applied(at, e.changes[i].Record)
 			continue
 		}
-		list.applied(at, e.changes[i].Record)
+		if change.status == C.PM_ERR_TIMEOUT {
+			e.late, e.budget.left = true, 0
+		}
+		e.errs[i] = e.store.failure(change.status, change.detail, opApplyEach, e.doing(i))
 	}
 }

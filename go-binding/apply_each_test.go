@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestApplyEach(t *testing.T) {
+func TestApplyEachReportsEachResult(t *testing.T) {
 	store := newStore(t)
 	for _, name := range []string{"changed", "stated", "bad", "gone"} {
 		add(t, store, DeviceInfo{Name: name, ParentName: "base"})
@@ -42,7 +42,7 @@ func TestApplyEach(t *testing.T) {
 		}
 	}
 	if message := errs[1].Error(); !strings.Contains(message, `"changed"`) {
-		t.Errorf("which device was it? %s", message)
+		t.Errorf("the message does not name the device: %s", message)
 	}
 	if len(errs) != len(want) || again.DeviceID != 4 || added.DeviceID != 5 || changed.Generation <= stale.Generation {
 		t.Errorf("%d results, ids %d and %d, generation %d", len(errs), again.DeviceID, added.DeviceID, changed.Generation)
@@ -63,10 +63,9 @@ func TestApplyEach(t *testing.T) {
 	}
 }
 
-// More than one call of the library takes along, in few commits.
-func TestApplyEachOfMany(t *testing.T) {
+func TestApplyEachOfMoreThanOneCallTakesMakesFewCommits(t *testing.T) {
 	store := newStore(t)
-	const many = 3*mostWrites + 5
+	const many = 3*maxBatchWrites + 5
 	var changes []Change
 	for i := range many {
 		changes = append(changes, Change{ChangeAdd, named(fmt.Sprintf("device-%d", i))})
@@ -87,8 +86,7 @@ func TestApplyEachOfMany(t *testing.T) {
 	}
 }
 
-// Who changes a locked device waits, and only that; all of them have one wait.
-func TestApplyEachBesideAnUpdate(t *testing.T) {
+func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 	const wait = 200 * time.Millisecond
 	store := newStore(t, WithLockWait(wait))
 	for _, name := range []string{"locked", "a", "b"} {
@@ -112,7 +110,7 @@ func TestApplyEachBesideAnUpdate(t *testing.T) {
 	}
 	expect(t, store, DeviceInfo{Name: "b", DeviceID: 3, State: Faulty})
 
-	// Given back while it waits: it is made then, after those that need not wait.
+	// The update ends while ApplyEach waits: the change is made then, after those that need not wait.
 	go func() {
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			if info, err := store.GetDevice(ctx, "a"); errors.Is(err, ErrNotFound) || info.State == Unknown {
@@ -135,10 +133,10 @@ func TestApplyEachBesideAnUpdate(t *testing.T) {
 	}
 }
 
-// A list that needs a larger map, which it cannot have while a walk is open, waits for that a few times and not for each
-// call of the library, nor for each device that was locked. Who does wait for each never needs less than the wait as many
-// times, so one attempt that the machine has not held up is enough.
-func TestApplyEachWithAFullMap(t *testing.T) {
+// A list that needs a larger map times out a few times while a walk keeps the map from growing, and
+// not in each call of the library, nor for each locked device. A wait for each of them needs at least
+// the lock wait that many times, so one attempt that the machine has not delayed is enough.
+func TestApplyEachWithFullMapTimesOutFewTimes(t *testing.T) {
 	const wait, calls, attempts = time.Second, 24, 10
 	for range attempts {
 		took := applyWithAFullMap(t, wait, calls)
@@ -149,10 +147,11 @@ func TestApplyEachWithAFullMap(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it was never done after a few waits")
+	t.Error("it never ended after a few waits")
 }
 
-// applyWithAFullMap has a list made that needs so many calls of the library, and returns how long that took.
+// applyWithAFullMap applies a list that needs that many calls of the library, and returns how long it
+// took.
 func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.Duration) {
 	t.Helper()
 	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20), WithDurability(DurabilityRelaxed))
@@ -167,7 +166,7 @@ func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.D
 		locked = append(locked, update)
 		changes = append(changes, Change{ChangeState, device})
 	}
-	for i := range calls * mostWrites {
+	for i := range calls * maxBatchWrites {
 		device := named(fmt.Sprint("new-", i))
 		device.Error = text
 		changes = append(changes, Change{ChangeAdd, device})
@@ -203,8 +202,8 @@ func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.D
 	return took
 }
 
-// Of devices that were locked, one that needs a larger map in vain keeps back none that comes after it.
-func TestApplyEachOfLockedDevicesWithAFullMap(t *testing.T) {
+// A change of a locked device that times out for a larger map does not prevent those after it.
+func TestApplyEachOfLockedDevicesWithFullMapMakesOtherChanges(t *testing.T) {
 	const wait = time.Second
 	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20))
 	for i := range 100 {

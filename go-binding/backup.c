@@ -1,25 +1,29 @@
 #include "backup.h"
 #include "report.h"
 
-int32_t pmgo_backup(uintptr_t store, const char *path, size_t path_len, uint32_t flags, pmgo_reply *reply)
+int32_t pmgo_backup(uintptr_t store, const char *path, size_t path_len, uint32_t flags,
+                    pmgo_reply *reply)
 {
-    pm_error *error = make_error();
+    pm_error error;
 
-    return end(pm_backup((pm_store *)store, path, path_len, flags, error), error, reply);
+    begin(&error);
+    return end(pm_backup((pm_store *)store, path, path_len, flags, &error), &error, reply);
 }
 
 int32_t pmgo_restore(const char *backup, size_t backup_len, const char *path, size_t path_len,
                      const pm_options *options, pmgo_reply *reply)
 {
-    pm_error *error = make_error();
+    pm_error error;
     pm_name *kept = NULL;
-    int32_t status = pm_restore(backup, backup_len, path, path_len, options, &kept, error);
+    int32_t status;
 
+    begin(&error);
+    status = pm_restore(backup, backup_len, path, path_len, options, &kept, &error);
     reply->handle = (uintptr_t)kept;
     if (kept != NULL) {
         reply->size = kept->name_len;
     }
-    return end(status, error, reply);
+    return end(status, &error, reply);
 }
 
 void pmgo_path_take(uintptr_t from, char *to)

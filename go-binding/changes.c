@@ -1,110 +1,122 @@
 #include "changes.h"
+#include "report.h"
 
-#include <stdlib.h>
-
-/* What the library takes, made of what Go gave. */
-typedef struct list {
-    pm_change *changes;
-    pm_device *devices;
-    pm_error *errors; /* as many as were asked for */
-} list;
-
-static void free_list(list *made)
+/* Makes a library change of a Go change, and returns where the texts of the next one begin. */
+static const char *fill(pm_change *change, pm_device *device, const pmgo_change *from,
+                        const char *texts)
 {
-    free(made->changes);
-    free(made->devices);
-    free(made->errors);
+    memset(device, 0, sizeof *device);
+    device->struct_size = sizeof *device;
+    device->size = from->size;
+    device->generation = from->generation;
+    device->device_id = from->device_id;
+    device->state = from->state;
+    device->name = texts;
+    device->name_len = from->name_len;
+    device->parent_name = texts += from->name_len;
+    device->parent_name_len = from->parent_len;
+    device->error = texts += from->parent_len;
+    device->error_len = from->text_len;
+    change->kind = from->kind;
+    change->device = device;
+    return texts + from->text_len;
 }
 
-static int make_list(list *made, const pmgo_change *from, size_t count, const char *texts, size_t errors)
+/* Copies what the store now has of a device that was written. */
+static void applied(pmgo_change *to, const pm_device *from)
 {
-    size_t i;
+    to->device_id = from->device_id;
+    to->generation = from->generation;
+}
 
-    made->changes = calloc(count, sizeof *made->changes);
-    made->devices = calloc(count, sizeof *made->devices);
-    /* Zeroing all of each would cost a kilobyte. */
-    made->errors = malloc(errors * sizeof *made->errors);
-    if (made->changes == NULL || made->devices == NULL || made->errors == NULL) {
-        return 0;
+/* A single change takes no memory: most writes are single. */
+static int32_t apply_one(pm_store *store, pmgo_change *only, const char *texts)
+{
+    pm_change change;
+    pm_device device;
+    pm_error error;
+
+    fill(&change, &device, only, texts);
+    begin(&error);
+    only->status = pm_apply_each(store, &change, 1, NULL, &error);
+    only->detail = keep(only->status, &error);
+    if (only->status == PM_OK) {
+        applied(only, &device);
     }
-    for (i = 0; i < errors; i++) {
-        made->errors[i].struct_size = sizeof *made->errors;
-        /* Should the library leave it alone, nothing was done. */
-        made->errors[i].code = PM_ERR_INTERNAL;
-        made->errors[i].os_error = 0;
-        strcpy(made->errors[i].message, "the library has not told how this change ended");
+    return only->status;
+}
+
+static int32_t apply_whole(pm_store *store, const pm_change *list, size_t count, pmgo_reply *reply)
+{
+    pm_error error;
+    size_t refused = count;
+    int32_t status;
+
+    begin(&error);
+    status = pm_apply(store, list, count, &refused, &error);
+    reply->count = refused;
+    return end(status, &error, reply);
+}
+
+static int32_t apply_each(pm_store *store, const pm_change *list, pmgo_change *changes,
+                          size_t count)
+{
+    pm_error *errors = malloc(count * sizeof *errors);
+    size_t i;
+    int32_t status;
+
+    if (errors == NULL) {
+        return PM_ERR_NO_MEMORY;
     }
     for (i = 0; i < count; i++) {
-        pm_device *device = &made->devices[i];
-
-        device->struct_size = sizeof *device;
-        device->size = from[i].size;
-        device->generation = from[i].generation;
-        device->device_id = from[i].device_id;
-        device->state = from[i].state;
-        device->name = texts;
-        device->name_len = from[i].name_len;
-        device->parent_name = texts += from[i].name_len;
-        device->parent_name_len = from[i].parent_len;
-        device->error = texts += from[i].parent_len;
-        device->error_len = from[i].text_len;
-        texts += from[i].text_len;
-        made->changes[i].kind = from[i].kind;
-        made->changes[i].device = device;
+        begin(&errors[i]);
+        /* The library leaves the errors alone if it refuses the list, which is then a defect. */
+        errors[i].code = PM_ERR_INTERNAL;
+        errors[i].os_error = 0;
+        strcpy(errors[i].message, "the library has not reported how this change ended");
     }
-    return 1;
-}
-
-int32_t pmgo_apply(uintptr_t store, pmgo_change *changes, size_t count, const char *texts, pmgo_reply *reply)
-{
-    list made;
-    size_t refused = count, i;
-    int32_t status = PM_ERR_NO_MEMORY;
-
-    if (make_list(&made, changes, count, texts, 1)) {
-        status = pm_apply((pm_store *)store, made.changes, count, &refused, made.errors);
-        if (status != PM_OK) {
-            reply->detail = (uintptr_t)made.errors;
-            made.errors = NULL;
-        }
+    status = pm_apply_each(store, list, count, errors, NULL);
+    for (i = 0; i < count; i++) {
+        changes[i].status = errors[i].code;
+        changes[i].detail = keep(errors[i].code, &errors[i]);
     }
-    reply->count = refused;
-    for (i = 0; status == PM_OK && i < count; i++) {
-        changes[i].device_id = made.devices[i].device_id;
-        changes[i].generation = made.devices[i].generation;
-    }
-    free_list(&made);
+    free(errors);
     return status;
 }
 
-/* Copies how the call ended to one change. A device that is not there needs no message. */
-static void tell(pmgo_change *change, int32_t status, const pm_error *error)
+int32_t pmgo_apply(uintptr_t store, int32_t how, pmgo_change *changes, size_t count,
+                   const char *texts, pmgo_reply *reply)
 {
-    change->status = status;
-    if (error != NULL && status != PM_OK && status != PM_ERR_NOT_FOUND) {
-        pm_error *kept = malloc(sizeof *kept);
-        if (kept != NULL) {
-            *kept = *error;
-            change->detail = (uintptr_t)kept;
-        }
-    }
-}
-
-void pmgo_apply_each(uintptr_t store, pmgo_change *changes, size_t count, const char *texts)
-{
-    list made;
+    pm_store *to = (pm_store *)store;
+    pm_change *list;
+    pm_device *devices;
     size_t i;
-    int made_it = make_list(&made, changes, count, texts, count);
+    int32_t status = PM_ERR_NO_MEMORY;
 
-    if (made_it) {
-        (void)pm_apply_each((pm_store *)store, made.changes, count, made.errors, NULL);
+    if (how == PMGO_EACH && count == 1) {
+        return apply_one(to, changes, texts);
     }
     for (i = 0; i < count; i++) {
-        tell(&changes[i], made_it ? made.errors[i].code : PM_ERR_NO_MEMORY, made_it ? &made.errors[i] : NULL);
-        if (changes[i].status == PM_OK) {
-            changes[i].device_id = made.devices[i].device_id;
-            changes[i].generation = made.devices[i].generation;
-        }
+        /* Stays so if there is no memory to call the library with. */
+        changes[i].status = PM_ERR_NO_MEMORY;
     }
-    free_list(&made);
+    list = malloc((count + 1) * sizeof *list);
+    devices = malloc((count + 1) * sizeof *devices);
+    if (list != NULL && devices != NULL) {
+        for (i = 0; i < count; i++) {
+            texts = fill(&list[i], &devices[i], &changes[i], texts);
+        }
+        status = how == PMGO_WHOLE ? apply_whole(to, list, count, reply)
+                                   : apply_each(to, list, changes, count);
+        for (i = 0; i < count; i++) {
+            if (how == PMGO_WHOLE ? status == PM_OK : changes[i].status == PM_OK) {
+                applied(&changes[i], &devices[i]);
+            }
+        }
+    } else if (how == PMGO_WHOLE) {
+        reply->count = count;
+    }
+    free(list);
+    free(devices);
+    return status;
 }

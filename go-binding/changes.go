@@ -4,9 +4,7 @@ package poolmetadata
 
 /*
 #cgo noescape pmgo_apply
-#cgo noescape pmgo_apply_each
 #cgo nocallback pmgo_apply
-#cgo nocallback pmgo_apply_each
 
 #include "changes.h"
 */
@@ -57,8 +55,9 @@ func (e *ChangeError) Error() string { return fmt.Sprintf("change %d: %v", e.Ind
 // Unwrap returns e.Err.
 func (e *ChangeError) Unwrap() error { return e.Err }
 
-// Apply makes a list of changes in one commit: all of them, in their order, or none. A change sees what those before it
-// did. If one is refused, the error is a [*ChangeError] that says which; otherwise it concerns the whole list.
+// Apply makes a list of changes in one commit: all of them, in their order, or none. A change sees
+// what those before it did. If one is refused, the error is a [*ChangeError] that says which;
+// otherwise it concerns the whole list.
 func (m *PoolMetadata) Apply(changes []Change) error {
 	const op = "Apply"
 	doing := fmt.Sprintf("apply a list of changes (%d)", len(changes))
@@ -68,20 +67,20 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 	var list changeList
 	names := make([]string, 0, len(changes))
 	for i, change := range changes {
-		if err := list.check(change, op, doing); err != nil {
+		if err := change.check(op, doing); err != nil {
 			return &ChangeError{i, err}
 		}
 		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
 		names = append(names, change.Record.Name)
 	}
-	unlock, late := m.locks.lockAll(names)
+	budget := waitBudget{m.lockWait}
+	unlock, locked := m.locks.lockAll(names, &budget)
 	if unlock == nil {
-		return m.errLocked(op, doing, late)
+		return m.errLocked(op, doing, locked)
 	}
 	defer unlock()
 	var reply C.pmgo_reply
-	status := C.pmgo_apply(m.handle, unsafe.SliceData(list.changes), C.size_t(len(list.changes)),
-		(*C.char)(unsafe.Pointer(unsafe.SliceData(list.texts))), &reply)
+	status := list.call(m.handle, C.PMGO_WHOLE, &reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
 		err := m.failure(status, reply.detail, op, doing)
@@ -96,18 +95,18 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 	return nil
 }
 
-// changeList is a list of changes as C takes it.
+// check refuses what the library cannot be asked for.
+func (c *Change) check(op, doing string) error {
+	if c.Record == nil {
+		return newError(CodeInvalidArgument, op, doing, "the record is nil")
+	}
+	return checkState(c.Record.State, op, func() string { return onDevice("change", c.Record.Name) })
+}
+
+// changeList is a list of changes in C's form, and their results once the library was called.
 type changeList struct {
 	changes []C.pmgo_change
 	texts   []byte
-}
-
-// check refuses what cannot be put in the list.
-func (l *changeList) check(change Change, op, doing string) error {
-	if change.Record == nil {
-		return newError(CodeInvalidArgument, op, doing, "the record is nil")
-	}
-	return checkState(change.Record.State, op, func() string { return onDevice("change", change.Record.Name) })
 }
 
 func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {
@@ -126,16 +125,27 @@ func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {
 	l.texts = append(l.texts, info.Error...)
 }
 
-// applied puts into record what the store has of it since change i was made.
+// append adds the changes of another list.
+func (l *changeList) append(other *changeList) {
+	l.changes = append(l.changes, other.changes...)
+	l.texts = append(l.texts, other.texts...)
+}
+
+// call is the one place where the package calls the library to write devices.
+func (l *changeList) call(store C.uintptr_t, how C.int32_t, reply *C.pmgo_reply) C.int32_t {
+	return C.pmgo_apply(store, how, unsafe.SliceData(l.changes), C.size_t(len(l.changes)),
+		(*C.char)(unsafe.Pointer(unsafe.SliceData(l.texts))), reply)
+}
+
+// applyEach makes each change by itself: the list says then how each ended.
+func (l *changeList) applyEach(store C.uintptr_t) {
+	l.call(store, C.PMGO_EACH, nil)
+}
+
+// applied puts what the store now has of change i into record.
 func (l *changeList) applied(i int, record *Record) {
 	record.DeviceID = uint32(l.changes[i].device_id)
 	record.Generation = uint64(l.changes[i].generation)
-}
-
-// applyEach makes each change by itself; how it ended is in the list then.
-func (l *changeList) applyEach(store C.uintptr_t) {
-	C.pmgo_apply_each(store, unsafe.SliceData(l.changes), C.size_t(len(l.changes)),
-		(*C.char)(unsafe.Pointer(unsafe.SliceData(l.texts))))
 }
 
 // reset empties the list, and keeps its memory unless that is much.

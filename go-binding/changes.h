@@ -1,26 +1,30 @@
-/* What the Go package calls to make several changes at once. See native.h for the conventions. */
+/* The one C function through which the Go package writes devices. See native.h. */
 #ifndef PMGO_CHANGES_H
 #define PMGO_CHANGES_H
 
 #include "native.h"
 
-/* A change; its texts are in a block that all changes share, one behind the other. */
+/* A change. Its texts are in a block that all changes of a call share, one behind the other. */
 typedef struct pmgo_change {
     uint64_t size;
     uint64_t generation; /* set on success */
     size_t name_len;
     size_t parent_len;
     size_t text_len;
-    uintptr_t detail;   /* of pmgo_apply_each: a pm_error for pmgo_take_detail, or 0 */
+    uintptr_t detail;   /* PMGO_EACH: a pm_error for pmgo_take_detail, or 0 */
     uint32_t device_id; /* set on success */
     int32_t state;
-    int32_t kind;
-    int32_t status; /* of pmgo_apply_each */
+    int32_t kind;   /* PM_CHANGE_* */
+    int32_t status; /* PMGO_EACH: how the change ended */
 } pmgo_change;
 
-/* On failure, reply->count is the position of the change that was refused, or count. */
-int32_t pmgo_apply(uintptr_t store, pmgo_change *changes, size_t count, const char *texts, pmgo_reply *reply);
-/* Tells for each change how it ended. */
-void pmgo_apply_each(uintptr_t store, pmgo_change *changes, size_t count, const char *texts);
+/* Which library function makes the changes of a call. */
+enum {
+    PMGO_EACH, /* pm_apply_each: the result is in each change, and the reply may be NULL */
+    PMGO_WHOLE /* pm_apply: on failure reply->count is the refused change's position, or count */
+};
+
+int32_t pmgo_apply(uintptr_t store, int32_t how, pmgo_change *changes, size_t count,
+                   const char *texts, pmgo_reply *reply);
 
 #endif

@@ -43,53 +43,58 @@ func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 	doing := func() string {
 		return fmt.Sprintf("save metadata for device %s (parent: %s)", quoted(info.Name), quoted(info.ParentName))
 	}
+	id, err := m.write(ChangeAdd, info, op, doing)
+	if err == nil {
+		info.DeviceID = id
+	}
+	return err
+}
+
+// write makes one change, which needs no generation, and returns the device's id.
+func (m *PoolMetadata) write(
+	kind ChangeKind, info *DeviceInfo, op string, doing func() string,
+) (uint32, error) {
 	if m.calls.isShut() {
-		return errClosed(op, doing())
+		return 0, errClosed(op, doing())
 	}
 	if err := checkState(info.State, op, doing); err != nil {
-		return err
+		return 0, err
 	}
-	w := newWrite(ChangeAdd, *info)
-	defer w.free()
-	if !m.write(w) {
-		return m.failedWrite(w, op, doing())
+	name, budget := info.Name, waitBudget{m.lockWait}
+	if !m.locks.lock(name, &budget) {
+		return 0, m.errLocked(op, doing(), name)
 	}
-	info.DeviceID = w.info.DeviceID
-	return nil
+	defer m.locks.unlock(name)
+	return m.writeLocked(kind, info, 0, &budget, op, doing)
 }
 
-// write locks the device and has w written. It reports false if that failed.
-func (m *PoolMetadata) write(w *write) bool {
-	if !m.locks.lock(w.info.Name) {
-		w.locked = true
-		return false
-	}
-	defer m.locks.unlock(w.info.Name)
-	return m.writeLocked(w)
-}
-
-// writeLocked is write for who has locked the device.
-func (m *PoolMetadata) writeLocked(w *write) bool {
-	m.queue.do(m.handle, w)
+// writeLocked makes one change of a device that the caller has locked.
+func (m *PoolMetadata) writeLocked(
+	kind ChangeKind, info *DeviceInfo, generation uint64, budget *waitBudget,
+	op string, doing func() string,
+) (uint32, error) {
+	w := writes.Get().(*write)
+	w.value.add(kind, info, generation)
+	inTime := m.queue.do(m.handle, w, budget)
 	runtime.KeepAlive(m)
-	return w.status == C.PM_OK
-}
-
-// failedWrite returns why w failed.
-func (m *PoolMetadata) failedWrite(w *write, op, doing string) error {
+	result := w.value.changes[0]
+	w.value.reset()
+	writes.Put(w)
 	switch {
-	case w.locked:
-		return m.errLocked(op, doing, w.info.Name)
-	case w.late:
-		return newError(CodeTimeout, op, doing, fmt.Sprintf("waited %v for the writes of other goroutines, in vain", m.queue.wait))
+	case !inTime:
+		return 0, newError(CodeTimeout, op, doing(), fmt.Sprintf(
+			"timed out after %v waiting for the writes of other goroutines", m.lockWait))
+	case result.status != C.PM_OK:
+		return 0, m.failure(result.status, result.detail, op, doing())
 	}
-	return m.failure(w.status, w.detail, op, doing)
+	return uint32(result.device_id), nil
 }
 
-// errLocked is the error for a device that is not unlocked in time.
+// errLocked is the error for a device that was not unlocked in time.
 func (m *PoolMetadata) errLocked(op, doing, name string) error {
 	return newError(CodeTimeout, op, doing, fmt.Sprintf(
-		"waited %v for device %q, which another update of this process has locked, in vain", m.locks.wait, name))
+		"timed out after %v waiting for device %q, which another update of this process has locked",
+		m.lockWait, name))
 }
 
 // checkState refuses what is no state. C's are narrower, so that they cannot all be checked there.
@@ -154,49 +159,32 @@ func (m *PoolMetadata) read(name string, info *DeviceInfo, op, verb string) (uin
 	}
 }
 
-// ChangeDeviceState sets a device's state. Setting Faulty this way leaves the device's id as it is; MarkFaulty marks both.
+// ChangeDeviceState sets a device's state. Setting Faulty this way leaves the device's id as it is;
+// MarkFaulty marks both.
 func (m *PoolMetadata) ChangeDeviceState(_ context.Context, name string, state DeviceState) error {
-	const op = "ChangeDeviceState"
-	doing := func() string { return onDevice("change the state of", name) }
-	if m.calls.isShut() {
-		return errClosed(op, doing())
-	}
-	if err := checkState(state, op, doing); err != nil {
-		return err
-	}
-	w := newWrite(ChangeState, DeviceInfo{Name: name, State: state})
-	defer w.free()
-	if !m.write(w) {
-		return m.failedWrite(w, op, doing())
-	}
-	return nil
+	info := DeviceInfo{Name: name, State: state}
+	_, err := m.write(ChangeState, &info, "ChangeDeviceState", func() string {
+		return onDevice("change the state of", name)
+	})
+	return err
 }
 
-// MarkFaulty marks a device and its id as faulty. The device can then be added again and gets another id; the one it
-// had stays out of use until the device is removed. Marking a faulty device again is no error.
+// MarkFaulty marks a device and its id as faulty. The device can then be added again and gets another
+// id; the old id stays out of use until the device is removed. Marking a faulty device again is no
+// error.
 func (m *PoolMetadata) MarkFaulty(_ context.Context, name string) error {
-	const op = "MarkFaulty"
-	if m.calls.isShut() {
-		return errClosed(op, onDevice("mark", name)+" as faulty")
-	}
-	w := newWrite(ChangeMarkFaulty, DeviceInfo{Name: name})
-	defer w.free()
-	if !m.write(w) {
-		return m.failedWrite(w, op, onDevice("mark", name)+" as faulty")
-	}
-	return nil
+	info := DeviceInfo{Name: name}
+	_, err := m.write(ChangeMarkFaulty, &info, "MarkFaulty", func() string {
+		return onDevice("mark", name) + " as faulty"
+	})
+	return err
 }
 
 // RemoveDevice removes a device and frees its id, even if it was faulty.
 func (m *PoolMetadata) RemoveDevice(_ context.Context, name string) error {
-	const op = "RemoveDevice"
-	if m.calls.isShut() {
-		return errClosed(op, onDevice("remove", name))
-	}
-	w := newWrite(ChangeRemove, DeviceInfo{Name: name})
-	defer w.free()
-	if !m.write(w) {
-		return m.failedWrite(w, op, onDevice("remove", name))
-	}
-	return nil
+	info := DeviceInfo{Name: name}
+	_, err := m.write(ChangeRemove, &info, "RemoveDevice", func() string {
+		return onDevice("remove", name)
+	})
+	return err
 }

@@ -26,8 +26,9 @@
 //     and never a wrong answer.
 //   - Other processes may have the file open at the same time, for reading and for writing. One that has the same process
 //     id as this one, in another PID namespace, cannot: its Open is [ErrIO], with EAGAIN.
-//   - No single wait is longer than the lock wait (see [WithLockWait]); a call has three at the most: for its device, for
-//     its turn, and for other processes.
+//   - A call waits for other goroutines, for its device and for its turn to write together, no longer
+//     than the lock wait (see [WithLockWait]). For other processes it waits in the library, no longer
+//     than that at a time.
 //
 // # Many goroutines
 //

@@ -74,7 +74,7 @@ func (w *nativeWalk) ids(op, doing string) (DeviceIDs, error) {
 		return DeviceIDs{}, failure(status, reply.detail, op, doing)
 	}
 	ids := DeviceIDs{
-		LastID: uint32(reply.device_id),
+		LastID: uint32(reply.last_id),
 		Free:   make([]uint32, reply.count),
 		Faulty: make([]uint32, reply.size),
 	}

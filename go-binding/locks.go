@@ -5,98 +5,65 @@ package poolmetadata
 import (
 	"slices"
 	"sync"
-	"time"
 )
 
-// deviceLocks lets one goroutine at a time change a device, first come, first served: an update holds its device while
-// its callback runs.
+// deviceLocks has a lock for each device, which goroutines get in FIFO order. An update holds the
+// lock of its device while its callback runs.
 type deviceLocks struct {
-	wait time.Duration // the longest that a goroutine waits for a device
-
 	mu sync.Mutex
-	// held has the devices that are locked, each with those who wait for it.
-	held map[string][]chan struct{}
-	// count is how many wait.
-	count int
+	// held has an entry for each locked device: its queue, or nil as long as nobody has waited.
+	held map[string]*fifo[struct{}]
 }
 
-// lock reports whether the device could be locked in time.
-func (l *deviceLocks) lock(name string) bool {
-	return l.lockWithin(name, l.wait)
+// lock locks a device. It reports false if the budget is spent first.
+func (l *deviceLocks) lock(name string, budget *waitBudget) bool {
+	l.mu.Lock()
+	if l.acquire(name) {
+		l.mu.Unlock()
+		return true
+	}
+	queue := l.held[name]
+	if queue == nil {
+		queue = new(fifo[struct{}])
+		l.held[name] = queue
+	}
+	return queue.wait(&l.mu, newWaiter[struct{}](), budget) == granted
 }
 
 // tryLock locks the device if it is not locked.
 func (l *deviceLocks) tryLock(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hold(name)
+	return l.acquire(name)
 }
 
-// hold is tryLock for who holds mu.
-func (l *deviceLocks) hold(name string) bool {
+// acquire does the work of tryLock. The caller holds mu.
+func (l *deviceLocks) acquire(name string) bool {
 	if _, locked := l.held[name]; locked {
 		return false
 	}
 	if l.held == nil {
-		l.held = make(map[string][]chan struct{})
+		l.held = make(map[string]*fifo[struct{}])
 	}
 	l.held[name] = nil
 	return true
 }
 
-// lockWithin is lock for who can wait that long.
-func (l *deviceLocks) lockWithin(name string, wait time.Duration) bool {
-	l.mu.Lock()
-	if l.hold(name) {
-		l.mu.Unlock()
-		return true
-	}
-	mine := make(chan struct{})
-	l.held[name] = append(l.held[name], mine)
-	l.count++
-	l.mu.Unlock()
-	timeout := time.NewTimer(wait)
-	defer timeout.Stop()
-	select {
-	case <-mine:
-		return true
-	case <-timeout.C:
-		return !l.leave(name, mine)
-	}
-}
-
-// leave takes a goroutine out of the line; it reports false if it has been given the lock at this very moment.
-func (l *deviceLocks) leave(name string, mine chan struct{}) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	line := l.held[name]
-	at := slices.Index(line, mine)
-	if at < 0 {
-		return false
-	}
-	l.held[name] = slices.Delete(line, at, at+1)
-	l.count--
-	return true
-}
-
-// unlock gives the lock to the next in line.
+// unlock hands the lock to the first waiter.
 func (l *deviceLocks) unlock(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line := l.held[name]
-	if len(line) == 0 {
-		delete(l.held, name)
+	if queue := l.held[name]; queue != nil && queue.count > 0 {
+		queue.pop().result <- granted
 		return
 	}
-	close(line[0])
-	l.held[name] = slices.Delete(line, 0, 1)
-	l.count--
+	delete(l.held, name)
 }
 
-// lockAll locks several devices, in the order of their names, so that two who want the same do not wait for each other.
-// It waits for all of them together no longer than for one, and returns the name of the one that could not be locked in
-// time; then none is locked.
-func (l *deviceLocks) lockAll(names []string) (unlock func(), late string) {
+// lockAll locks several devices, in the order of their names, so that two calls that want the same
+// devices do not deadlock. If the budget is spent first, it returns a nil function and the name of
+// the device that it could not lock, and no device is locked.
+func (l *deviceLocks) lockAll(names []string, budget *waitBudget) (unlock func(), locked string) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	unlockFirst := func(n int) {
@@ -104,9 +71,8 @@ func (l *deviceLocks) lockAll(names []string) (unlock func(), late string) {
 			l.unlock(name)
 		}
 	}
-	end := time.Now().Add(l.wait)
 	for i, name := range names {
-		if !l.lockWithin(name, time.Until(end)) {
+		if !l.lock(name, budget) {
 			unlockFirst(i)
 			return nil, name
 		}
@@ -118,5 +84,11 @@ func (l *deviceLocks) lockAll(names []string) (unlock func(), late string) {
 func (l *deviceLocks) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.count
+	waiting := 0
+	for _, queue := range l.held {
+		if queue != nil {
+			waiting += queue.count
+		}
+	}
+	return waiting
 }

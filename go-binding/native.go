@@ -9,12 +9,7 @@ package poolmetadata
 #cgo noescape pmgo_sync
 #cgo noescape pmgo_verify
 #cgo noescape pmgo_stats
-#cgo noescape pmgo_add
 #cgo noescape pmgo_get
-#cgo noescape pmgo_change_state
-#cgo noescape pmgo_mark_faulty
-#cgo noescape pmgo_remove
-#cgo noescape pmgo_update
 #cgo noescape pmgo_walk_open
 #cgo noescape pmgo_walk_next
 #cgo noescape pmgo_names
@@ -26,12 +21,7 @@ package poolmetadata
 #cgo nocallback pmgo_sync
 #cgo nocallback pmgo_verify
 #cgo nocallback pmgo_stats
-#cgo nocallback pmgo_add
 #cgo nocallback pmgo_get
-#cgo nocallback pmgo_change_state
-#cgo nocallback pmgo_mark_faulty
-#cgo nocallback pmgo_remove
-#cgo nocallback pmgo_update
 #cgo nocallback pmgo_walk_open
 #cgo nocallback pmgo_walk_next
 #cgo nocallback pmgo_walk_close

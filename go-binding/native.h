@@ -1,27 +1,32 @@
 /*
- * What the Go package calls in C: one function, one crossing of the language boundary.
+ * The C functions that the Go package calls. Each does one operation of the library in one crossing
+ * of the language boundary.
  *
- * Handles are integers and the structs hold no pointers, so that cgo has nothing to check in them at run time;
- * nothing here calls Go or keeps an address it was given.
+ * Conventions
+ * - Handles are integers and the structs hold no pointers, so that cgo has nothing to check at run
+ *   time.
+ * - Nothing here calls Go or keeps an address that it was given.
+ * - A function that can fail returns the library's status. If it failed, reply->detail is a pm_error
+ *   for pmgo_take_detail, or 0 where the status says everything. See report.h.
+ * - The caller zeroes the reply.
  */
 #ifndef PMGO_NATIVE_H
 #define PMGO_NATIVE_H
 
 #include <pool_metadata.h>
 
-/* What a call has to say besides its status. The caller zeroes it. */
+/* What a call returns besides its status. */
 typedef struct pmgo_reply {
-    uint64_t size;       /* bytes written to the buffer; with PM_ERR_BUFFER_TOO_SMALL, bytes needed */
-    uint64_t count;      /* records or names */
-    uint64_t generation; /* of a device that was added */
-    uintptr_t handle;    /* what was opened; 0 for a walk that has ended */
-    uintptr_t ids;       /* the pm_ids of a walk */
-    uintptr_t detail;    /* a pm_error for pmgo_take_detail, or 0 */
-    uint32_t device_id;  /* of a device that was added */
-    int32_t then;        /* of a walk: the status that comes after this page, which detail belongs to */
+    uint64_t size;    /* bytes written to the buffer; with PM_ERR_BUFFER_TOO_SMALL, bytes needed */
+    uint64_t count;   /* records or names */
+    uintptr_t handle; /* what was opened; 0 for a walk that has ended */
+    uintptr_t ids;    /* the pm_ids of a walk */
+    uintptr_t detail; /* a pm_error for pmgo_take_detail, or 0 */
+    uint32_t last_id; /* of the ids of a walk */
+    int32_t then;     /* of a walk: the status after this page, which detail belongs to */
 } pmgo_reply;
 
-/* What went wrong, for Go to read. */
+/* A report of a failed call, for Go to read. */
 typedef struct pmgo_detail {
     size_t message_len;
     int32_t code;
@@ -29,6 +34,7 @@ typedef struct pmgo_detail {
     char message[PM_ERROR_MESSAGE_SIZE];
 } pmgo_detail;
 
+/* Copies a report and frees it. */
 void pmgo_take_detail(uintptr_t detail, pmgo_detail *to);
 
 int32_t pmgo_open(const char *path, size_t path_len, const pm_options *options, pmgo_reply *reply);
@@ -37,24 +43,18 @@ int32_t pmgo_sync(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_verify(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply);
 
-int32_t pmgo_add(uintptr_t store, const char *name, size_t name_len, const char *parent, size_t parent_len,
-                 const char *text, size_t text_len, uint64_t size, int32_t state, pmgo_reply *reply);
-/* Writes a record over the one of that name, if that is still of this id and this generation. */
-int32_t pmgo_update(uintptr_t store, uint32_t device_id, uint64_t generation, const char *name, size_t name_len,
-                    const char *parent, size_t parent_len, const char *text, size_t text_len, uint64_t size,
-                    int32_t state, pmgo_reply *reply);
-int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer, size_t capacity,
-                 pmgo_reply *reply);
-int32_t pmgo_change_state(uintptr_t store, const char *name, size_t name_len, int32_t state, pmgo_reply *reply);
-int32_t pmgo_mark_faulty(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
-int32_t pmgo_remove(uintptr_t store, const char *name, size_t name_len, pmgo_reply *reply);
+int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer,
+                 size_t capacity, pmgo_reply *reply);
 
-/* Opens a walk and reads its first page. If nothing but a failure comes after that, the walk has ended already. */
+/*
+ * Opens a walk and reads its first page. If the walk ends or fails after that page, it is closed
+ * already: reply->then says which.
+ */
 int32_t pmgo_walk_open(uintptr_t store, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
 int32_t pmgo_walk_next(uintptr_t walk, uint64_t *buffer, size_t capacity, pmgo_reply *reply);
 void pmgo_walk_close(uintptr_t walk);
 
-/* Lists the names; reply->size bytes take all of them, each with a NUL behind it. */
+/* Lists the names: reply->size bytes take all of them, each with a NUL behind it. */
 int32_t pmgo_names(uintptr_t store, pmgo_reply *reply);
 /* Copies the names of such a list to memory of that size, and frees the list. */
 void pmgo_names_take(uintptr_t names, char *to);

@@ -54,9 +54,10 @@ func WithMapSize(bytes uint64) Option {
 	return func(o *options) { o.mapSize = bytes }
 }
 
-// WithLockWait sets how long a call may wait, at each place where it may have to, for other goroutines and processes
-// before it fails with [ErrTimeout], and Close before it fails with [ErrBusy]. It is counted in milliseconds, rounded
-// up, and must be positive.
+// WithLockWait sets how long a call may wait for other goroutines of this process, in all, and at each
+// place in the library for other processes, before it fails with [ErrTimeout], and how long Close
+// waits before it fails with [ErrBusy]. It is counted in milliseconds, rounded up, and must be
+// positive.
 func WithLockWait(wait time.Duration) Option {
 	return func(o *options) { o.lockWait = wait }
 }

@@ -9,270 +9,138 @@ import (
 	"runtime"
 	"sync"
 	"time"
-	"weak"
 )
 
-// How much one call of the library takes along, as the library takes into one commit.
+// The most that one call of the library takes: the most that the library puts into one commit.
 const (
-	mostWrites = 256
-	mostBytes  = 1 << 20
+	maxBatchWrites = 256
+	maxBatchBytes  = 1 << 20
 )
 
-// write is one write on its way to the library, and how it ended.
-type write struct {
-	kind       ChangeKind
-	info       DeviceInfo
-	generation uint64
+// write is a goroutine's write on its way to the library. Its list has one change, which says in the
+// end how the write ended.
+type write = waiter[changeList]
 
-	status C.int32_t
-	detail C.uintptr_t
-	locked bool // its device was not unlocked in time
-	late   bool // it was not its turn in time
+// writes are used again: a write that has none to wait for allocates nothing.
+var writes = sync.Pool{New: func() any { return newWaiter[changeList]() }}
 
-	next  *write
-	since time.Time
-	told  chan news
-}
-
-// news is what somebody who waits is told.
-type news int
-
-const (
-	done    news = iota // another has done it
-	leads               // to do it, and what else is waiting
-	expired             // it has waited for too long and been withdrawn
-)
-
-// writes keeps writes for their channels.
-var writes = sync.Pool{New: func() any { return &write{told: make(chan news, 1)} }}
-
-func newWrite(kind ChangeKind, info DeviceInfo) *write {
-	w := writes.Get().(*write)
-	w.kind, w.info = kind, info
-	return w
-}
-
-// free ends the use of w.
-func (w *write) free() {
-	*w = write{told: w.told}
-	writes.Put(w)
-}
-
-func (w *write) bytes() int {
-	return len(w.info.Name) + len(w.info.ParentName) + len(w.info.Error)
-}
-
-// writeQueue lets one goroutine at a time call the library to write, for all whose writes have come meanwhile. The
-// library has such a queue itself, for threads. But a goroutine that waits inside C keeps a thread, and one of the
-// scheduler's processors until that takes notice; here it waits as goroutines do.
+// writeQueue is a group commit: one goroutine at a time, the leader, calls the library, with its own
+// write and with those of the goroutines that came meanwhile, its followers.
+//
+// The library has such a queue itself, for threads. But a goroutine that waits inside C keeps a
+// thread, and one of the scheduler's processors until the scheduler takes notice. Here it waits as
+// goroutines do.
 type writeQueue struct {
-	wait time.Duration // the longest that a write waits in line
+	mu        sync.Mutex
+	led       bool             // there is a leader
+	waiters   fifo[changeList] // the goroutines that came after the leader
+	followers int              // how many were taken out of the queue for the call under way
 
-	mu      sync.Mutex
-	led     bool
-	line    writeLine
-	taken   int           // how many were taken out of the line for the call that is under way
-	last    int           // how many writes, besides the leader's, the last call was for
-	took    time.Duration // how long that call took, if it was for several
-	alarm   *time.Timer   // withdraws who has waited for too long
-	alarmed bool          // it is set
-
-	list changeList // the leader's
-}
-
-// writeLine is a list of writes, oldest first.
-type writeLine struct {
-	first, end *write
-	count      int
-}
-
-func (l *writeLine) push(w *write) {
-	if l.first == nil {
-		l.first = w
-	} else {
-		l.end.next = w
-	}
-	l.end = w
-	l.count++
-}
-
-func (l *writeLine) pop() *write {
-	w := l.first
-	l.first, w.next = w.next, nil
-	l.count--
-	return w
+	// The leader's own.
+	lastFollowers int           // how many followers the last call had
+	lastTook      time.Duration // how long the last call with followers took
+	batch         changeList
 }
 
 // waiting returns how many goroutines wait for another to write for them.
 func (q *writeQueue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.line.count + q.taken
+	return q.waiters.count + q.followers
 }
 
-// do has w written, by this goroutine or another, and returns when that is on disk or has failed.
-func (q *writeQueue) do(store C.uintptr_t, w *write) {
+// do has w written, by this goroutine or by another, and returns once that is on disk or has failed.
+// It reports false if the budget is spent first.
+func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	q.mu.Lock()
 	if q.led {
-		q.enter(w)
-		q.mu.Unlock()
-		switch <-w.told {
-		case done:
-			return
-		case expired:
-			w.status, w.late = C.PM_ERR_TIMEOUT, true
-			return
+		switch q.waiters.wait(&q.mu, w, budget) {
+		case served:
+			return true
+		case timedOut:
+			return false
 		}
 		q.mu.Lock()
 	}
 	q.led = true
-	followers := q.take(w.bytes())
+	followers := q.takeFollowers(len(w.value.texts))
 	q.mu.Unlock()
 	if followers.count == 0 {
-		w.alone(store)
+		w.value.applyEach(store)
 	} else {
 		began := time.Now()
-		q.together(store, w, followers)
-		q.took = time.Since(began)
+		q.applyBatch(store, w, &followers)
+		q.lastTook = time.Since(began)
 	}
-	q.pass(followers.count)
+	q.lastFollowers = followers.count
+	q.handOver()
 	for followers.count > 0 {
-		followers.pop().told <- done
+		followers.pop().result <- served
 	}
+	return true
 }
 
-// enter puts w in line.
-func (q *writeQueue) enter(w *write) {
-	w.since = time.Now()
-	q.line.push(w)
-	if q.alarmed {
-		return
+// takeFollowers takes waiting writes out of the queue, as many as one call takes beside the leader's
+// bytes. If the last call had followers, it first lets them come back.
+func (q *writeQueue) takeFollowers(bytes int) fifo[changeList] {
+	if q.waiters.count < q.lastFollowers {
+		q.awaitArrivals()
 	}
-	q.alarmed = true
-	if q.alarm == nil {
-		q.alarm = time.AfterFunc(q.wait, expireLater(q))
-	} else {
-		q.alarm.Reset(q.wait)
-	}
-}
-
-// expireLater returns q.expire, and does not keep the store in being: who waits does.
-func expireLater(q *writeQueue) func() {
-	queue := weak.Make(q)
-	return func() {
-		if q := queue.Value(); q != nil {
-			q.expire()
-		}
-	}
-}
-
-// expire withdraws those who have waited for too long. Without it they would wait for as long as a leader's disk does.
-func (q *writeQueue) expire() {
-	var late writeLine
-	q.mu.Lock()
-	for q.line.count > 0 && time.Since(q.line.first.since) >= q.wait {
-		late.push(q.line.pop())
-	}
-	q.alarmed = q.line.count > 0
-	if q.alarmed {
-		q.alarm.Reset(q.wait - time.Since(q.line.first.since))
-	}
-	q.mu.Unlock()
-	for late.count > 0 {
-		late.pop().told <- expired
-	}
-}
-
-// take takes those who wait out of the line, as many as one call takes along. If the last call was for several, it
-// first lets them come back.
-func (q *writeQueue) take(bytes int) writeLine {
-	if q.line.count < q.last {
-		q.gather()
-	}
-	var taken writeLine
-	for q.line.count > 0 && taken.count < mostWrites-1 {
-		if bytes += q.line.first.bytes(); bytes > mostBytes {
+	var taken fifo[changeList]
+	for q.waiters.count > 0 && taken.count < maxBatchWrites-1 {
+		if bytes += len(q.waiters.first.value.texts); bytes > maxBatchBytes {
 			break
 		}
-		taken.push(q.line.pop())
+		taken.push(q.waiters.pop())
 	}
-	q.taken = taken.count
+	q.followers = taken.count
 	return taken
 }
 
-// gather lets other goroutines run until as many wait as the last call was for, or nobody has come for a while, which
-// is short against what a call takes. Where processors are busy, each who comes may have had to wait for one: then it
-// ends sooner.
-func (q *writeQueue) gather() {
-	longest := min(q.took, time.Millisecond)
-	silence := min(q.took/8, 100*time.Microsecond)
+// awaitArrivals is the group-commit delay: it lets other goroutines run until as many wait as the
+// last call had followers, or until arrivals stop for a while that is short beside what a call takes.
+// On busy processors each arrival may have had to wait for one: then the delay ends by its own limit.
+func (q *writeQueue) awaitArrivals() {
+	longest := min(q.lastTook, time.Millisecond)
+	silence := min(q.lastTook/8, 100*time.Microsecond)
 	began := time.Now()
-	came := began
-	for seen := q.line.count; seen < q.last; {
+	lastArrival := began
+	for seen := q.waiters.count; seen < q.lastFollowers; {
 		q.mu.Unlock()
 		runtime.Gosched()
 		q.mu.Lock()
 		now := time.Now()
-		if q.line.count > seen {
-			seen, came = q.line.count, now
+		if q.waiters.count > seen {
+			seen, lastArrival = q.waiters.count, now
 		}
-		if now.Sub(came) >= silence || now.Sub(began) >= longest {
+		if now.Sub(lastArrival) >= silence || now.Sub(began) >= longest {
 			return
 		}
 	}
 }
 
-// pass hands the lead to the next in line.
-func (q *writeQueue) pass(followers int) {
+// handOver makes the first waiter the next leader.
+func (q *writeQueue) handOver() {
 	q.mu.Lock()
-	q.last, q.taken = followers, 0
-	q.led = q.line.count > 0
-	var next *write
+	defer q.mu.Unlock()
+	q.followers = 0
+	q.led = q.waiters.count > 0
 	if q.led {
-		next = q.line.pop()
-	}
-	q.mu.Unlock()
-	if next != nil {
-		next.told <- leads
+		q.waiters.pop().result <- granted
 	}
 }
 
-// together makes one call for all.
-func (q *writeQueue) together(store C.uintptr_t, own *write, followers writeLine) {
+// applyBatch makes one call of the library for the leader's write and its followers'.
+func (q *writeQueue) applyBatch(store C.uintptr_t, own *write, followers *fifo[changeList]) {
 	own.next = followers.first
 	for w := own; w != nil; w = w.next {
-		q.list.add(w.kind, &w.info, w.generation)
+		q.batch.append(&w.value)
 	}
-	q.list.applyEach(store)
-	w := own
-	for i := range q.list.changes {
-		from := &q.list.changes[i]
-		w.status, w.detail, w.info.DeviceID = from.status, from.detail, uint32(from.device_id)
-		w = w.next
+	q.batch.applyEach(store)
+	results := q.batch.changes
+	for w := own; w != nil; w = w.next {
+		w.value.changes[0], results = results[0], results[1:]
 	}
 	own.next = nil
-	q.list.reset()
-}
-
-// alone makes a call for w.
-func (w *write) alone(store C.uintptr_t) {
-	var reply C.pmgo_reply
-	info := &w.info
-	switch w.kind {
-	case ChangeAdd:
-		w.status = C.pmgo_add(store, text(info.Name), size(info.Name), text(info.ParentName), size(info.ParentName),
-			text(info.Error), size(info.Error), C.uint64_t(info.Size), C.int32_t(info.State), &reply)
-		info.DeviceID = uint32(reply.device_id)
-	case ChangeUpdate:
-		w.status = C.pmgo_update(store, C.uint32_t(info.DeviceID), C.uint64_t(w.generation), text(info.Name),
-			size(info.Name), text(info.ParentName), size(info.ParentName), text(info.Error), size(info.Error),
-			C.uint64_t(info.Size), C.int32_t(info.State), &reply)
-	case ChangeState:
-		w.status = C.pmgo_change_state(store, text(info.Name), size(info.Name), C.int32_t(info.State), &reply)
-	case ChangeMarkFaulty:
-		w.status = C.pmgo_mark_faulty(store, text(info.Name), size(info.Name), &reply)
-	case ChangeRemove:
-		w.status = C.pmgo_remove(store, text(info.Name), size(info.Name), &reply)
-	}
-	w.detail = reply.detail
+	q.batch.reset()
 }

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// holdLead keeps writes in line until what it returns is called, as a leader does whose call takes long.
+// holdLead takes the place of a leader whose call takes long: writes wait until release is called.
 func holdLead(t testing.TB, store *PoolMetadata) (release func()) {
 	t.Helper()
 	store.queue.mu.Lock()
 	defer store.queue.mu.Unlock()
 	if store.queue.led {
-		t.Fatal("somebody leads")
+		t.Fatal("there is a leader")
 	}
 	store.queue.led = true
-	return func() { store.queue.pass(0) }
+	return store.queue.handOver
 }
 
-// inLine starts writes that have to wait, and returns how each ended once all have.
-func inLine(t testing.TB, store *PoolMetadata, writes ...func() error) func() []error {
+// startWaiters starts writes that have to wait, and returns a function that waits for their errors.
+func startWaiters(t testing.TB, store *PoolMetadata, writes ...func() error) func() []error {
 	t.Helper()
 	errs := make([]error, len(writes))
 	var all sync.WaitGroup
@@ -42,8 +42,17 @@ func inLine(t testing.TB, store *PoolMetadata, writes ...func() error) func() []
 	}
 }
 
-// What waits goes into one call and one commit, and each is told how its own write ended.
-func TestWritesInLineShareACommit(t *testing.T) {
+// awaitNoLeader waits until no write is under way.
+func awaitNoLeader(t testing.TB, store *PoolMetadata) {
+	t.Helper()
+	eventually(t, func() bool {
+		store.queue.mu.Lock()
+		defer store.queue.mu.Unlock()
+		return !store.queue.led
+	})
+}
+
+func TestWaitingWritesShareCommitAndGetOwnResults(t *testing.T) {
 	store := newStore(t)
 	changed := add(t, store, DeviceInfo{Name: "changed", ParentName: "p", Error: "e"})
 	add(t, store, DeviceInfo{Name: "there"})
@@ -52,13 +61,15 @@ func TestWritesInLineShareACommit(t *testing.T) {
 	before := stats(t, store)
 	release := holdLead(t, store)
 	added := DeviceInfo{Name: "added", ParentName: "there", Size: 7, State: Created, Error: "text"}
-	ended := inLine(t, store,
+	ended := startWaiters(t, store,
 		func() error { return store.AddDevice(ctx, &added) },
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "there"}) },
 		func() error { return store.RemoveDevice(ctx, "absent") },
 		func() error { return store.MarkFaulty(ctx, "odd") },
 		func() error { return store.RemoveDevice(ctx, "gone") },
-		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: strings.Repeat("n", MaxNameLen+1)}) },
+		func() error {
+			return store.AddDevice(ctx, &DeviceInfo{Name: strings.Repeat("n", MaxNameLen+1)})
+		},
 		func() error {
 			return store.UpdateDevice(ctx, "changed", func(info *DeviceInfo) error {
 				info.State, info.ParentName, info.Error = Suspended, "", "other"
@@ -86,15 +97,14 @@ func TestWritesInLineShareACommit(t *testing.T) {
 		t.Errorf("%d commits, for %d operations", after.Commits-before.Commits, operations)
 	}
 	if added.DeviceID == 0 {
-		t.Error("the device has been told no id")
+		t.Error("the device has no id")
 	}
 	expect(t, store, added)
 	expect(t, store, changed)
 	checkWritable(t, store, "changed")
 }
 
-// Who waits for longer than the lock wait is withdrawn, and what it wanted is not done later.
-func TestWaitingInLineHasAnEnd(t *testing.T) {
+func TestWriteThatTimedOutIsNotMadeLater(t *testing.T) {
 	const wait = 100 * time.Millisecond
 	store := newStore(t, WithLockWait(wait))
 	release := holdLead(t, store)
@@ -103,11 +113,12 @@ func TestWaitingInLineHasAnEnd(t *testing.T) {
 		go func() {
 			start := time.Now()
 			err := store.AddDevice(ctx, &DeviceInfo{Name: name})
-			if text := fmt.Sprint(err); !strings.Contains(text, "100ms") || !strings.Contains(text, strconv.Quote(name)) {
-				t.Errorf("the message is not of use: %v", err)
+			text := fmt.Sprint(err)
+			if !strings.Contains(text, "100ms") || !strings.Contains(text, strconv.Quote(name)) {
+				t.Errorf("the message does not name the device and the wait: %v", err)
 			}
 			if took := time.Since(start); took < wait {
-				t.Errorf("%s gave up after %v", name, took)
+				t.Errorf("%s timed out after %v", name, took)
 			}
 			ended <- err
 		}()
@@ -125,28 +136,18 @@ func TestWaitingInLineHasAnEnd(t *testing.T) {
 	if len(names) != 0 {
 		t.Errorf("%q were added all the same", names)
 	}
-	checkNotAlarmed(t, store)
+	awaitNoLeader(t, store)
 	add(t, store, DeviceInfo{Name: "later"})
 	checkWritable(t, store, "later")
 }
 
-func checkNotAlarmed(t testing.TB, store *PoolMetadata) {
-	t.Helper()
-	eventually(t, func() bool {
-		store.queue.mu.Lock()
-		defer store.queue.mu.Unlock()
-		return !store.queue.alarmed && !store.queue.led
-	})
-}
-
-// One call takes so many writes, and so many bytes, and leaves the rest to the next.
-func TestALongLineTakesSeveralCalls(t *testing.T) {
+func TestLongQueueTakesSeveralCalls(t *testing.T) {
 	for _, test := range []struct {
 		writes, text int
 		commits      uint64
 	}{
-		{writes: mostWrites, commits: 1},
-		{writes: mostWrites + 1, commits: 2},
+		{writes: maxBatchWrites, commits: 1},
+		{writes: maxBatchWrites + 1, commits: 2},
 		{writes: 100, text: 100_000, commits: 10},
 	} {
 		store := newStore(t)
@@ -157,28 +158,28 @@ func TestALongLineTakesSeveralCalls(t *testing.T) {
 			info := DeviceInfo{Name: fmt.Sprint(i), Error: strings.Repeat("e", test.text)}
 			adds[i] = func() error { return store.AddDevice(ctx, &info) }
 		}
-		ended := inLine(t, store, adds...)
+		ended := startWaiters(t, store, adds...)
 		release()
 		for _, err := range ended() {
 			ok(t, err)
 		}
 		after := stats(t, store)
-		if commits := after.Commits - before.Commits; commits != test.commits || after.Devices != uint64(test.writes) {
+		commits := after.Commits - before.Commits
+		if commits != test.commits || after.Devices != uint64(test.writes) {
 			t.Errorf("%+v: %d commits, %d devices", test, commits, after.Devices)
 		}
 	}
 }
 
-// Close does not wait for who has not had its turn: it is told that the store is closed.
-func TestCloseWithWritesInLine(t *testing.T) {
+func TestCloseDoesNotWaitForQueuedWrites(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "dev"})
 	release := holdLead(t, store)
-	ended := inLine(t, store,
+	ended := startWaiters(t, store,
 		func() error { return store.ChangeDeviceState(ctx, "dev", Created) },
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "other"}) },
 	)
-	locked := waitsForDevice(t, store, func() error { return store.MarkFaulty(ctx, "dev") })
+	locked := startLockWaiter(t, store, func() error { return store.MarkFaulty(ctx, "dev") })
 	ok(t, store.Close())
 	release()
 	for _, err := range ended() {
@@ -187,21 +188,22 @@ func TestCloseWithWritesInLine(t *testing.T) {
 	wantError(t, locked(), ErrClosed)
 }
 
-// Sixty-four goroutines meet: nobody's write is lost, and fewer commits than writes. How many fewer is also the
-// scheduler's affair, and where a commit takes no time nobody meets by chance: so they begin together, several times.
+// How many fewer commits than writes there are depends on the scheduler too, and where a commit takes
+// no time, goroutines do not meet by chance: so they begin together, several times.
 func TestGoroutinesShareCommits(t *testing.T) {
 	const goroutines, each, attempts = 64, 20, 20
 	least := uint64(goroutines * each)
 	for range attempts {
-		if least = min(least, commitsOfAMeeting(t, goroutines, each)); least <= goroutines*each/2 {
+		least = min(least, commitsOfGoroutines(t, goroutines, each))
+		if least <= goroutines*each/2 {
 			return
 		}
 	}
 	t.Errorf("%d commits at the least for %d writes", least, goroutines*each)
 }
 
-// commitsOfAMeeting returns how many commits were made for the writes of that many goroutines.
-func commitsOfAMeeting(t *testing.T, goroutines, each int) uint64 {
+// commitsOfGoroutines returns how many commits the writes of that many goroutines took.
+func commitsOfGoroutines(t *testing.T, goroutines, each int) uint64 {
 	t.Helper()
 	store := newStore(t)
 	before := stats(t, store)
@@ -215,7 +217,7 @@ func commitsOfAMeeting(t *testing.T, goroutines, each int) uint64 {
 			return err
 		}
 	}
-	ended := inLine(t, store, adds...)
+	ended := startWaiters(t, store, adds...)
 	release()
 	for _, err := range ended() {
 		ok(t, err)
@@ -223,43 +225,45 @@ func commitsOfAMeeting(t *testing.T, goroutines, each int) uint64 {
 	after := stats(t, store)
 	writes := uint64(goroutines * each)
 	commits := after.Commits - before.Commits
-	// The first writes of all waited in one line.
-	if after.Devices != writes || after.CommitOperations.Sum != writes || commits > writes-uint64(goroutines)+1 {
+	made := after.CommitOperations.Sum
+	// The first writes of all goroutines waited together.
+	if after.Devices != writes || made != writes || commits > writes-uint64(goroutines)+1 {
 		t.Errorf("%d commits, %+v", commits, after)
 	}
 	return commits
 }
 
-// They wait until their writes are done, and not only until somebody does them.
-func TestWhoseWriteIsUnderWayStillWaits(t *testing.T) {
+func TestFollowerCountsAsWaitingUntilItsWriteIsDone(t *testing.T) {
 	store := newStore(t)
 	q := &store.queue
 	release := holdLead(t, store)
-	ended := inLine(t, store,
+	ended := startWaiters(t, store,
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "a"}) },
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "b"}) })
 	q.mu.Lock()
-	taken := q.take(0)
+	taken := q.takeFollowers(0)
 	q.mu.Unlock()
 	if waiting := stats(t, store).WritersWaiting; waiting != 2 {
 		t.Errorf("%d writers wait", waiting)
+	}
+	for w := taken.first; w != nil; w = w.next {
+		w.value.applyEach(store.handle)
 	}
 	release()
 	if q.waiting() != 0 {
 		t.Errorf("%d writers still wait", q.waiting())
 	}
 	for taken.count > 0 {
-		taken.pop().told <- done
+		taken.pop().result <- served
 	}
 	for _, err := range ended() {
 		ok(t, err)
 	}
 }
 
-// Who leads lets others come for a moment, and not for as long as there are any.
-func TestGatheringHasAnEnd(t *testing.T) {
+func TestGroupCommitDelayEndsWhileWritesArrive(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	q := writeQueue{wait: time.Hour, last: mostWrites - 1, took: time.Hour, led: true}
+	q := writeQueue{lastFollowers: maxBatchWrites - 1, lastTook: time.Hour, led: true}
 	stop := make(chan struct{})
 	var slow sync.WaitGroup
 	slow.Add(1)
@@ -274,27 +278,22 @@ func TestGatheringHasAnEnd(t *testing.T) {
 			for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
 			}
 			q.mu.Lock()
-			q.enter(newWrite(ChangeRemove, DeviceInfo{}))
+			q.waiters.push(newWaiter[changeList]())
 			q.mu.Unlock()
 			runtime.Gosched()
 		}
 	}()
 	q.mu.Lock()
-	taken := q.take(0)
+	taken := q.takeFollowers(0)
 	q.mu.Unlock()
 	close(stop)
 	slow.Wait()
-	if taken.count > mostWrites/4 {
+	if taken.count > maxBatchWrites/4 {
 		t.Errorf("it waited until %d had come", taken.count)
-	}
-	// None is set if the scheduler has let nobody come at all.
-	if q.alarm != nil {
-		q.alarm.Stop()
 	}
 }
 
-// The memory for a call with long texts is not kept.
-func TestTheQueueKeepsLittle(t *testing.T) {
+func TestQueueFreesMemoryOfLongTexts(t *testing.T) {
 	store := newStore(t)
 	release := holdLead(t, store)
 	adds := make([]func() error, 12)
@@ -302,53 +301,27 @@ func TestTheQueueKeepsLittle(t *testing.T) {
 		info := DeviceInfo{Name: fmt.Sprint(i), Error: strings.Repeat("e", MaxErrorLen/16)}
 		adds[i] = func() error { return store.AddDevice(ctx, &info) }
 	}
-	ended := inLine(t, store, adds...)
+	ended := startWaiters(t, store, adds...)
 	release()
 	for _, err := range ended() {
 		ok(t, err)
 	}
-	eventually(t, func() bool {
-		store.queue.mu.Lock()
-		defer store.queue.mu.Unlock()
-		return !store.queue.led
-	})
-	if size := cap(store.queue.list.texts); size > 1<<16 {
+	awaitNoLeader(t, store)
+	if size := cap(store.queue.batch.texts); size > 1<<16 {
 		t.Errorf("%d bytes are kept", size)
 	}
 }
 
-// A call of which nothing is known has failed.
-func TestACallThatWasNotMadeFails(t *testing.T) {
+func TestChangesWithoutReportFail(t *testing.T) {
 	var list changeList
 	list.add(ChangeRemove, &DeviceInfo{Name: "dev"}, 0)
 	list.add(ChangeAdd, &DeviceInfo{Name: "other"}, 0)
+	// The library refuses the whole list, since there is no store.
 	list.applyEach(0)
 	for i, change := range list.changes {
 		err := failure(change.status, change.detail, "op", "doing")
-		if !errors.Is(err, ErrInternal) || !strings.Contains(err.Error(), "has not told") {
+		if !errors.Is(err, ErrInternal) || !strings.Contains(err.Error(), "has not reported") {
 			t.Errorf("change %d: %v", i, err)
 		}
 	}
-}
-
-// An alarm that is set for who waited in line does not keep the store in being.
-func TestForgottenStoreWithAnAlarmIsClosed(t *testing.T) {
-	path := newPath(t)
-	func() {
-		store, err := Open(path, WithLockWait(time.Hour))
-		ok(t, err)
-		release := holdLead(t, store)
-		ended := inLine(t, store, func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "dev"}) })
-		release()
-		ok(t, ended()[0])
-	}()
-	eventually(t, func() bool {
-		store, err := Open(path)
-		if err != nil {
-			wantError(t, err, ErrAlreadyOpen)
-			return false
-		}
-		ok(t, store.Close())
-		return true
-	})
 }

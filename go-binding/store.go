@@ -72,8 +72,6 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 		handle:   reply.handle,
 		lockWait: o.lockWait,
 		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
-		locks:    deviceLocks{wait: o.lockWait},
-		queue:    writeQueue{wait: o.lockWait},
 	}
 	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
 	return m, nil

@@ -115,9 +115,8 @@ func TestOptions(t *testing.T) {
 		stats.Commits == 0 || stats.FileSize == 0 || stats.MapUsed > stats.FileSize || stats.PageSize < 4096 {
 		t.Errorf("%+v", stats)
 	}
-	if waits := [...]time.Duration{store.lockWait, store.locks.wait, store.queue.wait}; waits != [...]time.Duration{
-		time.Millisecond, time.Millisecond, time.Millisecond} {
-		t.Errorf("the lock wait is %v", waits)
+	if store.lockWait != time.Millisecond {
+		t.Errorf("the lock wait is %v", store.lockWait)
 	}
 	for name, bad := range map[string]Option{
 		"no lock wait":       WithLockWait(0),

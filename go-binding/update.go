@@ -28,8 +28,8 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 		return errClosed(op, onDevice("update", name))
 	}
 	defer m.calls.leave()
-	info := new(DeviceInfo)
-	u, err := m.beginUpdate(name, info, op)
+	info, budget := new(DeviceInfo), waitBudget{m.lockWait}
+	u, err := m.beginUpdate(name, info, &budget, op)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 	if err := fn(info); err != nil {
 		return err
 	}
-	return m.commitUpdate(u, name, info, op)
+	return m.commitUpdate(u, name, info, &budget, op)
 }
 
 // begun is what an update has to find unchanged when it ends.
@@ -48,11 +48,13 @@ type begun struct {
 }
 
 // beginUpdate locks and reads the device.
-func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (begun, error) {
+func (m *PoolMetadata) beginUpdate(
+	name string, info *DeviceInfo, budget *waitBudget, op string,
+) (begun, error) {
 	if err := m.checkWritable(op, name); err != nil {
 		return begun{}, err
 	}
-	if !m.locks.lock(name) {
+	if !m.locks.lock(name, budget) {
 		return begun{}, m.errLocked(op, onDevice("update", name), name)
 	}
 	generation, err := m.read(name, info, op, "update")
@@ -84,22 +86,20 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 }
 
 // commitUpdate writes the record, if the device is as it was. The device stays locked.
-func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op string) error {
-	if err := checkState(info.State, op, func() string { return onDevice("update", name) }); err != nil {
+func (m *PoolMetadata) commitUpdate(
+	u begun, name string, info *DeviceInfo, budget *waitBudget, op string,
+) error {
+	doing := func() string { return onDevice("update", name) }
+	if err := checkState(info.State, op, doing); err != nil {
 		return err
 	}
 	if info.Name != name || info.DeviceID != u.deviceID {
-		return newError(CodeIdentityChanged, op, onDevice("update", name), fmt.Sprintf(
+		return newError(CodeIdentityChanged, op, doing(), fmt.Sprintf(
 			"an update may not change a device's name or id: name %s became %s, device id %d became %d",
 			quoted(name), quoted(info.Name), u.deviceID, info.DeviceID))
 	}
-	w := newWrite(ChangeUpdate, *info)
-	defer w.free()
-	w.generation = u.generation
-	if !m.writeLocked(w) {
-		return m.failedWrite(w, op, onDevice("update", name))
-	}
-	return nil
+	_, err := m.writeLocked(ChangeUpdate, info, u.generation, budget, op, doing)
+	return err
 }
 
 // Update is an update of one device in two steps, for callers to whom the callback of UpdateDevice is in the way. The
@@ -129,7 +129,8 @@ func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 	}
 	u := &Update{store: m, name: name}
 	var err error
-	if u.begun, err = m.beginUpdate(name, &u.Info, op); err != nil {
+	budget := waitBudget{m.lockWait}
+	if u.begun, err = m.beginUpdate(name, &u.Info, &budget, op); err != nil {
 		return nil, err
 	}
 	u.Generation = u.begun.generation
@@ -144,7 +145,8 @@ func (u *Update) Commit() error {
 		return newError(CodeInvalidArgument, op, onDevice("update", u.name), "the update has ended already")
 	}
 	defer u.store.locks.unlock(u.name)
-	return u.store.commitUpdate(u.begun, u.name, &u.Info, op)
+	budget := waitBudget{u.store.lockWait}
+	return u.store.commitUpdate(u.begun, u.name, &u.Info, &budget, op)
 }
 
 // Abort gives the update up: nothing is written. It does nothing if the update has ended, so that it can be deferred.
