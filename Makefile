@@ -76,7 +76,7 @@ campaign: setup-build
 ## the property tests, with CASES=10000 random cases each
 properties: setup-build
 	PROPTEST_CASES=$(or $(CASES),10000) $(CARGO) test --release \
-	    --test model --test capi --test repair_properties --test salvage
+	    --test model --test repair_properties --test salvage
 
 # Continues where it was stopped; without the file that PM_DAMAGE_STATE names it begins anew.
 ## open damaged store files (CASES=100000 SEED=1; CASE=17: one case)

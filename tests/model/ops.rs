@@ -1,10 +1,11 @@
 //! Operations to try on a store, drawn from small alphabets so that they meet.
 
-use pool_metadata::{DeviceInfo, DeviceState, Verify, MAX_ERROR_LEN, MAX_NAME_LEN};
+use pool_metadata::capi::{PM_VERIFY_FULL, PM_VERIFY_NONE, PM_VERIFY_QUICK};
+use pool_metadata::{Change, DeviceInfo, DeviceState, MAX_ERROR_LEN, MAX_NAME_LEN};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// One thing that is done to the store and to the model.
+/// One thing that is done to a store.
 #[derive(Clone, Debug)]
 pub enum Op {
     Add(DeviceInfo),
@@ -17,14 +18,15 @@ pub enum Op {
     Begin(Vec<u8>),
     /// Commit one of those that were begun.
     Commit(prop::sample::Index, Edit),
-    /// Give one of those that were begun up.
+    /// Abort one of those that were begun.
     Abort(prop::sample::Index),
     /// Walk until so many devices were shown; the callback does this when it sees the first.
     Walk(usize, Option<Box<Op>>),
     Reopen {
-        verify: Verify,
-        /// Look at it read-only in between.
-        look: bool,
+        /// One of `PM_VERIFY_*`.
+        verify: i32,
+        /// Open it read-only in between.
+        read_only_between: bool,
     },
 }
 
@@ -33,8 +35,8 @@ pub enum Op {
 pub enum Edit {
     Set(DeviceInfo),
     State(DeviceState),
-    /// Change it and fail then.
-    Fail(u32),
+    /// Change it and fail with that code, which is not 0, then.
+    Fail(i32),
     Rename(Vec<u8>),
     ChangeId(u32),
     /// Try to write to the store, which has to be refused, and go on.
@@ -43,7 +45,7 @@ pub enum Edit {
 
 impl Edit {
     /// Changes the record; an error is the callback's own.
-    pub fn apply(&self, device: &mut DeviceInfo) -> Result<(), u32> {
+    pub fn apply(&self, device: &mut DeviceInfo) -> Result<(), i32> {
         match self {
             Edit::Set(new) => {
                 device.size = new.size;
@@ -137,7 +139,7 @@ fn edit() -> BoxedStrategy<Edit> {
     prop_oneof![
         8 => device().prop_map(Edit::Set),
         4 => state().prop_map(Edit::State),
-        3 => any::<u32>().prop_map(Edit::Fail),
+        3 => any::<i32>().prop_map(|code| Edit::Fail(if code == 0 { 1 } else { code })),
         1 => name().prop_map(Edit::Rename),
         1 => any::<u32>().prop_map(Edit::ChangeId),
         2 => (name(), state()).prop_map(|(name, state)| Edit::WriteInside(name, state)),
@@ -157,11 +159,30 @@ fn write() -> BoxedStrategy<Op> {
     .boxed()
 }
 
+/// The operation as one change of a list; `read` reads the record of an update.
+pub fn change(op: &Op, read: impl Fn(&[u8]) -> Option<DeviceInfo>) -> Option<Change> {
+    Some(match op {
+        Op::Add(device) => Change::Add(device.clone()),
+        Op::ChangeState(name, state) => Change::ChangeState {
+            name: name.clone(),
+            state: *state,
+        },
+        Op::MarkFaulty(name) => Change::MarkFaulty { name: name.clone() },
+        Op::Remove(name) => Change::Remove { name: name.clone() },
+        Op::Update(name, edit) => {
+            let mut device = read(name)?;
+            let _ = edit.apply(&mut device);
+            Change::Update(device)
+        }
+        _ => return None,
+    })
+}
+
 pub fn op() -> BoxedStrategy<Op> {
     let pick = any::<prop::sample::Index>;
     let walk = (0..12_usize, prop::option::of(write()))
         .prop_map(|(shown, inside)| Op::Walk(shown, inside.map(Box::new)));
-    let verify = select(vec![Verify::None, Verify::Quick, Verify::Full]);
+    let verify = select(vec![PM_VERIFY_NONE, PM_VERIFY_QUICK, PM_VERIFY_FULL]);
     prop_oneof![
         30 => write(),
         3 => name().prop_map(Op::Get),
@@ -169,7 +190,10 @@ pub fn op() -> BoxedStrategy<Op> {
         4 => (pick(), edit()).prop_map(|(which, edit)| Op::Commit(which, edit)),
         1 => pick().prop_map(Op::Abort),
         3 => walk,
-        2 => (verify, any::<bool>()).prop_map(|(verify, look)| Op::Reopen { verify, look }),
+        2 => (verify, any::<bool>()).prop_map(|(verify, read_only_between)| Op::Reopen {
+            verify,
+            read_only_between,
+        }),
     ]
     .boxed()
 }

@@ -1,12 +1,14 @@
 //! What a store means, as plain collections in memory: section by section what docs/design.md
 //! promises of every operation, with nothing of how the store does it.
 
-use pool_metadata::{DeviceInfo, DeviceState, Error, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+use pool_metadata::{Change, DeviceInfo, DeviceState, Error, Ids};
+use pool_metadata::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 /// The store as it should be.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Spec {
     pub devices: BTreeMap<Vec<u8>, DeviceInfo>,
     pub free: BTreeSet<u32>,
@@ -16,13 +18,18 @@ pub struct Spec {
     /// Devices that an update has begun on and not ended. Waiting for one fails at once in this
     /// model.
     locked: BTreeSet<Vec<u8>>,
-    /// Counts how often the store was opened: what was begun on an earlier handle cannot be
+    /// Counts how often the store was closed: what was begun on an earlier handle cannot be
     /// committed.
-    session: u32,
+    pub session: u32,
+    /// Whether the callback of an update runs.
+    pub in_callback: bool,
 }
 
+/// Why a list was refused, and the position of the change at fault, if it was one change's.
+pub type Refused = (Option<usize>, Error);
+
 /// An update that has begun.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pending {
     pub name: Vec<u8>,
     device_id: u32,
@@ -99,7 +106,7 @@ impl Spec {
         })
     }
 
-    pub fn abort(&mut self, pending: Pending) {
+    pub fn abort(&mut self, pending: &Pending) {
         if pending.session == self.session {
             self.locked.remove(&pending.name);
         }
@@ -107,7 +114,7 @@ impl Spec {
 
     pub fn commit(&mut self, mut pending: Pending) -> Result<(), Error> {
         let result = self.try_commit(&mut pending);
-        self.abort(pending);
+        self.abort(&pending);
         result
     }
 
@@ -129,10 +136,96 @@ impl Spec {
         Ok(())
     }
 
-    /// The store is closed and opened again.
-    pub fn reopen(&mut self) {
+    pub fn close(&mut self) {
         self.session += 1;
         self.locked.clear();
+    }
+
+    /// Makes all changes as one commit, or none; a refusal says which one was refused.
+    pub fn apply(&mut self, list: &[Change]) -> Result<Vec<(u32, u64)>, Refused> {
+        let before = self.clone();
+        let made = self.apply_in_order(list);
+        if made.is_err() {
+            *self = before;
+        }
+        made
+    }
+
+    /// Refuses what no store could do, then waits for devices, then makes the changes.
+    fn apply_in_order(&mut self, list: &[Change]) -> Result<Vec<(u32, u64)>, Refused> {
+        for (index, change) in list.iter().enumerate() {
+            let possible = match change {
+                Change::Add(device) | Change::Update(device) => check_record(device),
+                other if is_name(name_of(other)) => Ok(()),
+                other => self.get(name_of(other)).map(drop),
+            };
+            possible.map_err(|error| (Some(index), error))?;
+        }
+        for change in list {
+            let unlocked = self.check_unlocked(name_of(change));
+            unlocked.map_err(|error| (None, error))?;
+        }
+        let commits = self.commits;
+        let mut made = Vec::new();
+        for (index, change) in list.iter().enumerate() {
+            self.commits = commits;
+            let applied = self.apply_one(change);
+            made.push((applied.map_err(|error| (Some(index), error))?, commits + 1));
+        }
+        Ok(made)
+    }
+
+    /// The id of the device that was changed.
+    fn apply_one(&mut self, change: &Change) -> Result<u32, Error> {
+        match change {
+            Change::Add(device) => {
+                let mut device = device.clone();
+                self.add(&mut device)?;
+                Ok(device.device_id)
+            }
+            Change::Update(device) => {
+                let mut pending = self.begin(&device.name)?;
+                let read = std::mem::replace(&mut pending.device, device.clone());
+                if read.generation != device.generation {
+                    return Err(Error::Conflict {
+                        name: device.name.as_slice().into(),
+                    });
+                }
+                self.commit(pending)?;
+                Ok(device.device_id)
+            }
+            Change::ChangeState { name, state } => {
+                self.change_state(name, *state)?;
+                Ok(self.get(name)?.device_id)
+            }
+            Change::MarkFaulty { name } => {
+                self.mark_faulty(name)?;
+                Ok(self.get(name)?.device_id)
+            }
+            Change::Remove { name } => {
+                let id = self.get(name)?.device_id;
+                self.remove(name)?;
+                Ok(id)
+            }
+            other => unreachable!("{other:?} is not drawn"),
+        }
+    }
+
+    /// Takes over what another store tells of itself, which goes together.
+    pub fn import(&mut self, path: &Path, devices: &[DeviceInfo], ids: &Ids) -> Result<(), Error> {
+        if self.last_id != 0 {
+            return Err(Error::NotEmpty { path: path.into() });
+        }
+        self.commits += 1;
+        for device in devices {
+            let mut device = device.clone();
+            device.generation = self.commits;
+            self.devices.insert(device.name.clone(), device);
+        }
+        self.free.extend(&ids.free);
+        self.faulty.extend(&ids.faulty);
+        self.last_id = ids.last_id;
+        Ok(())
     }
 
     /// Ids of devices that are not faulty, counted from the records.
@@ -149,7 +242,7 @@ impl Spec {
 
     fn get_unlocked(&self, name: &[u8]) -> Result<DeviceInfo, Error> {
         // A name that nothing can have is not waited for.
-        if check_name("device name", name).is_ok() && !name.is_empty() {
+        if is_name(name) {
             self.check_unlocked(name)?;
         }
         self.get(name)
@@ -181,6 +274,21 @@ fn check_record(device: &DeviceInfo) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a device can have that name.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && check_name("device name", name).is_ok()
+}
+
+fn name_of(change: &Change) -> &[u8] {
+    match change {
+        Change::Add(device) | Change::Update(device) => &device.name,
+        Change::ChangeState { name, .. }
+        | Change::MarkFaulty { name }
+        | Change::Remove { name } => name,
+        other => unreachable!("{other:?} is not drawn"),
+    }
+}
+
 fn check_name(what: &'static str, name: &[u8]) -> Result<(), Error> {
     if name.len() > MAX_NAME_LEN {
         return Err(invalid(what, name, "it is longer than 511 bytes"));
@@ -202,19 +310,4 @@ fn invalid(what: &'static str, name: &[u8], why: &'static str) -> Error {
 /// What an error keeps of a refused name: one byte more than a name can have.
 fn kept(name: &[u8]) -> Box<[u8]> {
     name[..name.len().min(MAX_NAME_LEN + 1)].into()
-}
-
-/// Whether two errors are the same, down to the names and ids in them; of a time-out, what was
-/// waited for counts only by its first word.
-pub fn same_error(found: &Error, expected: &Error) -> bool {
-    match (found, expected) {
-        (
-            Error::Timeout { what, waited },
-            Error::Timeout {
-                what: first_word,
-                waited: wait,
-            },
-        ) => what.starts_with(first_word.as_str()) && waited == wait,
-        _ => format!("{found:?}") == format!("{expected:?}"),
-    }
 }

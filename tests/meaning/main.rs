@@ -1,0 +1,12 @@
+//! What every operation means. Each test is written once and runs through the Rust API and through
+//! the C functions: see `subject.rs`. The program `model` does random sequences of the operations.
+#![allow(unsafe_code)]
+#![allow(dead_code)] // until every topic has moved here
+
+mod c;
+#[path = "../common/mod.rs"]
+mod common;
+mod damage;
+mod device;
+mod rust;
+mod subject;
