@@ -179,6 +179,7 @@ lint: setup-lint lint-go
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 	scripts/lint-width.sh
+	scripts/lint-docs.py
 	scripts/lint-c.sh
 	$(MAKE) -C c-tests lint
 	mandoc -Tlint -Wwarning $(wildcard man/*.7) $(shell grep -L '^\.so ' man/*.3)

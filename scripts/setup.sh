@@ -244,6 +244,7 @@ setup_lint() {
     component rustfmt fmt
     component clippy clippy
     need git git
+    need python3 python3
     need mandoc mandoc
     need_compilers
     need_go

@@ -1,10 +1,10 @@
 #!/bin/sh
-# `make install` into a temporary root, then what a user does with it: build with nothing but
-# pkg-config, run, uninstall.
+# Installs into a temporary root, then builds and runs programs with nothing but pkg-config, as a
+# user does, and uninstalls: install.sh
 set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD
-# What `make test` itself was given must not reach the installations made here.
+# The variables of the surrounding `make test` must not reach the installations made here.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR
 make=${MAKE:-make}
 work=$(mktemp -d)
@@ -24,10 +24,11 @@ run_make() {
     }
 }
 
-files_under() { (cd "$1" && find . \( -type f -o -type l \) | sed 's|^\./||' | LC_ALL=C sort); }
+files_under() {
+    (cd "$1" && find . \( -type f -o -type l \) | sed 's|^\./||' | LC_ALL=C sort)
+}
 
-# A packager's installation: everything under DESTDIR, and nothing inside the files knows of
-# DESTDIR.
+# A packager's installation: everything is under DESTDIR, and no file contains that path.
 test_destdir() {
     dest=$work/dest
     set -- DESTDIR="$dest" PREFIX=/usr LIBDIR=/usr/lib/multi/arch MANDIR=/usr/man
@@ -35,26 +36,28 @@ test_destdir() {
     {
         printf 'usr/%s\n' include/pool_metadata.h lib/multi/arch/libpool_metadata.a \
             lib/multi/arch/libpool_metadata.so lib/multi/arch/libpool_metadata.so.0 \
-            "lib/multi/arch/libpool_metadata.so.$version" lib/multi/arch/pkgconfig/pool-metadata.pc \
-            man/man7/pool_metadata.7
-        # scripts/man.py sees to it that every function has its page among these.
+            "lib/multi/arch/libpool_metadata.so.$version" \
+            lib/multi/arch/pkgconfig/pool-metadata.pc man/man7/pool_metadata.7
+        # `make test-man` checks that every function has a page.
         find man -name '*.3' | sed 's|^man/|usr/man/man3/|'
     } | LC_ALL=C sort >"$work/expected"
     files_under "$dest" >"$work/installed"
-    diff -u "$work/expected" "$work/installed" >&2 || fail 'other files than expected were installed'
+    diff -u "$work/expected" "$work/installed" >&2 || fail 'unexpected files were installed'
     if grep -rIl -F "$dest" "$dest" >&2; then fail 'these files name DESTDIR'; fi
-    [ "$(readlink "$dest/usr/lib/multi/arch/libpool_metadata.so.0")" = "libpool_metadata.so.$version" ] ||
+    linked=$(readlink "$dest/usr/lib/multi/arch/libpool_metadata.so.0")
+    [ "$linked" = "libpool_metadata.so.$version" ] ||
         fail 'libpool_metadata.so.0 does not point at the library by a relative name'
     export PKG_CONFIG_PATH="$dest/usr/lib/multi/arch/pkgconfig"
-    [ "$(PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 pkg-config --cflags --libs pool-metadata)" = \
-        '-I/usr/include -L/usr/lib/multi/arch -lpool_metadata ' ] ||
-        [ "$(PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 pkg-config --cflags --libs pool-metadata)" = \
-            '-I/usr/include -L/usr/lib/multi/arch -lpool_metadata' ] || fail 'pkg-config gives other directories'
+    # Some releases of pkg-config print a space at the end.
+    flags=$(PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 \
+        pkg-config --cflags --libs pool-metadata)
+    [ "${flags% }" = '-I/usr/include -L/usr/lib/multi/arch -lpool_metadata' ] ||
+        fail "pkg-config prints other directories: $flags"
     run_make uninstall "$@"
     [ -z "$(files_under "$dest")" ] || fail "uninstall left: $(files_under "$dest")"
 }
 
-# expect_hello COMMAND...: the example's first run creates the store, its second opens it again.
+# expect_hello COMMAND...: the example's first run creates the store, its second opens it.
 expect_hello() {
     rm -f "$work"/hello.db*
     for run in 1 2; do
@@ -77,14 +80,14 @@ test_programs() {
     prefix=$work/inst
     run_make install PREFIX="$prefix"
     export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
-    [ "$(pkg-config --modversion pool-metadata)" = "$version" ] || fail 'pkg-config names another version'
+    [ "$(pkg-config --modversion pool-metadata)" = "$version" ] ||
+        fail 'pkg-config names another version'
     mkdir "$work/user"
     cp examples/c-install/hello_pool.c "$here/tests/install/own_lmdb.c" "$work/user"
     cp examples/c-install/hello_pool.c "$work/user/hello_pool.cc"
     flags=$(pkg-config --cflags --libs pool-metadata)
     static_flags=$(pkg-config --static --cflags --libs pool-metadata)
-    # One library from its archive, the rest shared: how a program is shipped to hosts without this
-    # library.
+    # This library from its archive, the rest shared: for hosts that do not have this library.
     mixed_flags=$(printf '%s' "$static_flags" | sed 's/-lpool_metadata/-l:libpool_metadata.a/')
     cc=${CC:-cc}
 
@@ -114,14 +117,14 @@ test_programs() {
     mv "$prefix.gone" "$prefix"
 
     # The .pc file follows a prefix given at use, as cross builds do.
-    pkg-config --define-variable=prefix=/elsewhere --cflags --libs pool-metadata | grep -q -- '-L/elsewhere/lib ' ||
+    pkg-config --define-variable=prefix=/elsewhere --cflags --libs pool-metadata |
+        grep -q -- '-L/elsewhere/lib ' ||
         fail 'the directories in pool-metadata.pc do not follow its prefix'
     run_make uninstall PREFIX="$prefix"
     [ -z "$(files_under "$prefix")" ] || fail "uninstall left: $(files_under "$prefix")"
 }
 
-# The libraries that rustc asks for are those of LIBS_PRIVATE, or are added by every C compiler by
-# itself.
+# The libraries that rustc asks for must be in LIBS_PRIVATE, unless every C compiler adds them.
 test_private_libs() {
     wanted=$(: | rustc --crate-type staticlib --print native-static-libs -o "$work/empty.a" - 2>&1 |
         sed -n 's/.*native-static-libs: //p')

@@ -1,6 +1,7 @@
 /*
- * A host with an LMDB of its own, and with names that Rust's run time uses as well. Linked with the archive, each side
- * must get its own: had the archive global names, this would not link, or the library would call these.
+ * A program with an LMDB of its own, and with names that Rust's run time uses as well. Linked with
+ * the archive, each side must get its own: if the archive had these global names, this would not
+ * link, or the library would call these functions.
  */
 #include <pool_metadata.h>
 #include <stdio.h>
@@ -39,8 +40,10 @@ int main(int argc, char **argv) {
     }
     device.name = "own";
     device.name_len = 3;
-    if (pm_open(PM_CSTR(argv[1]), NULL, &store, &err) != PM_OK || pm_add_device(store, &device, &err) != PM_OK ||
-        pm_update_device(store, PM_LIT("own"), no_change, NULL, &err) != PM_OK || pm_close(store, &err) != PM_OK) {
+    if (pm_open(PM_CSTR(argv[1]), NULL, &store, &err) != PM_OK
+        || pm_add_device(store, &device, &err) != PM_OK
+        || pm_update_device(store, PM_LIT("own"), no_change, NULL, &err) != PM_OK
+        || pm_close(store, &err) != PM_OK) {
         fprintf(stderr, "own_lmdb: %s\n", err.message);
         return 1;
     }

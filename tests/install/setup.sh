@@ -55,7 +55,7 @@ called=$(line_of 'CALLED apt-get .*install')
 [ "$said" -lt "$called" ] || fail 'packages are installed before they are named'
 
 # With everything else in place, the tools of lint.
-for command in clang mandoc pkg-config; do stub "$command" ':'; done
+for command in clang mandoc pkg-config python3; do stub "$command" ':'; done
 stub g++ ':'
 stub clang++ ':'
 run lint SETUP=0

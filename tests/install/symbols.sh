@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the built libraries export is exactly what scripts/symbols.txt lists: symbols.sh SO ARCHIVE
-# LIST HEADER A name that is missing breaks a program that links; a name too many becomes part of an
-# ABI that nobody meant.
+# The built libraries must export exactly what scripts/symbols.txt lists: a missing name breaks a
+# program that links; one too many becomes part of an ABI that was not meant.
+# symbols.sh SO ARCHIVE LIST HEADER
 set -eu
 so=$1
 archive=$2
@@ -25,20 +25,22 @@ compare() {
 
 scripts/symbols.sh "$header" >"$work/header"
 compare "what $header declares" "$work/header" \
-    "where that is meant, run \`make header\` and commit the list; a function that goes needs a new soname"
+    "if that is intended, run \`make header\`; a removed function needs a new soname"
 
 nm -D --defined-only "$so" | awk '{ print $3 }' | LC_ALL=C sort >"$work/so"
 compare "what $so exports" "$work/so" "see #[no_mangle] in src/capi"
 
-# Of the archive all global names count, not just functions.
+# In the archive all global names count, not just functions.
 nm -g --defined-only "$archive" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort >"$work/archive"
 compare "what $archive defines" "$work/archive" "see scripts/archive.sh"
 
 dynamic=$(readelf -dW "$so")
-printf '%s\n' "$dynamic" | grep -q 'SONAME.*\[libpool_metadata\.so\.0\]' || fail "the soname of $so is not libpool_metadata.so.0"
-if printf '%s\n' "$dynamic" | grep 'NEEDED' | grep -vE '\[(libc|libgcc_s|libm|libpthread|libdl|librt|ld-linux[a-z0-9_-]*)\.so\.[0-9]+\]' >&2; then
-    fail "$so needs a library that is not part of the system's C run time (LMDB is to be the vendored one)"
+printf '%s\n' "$dynamic" | grep -q 'SONAME.*\[libpool_metadata\.so\.0\]' ||
+    fail "the soname of $so is not libpool_metadata.so.0"
+system='\[(libc|libgcc_s|libm|libpthread|libdl|librt|ld-linux[a-z0-9_-]*)\.so\.[0-9]+\]'
+if printf '%s\n' "$dynamic" | grep 'NEEDED' | grep -vE "$system" >&2; then
+    fail "$so needs a library beyond the system's C run time (LMDB must be the vendored one)"
 fi
 if printf '%s\n' "$dynamic" | grep -q TEXTREL; then fail "$so has text relocations"; fi
 if readelf -lW "$so" | grep GNU_STACK | grep -q E; then fail "$so asks for an executable stack"; fi
-echo "symbols: $(wc -l <"$list") functions, the same in the header, the shared library and the archive"
+echo "symbols: $(wc -l <"$list") functions, in the header, the shared library and the archive alike"
