@@ -72,7 +72,7 @@ fn main() -> Outcome<()> {
 }
 
 fn environment(path: &Path) -> lmdb::Result<Environment> {
-    // No lock file: nobody else has the file.
+    // No lock file: no other process has the file open.
     Environment::new()
         .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
         .set_max_dbs(8)

@@ -14,8 +14,8 @@
 
 static int32_t print_name(const pm_device *device, void *user_data) {
     (void)user_data;
-    printf("%.*s is device %" PRIu32 ", %s\n", (int)device->name_len, device->name, device->device_id,
-           pm_state_name(device->state));
+    printf("%.*s is device %" PRIu32 ", %s\n", (int)device->name_len, device->name,
+           device->device_id, pm_state_name(device->state));
     return 0;
 }
 

@@ -1,12 +1,14 @@
 /*
- * A day in the life of a thin-pool's metadata, on a real file: what a snapshotter does to its store from morning to
- * night, with a callback that refuses, a device that fails, and a crash in the middle of writing.
+ * A day in the life of a thin-pool's metadata, on a real file: what a snapshotter does to its store
+ * from morning to night, with a callback that refuses, a device that fails, and a crash in the
+ * middle of writing.
  *
  *     make run
  * or
- *     cc pool_day.c $(pkg-config --cflags --libs pool-metadata) -o pool_day && ./pool_day /tmp/metadata.db
+ *     cc pool_day.c $(pkg-config --cflags --libs pool-metadata) -o pool_day
+ *     ./pool_day /tmp/metadata.db
  *
- * Every step checks its outcome, so the program's exit status says whether the day went as it should.
+ * Every step checks its outcome, so the program exits with 0 only if all went as it should.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -37,16 +39,16 @@ static void step(const char *format, ...) {
 
 static void check(int ok, const char *what) {
     if (!ok) {
-        fprintf(stderr, "pool_day: %s: not as it should be\n", what);
+        fprintf(stderr, "pool_day: failed: %s\n", what);
         exit(1);
     }
 }
 
-/* The day goes on only where the call did what it was meant to do, failing included. */
+/* Ends the program unless the call returned the status that is wanted, which may be an error. */
 static void expect(int32_t wanted, int32_t status, const pm_error *err, const char *what) {
     if (status != wanted) {
-        fprintf(stderr, "pool_day: %s: %s, expected %s: %s\n", what, pm_status_name(status), pm_status_name(wanted),
-                status == PM_OK ? "no error" : err->message);
+        fprintf(stderr, "pool_day: %s: %s, expected %s: %s\n", what, pm_status_name(status),
+                pm_status_name(wanted), status == PM_OK ? "no error" : err->message);
         exit(1);
     }
 }
@@ -78,18 +80,20 @@ static int32_t set_state(pm_device *device, void *user_data) {
     return 0;
 }
 
-/* Moves a device from state to state, each one durable before the pool itself is touched. */
+/* Moves a device from state to state, each durable before the pool itself would be touched. */
 static void move_through(pm_store *store, const char *name, const int32_t *states, size_t count) {
     size_t i;
     for (i = 0; i < count; i++) {
         pm_error err = PM_ERROR_INIT;
         int32_t state = states[i];
-        expect(PM_OK, pm_update_device(store, PM_CSTR(name), set_state, &state, &err), &err, "update");
+        int32_t status = pm_update_device(store, PM_CSTR(name), set_state, &state, &err);
+        expect(PM_OK, status, &err, "update");
     }
 }
 
 static void create_and_activate(pm_store *store, const char *name) {
-    static const int32_t states[] = {PM_STATE_CREATING, PM_STATE_CREATED, PM_STATE_ACTIVATING, PM_STATE_ACTIVATED};
+    static const int32_t states[] = {PM_STATE_CREATING, PM_STATE_CREATED, PM_STATE_ACTIVATING,
+                                     PM_STATE_ACTIVATED};
     move_through(store, name, states, sizeof states / sizeof states[0]);
 }
 
@@ -124,10 +128,11 @@ static void failing_callback(pm_store *store) {
     check(err.callback_code == EIO, "the callback's own code");
     check(strstr(err.message, "layer-1") != NULL, "the device's name in the message");
     expect(PM_OK, pm_get_device(store, PM_LIT("layer-1"), &device, &err), &err, "get");
-    check(device->state == PM_STATE_ACTIVATED && device->size == 10 * GIB, "a record whose update was refused");
+    check(device->state == PM_STATE_ACTIVATED && device->size == 10 * GIB,
+          "a record whose update was refused");
     pm_free(device);
-    step("a callback on layer-1 failed with code %" PRId32 ": nothing was written\n      (%s)", err.callback_code,
-         err.message);
+    step("a callback on layer-1 failed with code %" PRId32 ": nothing was written\n      (%s)",
+         err.callback_code, err.message);
 }
 
 static void faulty_device(pm_store *store) {
@@ -138,17 +143,18 @@ static void faulty_device(pm_store *store) {
     create_and_activate(store, "layer-2");
     again.name = "layer-2";
     again.name_len = strlen(again.name);
-    expect(PM_ERR_ALREADY_EXISTS, pm_add_device(store, &again, &err), &err, "add of a device that is there");
+    expect(PM_ERR_ALREADY_EXISTS, pm_add_device(store, &again, &err), &err, "add it twice");
     expect(PM_OK, pm_mark_faulty(store, PM_LIT("layer-2"), &err), &err, "mark faulty");
     second = add(store, "layer-2", "layer-1");
     check(second != first, "the id of a device added again");
     create_and_activate(store, "layer-2");
-    step("layer-2 (device %" PRIu32 ") went faulty; added again it is device %" PRIu32 ", and %" PRIu32
-         " stays out of use",
+    step("layer-2 (device %" PRIu32 ") went faulty; added again it is device %" PRIu32
+         ", and %" PRIu32 " stays out of use",
          first, second, first);
 }
 
-/* The child: adds devices as fast as it can and reports each one after the library said that it is durable. */
+/* The child: adds devices as fast as it can, and reports each once the call has returned, which
+ * means that it is durable. */
 static void write_until_killed(const char *path, int pipe_end) {
     pm_store *store = open_store(path, PM_VERIFY_DEFAULT);
     uint32_t number;
@@ -162,7 +168,7 @@ static void write_until_killed(const char *path, int pipe_end) {
     }
 }
 
-/* Returns the number of the last device that the killed process was told is safe. */
+/* Returns the number of the last device that the killed process has reported. */
 static uint32_t crash(const char *path) {
     int ends[2];
     int status = 0;
@@ -194,13 +200,14 @@ struct burst {
     uint32_t count;
 };
 
-/* A walk's callback may write: the walk goes on over the snapshot that it began with. */
+/* A walk's callback may write: the walk continues on the snapshot that it began with. */
 static int32_t remove_burst(const pm_device *device, void *user_data) {
     struct burst *burst = user_data;
     pm_error err = PM_ERROR_INIT;
     if (device->name_len > 6 && memcmp(device->name, "burst-", 6) == 0) {
         burst->count++;
-        expect(PM_OK, pm_remove_device(burst->store, device->name, device->name_len, &err), &err, "remove");
+        expect(PM_OK, pm_remove_device(burst->store, device->name, device->name_len, &err), &err,
+               "remove");
     }
     return 0;
 }
@@ -213,23 +220,27 @@ static void clean_up(pm_store *store, uint32_t acknowledged) {
         pm_device *device = NULL;
         char name[32];
         snprintf(name, sizeof name, "burst-%06" PRIu32, number);
-        expect(PM_OK, pm_get_device(store, PM_CSTR(name), &device, &err), &err, "get after the crash");
+        expect(PM_OK, pm_get_device(store, PM_CSTR(name), &device, &err), &err,
+               "get after the crash");
         pm_free(device);
     }
     burst.store = store;
     burst.count = 0;
     expect(PM_OK, pm_walk_devices(store, remove_burst, &burst, &err), &err, "walk");
-    /* The kill may have come after a commit and before its report, never with a report and no commit. */
-    check(burst.count == acknowledged || burst.count == acknowledged + 1, "the number of devices after the crash");
-    step("reopened and verified in full: all %" PRIu32 " are there, %" PRIu32 " more; removed them, which frees their ids",
+    /* The kill may have come between a commit and its report, but every report has its commit. */
+    check(burst.count == acknowledged || burst.count == acknowledged + 1,
+          "the number of devices after the crash");
+    step("reopened and verified in full: all %" PRIu32 " are there, %" PRIu32
+         " more; removed them, which frees their ids",
          acknowledged, burst.count - acknowledged);
 }
 
 static int32_t print_row(const pm_device *device, void *user_data) {
     ++*(unsigned *)user_data;
-    printf("    %-10.*s %6" PRIu32 "  %4" PRIu64 " GiB  %-10.*s %-12s %5" PRIu64 "\n", (int)device->name_len,
-           device->name, device->device_id, device->size / GIB, (int)device->parent_name_len, device->parent_name,
-           pm_state_name(device->state), device->generation);
+    printf("    %-10.*s %6" PRIu32 "  %4" PRIu64 " GiB  %-10.*s %-12s %5" PRIu64 "\n",
+           (int)device->name_len, device->name, device->device_id, device->size / GIB,
+           (int)device->parent_name_len, device->parent_name, pm_state_name(device->state),
+           device->generation);
     return 0;
 }
 
@@ -251,13 +262,15 @@ int main(int argc, char **argv) {
     expect(PM_OK, pm_close(store, &err), &err, "close");
 
     acknowledged = crash(argv[1]);
-    step("closed; another process added devices and was killed by SIGKILL after %" PRIu32 " were reported durable",
+    step("closed; another process added devices and was killed by SIGKILL after %" PRIu32
+         " were reported durable",
          acknowledged);
     store = open_store(argv[1], PM_VERIFY_FULL);
     clean_up(store, acknowledged);
 
     step("the pool at the end of the day:");
-    printf("    %-10s %6s  %8s  %-10s %-12s %s\n", "NAME", "DEVICE", "SIZE", "PARENT", "STATE", "GENERATION");
+    printf("    %-10s %6s  %8s  %-10s %-12s %s\n", "NAME", "DEVICE", "SIZE", "PARENT", "STATE",
+           "GENERATION");
     expect(PM_OK, pm_walk_devices(store, print_row, &rows, &err), &err, "walk");
     check(rows == 3, "the number of devices left");
     expect(PM_OK, pm_close(store, &err), &err, "close");
