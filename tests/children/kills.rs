@@ -2,7 +2,7 @@
 
 #[path = "../kills/steps.rs"]
 #[allow(dead_code)]
-mod steps;
+pub mod steps;
 
 use crate::common::{child, device, devices, options, sys};
 use pool_metadata::{OpenOptions, PoolMetadata};

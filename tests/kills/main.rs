@@ -11,11 +11,9 @@
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code)] // the victim takes the steps
-mod steps;
 mod victim;
 
-use child::{small, write_and_read, LONGEST};
+use child::{small, steps, write_and_read, LONGEST};
 use common::peer::{self, Peer};
 use common::rng::Rng;
 use common::{add, check, device, devices};

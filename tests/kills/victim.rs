@@ -1,6 +1,6 @@
 //! Processes that are there to be killed, and what they have left.
 
-use super::steps::{left, Devices};
+use crate::child::steps::{left, Devices};
 use crate::common::rng::Rng;
 use crate::common::{devices, peer};
 use pool_metadata::{DeviceInfo, PoolMetadata};
