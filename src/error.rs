@@ -4,13 +4,14 @@
 //! A message says what is wrong, with which name or path, and what to do about it.
 
 mod display;
+mod quoted;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use display::Quoted;
+pub(crate) use quoted::Quoted;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

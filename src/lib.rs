@@ -55,9 +55,12 @@ pub use device::{DeviceInfo, DeviceRef, DeviceState};
 pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use store::maintenance::backup::BackupOptions;
+pub use store::maintenance::repair::{RepairOptions, Repaired};
+pub use store::maintenance::salvage::Salvaged;
 pub use store::{
-    Applied, ApplyError, BackupOptions, Change, Durability, Ids, OpenOptions, PoolMetadata,
-    RepairOptions, Repaired, Salvaged, Stats, Update, Verify, Walk,
+    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify,
+    Walk,
 };
 
 /// The README's Rust is compiled with the documentation tests.

@@ -3,7 +3,7 @@
 use crate::capi::guard::{check_error, guard, report};
 use crate::capi::handle;
 use crate::capi::handle::pm_store;
-use crate::capi::status::{Failure, Outcome};
+use crate::capi::status::{Failure, Outcome, PM_OK};
 use crate::capi::types::*;
 use crate::error::Error;
 use crate::store::write::changes::Applied;
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn pm_apply(
             }
             Ok(())
         });
-        if status != super::PM_OK && !refused.is_null() {
+        if status != PM_OK && !refused.is_null() {
             refused.write(position);
         }
         status

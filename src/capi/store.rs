@@ -222,7 +222,7 @@ pub unsafe extern "C" fn pm_get_stats(
     }
 }
 
-fn c_stats(from: &crate::Stats, struct_size: usize) -> pm_stats {
+fn c_stats(from: &crate::store::Stats, struct_size: usize) -> pm_stats {
     pm_stats {
         struct_size,
         devices: from.devices,
@@ -252,7 +252,7 @@ fn c_stats(from: &crate::Stats, struct_size: usize) -> pm_stats {
     }
 }
 
-fn c_histogram(from: &crate::Histogram) -> pm_histogram {
+fn c_histogram(from: &crate::histogram::Histogram) -> pm_histogram {
     pm_histogram {
         count: from.count,
         sum: from.sum,

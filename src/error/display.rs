@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::quoted::Quoted;
 use crate::error::Error;
 
 impl fmt::Display for Error {
@@ -153,44 +154,5 @@ impl Error {
             ),
             other => write!(f, "{other:?}"),
         }
-    }
-}
-
-/// A name in an error message: quoted, escaped to ASCII, and with its middle left out where it is
-/// long, so that two names fit into one message.
-pub(crate) struct Quoted<'a>(pub &'a [u8]);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const KEPT: usize = 40;
-        let bytes = self.0;
-        if bytes.len() <= 2 * KEPT {
-            return write!(f, "\"{}\"", bytes.escape_ascii());
-        }
-        write!(
-            f,
-            "\"{}...{}\" ({} bytes)",
-            bytes[..KEPT].escape_ascii(),
-            bytes[bytes.len() - KEPT..].escape_ascii(),
-            bytes.len()
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_keep_both_ends_and_their_length() {
-        let mut name = vec![b'm'; 511];
-        name[0] = b'a';
-        name[510] = 0xff;
-        let text = Quoted(&name).to_string();
-        assert!(
-            text.starts_with("\"am") && text.ends_with("\\xff\" (511 bytes)"),
-            "{text}"
-        );
-        assert!(text.len() < 120 && text.is_ascii());
     }
 }

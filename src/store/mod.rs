@@ -13,9 +13,6 @@ pub(crate) mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use maintenance::backup::BackupOptions;
-pub use maintenance::repair::{RepairOptions, Repaired};
-pub use maintenance::salvage::Salvaged;
 pub use options::{Durability, OpenOptions, Verify};
 pub use stats::Stats;
 pub use walk::Walk;

@@ -10,6 +10,7 @@ mod finding;
 mod free;
 pub(crate) mod head;
 mod keys;
+mod level;
 mod meta;
 pub(crate) mod page;
 mod pages;
@@ -22,19 +23,9 @@ use std::{fmt, io};
 
 use bytes::ReadAt;
 use finding::{Findings, Place};
+pub(crate) use level::Level;
 pub(crate) use meta::{Meta, Metas};
 pub(crate) use structure::in_force;
-
-/// How much is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// The meta pages, the unnamed database, the free list, and the file's length.
-    Quick,
-    /// Every page, and no row: whether LMDB can read it, whatever the rows say.
-    Structure,
-    /// Every page and every row.
-    Full,
-}
 
 /// What a verification found.
 #[derive(Default)]

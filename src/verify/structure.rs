@@ -9,12 +9,13 @@ use crate::verify::bytes::ReadAt;
 use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::free::FreeRows;
 use crate::verify::keys::Keys;
+use crate::verify::level::Level;
 use crate::verify::meta::{Meta, Metas};
 use crate::verify::page::{Row, TreeRecord, Value};
 use crate::verify::rows::{DeviceRows, IdRows, Sums};
 use crate::verify::space::{Space, Trouble};
+use crate::verify::tree;
 use crate::verify::tree::Rows;
-use crate::verify::{tree, Level};
 
 /// Of a meta page's flags of the free list's tree: `MDB_INTEGERKEY`, which it has to have, and
 /// `MDB_NOSUBDIR`, which says how the file was made.
