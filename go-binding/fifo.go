@@ -5,27 +5,39 @@ package poolmetadata
 import (
 	"sync"
 	"time"
+	"weak"
 )
 
-// waitBudget is how long one call may still wait for other goroutines. Every wait of the call is
-// taken from it by fifo.wait and nowhere else, so that a call that waits for its device and then for
-// its turn to write takes no longer than the lock wait.
+// waitBudget is how long one call may still wait for other goroutines. fifo.wait takes every wait of
+// the call from it, so that a call that waits for its device and then for its turn to write takes no
+// longer than the lock wait. (ApplyEach gives all of it up once the library itself has timed out.)
 type waitBudget struct{ left time.Duration }
 
-// fifo is the queue of a lock: the goroutines that wait for it, in the order in which they came. The
-// lock's owner has a mutex that guards the queue. T is what the holder of the lock needs to know to
-// serve a waiter instead of handing the lock over.
+// fifo is the queue of a lock: the goroutines that wait for it, in the order in which they came. T is
+// what each of them waits for, or what the holder has to know to serve it without handing the lock
+// over.
+//
+// One timer serves all waiters: a timer for each would cost a write that shares its commit with
+// others a sixth of its instructions.
 type fifo[T any] struct {
+	mu sync.Mutex // guards the queue, and the state of the lock that it belongs to
+	waiterList[T]
+	timer   *time.Timer
+	timerAt time.Time // when the timer fires; zero if it is not set
+}
+
+// waiterList is a list of waiters, oldest first.
+type waiterList[T any] struct {
 	first, last *waiter[T]
 	count       int
 }
 
 // waiter is a goroutine that waits. It can be used again once the wait has ended.
 type waiter[T any] struct {
-	value  T
-	next   *waiter[T]
-	result chan waitResult
-	timer  *time.Timer
+	value    T
+	next     *waiter[T]
+	deadline time.Time
+	result   chan waitResult
 }
 
 // waitResult is how a wait ended.
@@ -38,71 +50,101 @@ const (
 )
 
 func newWaiter[T any]() *waiter[T] {
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	return &waiter[T]{result: make(chan waitResult, 1), timer: timer}
-}
-
-func (f *fifo[T]) push(w *waiter[T]) {
-	if f.first == nil {
-		f.first = w
-	} else {
-		f.last.next = w
-	}
-	f.last = w
-	f.count++
-}
-
-// pop takes the first waiter out of the queue. The caller sends its result.
-func (f *fifo[T]) pop() *waiter[T] {
-	w := f.first
-	f.first, w.next = w.next, nil
-	f.count--
-	return w
-}
-
-// remove takes w out of the queue, wherever it is, and reports whether it was there.
-func (f *fifo[T]) remove(w *waiter[T]) bool {
-	var before *waiter[T]
-	for at := f.first; at != nil; before, at = at, at.next {
-		if at != w {
-			continue
-		}
-		if before == nil {
-			f.first = w.next
-		} else {
-			before.next = w.next
-		}
-		if f.last == w {
-			f.last = before
-		}
-		w.next = nil
-		f.count--
-		return true
-	}
-	return false
+	return &waiter[T]{result: make(chan waitResult, 1)}
 }
 
 // wait puts w at the end of the queue and blocks until it gets a result or the budget is spent. The
-// caller holds mu, which guards the queue; wait releases it.
-func (f *fifo[T]) wait(mu *sync.Mutex, w *waiter[T], budget *waitBudget) waitResult {
-	f.push(w)
-	mu.Unlock()
+// caller holds mu; wait releases it.
+func (f *fifo[T]) wait(w *waiter[T], budget *waitBudget) waitResult {
 	start := time.Now()
-	defer func() { budget.left -= time.Since(start) }()
-	w.timer.Reset(budget.left)
-	defer w.timer.Stop()
-	select {
-	case result := <-w.result:
-		return result
-	case <-w.timer.C:
+	w.deadline = start.Add(budget.left)
+	f.push(w)
+	f.setTimer(w.deadline)
+	f.mu.Unlock()
+	result := <-w.result
+	budget.left -= time.Since(start)
+	return result
+}
+
+// waiting returns how many goroutines are in the queue.
+func (f *fifo[T]) waiting() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count
+}
+
+// setTimer makes the timer fire no later than at the deadline. The caller holds mu.
+func (f *fifo[T]) setTimer(deadline time.Time) {
+	if !f.timerAt.IsZero() && !deadline.Before(f.timerAt) {
+		return
 	}
-	mu.Lock()
-	removed := f.remove(w)
-	mu.Unlock()
-	if removed {
-		return timedOut
+	f.timerAt = deadline
+	if f.timer == nil {
+		f.timer = time.AfterFunc(time.Until(deadline), expireLater(f))
+	} else {
+		f.timer.Reset(time.Until(deadline))
 	}
-	// The waiter was taken out of the queue at this very moment: its result is on the way.
-	return <-w.result
+}
+
+// expireLater returns f.expire, and does not keep the store in memory: goroutines that wait do.
+func expireLater[T any](f *fifo[T]) func() {
+	queue := weak.Make(f)
+	return func() {
+		if f := queue.Value(); f != nil {
+			f.expire()
+		}
+	}
+}
+
+// expire ends the waits whose deadlines have passed.
+func (f *fifo[T]) expire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.timerAt = time.Time{}
+	now := time.Now()
+	late := func(w *waiter[T]) bool { return !now.Before(w.deadline) }
+	for before, w := f.find(late); w != nil; before, w = f.find(late) {
+		f.remove(before, w).result <- timedOut
+	}
+	for w := f.first; w != nil; w = w.next {
+		f.setTimer(w.deadline)
+	}
+}
+
+func (l *waiterList[T]) push(w *waiter[T]) {
+	if l.first == nil {
+		l.first = w
+	} else {
+		l.last.next = w
+	}
+	l.last = w
+	l.count++
+}
+
+// pop takes the first waiter out of the list.
+func (l *waiterList[T]) pop() *waiter[T] {
+	return l.remove(nil, l.first)
+}
+
+// remove takes w, which comes after before, out of the list.
+func (l *waiterList[T]) remove(before, w *waiter[T]) *waiter[T] {
+	if before == nil {
+		l.first = w.next
+	} else {
+		before.next = w.next
+	}
+	if l.last == w {
+		l.last = before
+	}
+	w.next = nil
+	l.count--
+	return w
+}
+
+// find returns the first waiter that fits, and the one before it; nil if none does.
+func (l *waiterList[T]) find(fits func(*waiter[T]) bool) (before, w *waiter[T]) {
+	for w = l.first; w != nil && !fits(w); w = w.next {
+		before = w
+	}
+	return before, w
 }

@@ -9,41 +9,34 @@ import (
 
 // fifoLock is the least that a lock on top of a fifo needs. Waiters are known by a number.
 type fifoLock struct {
-	mu    sync.Mutex
-	held  bool
 	queue fifo[int]
+	held  bool
 }
 
 func (l *fifoLock) lock(w *waiter[int], budget *waitBudget) waitResult {
-	l.mu.Lock()
+	l.queue.mu.Lock()
 	if l.held {
-		return l.queue.wait(&l.mu, w, budget)
+		return l.queue.wait(w, budget)
 	}
 	l.held = true
-	l.mu.Unlock()
+	l.queue.mu.Unlock()
 	return granted
 }
 
 func (l *fifoLock) unlock() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
 	if l.held = l.queue.count > 0; l.held {
 		l.queue.pop().result <- granted
 	}
 }
 
-func (l *fifoLock) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.queue.count
-}
-
 // checkEmpty checks that no waiter has left anything behind.
 func (l *fifoLock) checkEmpty(t *testing.T) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held || l.queue.count != 0 || l.queue.first != nil {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	if l.held || l.queue.count != 0 || l.queue.first != nil || l.queue.last != nil {
 		t.Errorf("held: %v; %d wait", l.held, l.queue.count)
 	}
 }
@@ -73,7 +66,7 @@ func TestFifoGrantsInArrivalOrder(t *testing.T) {
 				lock.unlock()
 			}
 		}()
-		eventually(t, func() bool { return lock.waiting() == i+1 })
+		eventually(t, func() bool { return lock.queue.waiting() == i+1 })
 	}
 	lock.unlock()
 	within(t, all.Wait)
@@ -93,8 +86,8 @@ func TestFifoWaitTimesOutOnceBudgetIsSpent(t *testing.T) {
 	if took := time.Since(start); result != timedOut || took < wait {
 		t.Errorf("result %v after %v", result, took)
 	}
-	if budget.left > 0 || lock.waiting() != 0 {
-		t.Errorf("%v is left of the budget; %d wait", budget.left, lock.waiting())
+	if budget.left > 0 || lock.queue.waiting() != 0 {
+		t.Errorf("%v is left of the budget; %d wait", budget.left, lock.queue.waiting())
 	}
 	// A spent budget ends the next wait at once, and the waiter can be used again.
 	within(t, func() {
@@ -150,7 +143,7 @@ func TestFifoTimeoutKeepsOrderOfOthers(t *testing.T) {
 				budget = &waitBudget{200 * time.Millisecond}
 			}
 			all.Add(1)
-			before := lock.waiting()
+			before := lock.queue.waiting()
 			go func() {
 				defer all.Done()
 				result := lock.lock(numbered(i), budget)
@@ -161,7 +154,7 @@ func TestFifoTimeoutKeepsOrderOfOthers(t *testing.T) {
 					lock.unlock()
 				}
 			}()
-			eventually(t, func() bool { return lock.waiting() == before+1 || len(gone) > 0 })
+			eventually(t, func() bool { return lock.queue.waiting() == before+1 || len(gone) > 0 })
 		}
 		if result := <-gone; result != timedOut {
 			t.Errorf("waiter %d: result %v", impatient, result)
@@ -189,9 +182,9 @@ func TestFifoHolderServesWaiters(t *testing.T) {
 				t.Errorf("waiter %d: result %v", i, result)
 			}
 		}()
-		eventually(t, func() bool { return lock.waiting() == i+1 })
+		eventually(t, func() bool { return lock.queue.waiting() == i+1 })
 	}
-	lock.mu.Lock()
+	lock.queue.mu.Lock()
 	for want := range 3 {
 		w := lock.queue.pop()
 		if w.value != want {
@@ -199,7 +192,7 @@ func TestFifoHolderServesWaiters(t *testing.T) {
 		}
 		w.result <- served
 	}
-	lock.mu.Unlock()
+	lock.queue.mu.Unlock()
 	within(t, all.Wait)
 	lock.unlock()
 	lock.checkEmpty(t)

@@ -2,62 +2,56 @@
 
 package poolmetadata
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 // deviceLocks has a lock for each device, which goroutines get in FIFO order. An update holds the
 // lock of its device while its callback runs.
 type deviceLocks struct {
-	mu sync.Mutex
-	// held has an entry for each locked device: its queue, or nil as long as nobody has waited.
-	held map[string]*fifo[struct{}]
+	queue fifo[string] // the goroutines that wait for a device, by its name
+	held  map[string]struct{}
 }
 
 // lock locks a device. It reports false if the budget is spent first.
 func (l *deviceLocks) lock(name string, budget *waitBudget) bool {
-	l.mu.Lock()
+	l.queue.mu.Lock()
 	if l.acquire(name) {
-		l.mu.Unlock()
+		l.queue.mu.Unlock()
 		return true
 	}
-	queue := l.held[name]
-	if queue == nil {
-		queue = new(fifo[struct{}])
-		l.held[name] = queue
-	}
-	return queue.wait(&l.mu, newWaiter[struct{}](), budget) == granted
+	w := newWaiter[string]()
+	w.value = name
+	return l.queue.wait(w, budget) == granted
 }
 
 // tryLock locks the device if it is not locked.
 func (l *deviceLocks) tryLock(name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
 	return l.acquire(name)
 }
 
-// acquire does the work of tryLock. The caller holds mu.
+// acquire does the work of tryLock. The caller holds the mutex.
 func (l *deviceLocks) acquire(name string) bool {
 	if _, locked := l.held[name]; locked {
 		return false
 	}
 	if l.held == nil {
-		l.held = make(map[string]*fifo[struct{}])
+		l.held = make(map[string]struct{})
 	}
-	l.held[name] = nil
+	l.held[name] = struct{}{}
 	return true
 }
 
-// unlock hands the lock to the first waiter.
+// unlock hands the lock to the first goroutine that waits for this device.
 func (l *deviceLocks) unlock(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if queue := l.held[name]; queue != nil && queue.count > 0 {
-		queue.pop().result <- granted
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	before, next := l.queue.find(func(w *waiter[string]) bool { return w.value == name })
+	if next == nil {
+		delete(l.held, name)
 		return
 	}
-	delete(l.held, name)
+	l.queue.remove(before, next).result <- granted
 }
 
 // lockAll locks several devices, in the order of their names, so that two calls that want the same
@@ -78,17 +72,4 @@ func (l *deviceLocks) lockAll(names []string, budget *waitBudget) (unlock func()
 		}
 	}
 	return func() { unlockFirst(len(names)) }, ""
-}
-
-// waiting returns how many goroutines wait for a device.
-func (l *deviceLocks) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	waiting := 0
-	for _, queue := range l.held {
-		if queue != nil {
-			waiting += queue.count
-		}
-	}
-	return waiting
 }

@@ -11,18 +11,18 @@ import (
 // the call's error.
 func startLockWaiter(t testing.TB, store *PoolMetadata, call func() error) func() error {
 	t.Helper()
-	before := store.locks.waiting()
+	before := store.locks.queue.waiting()
 	result := make(chan error, 1)
 	go func() { result <- call() }()
-	eventually(t, func() bool { return store.locks.waiting() == before+1 })
+	eventually(t, func() bool { return store.locks.queue.waiting() == before+1 })
 	return func() error { return <-result }
 }
 
 // checkFree checks that no device is locked.
 func (l *deviceLocks) checkFree(t testing.TB) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
 	if len(l.held) != 0 {
 		t.Errorf("locked: %v", l.held)
 	}
@@ -58,8 +58,8 @@ func TestLockAllSpendsOneBudget(t *testing.T) {
 			t.Fatalf("it waited %v, for %q last", took, late)
 		}
 		eventually(t, func() bool {
-			locks.mu.Lock()
-			defer locks.mu.Unlock()
+			locks.queue.mu.Lock()
+			defer locks.queue.mu.Unlock()
 			return len(locks.held) == 1
 		})
 		if late == "b" && took < wait*3/2 {

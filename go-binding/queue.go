@@ -31,9 +31,8 @@ var writes = sync.Pool{New: func() any { return newWaiter[changeList]() }}
 // thread, and one of the scheduler's processors until the scheduler takes notice. Here it waits as
 // goroutines do.
 type writeQueue struct {
-	mu        sync.Mutex
+	queue     fifo[changeList] // the goroutines that came after the leader
 	led       bool             // there is a leader
-	waiters   fifo[changeList] // the goroutines that came after the leader
 	followers int              // how many were taken out of the queue for the call under way
 
 	// The leader's own.
@@ -44,27 +43,27 @@ type writeQueue struct {
 
 // waiting returns how many goroutines wait for another to write for them.
 func (q *writeQueue) waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.waiters.count + q.followers
+	q.queue.mu.Lock()
+	defer q.queue.mu.Unlock()
+	return q.queue.count + q.followers
 }
 
 // do has w written, by this goroutine or by another, and returns once that is on disk or has failed.
 // It reports false if the budget is spent first.
 func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
-	q.mu.Lock()
+	q.queue.mu.Lock()
 	if q.led {
-		switch q.waiters.wait(&q.mu, w, budget) {
+		switch q.queue.wait(w, budget) {
 		case served:
 			return true
 		case timedOut:
 			return false
 		}
-		q.mu.Lock()
+		q.queue.mu.Lock()
 	}
 	q.led = true
 	followers := q.takeFollowers(len(w.value.texts))
-	q.mu.Unlock()
+	q.queue.mu.Unlock()
 	if followers.count == 0 {
 		w.value.applyEach(store)
 	} else {
@@ -82,16 +81,16 @@ func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 
 // takeFollowers takes waiting writes out of the queue, as many as one call takes beside the leader's
 // bytes. If the last call had followers, it first lets them come back.
-func (q *writeQueue) takeFollowers(bytes int) fifo[changeList] {
-	if q.waiters.count < q.lastFollowers {
+func (q *writeQueue) takeFollowers(bytes int) waiterList[changeList] {
+	if q.queue.count < q.lastFollowers {
 		q.awaitArrivals()
 	}
-	var taken fifo[changeList]
-	for q.waiters.count > 0 && taken.count < maxBatchWrites-1 {
-		if bytes += len(q.waiters.first.value.texts); bytes > maxBatchBytes {
+	var taken waiterList[changeList]
+	for q.queue.count > 0 && taken.count < maxBatchWrites-1 {
+		if bytes += len(q.queue.first.value.texts); bytes > maxBatchBytes {
 			break
 		}
-		taken.push(q.waiters.pop())
+		taken.push(q.queue.pop())
 	}
 	q.followers = taken.count
 	return taken
@@ -105,13 +104,13 @@ func (q *writeQueue) awaitArrivals() {
 	silence := min(q.lastTook/8, 100*time.Microsecond)
 	began := time.Now()
 	lastArrival := began
-	for seen := q.waiters.count; seen < q.lastFollowers; {
-		q.mu.Unlock()
+	for seen := q.queue.count; seen < q.lastFollowers; {
+		q.queue.mu.Unlock()
 		runtime.Gosched()
-		q.mu.Lock()
+		q.queue.mu.Lock()
 		now := time.Now()
-		if q.waiters.count > seen {
-			seen, lastArrival = q.waiters.count, now
+		if q.queue.count > seen {
+			seen, lastArrival = q.queue.count, now
 		}
 		if now.Sub(lastArrival) >= silence || now.Sub(began) >= longest {
 			return
@@ -121,17 +120,17 @@ func (q *writeQueue) awaitArrivals() {
 
 // handOver makes the first waiter the next leader.
 func (q *writeQueue) handOver() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	q.queue.mu.Lock()
+	defer q.queue.mu.Unlock()
 	q.followers = 0
-	q.led = q.waiters.count > 0
+	q.led = q.queue.count > 0
 	if q.led {
-		q.waiters.pop().result <- granted
+		q.queue.pop().result <- granted
 	}
 }
 
 // applyBatch makes one call of the library for the leader's write and its followers'.
-func (q *writeQueue) applyBatch(store C.uintptr_t, own *write, followers *fifo[changeList]) {
+func (q *writeQueue) applyBatch(store C.uintptr_t, own *write, followers *waiterList[changeList]) {
 	own.next = followers.first
 	for w := own; w != nil; w = w.next {
 		q.batch.append(&w.value)

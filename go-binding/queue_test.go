@@ -14,8 +14,8 @@ import (
 // holdLead takes the place of a leader whose call takes long: writes wait until release is called.
 func holdLead(t testing.TB, store *PoolMetadata) (release func()) {
 	t.Helper()
-	store.queue.mu.Lock()
-	defer store.queue.mu.Unlock()
+	store.queue.queue.mu.Lock()
+	defer store.queue.queue.mu.Unlock()
 	if store.queue.led {
 		t.Fatal("there is a leader")
 	}
@@ -46,8 +46,8 @@ func startWaiters(t testing.TB, store *PoolMetadata, writes ...func() error) fun
 func awaitNoLeader(t testing.TB, store *PoolMetadata) {
 	t.Helper()
 	eventually(t, func() bool {
-		store.queue.mu.Lock()
-		defer store.queue.mu.Unlock()
+		store.queue.queue.mu.Lock()
+		defer store.queue.queue.mu.Unlock()
 		return !store.queue.led
 	})
 }
@@ -240,9 +240,9 @@ func TestFollowerCountsAsWaitingUntilItsWriteIsDone(t *testing.T) {
 	ended := startWaiters(t, store,
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "a"}) },
 		func() error { return store.AddDevice(ctx, &DeviceInfo{Name: "b"}) })
-	q.mu.Lock()
+	q.queue.mu.Lock()
 	taken := q.takeFollowers(0)
-	q.mu.Unlock()
+	q.queue.mu.Unlock()
 	if waiting := stats(t, store).WritersWaiting; waiting != 2 {
 		t.Errorf("%d writers wait", waiting)
 	}
@@ -277,15 +277,15 @@ func TestGroupCommitDelayEndsWhileWritesArrive(t *testing.T) {
 			}
 			for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
 			}
-			q.mu.Lock()
-			q.waiters.push(newWaiter[changeList]())
-			q.mu.Unlock()
+			q.queue.mu.Lock()
+			q.queue.push(newWaiter[changeList]())
+			q.queue.mu.Unlock()
 			runtime.Gosched()
 		}
 	}()
-	q.mu.Lock()
+	q.queue.mu.Lock()
 	taken := q.takeFollowers(0)
-	q.mu.Unlock()
+	q.queue.mu.Unlock()
 	close(stop)
 	slow.Wait()
 	if taken.count > maxBatchWrites/4 {
@@ -324,4 +324,28 @@ func TestChangesWithoutReportFail(t *testing.T) {
 			t.Errorf("change %d: %v", i, err)
 		}
 	}
+}
+
+// The timer that was set for writes that waited does not keep the store in memory.
+func TestForgottenStoreWithTimerIsClosed(t *testing.T) {
+	path := newPath(t)
+	func() {
+		store, err := Open(path, WithLockWait(time.Hour))
+		ok(t, err)
+		release := holdLead(t, store)
+		ended := startWaiters(t, store, func() error {
+			return store.AddDevice(ctx, &DeviceInfo{Name: "dev"})
+		})
+		release()
+		ok(t, ended()[0])
+	}()
+	eventually(t, func() bool {
+		store, err := Open(path)
+		if err != nil {
+			wantError(t, err, ErrAlreadyOpen)
+			return false
+		}
+		ok(t, store.Close())
+		return true
+	})
 }

@@ -138,7 +138,7 @@ func (m *PoolMetadata) Stats() (Stats, error) {
 		ReaderRefusals:      uint64(s.reader_refusals),
 		WalksOpen:           uint64(s.walks_open),
 		OldestWalk:          time.Duration(s.oldest_walk_ns),
-		WritersWaiting:      uint64(s.writers_waiting) + uint64(m.queue.waiting()+m.locks.waiting()),
+		WritersWaiting:      uint64(s.writers_waiting) + uint64(m.queue.waiting()+m.locks.queue.waiting()),
 		WritesStopped:       s.writes_stopped != 0,
 		CommitOperations:    histogram(&s.commit_operations),
 		CommitNanoseconds:   histogram(&s.commit_nanoseconds),

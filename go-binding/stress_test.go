@@ -49,8 +49,8 @@ func stress(t *testing.T) {
 	within(t, all.Wait)
 	// The garbage collector ends the updates that were forgotten.
 	eventually(t, func() bool {
-		store.locks.mu.Lock()
-		defer store.locks.mu.Unlock()
+		store.locks.queue.mu.Lock()
+		defer store.locks.queue.mu.Unlock()
 		return len(store.locks.held) == 0
 	})
 	awaitNoLeader(t, store)
