@@ -1,4 +1,7 @@
-/* Walks: with a callback, page by page, and names only. */
+/*
+ * Walks as C sees them: the struct that a callback is shown, pages of records in the caller's
+ * buffer, lists of names. What the operations mean is in tests/meaning/walk.rs.
+ */
 #include "test.h"
 
 #include <pthread.h>
@@ -8,15 +11,14 @@
 
 static pm_store *store;
 
-/* Names in byte order, among them ones that would come elsewhere as signed characters or as numbers. */
-static const char *const sorted[] = { "\x01", "10", "9", "B", "a", "a/", "aa", "b", "\x7f", "\x80", "\xff\xfe" };
+/* In byte order; some would come elsewhere if they were compared as signed characters. */
+static const char *const sorted[] = { "\x01", "10", "9", "a", "aa", "b", "\x80", "\xff\xfe" };
 
 static void open_pool(void) {
-    static const int order[] = { 7, 2, 10, 0, 5, 9, 4, 1, 8, 3, 6 };
     size_t i;
     store = open_new("pool.db");
-    for (i = 0; i < COUNT(order); i++) {
-        add(store, sorted[order[i]]);
+    for (i = COUNT(sorted); i-- > 0;) {
+        add(store, sorted[i]);
     }
 }
 
@@ -28,110 +30,27 @@ struct visit {
 
 static int32_t in_order(const pm_device *device, void *user_data) {
     struct visit *visit = user_data;
-    CHECK(visit->seen < COUNT(sorted));
-    CHECK_BYTES(sorted[visit->seen], strlen(sorted[visit->seen]), device->name, device->name_len);
-    CHECK_INT('\0', device->name[device->name_len]);
+    const char *wanted = sorted[visit->seen];
+    CHECK_BYTES(wanted, strlen(wanted) + 1, device->name, device->name_len + 1);
     CHECK_INT(sizeof(pm_device), device->struct_size);
-    CHECK(device->device_id >= 1 && device->size == 4096 && device->state == PM_STATE_ACTIVATED);
-    CHECK(device->parent_name_len == 0 && device->error_len == 0 && device->owner == NULL);
+    CHECK(device->device_id >= 1 && device->size == 4096);
+    CHECK(device->state == PM_STATE_ACTIVATED && device->owner == NULL);
+    CHECK(device->parent_name_len == 0 && device->error_len == 0);
     visit->seen++;
     return visit->seen == visit->stop_at ? visit->code : 0;
 }
 
-static void every_device_in_byte_order(void) {
+static void callback_is_shown_every_device(void) {
     struct visit visit = { 0, 0, 0 };
     open_pool();
     OK(pm_walk_devices(store, in_order, &visit, why()));
     CHECK_INT(COUNT(sorted), visit.seen);
-    close_store(store);
-}
-
-static void a_callback_that_fails_ends_the_walk(void) {
-    static const int32_t codes[] = { 1, -1, PM_ERR_CALLBACK, INT32_MAX, INT32_MIN };
-    size_t i;
-    open_pool();
-    for (i = 0; i < COUNT(codes); i++) {
-        struct visit visit = { 0, 1, 0 };
-        visit.stop_at = i * 2 + 1;
-        visit.code = codes[i];
-        FAILS(PM_ERR_CALLBACK, pm_walk_devices(store, in_order, &visit, why()));
-        CHECK_INT(codes[i], told()->callback_code);
-        CHECK_INT(visit.stop_at, visit.seen);
-    }
-    /* No walk is left open: the store can be closed. */
-    close_store(store);
-}
-
-static int32_t must_not_come(const pm_device *device, void *unused) {
-    (void)device;
-    (void)unused;
-    CHECK(!"a device in an empty store");
-    return 0;
-}
-
-static void an_empty_store(void) {
-    pm_names *names = NULL;
-    pm_walk *walk = NULL;
-    uint64_t buffer[8];
-    size_t count = 77;
-    store = open_new("pool.db");
-    OK(pm_walk_devices(store, must_not_come, NULL, why()));
-    OK(pm_get_device_names(store, &names, why()));
-    CHECK_INT(0, names->count);
-    pm_free(names);
-    OK(pm_walk_open(store, &walk, why()));
-    OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
-    CHECK_INT(0, count);
-    pm_walk_close(walk);
-    close_store(store);
-}
-
-/* The callback may do everything, also to the device that it is shown. */
-static int32_t write_inside(const pm_device *device, void *user_data) {
-    struct visit *visit = user_data;
-    char name[32];
-    uint32_t id = device->device_id;
-    pm_update *update = NULL;
-    pm_device *record = NULL;
-    in_order(device, user_data);
-    snprintf(name, sizeof name, "zz-new-%u", (unsigned)visit->seen);
-    add(store, name);
-    OK(pm_update_begin(store, device->name, device->name_len, &update, &record, why()));
-    OK(pm_device_set_error(record, PM_LIT("walked over"), why()));
-    OK(pm_update_commit(update, why()));
-    if (visit->seen % 2 == 0) {
-        OK(pm_remove_device(store, device->name, device->name_len, why()));
-    }
-    /* What is shown stays as it was when the walk began. */
-    CHECK(device->device_id == id && device->error_len == 0);
-    FAILS(PM_ERR_BUSY, pm_close(store, why()));
-    return 0;
-}
-
-static void a_callback_may_write_and_the_walk_does_not_see_it(void) {
-    struct visit visit = { 0, 0, 0 };
-    open_pool();
-    OK(pm_close(store, why()));
-    store = open_with(place("pool.db"), 20);
-    OK(pm_walk_devices(store, write_inside, &visit, why()));
-    CHECK_INT(COUNT(sorted), visit.seen);
-    CHECK_INT(2 * COUNT(sorted) - COUNT(sorted) / 2, device_count(store));
-    close_store(store);
-}
-
-static int32_t walk_inside(const pm_device *device, void *user_data) {
-    struct visit inner = { 0, 0, 0 };
-    in_order(device, user_data);
-    OK(pm_walk_devices(store, in_order, &inner, why()));
-    CHECK_INT(COUNT(sorted), inner.seen);
-    return 0;
-}
-
-static void walks_inside_walks(void) {
-    struct visit visit = { 0, 0, 0 };
-    open_pool();
-    OK(pm_walk_devices(store, walk_inside, &visit, why()));
-    CHECK_INT(COUNT(sorted), visit.seen);
+    visit.seen = 0;
+    visit.stop_at = 3;
+    visit.code = INT32_MIN;
+    FAILS(PM_ERR_CALLBACK, pm_walk_devices(store, in_order, &visit, why()));
+    CHECK_INT(INT32_MIN, told()->callback_code);
+    CHECK_INT(3, visit.seen);
     close_store(store);
 }
 
@@ -155,11 +74,13 @@ static size_t walk_pages(size_t capacity) {
             const char *at = pm_record_error(record) + record->error_len;
             CHECK_BYTES(sorted[seen], strlen(sorted[seen]), name, record->name_len);
             CHECK(record->record_size % 8 == 0 && (size_t)(end - buffer) <= capacity);
-            CHECK(name[record->name_len] == '\0' && pm_record_parent_name(record)[record->parent_name_len] == '\0');
+            CHECK(name[record->name_len] == '\0');
+            CHECK(pm_record_parent_name(record)[record->parent_name_len] == '\0');
             for (; at < (const char *)end; at++) {
                 CHECK_INT('\0', *at);
             }
-            CHECK(record->device_id >= 1 && record->size == 4096 && record->state == PM_STATE_ACTIVATED);
+            CHECK(record->device_id >= 1 && record->size == 4096);
+            CHECK_INT(PM_STATE_ACTIVATED, record->state);
             seen++;
             record = pm_record_next(record);
         }
@@ -167,7 +88,7 @@ static size_t walk_pages(size_t capacity) {
     } while (count > 0);
     CHECK_INT(COUNT(sorted), seen);
     CHECK_INT(77, needed);
-    /* The end stays the end. */
+    /* After the end there is nothing, however often it is asked for. */
     count = 77;
     OK(pm_walk_next(walk, buffer, capacity, &count, NULL, why()));
     CHECK_INT(0, count);
@@ -176,7 +97,7 @@ static size_t walk_pages(size_t capacity) {
     return pages;
 }
 
-static void pages_of_any_size(void) {
+static void page_holds_as_many_records_as_fit(void) {
     open_pool();
     CHECK_INT(COUNT(sorted) + 1, walk_pages(48)); /* room for one record each */
     CHECK_INT(COUNT(sorted) + 1, walk_pages(95));
@@ -185,7 +106,7 @@ static void pages_of_any_size(void) {
     close_store(store);
 }
 
-static void a_page_that_is_too_small_loses_nothing(void) {
+static void page_that_is_too_small_loses_nothing(void) {
     pm_device device = device_named("middle");
     uint64_t buffer[512];
     pm_walk *walk = NULL;
@@ -215,7 +136,8 @@ static void a_page_that_is_too_small_loses_nothing(void) {
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK_INT(1, count);
     CHECK_TEXT("zlast", pm_record_name(record), record->name_len);
-    FAILS(PM_ERR_INVALID_ARGUMENT, pm_walk_next(walk, (char *)buffer + 1, 512, &count, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT,
+          pm_walk_next(walk, (char *)buffer + 1, 512, &count, NULL, why()));
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_walk_next(walk, NULL, 8, &count, NULL, why()));
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK_INT(0, count);
@@ -224,55 +146,29 @@ static void a_page_that_is_too_small_loses_nothing(void) {
     close_store(store);
 }
 
-static void an_open_walk_sees_one_moment(void) {
-    pm_walk *walk = NULL;
-    pm_names *names = NULL;
-    uint64_t buffer[512];
-    size_t count = 0;
-    open_pool();
-    OK(pm_walk_open(store, &walk, why()));
-    OK(pm_remove_device(store, PM_LIT("a"), why()));
-    add(store, "zz");
-    OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
-    CHECK_INT(COUNT(sorted), count);
-    OK(pm_get_device_names(store, &names, why()));
-    CHECK_INT(COUNT(sorted), names->count);
-    CHECK_TEXT("zz", names->names[7].name, names->names[7].name_len);
-    pm_free(names);
-    pm_walk_close(walk);
-    close_store(store);
-}
-
-static void names_of_all_devices(void) {
+static void names_end_in_a_nul_and_outlive_the_store(void) {
     pm_names *names = NULL;
     size_t i;
     open_pool();
     OK(pm_get_device_names(store, &names, why()));
     close_store(store);
-    /* They outlive the store. */
     CHECK_INT(COUNT(sorted), names->count);
     for (i = 0; i < names->count; i++) {
-        CHECK_BYTES(sorted[i], strlen(sorted[i]), names->names[i].name, names->names[i].name_len);
-        CHECK_INT('\0', names->names[i].name[names->names[i].name_len]);
+        const pm_name *name = &names->names[i];
+        CHECK_BYTES(sorted[i], strlen(sorted[i]) + 1, name->name, name->name_len + 1);
     }
     pm_free(names);
     pm_free(NULL);
 }
 
-static int32_t count_devices(const pm_device *device, void *count) {
-    (void)device;
-    ++*(unsigned *)count;
-    return 0;
-}
-
-static void a_damaged_record_ends_a_walk_with_an_error(void) {
+/* The sound devices before the damaged one are handed out first. */
+static void damaged_record_ends_a_walk_by_pages(void) {
     const char *path = place("pool.db");
     pm_options options = PM_OPTIONS_INIT;
     pm_device device = device_named("m");
     pm_walk *walk = NULL;
     uint64_t buffer[64];
     size_t count = 77;
-    unsigned seen = 0;
     store = open_with(path, 0);
     add(store, "a");
     add(store, "z");
@@ -283,15 +179,11 @@ static void a_damaged_record_ends_a_walk_with_an_error(void) {
     damage(path, "another needle");
     options.verify = PM_VERIFY_NONE;
     OK(pm_open(PM_CSTR(path), &options, &store, why()));
-    FAILS(PM_ERR_CORRUPT, pm_walk_devices(store, count_devices, &seen, why()));
-    CHECK_INT(1, seen);
     OK(pm_walk_open(store, &walk, why()));
-    /* The sound devices in front of it are handed out first. */
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK_INT(1, count);
     CHECK_TEXT("a", pm_record_name((const pm_record *)(const void *)buffer), 1);
     FAILS(PM_ERR_CORRUPT, pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
-    CHECK(strstr(told()->message, "\"m\"") != NULL && strstr(told()->message, path) != NULL);
     CHECK_INT(1, count);
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));
     CHECK_INT(0, count);
@@ -299,8 +191,7 @@ static void a_damaged_record_ends_a_walk_with_an_error(void) {
     OK(pm_close(store, why()));
 }
 
-/* More walks than there are places for readers, shared by all processes. */
-static void readers_come_to_an_end(void) {
+static void call_without_a_reader_slot_leaves_the_outputs_alone(void) {
     pm_options options = PM_OPTIONS_INIT;
     pm_walk *walks[129];
     pm_walk *one_more = UNTOUCHED;
@@ -309,19 +200,12 @@ static void readers_come_to_an_end(void) {
     options.max_readers = 128;
     options.lock_wait_ms = 30;
     OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
-    add(store, "base");
-    while (open < COUNT(walks)) {
-        if (pm_walk_open(store, &walks[open], NULL) != PM_OK) {
-            break;
-        }
+    while (open < COUNT(walks) && pm_walk_open(store, &walks[open], NULL) == PM_OK) {
         open++;
     }
-    CHECK(open >= 64 && open <= 128);
     FAILS(PM_ERR_READERS_FULL, pm_walk_open(store, &one_more, why()));
-    CHECK(strstr(told()->message, "128") != NULL);
     FAILS(PM_ERR_READERS_FULL, pm_get_device_names(store, &names, why()));
     CHECK(one_more == UNTOUCHED && names == UNTOUCHED);
-    CHECK_INT(2, add(store, "writers go on"));
     while (open > 0) {
         pm_walk_close(walks[--open]);
     }
@@ -339,7 +223,8 @@ static void *next_all(void *user_data) {
     struct sharing *sharing = user_data;
     size_t count = 1;
     while (count > 0) {
-        int32_t status = pm_walk_next(sharing->walk, sharing->page, sharing->size, &count, NULL, NULL);
+        int32_t status =
+            pm_walk_next(sharing->walk, sharing->page, sharing->size, &count, NULL, NULL);
         if (status == PM_ERR_BUSY) {
             __atomic_add_fetch(&sharing->busy, 1, __ATOMIC_RELAXED);
             count = 1;
@@ -350,8 +235,8 @@ static void *next_all(void *user_data) {
     return NULL;
 }
 
-/* Two threads that use one walk: one is told so, and neither harms the other. Tried until they have met. */
-static void one_walk_is_for_one_thread(void) {
+/* Neither of two threads that use one walk harms the other. Repeated until they have met. */
+static void walk_that_another_thread_uses_is_busy(void) {
     static char text[500 << 10];
     struct sharing sharings[2];
     pthread_t thread;
@@ -390,17 +275,12 @@ static void one_walk_is_for_one_thread(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(every_device_in_byte_order),
-    NAMED(a_callback_that_fails_ends_the_walk),
-    NAMED(an_empty_store),
-    NAMED(a_callback_may_write_and_the_walk_does_not_see_it),
-    NAMED(walks_inside_walks),
-    NAMED(pages_of_any_size),
-    NAMED(a_page_that_is_too_small_loses_nothing),
-    NAMED(an_open_walk_sees_one_moment),
-    NAMED(names_of_all_devices),
-    NAMED(a_damaged_record_ends_a_walk_with_an_error),
-    NAMED(readers_come_to_an_end),
-    NAMED(one_walk_is_for_one_thread),
+    NAMED(callback_is_shown_every_device),
+    NAMED(page_holds_as_many_records_as_fit),
+    NAMED(page_that_is_too_small_loses_nothing),
+    NAMED(names_end_in_a_nul_and_outlive_the_store),
+    NAMED(damaged_record_ends_a_walk_by_pages),
+    NAMED(call_without_a_reader_slot_leaves_the_outputs_alone),
+    NAMED(walk_that_another_thread_uses_is_busy),
 };
 TEST_MAIN(tests)

@@ -89,8 +89,8 @@ skip=''
 if [ $# != 0 ]; then
     :
 elif [ "$kind" = thread ]; then
-    set -- --lib --test apply --test close --test concurrent --test import --test open_twice \
-        --test update
+    set -- --lib --test close --test concurrent --test import --test meaning --test open_twice \
+        --test panics
 else
     # Left out: powercut, which traces its processes, as LeakSanitizer must; tests with a small
     # address space, into which a sanitizer's shadow memory does not fit; and the one that expects

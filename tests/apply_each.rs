@@ -1,4 +1,4 @@
-//! Lists of changes, each made by itself.
+//! What lists whose changes are made one by one wait for. What they do is in `meaning/changes.rs`.
 
 use pool_metadata::{
     Change, DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata,
@@ -6,16 +6,6 @@ use pool_metadata::{
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-fn store() -> (tempfile::TempDir, PoolMetadata) {
-    let directory = tempfile::tempdir().unwrap();
-    let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
-    (directory, store)
-}
-
-fn add(name: impl AsRef<[u8]>) -> Change {
-    Change::Add(DeviceInfo::new(name.as_ref()))
-}
 
 fn remove(name: &str) -> Change {
     Change::Remove { name: name.into() }
@@ -26,88 +16,6 @@ fn suspend(name: &str) -> Change {
         name: name.into(),
         state: DeviceState::Suspended,
     }
-}
-
-fn names(store: &PoolMetadata) -> Vec<String> {
-    let names = store.get_device_names().unwrap();
-    names
-        .into_iter()
-        .map(|name| String::from_utf8(name).unwrap())
-        .collect()
-}
-
-fn commits(store: &PoolMetadata) -> u64 {
-    store.stats().unwrap().commits
-}
-
-#[test]
-fn one_that_is_refused_keeps_no_other_from_being_made() {
-    let (_directory, store) = store();
-    store.add_device(&mut DeviceInfo::new("there")).unwrap();
-    let mut stale = store.get_device("there").unwrap();
-    stale.generation += 1;
-    let results = store.apply_each(&[
-        add("z"),
-        add("there"),
-        Change::Update(stale.clone()),
-        remove("absent"),
-        add(""),
-        add("a"),
-    ]);
-    assert_eq!(results.len(), 6);
-    assert_eq!(results[0].as_ref().unwrap().device_id, 3);
-    assert!(matches!(results[1], Err(Error::AlreadyExists { .. })));
-    // It is of a device that the list has before it: made after that, and so in a commit of its
-    // own.
-    assert!(matches!(results[2], Err(Error::Conflict { .. })));
-    assert!(matches!(results[3], Err(Error::NotFound { .. })));
-    assert!(matches!(results[4], Err(Error::InvalidName { .. })));
-    assert_eq!(results[5].as_ref().unwrap().device_id, 2);
-    assert_eq!(commits(&store), 2, "what could share a commit has");
-    assert_eq!(names(&store), ["a", "there", "z"]);
-    store.verify().unwrap();
-
-    assert!(store.apply_each(&[]).is_empty());
-    assert!(store.apply_each(&[remove("a")])[0].is_ok());
-    assert_eq!(names(&store), ["there", "z"]);
-}
-
-#[test]
-fn the_changes_of_one_device_are_made_in_their_order() {
-    let (_directory, store) = store();
-    let results = store.apply_each(&[
-        add("x"),
-        suspend("x"),
-        remove("x"),
-        add("y"),
-        add("x"),
-        add("x"),
-    ]);
-    assert!(results[..5].iter().all(Result::is_ok), "{results:?}");
-    assert!(matches!(results[5], Err(Error::AlreadyExists { .. })));
-    assert_eq!(names(&store), ["x", "y"]);
-    store.verify().unwrap();
-}
-
-#[test]
-fn a_long_list_takes_several_commits() {
-    let (_directory, store) = store();
-    let many: Vec<_> = (0..1000).map(|n| add(format!("snap-{n}"))).collect();
-    assert!(store.apply_each(&many).iter().all(Result::is_ok));
-    assert_eq!(commits(&store), 4);
-    // Three megabytes of texts.
-    let long: Vec<_> = (0..200)
-        .map(|n| {
-            Change::Add(DeviceInfo {
-                error: vec![b'e'; 16_000],
-                ..DeviceInfo::new(format!("long-{n}"))
-            })
-        })
-        .collect();
-    assert!(store.apply_each(&long).iter().all(Result::is_ok));
-    assert_eq!(commits(&store), 4 + 4);
-    assert_eq!(store.stats().unwrap().devices, 1200);
-    store.verify().unwrap();
 }
 
 /// A store with devices a, b and locked.
@@ -123,7 +31,7 @@ fn with_devices(lock_wait: Duration) -> (tempfile::TempDir, PoolMetadata) {
 }
 
 #[test]
-fn nobody_waits_for_a_device_but_who_changes_it() {
+fn locked_device_delays_only_its_own_changes() {
     let (_directory, store) = with_devices(Duration::from_secs(60));
     let update = store.begin_update("locked").unwrap();
     std::thread::scope(|scope| {
@@ -149,7 +57,7 @@ fn nobody_waits_for_a_device_but_who_changes_it() {
 }
 
 #[test]
-fn one_lock_wait_is_for_all_changes_of_locked_devices() {
+fn changes_of_locked_devices_share_one_lock_wait() {
     const WAIT: Duration = Duration::from_millis(200);
     const LOCKED: usize = 100;
     let (_directory, store) = with_devices(WAIT);
@@ -158,7 +66,7 @@ fn one_lock_wait_is_for_all_changes_of_locked_devices() {
     list.insert(1, suspend("a"));
     list.push(suspend("b"));
     std::thread::scope(|scope| {
-        // In a thread of its own: in the update's, it would be refused.
+        // In another thread than the update's, where it would be refused at once.
         let results = scope.spawn(|| {
             let start = Instant::now();
             let results = store.apply_each(&list);
@@ -180,68 +88,9 @@ fn one_lock_wait_is_for_all_changes_of_locked_devices() {
     store.verify().unwrap();
 }
 
+/// The commits wait for the end of a walk: while it is open the map cannot grow.
 #[test]
-fn a_store_that_takes_no_writes_says_so_for_each() {
-    let (directory, store) = store();
-    store.add_device(&mut DeviceInfo::new("a")).unwrap();
-    store.add_device(&mut DeviceInfo::new("b")).unwrap();
-    let list = [suspend("a"), remove("b")];
-    let inside = store.update_device("a", |_| {
-        let results = store.apply_each(&list);
-        assert!(results
-            .iter()
-            .all(|result| matches!(result, Err(Error::NestedWrite))));
-        Ok::<(), Error>(())
-    });
-    inside.unwrap();
-    store.close().unwrap();
-    let results = store.apply_each(&list);
-    assert_eq!(results.len(), 2);
-    assert!(results.iter().all(|r| matches!(r, Err(Error::Closed))));
-    let mut options = OpenOptions::new();
-    options.read_only(true);
-    let store = options.open(directory.path().join("pool.db")).unwrap();
-    let results = store.apply_each(&list);
-    assert!(results
-        .iter()
-        .all(|result| matches!(result, Err(Error::ReadOnly { .. }))));
-    assert_eq!(store.stats().unwrap().devices, 2);
-}
-
-#[test]
-fn lists_and_single_writes_of_many_threads_go_together() {
-    let (_directory, store) = store();
-    std::thread::scope(|scope| {
-        for thread in 0..6 {
-            let store = &store;
-            scope.spawn(move || {
-                for round in 0..30 {
-                    let name = |n| format!("{thread}-{round}-{n}");
-                    if thread % 2 == 0 {
-                        // The last of each list is everybody's.
-                        let mut list: Vec<_> = (0..5).map(|n| add(name(n))).collect();
-                        list.push(add("shared"));
-                        list.push(remove("shared"));
-                        let results = store.apply_each(&list);
-                        assert!(results[..5].iter().all(Result::is_ok));
-                    } else {
-                        for n in 0..5 {
-                            store.add_device(&mut DeviceInfo::new(name(n))).unwrap();
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let all = names(&store);
-    let own = all.iter().filter(|name| *name != "shared").count();
-    assert_eq!(own, 6 * 30 * 5);
-    store.verify().unwrap();
-}
-
-/// What is waited for is the end of a walk, without which the map cannot grow.
-#[test]
-fn one_lock_wait_is_for_all_commits_that_need_a_larger_map() {
+fn commits_that_need_a_larger_map_share_one_lock_wait() {
     const WAIT: Duration = Duration::from_secs(1);
     const COMMITS: u32 = 24;
     let directory = tempfile::tempdir().unwrap();
@@ -295,9 +144,9 @@ impl Pace {
     }
 }
 
-/// The work on a long list is no wait: it may take longer than the lock wait, while others write.
+/// Only waiting counts against the lock wait, not the work on a long list, while others write.
 #[test]
-fn a_long_list_may_take_longer_than_the_lock_wait() {
+fn long_list_may_take_longer_than_the_lock_wait() {
     const WAIT: Duration = Duration::from_millis(500);
     let directory = tempfile::tempdir().unwrap();
     let mut options = OpenOptions::new();
@@ -338,8 +187,8 @@ fn a_long_list_may_take_longer_than_the_lock_wait() {
                 let start = Instant::now();
                 refused = store.apply_each(&list).into_iter().find_map(Result::err);
                 took = start.elapsed();
-                // A disk, or a machine, that stood still made it wait for one commit so long: that
-                // is a wait.
+                // If the disk or the machine stood still, the list has waited for one commit for
+                // so long, and may be refused.
                 let stalled = paces.iter().any(|pace| pace.longest() > WAIT / 4);
                 if refused.is_some() && stalled && stalls < 20 {
                     (stalls, refused, took) = (stalls + 1, None, Duration::ZERO);
@@ -358,10 +207,10 @@ fn a_long_list_may_take_longer_than_the_lock_wait() {
     );
 }
 
-/// A wait for a larger map, in vain, does not take their turn from those that need none, beside
-/// threads that write all the time.
+/// A wait for a larger map that times out does not cost the changes that need none their turn, while
+/// other threads write all the time.
 #[test]
-fn what_needs_no_larger_map_waits_for_its_turn_all_the_same() {
+fn change_that_needs_no_larger_map_still_waits_for_its_turn() {
     const WAIT: Duration = Duration::from_secs(5);
     let directory = tempfile::tempdir().unwrap();
     let mut options = OpenOptions::new();

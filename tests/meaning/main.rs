@@ -4,9 +4,12 @@
 #![allow(dead_code)] // until every topic has moved here
 
 mod c;
+mod changes;
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
 mod device;
 mod rust;
 mod subject;
+mod update;
+mod walk;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::ptr;
 
 /// What a call reported when it failed.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     pub code: i32,
     pub callback_code: i32,
