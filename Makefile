@@ -31,20 +31,21 @@ SO      := $(RELEASE)/$(NAME).so
 A       := $(TARGET)/dist/$(NAME).a
 SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) \
            $(shell find src -name '*.rs')
-MAN     := $(wildcard man/*.3 man/*.7)
+# The manual pages of section 3, written from the header's comments; this file is made with them.
+MANUAL  := $(TARGET)/man/written
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz header man \
         install uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz bench-go bench-writers \
-        test-rust test-run test-symbols test-c test-install test-man test-go test-containerd \
+        test-rust test-run test-symbols test-c test-install test-go test-containerd \
         test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
 ## build the shared library and the static archive (the default)
-all: setup-build
+all: setup-build $(MANUAL)
 	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib
 	ln -sf $(NAME).so $(RELEASE)/$(NAME).so.$(SOVERSION)
 	scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $(A)
@@ -52,6 +53,10 @@ all: setup-build
 # `sudo make install` depends on this: cargo runs only if a source has changed since.
 $(A): $(SOURCES) scripts/archive.sh scripts/symbols.txt
 	@$(MAKE) --no-print-directory all
+
+$(MANUAL): $(HEADER) man/pool_metadata.7 man/Cargo.toml $(wildcard man/src/*.rs)
+	$(CARGO) run --quiet --package pool-metadata-man -- $(HEADER) man/pool_metadata.7 $(@D)
+	@touch $@
 
 ## run a C program on a store: a pool's day, a crash included
 run: all
@@ -62,7 +67,7 @@ bench: setup-build
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
 ## run every test (installs what is missing first, after printing it)
-test: setup-test test-rust loom all test-run test-symbols test-c test-install test-man test-go \
+test: setup-test test-rust loom all test-run test-symbols test-c test-install test-go \
       test-powercut test-kills test-containerd
 	@echo 'make test: all passed'
 
@@ -118,9 +123,6 @@ test-install: all
 	tests/install/setup.sh
 	MAKE='$(MAKE)' tests/install/install.sh
 
-test-man:
-	python3 scripts/man.py --check
-
 # The tests of the Go package link the archive of this checkout and, in one run, an installed
 # library, as a user's build would.
 STAGE := $(abspath $(TARGET))/stage
@@ -173,7 +175,7 @@ bench-writers: ;
 endif
 
 ## check formatting, warnings, documentation, licences, advisories
-lint: setup-lint lint-go
+lint: setup-lint lint-go $(MANUAL)
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -182,26 +184,24 @@ lint: setup-lint lint-go
 	scripts/lint-docs.py
 	scripts/lint-c.sh
 	$(MAKE) -C c-tests lint
-	mandoc -Tlint -Wwarning $(wildcard man/*.7) $(shell grep -L '^\.so ' man/*.3)
+	grep -L '^\.so ' $(dir $(MANUAL))*.3 | xargs mandoc -Tlint -Wwarning man/pool_metadata.7
 	target/tools/bin/cargo-deny --workspace check licenses bans sources
 	scripts/advisories.sh
 	@echo 'make lint: all passed'
 
-## regenerate include/pool_metadata.h, scripts/symbols.txt and the manual
+## regenerate include/pool_metadata.h and scripts/symbols.txt
 header:
 	PM_UPDATE_HEADER=1 $(CARGO) test --test header
 	scripts/symbols.sh $(HEADER) >scripts/symbols.txt
-	$(MAKE) man
 
-## regenerate the manual pages from the header's comments
-man:
-	python3 scripts/man.py
+## write the manual pages from the header's comments, to target/man
+man: setup-build $(MANUAL)
 
 # In the .pc file, directories under the prefix are written in terms of it.
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 ## install into $(DESTDIR)$(PREFIX)
-install: $(A)
+install: $(A) $(MANUAL)
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
 	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'
@@ -214,16 +214,16 @@ install: $(A)
 	    -e 's|@INCLUDEDIR@|$(call in_prefix,$(INCLUDEDIR))|' \
 	    pool-metadata.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
-	$(INSTALL) -m 644 $(filter %.3,$(MAN)) '$(DESTDIR)$(MANDIR)/man3/'
-	$(INSTALL) -m 644 $(filter %.7,$(MAN)) '$(DESTDIR)$(MANDIR)/man7/'
+	$(INSTALL) -m 644 $(dir $(MANUAL))*.3 '$(DESTDIR)$(MANDIR)/man3/'
+	$(INSTALL) -m 644 man/pool_metadata.7 '$(DESTDIR)$(MANDIR)/man7/'
 
 ## remove what install installed (with the same DESTDIR, PREFIX and so on)
-uninstall:
+uninstall: $(MANUAL)
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/pool_metadata.h' '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so' '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/$(NAME).a'
-	cd '$(DESTDIR)$(MANDIR)/man3' 2>/dev/null && rm -f $(notdir $(filter %.3,$(MAN))) || true
-	cd '$(DESTDIR)$(MANDIR)/man7' 2>/dev/null && rm -f $(notdir $(filter %.7,$(MAN))) || true
+	cd $(dir $(MANUAL)) && for page in *.3; do rm -f '$(DESTDIR)$(MANDIR)/man3'/$$page; done
+	rm -f '$(DESTDIR)$(MANDIR)/man7/pool_metadata.7'
 
 # The tools of scripts/setup.sh take minutes to build and do not depend on the source, so they stay.
 ## remove what was built, except the tools of scripts/setup.sh
