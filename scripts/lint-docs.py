@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks that what the documentation names is there: scripts/lint-docs.py
+"""Checks that what the documentation and the scripts name is there: scripts/lint-docs.py
 
 Links must lead to a file, and to a heading in it. A path in backticks must be in the tree. In
 docs/reliability.md, which lists the tests that hold each promise, a name in backticks that looks
-like a test's must be a function.
+like a test's must be a function. So must what cargo is told to skip in a script, since it ignores
+a name that matches no test.
 """
 
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")),
          *sorted(ROOT.glob("go-binding/**/*.md"))]
+SCRIPTS = [ROOT / "Makefile", *sorted(ROOT.glob("scripts/*.sh"))]
 TOP = r"(?:src|tests|c-tests|go-binding|docs|scripts|examples|fuzz|benches|man|include)"
 # The changelog names files as they were.
 HISTORY = {"CHANGELOG.md"}
@@ -50,8 +52,16 @@ def tests(page):
             yield f"names a test {name}"
 
 
+def skips(script):
+    for name in re.findall(r"--skip ([\w:]+)", script.read_text()):
+        found = subprocess.run(["grep", "-rqE", rf"fn \w*{name}", "tests", "src"], cwd=ROOT)
+        if found.returncode:
+            yield f"skips a test {name}"
+
+
 def main():
-    problems = []
+    problems = [f"{script.relative_to(ROOT)} {what}, which is not there"
+                for script in SCRIPTS for what in skips(script)]
     for page in PAGES:
         found = list(links(page))
         if page.name not in HISTORY:

@@ -17,6 +17,9 @@ tools=$PWD/target/tools
 
 missing=''      # Debian packages to install
 
+# The go command would fetch a newer release of itself where a module asks for one.
+if [ "${SETUP:-1}" = 0 ]; then export GOTOOLCHAIN=local; fi
+
 die() {
     printf 'setup: %s\n' "$*" >&2
     exit 1
@@ -76,10 +79,13 @@ install_missing() {
         die "missing packages, and no right to install them. Run
            sudo apt-get install -y$missing
        and then this again."
-    announce "Debian packages:$missing" "sudo apt-get install -y --no-install-recommends$missing"
+    sudo='sudo '
+    [ "$(id -u)" != 0 ] || sudo=''
+    announce "Debian packages:$missing" \
+        "${sudo}apt-get install -y --no-install-recommends$missing"
     install_packages 2>/dev/null || retry update_and_install ||
         die "apt-get could not install them. Run
-           sudo apt-get update && sudo apt-get install -y$missing
+           ${sudo}apt-get update && ${sudo}apt-get install -y$missing
        to see why."
     missing=''
 }
