@@ -89,7 +89,7 @@ skip=''
 if [ $# != 0 ]; then
     :
 elif [ "$kind" = thread ]; then
-    set -- --lib --test close --test concurrent --test import --test meaning --test open_twice \
+    set -- --lib --test close --test concurrent --test meaning --test open_twice \
         --test panics
 else
     # Left out: powercut, which traces its processes, as LeakSanitizer must; tests with a small

@@ -1,4 +1,5 @@
-//! What a store tells of itself: commits, readers, waiting writers, pages.
+//! What a store tells of other processes and of threads that share it. The rest of the statistics is
+//! in `meaning/stats.rs`.
 
 #[allow(dead_code)]
 #[path = "children/stats.rs"]
@@ -7,8 +8,8 @@ mod common;
 
 use child::readers;
 use common::peer::Peer;
-use common::{add, check, device, options, place, sys, wait_until};
-use pool_metadata::{Change, DeviceState, Error, Histogram, Ids, OpenOptions, PoolMetadata};
+use common::{add, check, options, place, sys, wait_until};
+use pool_metadata::{DeviceState, PoolMetadata};
 use std::fs::File;
 use std::thread;
 use std::time::Duration;
@@ -19,62 +20,6 @@ fn commit(store: &PoolMetadata, count: usize) {
             .change_device_state("a", DeviceState::Suspended)
             .unwrap();
     }
-}
-
-fn filled(histogram: &Histogram) -> Vec<(Option<u64>, u64)> {
-    assert_eq!(histogram.buckets.iter().sum::<u64>(), histogram.count);
-    let buckets = histogram.buckets.iter().copied().enumerate();
-    buckets
-        .filter(|(_, count)| *count > 0)
-        .map(|(bucket, count)| (Histogram::upper_bound(bucket), count))
-        .collect()
-}
-
-#[test]
-fn commits_are_counted_by_their_operations_and_their_time() {
-    let (_directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    let stats = store.stats().unwrap();
-    assert_eq!(filled(&stats.commit_operations), []);
-    assert_eq!(filled(&stats.commit_nanoseconds), []);
-    let ids = Ids {
-        last_id: 3,
-        free: vec![1, 2, 3],
-        ..Ids::default()
-    };
-    store.import(&[], &ids).unwrap();
-    add(&store, "a");
-    commit(&store, 9);
-    let adds = |range: std::ops::Range<u32>| -> Vec<_> {
-        range.map(|n| Change::Add(device(n.to_string()))).collect()
-    };
-    store.apply(&adds(0..6)).unwrap();
-    store.apply(&adds(10..1010)).unwrap();
-    // What is refused, and what changes nothing, is no commit.
-    assert_error!(store.mark_faulty("none"), Error::NotFound { .. });
-    assert_error!(
-        store.add_device(&mut device("a")),
-        Error::AlreadyExists { .. }
-    );
-    assert!(store.apply(&adds(2000..2001)).is_ok());
-    assert!(store.apply(&adds(1009..1011)).is_err());
-    store.apply(&[]).unwrap();
-    let stats = store.stats().unwrap();
-    assert_eq!(stats.commits, 14);
-    assert_eq!(stats.commit_operations.count, 14);
-    assert_eq!(stats.commit_operations.sum, 1 + 1 + 9 + 6 + 1000 + 1);
-    assert_eq!(
-        filled(&stats.commit_operations),
-        [(Some(1), 12), (Some(8), 1), (Some(1024), 1)]
-    );
-    assert_eq!(stats.commit_nanoseconds.count, 14);
-    // A commit is a few system calls at the least.
-    assert!(stats.commit_nanoseconds.quantile(0.0) > 500, "{stats:?}");
-    check(&store);
-    // What the store was asked for anew begins at nothing; the store's own count goes on.
-    store.close().unwrap();
-    let stats = PoolMetadata::open(&path).unwrap().stats().unwrap();
-    assert_eq!((stats.commits, stats.commit_operations.count), (14, 0));
 }
 
 #[test]
@@ -156,25 +101,6 @@ fn a_read_of_a_killed_process_is_none() {
 }
 
 #[test]
-fn writers_that_wait_for_a_device_are_counted() {
-    let (_directory, path) = place();
-    let store = options(20_000).open(&path).unwrap();
-    add(&store, "a");
-    add(&store, "b");
-    let update = store.begin_update("a").unwrap();
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| commit(&store, 1));
-        }
-        wait_until("three waiters", || {
-            store.stats().unwrap().writers_waiting == 3
-        });
-        update.commit().unwrap();
-    });
-    assert_eq!(store.stats().unwrap().writers_waiting, 0);
-}
-
-#[test]
 fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
     let (_directory, path) = place();
     let store = options(20_000).open(&path).unwrap();
@@ -228,25 +154,4 @@ fn a_flush_that_failed_shows() {
 fn reads_that_wait_for_a_place_are_counted() {
     let (_directory, path) = place();
     Peer::start("stats::slots", &path).finish();
-}
-
-#[test]
-fn pages_that_are_freed_are_counted_until_they_are_used_again() {
-    let (_directory, path) = place();
-    let store = OpenOptions::new().open(&path).unwrap();
-    let mut large = device("large");
-    large.error = vec![b'e'; 1 << 20];
-    store.add_device(&mut large).unwrap();
-    let before = store.stats().unwrap();
-    store.remove_device("large").unwrap();
-    let freed = store.stats().unwrap();
-    let pages = (1 << 20) / freed.page_size;
-    assert!(freed.pages_free >= before.pages_free + pages, "{freed:?}");
-    // Which the next commit may not, but for those before it.
-    add(&store, "small");
-    store.add_device(&mut large).unwrap();
-    let after = store.stats().unwrap();
-    assert!(after.pages_free < freed.pages_free, "{after:?}");
-    // Nothing is counted that is in use.
-    assert!((after.pages_free + pages) * after.page_size < after.map_used);
 }
