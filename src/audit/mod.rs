@@ -129,8 +129,8 @@ impl Auditor {
 
     fn record(&mut self, name: &[u8], value: &[u8]) {
         self.found.devices += 1;
-        self.count(digest::row(Table::Devices, name, value));
-        let device = match record::decode_unknown(name, value) {
+        self.count(digest::row_hash(Table::Devices, name, value));
+        let device = match record::decode_validated(name, value) {
             Ok(device) => device,
             Err(_) => {
                 return self
@@ -181,7 +181,7 @@ impl Auditor {
     }
 
     fn shared_id(&mut self, name: &[u8], value: &[u8]) {
-        let Ok(device) = record::decode_unknown(name, value) else {
+        let Ok(device) = record::decode_validated(name, value) else {
             return;
         };
         let id = device.device_id;
@@ -194,7 +194,7 @@ impl Auditor {
     }
 
     fn id_row(&mut self, key: &[u8], value: &[u8]) {
-        let share = digest::row(Table::Ids, key, value);
+        let share = digest::row_hash(Table::Ids, key, value);
         self.count(share);
         let outside = "has a state, and there is no such id";
         let (state, id) = match id_row::decode(key, value) {
@@ -265,11 +265,13 @@ impl Auditor {
                 header.faulty_ids += 1;
                 header.digest = header
                     .digest
-                    .wrapping_add(id_row::share(IdState::Faulty, id));
+                    .wrapping_add(id_row::row_hash(IdState::Faulty, id));
             } else {
                 plan.not_free.insert(id);
                 header.free_ids -= 1;
-                header.digest = header.digest.wrapping_sub(id_row::share(IdState::Free, id));
+                header.digest = header
+                    .digest
+                    .wrapping_sub(id_row::row_hash(IdState::Free, id));
             }
         }
         header.digest = header.digest.wrapping_sub(self.removed);

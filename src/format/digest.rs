@@ -1,16 +1,15 @@
 //! The running digest: an order-independent hash of all rows.
 //!
-//! A commit takes the hashes of the rows it removes out of the sum and puts those of the rows it
-//! writes in. Recomputed from the rows, the sum shows what no single row's checksum can: rows that
-//! were lost, and rows that went back to an older, in itself sound, content.
+//! A commit subtracts the hashes of the rows that it removes from the sum and adds those of the
+//! rows that it writes. Recomputed from the rows, the sum shows what no single row's checksum can:
+//! lost rows, and rows that went back to an older content, which is sound in itself.
 
 use xxhash_rust::xxh3::{xxh3_128_with_seed, xxh3_64_with_seed};
 
 use crate::format::table::Table;
 
-/// One row's share of the digest: XXH3-128 of the value, seeded with XXH3-64 of the key, seeded
-/// with the table.
-pub(crate) fn row(table: Table, key: &[u8], value: &[u8]) -> u128 {
+/// The hash of a row: XXH3-128 of the value, seeded with XXH3-64 of the key, seeded with the table.
+pub(crate) fn row_hash(table: Table, key: &[u8], value: &[u8]) -> u128 {
     xxh3_128_with_seed(value, xxh3_64_with_seed(key, table as u64))
 }
 
@@ -19,22 +18,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_key_and_value_each_matter_and_do_not_run_together() {
-        let base = row(Table::Devices, b"ab", b"cd");
+    fn table_key_and_value_each_change_the_hash() {
+        let base = row_hash(Table::Devices, b"ab", b"cd");
         for other in [
-            row(Table::Ids, b"ab", b"cd"),
-            row(Table::Devices, b"abc", b"d"),
-            row(Table::Devices, b"a", b"bcd"),
-            row(Table::Devices, b"ab", b"ce"),
+            row_hash(Table::Ids, b"ab", b"cd"),
+            row_hash(Table::Devices, b"abc", b"d"),
+            row_hash(Table::Devices, b"a", b"bcd"),
+            row_hash(Table::Devices, b"ab", b"ce"),
         ] {
             assert_ne!(base, other);
         }
     }
 
-    /// The hash is part of the file format: another release of the hash crate must give the same.
+    /// The hash is part of the file format: every release of the hash crate must give this value.
     #[test]
-    fn the_hash_is_the_one_that_the_format_was_fixed_with() {
+    fn hash_is_the_one_that_the_format_was_fixed_with() {
         let fixed = 0xaec2371f_d7653a27_7660db75_0c09665f_u128;
-        assert_eq!(row(Table::Devices, b"ab", b"cd"), fixed);
+        assert_eq!(row_hash(Table::Devices, b"ab", b"cd"), fixed);
     }
 }

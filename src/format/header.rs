@@ -1,31 +1,35 @@
-//! The header row: what every commit writes beside its rows, and what tells this project's files
-//! from others.
+//! The header row. Every commit writes it beside its rows, and it tells this project's files from
+//! others.
 
-use bincode::config;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::format::{record, varint};
+use crate::error::Result;
+use crate::format::codec::{self, MAX_INT_LEN, MAX_WIDE_INT_LEN};
+use crate::format::crc;
 use crate::limits::MAX_DEVICE_ID;
 
 /// Key of the header row in the unnamed database.
 pub(crate) const KEY: &[u8] = b"header";
 
-/// First bytes of the header row: whose file this is.
+/// First bytes of the header row, which say whose file this is.
 const MAGIC: &[u8; 8] = b"poolmeta";
 
 /// Format version that this release writes, and the newest that it reads.
 pub(crate) const FORMAT: u16 = 1;
 
-/// Most bytes that a row takes: what it begins with, five numbers, the digest and the checksum.
-const MOST: usize = 8 + 2 + 5 * varint::MOST + varint::MOST_WIDE + 4;
+/// What the row's value begins with: the magic bytes and the format version.
+const PREFIX: &[u8; 10] = b"poolmeta\x01\x00";
 
-/// The store as a whole, as of one commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize))]
+/// The longest encoding of a [`Header`]: five integers and the digest.
+const MAX_LEN: usize = 5 * MAX_INT_LEN + MAX_WIDE_INT_LEN;
+
+/// The store as a whole, as of one commit. The fields stand in the row in this order, in bincode's
+/// encoding, behind the magic bytes and the format version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     /// Number of the commit that wrote this row; the records it wrote carry the same.
     pub commit: u64,
-    /// Device ids 1 to this one have been given out at some time.
+    /// Every device id from 1 to this one was given out at some time.
     pub last_id: u32,
     /// Rows in `devices`.
     pub devices: u32,
@@ -51,22 +55,12 @@ pub(crate) enum Parsed {
 }
 
 impl Header {
-    /// The row's value, put into `out`, which is emptied first.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.reserve(MOST);
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&FORMAT.to_le_bytes());
-        varint::put(out, self.commit);
-        for count in [self.last_id, self.devices, self.free_ids, self.faulty_ids] {
-            varint::put(out, count.into());
-        }
-        varint::put_wide(out, self.digest);
-        let sum = record::checksum(KEY, out);
-        out.extend_from_slice(&sum);
+    /// Encodes the row's value into `out`, which is emptied first.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+        codec::encode_row(KEY, PREFIX, self, MAX_LEN, out)
     }
 
-    /// Reads the row's value. The format version is looked at before anything that it could change.
+    /// Decodes the row's value. The format version is read before anything that it could change.
     pub fn parse(value: &[u8]) -> Parsed {
         let Some((magic, rest)) = value.split_first_chunk::<8>() else {
             return Parsed::Foreign;
@@ -77,7 +71,7 @@ impl Header {
         let Some((format, _)) = rest.split_first_chunk::<2>() else {
             return Parsed::Damaged;
         };
-        let Some(body) = record::checked(KEY, value) else {
+        let Some(body) = crc::checked(KEY, value) else {
             return Parsed::Damaged;
         };
         match u16::from_le_bytes(*format) {
@@ -85,10 +79,9 @@ impl Header {
             0 => return Parsed::Damaged,
             newer => return Parsed::Newer(newer),
         }
-        let fields = &body[MAGIC.len() + 2..];
-        match bincode::serde::decode_from_slice::<Header, _>(fields, config::standard()) {
-            Ok((header, used)) if used == fields.len() => Parsed::Known(header),
-            _ => Parsed::Damaged,
+        match codec::decode(&body[PREFIX.len()..]) {
+            Some(header) => Parsed::Known(header),
+            None => Parsed::Damaged,
         }
     }
 
@@ -102,7 +95,7 @@ impl Header {
 
 pub(crate) const DAMAGED_HEADER: &str = "its header row is damaged";
 
-/// A header row of a format that is known, with numbers that can be.
+/// The header, if the row is of a known format and its numbers are possible.
 pub(crate) fn parse_header(row: &[u8]) -> Option<Header> {
     match Header::parse(row) {
         Parsed::Known(header) if header.last_id <= MAX_DEVICE_ID => Some(header),
@@ -116,12 +109,40 @@ mod tests {
 
     fn encoded(header: &Header) -> Vec<u8> {
         let mut bytes = b"left from before".to_vec();
-        header.encode(&mut bytes);
+        header.encode(&mut bytes).unwrap();
         bytes
     }
 
+    /// The layout that docs/design.md describes, byte by byte.
     #[test]
-    fn it_writes_what_bincode_writes() {
+    fn layout_is_the_documented_one() {
+        let header = Header {
+            commit: 300,
+            last_id: 70_000,
+            devices: 250,
+            free_ids: 251,
+            faulty_ids: 0,
+            digest: 1 << 64,
+        };
+        let mut expected = b"poolmeta\x01\x00".to_vec();
+        expected.extend([251, 0x2c, 0x01]); // commit 300
+        expected.extend([252, 0x70, 0x11, 0x01, 0x00]); // last id 70000
+        expected.extend([250, 251, 251, 0, 0]); // 250 devices, 251 free and no faulty ids
+        expected.extend([254, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]); // digest
+        let sum = crc32c::crc32c(&[KEY, &expected].concat());
+        expected.extend(sum.to_le_bytes());
+        assert_eq!(encoded(&header), expected);
+        assert_eq!(Header::parse(&expected), Parsed::Known(header));
+    }
+
+    #[test]
+    fn prefix_is_the_magic_bytes_and_the_format_version() {
+        let expected = [&MAGIC[..], &FORMAT.to_le_bytes()].concat();
+        assert_eq!(PREFIX[..], expected);
+    }
+
+    #[test]
+    fn header_with_numbers_of_every_width_comes_back() {
         for bits in 0..=128_u32 {
             let digest = 1_u128.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
             let (wide, narrow) = (digest as u64, digest as u32);
@@ -133,17 +154,12 @@ mod tests {
                 faulty_ids: narrow / 4,
                 digest,
             };
-            let bytes = encoded(&header);
-            let fields = &bytes[MAGIC.len() + 2..bytes.len() - 4];
-            let expected = bincode::serde::encode_to_vec(&header, config::standard()).unwrap();
-            assert_eq!(fields, expected, "{header:?}");
-            assert!(bytes.len() <= MOST);
-            assert_eq!(Header::parse(&bytes), Parsed::Known(header));
+            assert_eq!(Header::parse(&encoded(&header)), Parsed::Known(header));
         }
     }
 
     #[test]
-    fn a_header_comes_back_and_every_flipped_bit_shows() {
+    fn flipped_bit_or_cut_is_no_known_header() {
         let header = Header {
             commit: 9,
             last_id: 5,
@@ -168,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn newer_format_is_not_damage() {
         let mut bytes = encoded(&Header::default());
         bytes[8] = 2;
         assert_eq!(
@@ -177,7 +193,7 @@ mod tests {
             "the checksum does not hold"
         );
         let end = bytes.len() - 4;
-        let sum = record::checksum(KEY, &bytes[..end]);
+        let sum = crc::checksum(KEY, &bytes[..end]);
         bytes[end..].copy_from_slice(&sum);
         assert_eq!(Header::parse(&bytes), Parsed::Newer(2));
     }

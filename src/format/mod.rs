@@ -1,9 +1,10 @@
-//! Bytes and the values that they stand for: records, the header row, id rows. Knows no file.
+//! The file format: records, the header row and id rows as bytes and as values. It knows no file.
 
+pub(crate) mod codec;
 pub(crate) mod crc;
 pub(crate) mod digest;
 pub(crate) mod header;
 pub(crate) mod id_row;
 pub(crate) mod record;
+mod record_v1;
 pub(crate) mod table;
-pub(crate) mod varint;

@@ -1,12 +1,12 @@
 //! The databases inside the file.
 
-/// Which database a row is in. The numbers are part of the file format.
+/// The database that a row is in. The numbers are part of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Table {
-    /// Device name to record.
+    /// Records by device name.
     Devices = 1,
-    /// State and number of the ids that are not simply taken.
+    /// Ids that are free or faulty.
     Ids = 2,
 }
 

@@ -116,15 +116,15 @@ fn write_draft(draft: &Path, file: &File) -> Result<()> {
     // seen first.
     write_zeros(file, 0, FIRST_LEN).map_err(fail)?;
     file.set_len(0).map_err(fail)?;
-    write_empty(draft).map_err(|e| from_lmdb("creating the store", draft, e))?;
+    let mut header = Vec::new();
+    Header::default().encode(&mut header)?;
+    write_empty(draft, &header).map_err(|e| from_lmdb("creating the store", draft, e))?;
     let len = file.metadata().map_err(fail)?.len();
     write_zeros(file, len, FIRST_LEN).map_err(fail)?;
     file.sync_all().map_err(fail)
 }
 
-fn write_empty(draft: &Path) -> lmdb::Result<()> {
-    let mut header = Vec::new();
-    Header::default().encode(&mut header);
+fn write_empty(draft: &Path, header: &[u8]) -> lmdb::Result<()> {
     let lmdb = Environment::new()
         .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
         .set_max_dbs(2)

@@ -198,7 +198,7 @@ impl Salvor {
                     return false;
                 }
             };
-            self.ids_digest = self.ids_digest.wrapping_add(id_row::share(state, id));
+            self.ids_digest = self.ids_digest.wrapping_add(id_row::row_hash(state, id));
             self.last_id = self.last_id.max(id);
             let (ids, counted) = match state {
                 IdState::Free => (&mut self.free, &mut self.counted[0]),
@@ -223,14 +223,14 @@ impl Salvor {
         };
         let commit = self.header.as_ref().map(|header| header.commit);
         let walked = tree::walk(source, record, &mut |name, value| {
-            let Ok(device) = record::decode_unknown(name, value) else {
+            let Ok(device) = record::decode_validated(name, value) else {
                 self.findings
                     .record(RecordDamaged, name, None, Fix::Nothing, || {
                         "has a damaged record".to_owned()
                     });
                 return false;
             };
-            let share = digest::row(Table::Devices, name, value);
+            let share = digest::row_hash(Table::Devices, name, value);
             self.digest = self.digest.wrapping_add(share);
             self.last &= Some(device.generation) <= commit;
             self.take(device, share, true);

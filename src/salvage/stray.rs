@@ -49,8 +49,8 @@ fn rows(source: &Source<'_>, page: &Page<'_>, show: &mut dyn FnMut(Stray<'_>)) {
 }
 
 fn offer(key: &[u8], value: &[u8], in_use: bool, show: &mut dyn FnMut(Stray<'_>)) {
-    if let Ok(device) = record::decode_unknown(key, value) {
-        let share = digest::row(Table::Devices, key, value);
+    if let Ok(device) = record::decode_validated(key, value) {
+        let share = digest::row_hash(Table::Devices, key, value);
         show(Stray {
             device,
             share,

@@ -110,7 +110,7 @@ impl Sums {
     }
 
     fn device(&self, tally: &mut Tally, name: &[u8], value: &[u8]) -> Result<(), Problem> {
-        let device = record::decode_unknown(name, value).map_err(row_problem)?;
+        let device = record::decode_validated(name, value).map_err(row_problem)?;
         let wrong = |what: String| Err(Problem::Row(format!("device {} {what}", Quoted(name))));
         let id = device.device_id;
         if id == 0 || id > self.header.last_id {
@@ -129,7 +129,7 @@ impl Sums {
             return wrong(format!("has id {id}, which another device has as well"));
         }
         tally.devices += 1;
-        tally.add(digest::row(Table::Devices, name, value));
+        tally.add(digest::row_hash(Table::Devices, name, value));
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Sums {
                 tally.faulty_ids += 1;
             }
         }
-        tally.add(digest::row(Table::Ids, key, value));
+        tally.add(digest::row_hash(Table::Ids, key, value));
         Ok(())
     }
 

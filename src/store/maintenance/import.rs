@@ -74,7 +74,7 @@ fn fill(
                 ..*device
             },
             value,
-        );
+        )?;
         batch.append(Table::Devices, device.name, value)?;
     }
     ids::fill(batch, &ids.free, &ids.faulty)?;

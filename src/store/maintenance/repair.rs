@@ -207,6 +207,6 @@ fn carry_out(txn: &mut WriteTxn<'_>, plan: &Plan) -> Step<()> {
         txn.put(Table::Ids, &key, &value)?;
     }
     let mut header = Vec::new();
-    plan.header.encode(&mut header);
+    plan.header.encode(&mut header)?;
     txn.put_header(plan.header.clone(), &header)
 }

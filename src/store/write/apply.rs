@@ -63,7 +63,7 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
         Op::Update { device, generation } => {
             let found = found.ok_or_else(missing)?;
             found.check_same(device, *generation)?;
-            encode(batch, found.device_id, *device, record);
+            encode(batch, found.device_id, *device, record)?;
             write(batch, op.name(), Some(&found), found.device_id, record)
         }
         Op::ChangeState { name, .. } => {
@@ -116,7 +116,7 @@ fn add_new(
     let Some(device_id) = ids::allocate_unused(batch) else {
         return Ok(None);
     };
-    encode(batch, device_id, device, record);
+    encode(batch, device_id, device, record)?;
     up(&mut batch.header.devices, "devices")?;
     if batch.insert_new(Table::Devices, device.name, record)? {
         return Ok(Some(written(batch, device_id)));
@@ -147,7 +147,7 @@ fn add(
         Some(existing) => ids::mark_faulty(batch, existing.device_id)?,
         None => up(&mut batch.header.devices, "devices")?,
     }
-    encode(batch, device_id, device, record);
+    encode(batch, device_id, device, record)?;
     write(batch, device.name, existing.as_ref(), device_id, record)
 }
 
@@ -168,13 +168,13 @@ fn find(
             device.device_id,
             DeviceRef { state, ..device },
             record,
-        );
+        )?;
     }
     Ok(Some(Existing {
         device_id: device.device_id,
         generation: device.generation,
         state: device.state,
-        share: digest::row(Table::Devices, name, value),
+        share: digest::row_hash(Table::Devices, name, value),
     }))
 }
 
@@ -193,13 +193,19 @@ fn write(
     Ok(written(batch, device_id))
 }
 
-fn encode(batch: &Batch<'_, '_>, device_id: u32, device: DeviceRef<'_>, record: &mut Vec<u8>) {
+fn encode(
+    batch: &Batch<'_, '_>,
+    device_id: u32,
+    device: DeviceRef<'_>,
+    record: &mut Vec<u8>,
+) -> Step<()> {
     let device = DeviceRef {
         device_id,
         generation: batch.header.commit,
         ..device
     };
-    record::encode(&device, record);
+    record::encode(&device, record)?;
+    Ok(())
 }
 
 fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {

@@ -36,14 +36,14 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// The same, with the row made in `buffer`.
     pub fn finish_in(self, buffer: &mut Vec<u8>) -> Step<()> {
-        self.header.encode(buffer);
+        self.header.encode(buffer)?;
         self.txn.put_header(self.header, buffer)
     }
 
     /// Writes a row that is not there.
     pub fn insert(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
         self.txn.put(table, key, value)?;
-        self.add(digest::row(table, key, value));
+        self.add(digest::row_hash(table, key, value));
         Ok(())
     }
 
@@ -51,7 +51,7 @@ impl<'t, 'e> Batch<'t, 'e> {
     pub fn insert_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
         let new = self.txn.put_new(table, key, value)?;
         if new {
-            self.add(digest::row(table, key, value));
+            self.add(digest::row_hash(table, key, value));
         }
         Ok(new)
     }
@@ -59,7 +59,7 @@ impl<'t, 'e> Batch<'t, 'e> {
     /// Writes a row behind all others of the table.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
         self.txn.append(table, key, value)?;
-        self.add(digest::row(table, key, value));
+        self.add(digest::row_hash(table, key, value));
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Removes the row there, which is `value`.
     pub fn remove(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        let share = digest::row(table, key, value);
+        let share = digest::row_hash(table, key, value);
         self.remove_row(table, key, share)
     }
 
