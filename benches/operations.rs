@@ -77,8 +77,8 @@ fn group<const N: usize>(
 ) {
     let mut group = criterion.benchmark_group(what);
     group.throughput(Throughput::Elements(elements));
-    for (who, mut run) in subjects {
-        group.bench_function(BenchmarkId::new(who, size), |b| b.iter_custom(&mut run));
+    for (name, mut run) in subjects {
+        group.bench_function(BenchmarkId::new(name, size), |b| b.iter_custom(&mut run));
     }
     group.finish();
 }

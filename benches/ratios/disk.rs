@@ -68,9 +68,9 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
             adds::<Writer>(pool, &scratch.file("raw.db")),
         ),
     ];
-    for (who, target, mut run) in subjects {
+    for (name, target, mut run) in subjects {
         let figures = in_turn(&mut run, &mut peer, 1, turns).medians();
-        let what = format!("durable {who} on disk / 2 (pwrite + fdatasync)");
+        let what = format!("durable {name} on disk / 2 (pwrite + fdatasync)");
         table.ratio(what, figures, target);
     }
 }

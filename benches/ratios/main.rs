@@ -99,9 +99,9 @@ fn reads(pool: &Pool, table: &mut Table) {
     ];
     let mut raw = readers.raw_get();
     let batch = batch_of(&mut raw, TURN);
-    for (who, target, mut run) in gets {
+    for (name, target, mut run) in gets {
         let figures = in_turn(&mut run, &mut raw, batch, 301).quiet();
-        table.ratio(format!("{who} / raw get, {size} devices"), figures, target);
+        table.ratio(format!("{name} / raw get, {size} devices"), figures, target);
     }
     let walks: [(&str, Option<f64>, Run); 3] = [
         ("pm_walk_next in pages", Some(3.0), readers.c_paged_walk()),
@@ -111,11 +111,11 @@ fn reads(pool: &Pool, table: &mut Table) {
     let mut raw = readers.raw_walk();
     let batch = batch_of(&mut raw, TURN);
     let turns = if size < 1_000_000 { 301 } else { 41 };
-    for (who, target, mut run) in walks {
+    for (name, target, mut run) in walks {
         let figures = in_turn(&mut run, &mut raw, batch, turns)
             .quiet()
             .each_of(size);
-        let what = format!("{who} / raw cursor, {size} devices, each");
+        let what = format!("{name} / raw cursor, {size} devices, each");
         table.ratio(what, figures, target);
     }
 }
@@ -139,20 +139,20 @@ fn writes(pools: &[Pool], table: &mut Table) {
             updates::<Writer>,
         ),
     ];
-    for (who, to_raw, ours, peer) in kinds {
-        eprintln!("{who}");
+    for (name, to_raw, ours, peer) in kinds {
+        eprintln!("{name}");
         let mut at_small = ours(small, "c-small");
         for pool in pools {
             let (size, mut run) = (pool.size, ours(pool, "c"));
             if size != small.size {
-                let what = format!("{who} at {size} devices / at {}", small.size);
+                let what = format!("{name} at {size} devices / at {}", small.size);
                 let target = (size >= 1_000_000).then_some(2.0);
                 let figures = in_turn(&mut run, &mut at_small, BATCH, TURNS).quiet();
                 table.ratio(what, figures, target);
             }
             let figures = in_turn(&mut run, &mut peer(pool, "raw"), BATCH, TURNS).quiet();
             table.ratio(
-                format!("{who} / raw LMDB, {size} devices, no disk"),
+                format!("{name} / raw LMDB, {size} devices, no disk"),
                 figures,
                 to_raw,
             );

@@ -1,4 +1,4 @@
-//! Two subjects in turn, so that whatever else the machine does meets both.
+//! Measures two subjects in turn, so that other load on the machine meets both.
 
 use crate::subjects::Run;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Comparison {
         self.ours.as_secs_f64() / self.peer.as_secs_f64()
     }
 
-    /// The same for one of `parts` equal parts of the operation.
+    /// The comparison of one of `parts` equal parts of the operation.
     pub fn each_of(self, parts: u64) -> Comparison {
         Comparison {
             ours: self.ours.div_f64(parts as f64),
@@ -39,7 +39,7 @@ pub fn in_turn(ours: &mut Run, peer: &mut Run, batch: u64, turns: usize) -> Turn
     ours(batch);
     peer(batch);
     for turn in 0..turns {
-        // Who goes first changes, so that neither always finds the other's leavings in the caches.
+        // The order alternates, so that neither side always finds the caches as the other left them.
         if turn % 2 == 0 {
             times.ours.push(ours(batch));
             times.peer.push(peer(batch));

@@ -1,6 +1,6 @@
 //! Memory: allocations in a call, and what a walk keeps.
 //!
-//! Every allocation of the process is counted, whoever makes it: this program defines the C
+//! Every allocation of the process is counted, LMDB's too: this program defines the C
 //! library's allocating functions, and hands on to those of glibc behind them.
 
 use crate::subjects::c::{ReadBuffer, Store};
@@ -86,7 +86,7 @@ pub fn count_allocations(pool: &Pool, table: &mut Table) {
 }
 
 /// The word that makes this program the child below.
-pub const CHILD: &str = "--walk-and-tell-memory";
+pub const CHILD: &str = "--walk-and-print-memory";
 
 /// In a process of its own: opens the store and walks over it in pages. Prints the most memory of
 /// its own that the process had, in KiB, and what it had before.

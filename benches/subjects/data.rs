@@ -196,7 +196,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     }
 }
 
-/// The same order in every run (Fisher-Yates over SplitMix64).
+/// A random order that repeats in every run (Fisher-Yates over SplitMix64).
 fn shuffle(items: &mut [u64]) {
     let mut state = 1_u64;
     for i in (1..items.len()).rev() {

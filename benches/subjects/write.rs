@@ -94,8 +94,8 @@ fn other_state(state: DeviceState) -> DeviceState {
 
 /// Adds devices at random places among those that are there. The pool stays its size, give or take
 /// a tenth: it is put back to what it was when it has grown by that.
-pub fn adds<W: Writes + 'static>(pool: &Pool, who: &str) -> Run {
-    let (pool, purpose) = (pool.clone(), format!("add-{who}"));
+pub fn adds<W: Writes + 'static>(pool: &Pool, name: &str) -> Run {
+    let (pool, purpose) = (pool.clone(), format!("add-{name}"));
     let mut names = pool.new_names();
     let limit = (pool.size / 10).min(names.len() as u64 / 2);
     let mut store: Option<W> = None;
@@ -121,8 +121,8 @@ pub fn adds<W: Writes + 'static>(pool: &Pool, who: &str) -> Run {
 }
 
 /// Updates devices in random order, each read and then written.
-pub fn updates<W: Writes + 'static>(pool: &Pool, who: &str) -> Run {
-    let writer: W = fresh(pool, &format!("update-{who}"));
+pub fn updates<W: Writes + 'static>(pool: &Pool, name: &str) -> Run {
+    let writer: W = fresh(pool, &format!("update-{name}"));
     let mut names = pool.names();
     Box::new(move |times| cpu_time(|| (0..times).for_each(|_| writer.update(names.next()))))
 }

@@ -146,8 +146,8 @@ fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R 
 }
 
 unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {
-    // SAFETY: whoever passes this function passes such a pair with it, and a device of the
-    // library's until it returns.
+    // SAFETY: it is only registered with such a pair, and the library passes a device that lives
+    // until it returns.
     let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
     // SAFETY: as above.
     unsafe {
@@ -158,7 +158,7 @@ unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_
 }
 
 unsafe extern "C-unwind" fn on_walk(device: *const pm_device, user_data: *mut c_void) -> i32 {
-    // SAFETY: whoever passes this function passes a number with it, and the library a device.
+    // SAFETY: it is only registered with a number, and the library passes a device.
     assert!(!unsafe { (*device).name }.is_null());
     // SAFETY: as above.
     unsafe { *user_data.cast::<i8>() }.into()
