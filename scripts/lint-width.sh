@@ -7,9 +7,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # Places that are not wrapped yet.
-later='./c-tests ./go-binding ./include ./src ./cbindgen.toml ./docs/containerd.md
+later='./c-tests ./go-binding ./src ./docs/containerd.md
     ./docs/migration.md ./scripts/bench-go.sh ./scripts/go.sh ./scripts/test-containerd.sh
-    ./scripts/test-go.sh ./tests/kills ./tests/powercut ./tests/salvage ./tests/fixtures
+    ./scripts/test-go.sh ./tests/kills ./tests/powercut ./tests/salvage
     ./tests/read_only_fs.rs'
 
 skipped=''

@@ -39,7 +39,7 @@ pub fn in_turn(ours: &mut Run, peer: &mut Run, batch: u64, turns: usize) -> Turn
     ours(batch);
     peer(batch);
     for turn in 0..turns {
-        // The order alternates, so that neither side always finds the caches as the other left them.
+        // The order alternates, so that both find the caches as the other left them.
         if turn % 2 == 0 {
             times.ours.push(ours(batch));
             times.peer.push(peer(batch));
