@@ -204,11 +204,15 @@ static void reopen(void) {
     OK(open_it(why()));
 }
 
-/* After a step that failed: reads go on, and so do writes, if need be with the store opened again. */
-static void recover(const struct step *step) {
+/*
+ * After a step that failed: reads go on, and so do writes, if need be with the store opened again. A store that could
+ * not be written or flushed leaves no temporary file.
+ */
+static void recover(const struct step *step, enum fault_kind kind) {
     pm_error error = PM_ERROR_INIT;
     int32_t status;
     if (step->verb == OPEN) {
+        CHECK((kind != FAULT_WRITE && kind != FAULT_SYNC) || access(place("pool.db.new"), F_OK) != 0);
         OK(open_it(why()));
         check_model();
         return;
@@ -261,7 +265,7 @@ static int work(const struct fault *fault, unsigned k, unsigned count, unsigned 
         CHECK(hits > 0);
         check_told(&error, status, fault, directory);
         (*refused)++;
-        recover(&steps[i]);
+        recover(&steps[i], fault->kind);
     }
     hits += fault_end(fault->kind);
     OK(open_it(why()));

@@ -80,18 +80,6 @@ static int change_remove_add(const char *path) {
     return 0;
 }
 
-static int write_for_ever(const char *path) {
-    unsigned i;
-    store = open_with(path, 0);
-    for (i = 0; i < 1000000; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "written-%06u", i);
-        add(store, name);
-        say(name);
-    }
-    return 1; /* nobody has killed it */
-}
-
 static int stop_in_a_write(const char *path) {
     store = open_with(path, 0);
     fault_signal(FAULT_SYNC, 0, SIGSTOP);
@@ -247,29 +235,6 @@ static void what_another_process_changed_meanwhile_is_a_conflict(void) {
     close_store(store);
 }
 
-static void what_a_killed_process_has_written_is_there(void) {
-    unsigned rounds = scaled(10);
-    unsigned round;
-    for (round = 0; round < rounds; round++) {
-        char line[64];
-        char last[64] = "";
-        struct peer peer = peer_start("write_for_ever", place("pool.db"));
-        unsigned wanted = round * 7 + 1;
-        while (wanted-- > 0) {
-            CHECK(peer_hear(&peer, line, sizeof line));
-        }
-        CHECK(kill(peer.pid, SIGKILL) == 0);
-        do {
-            strcpy(last, line);
-        } while (peer_hear(&peer, line, sizeof line));
-        peer_kill(&peer);
-        store = open_with(place("pool.db"), 0);
-        CHECK_INT(PM_STATE_ACTIVATED, state_of(store, last));
-        close_store(store);
-        CHECK(unlink(place("pool.db")) == 0 && unlink(place("pool.db-lock")) == 0);
-    }
-}
-
 /* Killed at every single write and flush of creating a store and adding to it. */
 static void a_process_dies_in_the_middle_of_a_write(void) {
     const char *kind;
@@ -405,7 +370,6 @@ static const struct test tests[] = {
     NAMED(two_processes_write_at_once),
     NAMED(no_update_is_lost),
     NAMED(what_another_process_changed_meanwhile_is_a_conflict),
-    NAMED(what_a_killed_process_has_written_is_there),
     NAMED(a_process_dies_in_the_middle_of_a_write),
     NAMED(a_stopped_writer_holds_nobody_up_for_longer_than_the_wait),
     NAMED(a_stopped_writer_that_is_killed_leaves_no_lock),
@@ -415,8 +379,7 @@ static const struct test tests[] = {
     NAMED(a_hard_link_that_another_process_has_open),
 };
 static const struct role roles[] = {
-    NAMED(add_many),        NAMED(count_up),       NAMED(change_remove_add), NAMED(write_for_ever),
-    NAMED(stop_in_a_write), NAMED(die_in_a_write), NAMED(read_and_wait),     NAMED(only_look),
-    NAMED(fill),
+    NAMED(add_many),       NAMED(count_up),      NAMED(change_remove_add), NAMED(stop_in_a_write),
+    NAMED(die_in_a_write), NAMED(read_and_wait), NAMED(only_look),         NAMED(fill),
 };
 TEST_MAIN_WITH_ROLES(tests, roles)

@@ -6,7 +6,6 @@ mod common;
 use common::peer::Peer;
 use common::{add, check, devices, directory, place, raw};
 use pool_metadata::{Error, OpenOptions, PoolMetadata};
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -75,40 +74,6 @@ fn threads_that_create_the_same_store_at_once() {
         }
         assert_eq!(stores.len(), 1);
         assert_eq!(names_in(directory.path()), ["pool.db", "pool.db-lock"]);
-    }
-}
-
-#[test]
-fn a_creator_that_is_killed_leaves_no_store_or_a_whole_one() {
-    for round in 0..30 {
-        let directory = directory();
-        let mut peer = Peer::start("create::create_until_killed", directory.path());
-        peer.expect("ready");
-        std::thread::sleep(std::time::Duration::from_micros(700 * round));
-        peer.kill();
-        let found = names_in(directory.path());
-        for name in found.iter().filter(|name| name.ends_with(".db")) {
-            let path = directory.path().join(name);
-            assert!(fs::metadata(&path).unwrap().len() > 0);
-            let mut look = OpenOptions::new();
-            check(&look.read_only(true).open(&path).unwrap());
-        }
-        // Whatever it was at: the next one comes through, and takes over what was left.
-        let stores: BTreeSet<_> = found
-            .iter()
-            .map(|name| name.split_inclusive(".db").next().unwrap())
-            .collect();
-        for name in stores {
-            let store = PoolMetadata::open(directory.path().join(name)).unwrap();
-            add(&store, "a");
-            check(&store);
-        }
-        let left = names_in(directory.path());
-        assert!(
-            left.iter()
-                .all(|name| name.ends_with(".db") || name.ends_with(".db-lock")),
-            "{left:?}"
-        );
     }
 }
 

@@ -1,17 +1,16 @@
 //! Several processes on one store: writing at once, changing what another is about to change,
-//! growing the map, stopped in the middle and killed at any moment.
+//! growing the map. Those that are stopped and killed are in `tests/turmoil.rs` and `tests/kills`.
 
 #[allow(dead_code)]
 #[path = "children/processes.rs"]
 mod child;
 mod common;
 
-use child::{assert_grown, count_up, large, small, step_name, COUNTED};
+use child::{assert_grown, count_up, large, small, COUNTED};
 use common::peer::Peer;
-use common::{add, check, device, devices, error_of, options, place};
+use common::{add, check, device, devices, error_of, options, place, sys};
 use pool_metadata::{DeviceState, Error, PoolMetadata};
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -149,113 +148,25 @@ fn another_process_makes_the_map_larger_for_one_that_only_reads() {
     look.close().unwrap();
 }
 
-/// What there is after so many steps: name, length of the text, and whether it is faulty.
-fn after_steps(prefix: &str, steps: usize) -> BTreeMap<Vec<u8>, (usize, bool)> {
-    let mut found = BTreeMap::new();
-    for step in 0..steps {
-        let name = step_name(prefix, step).into_bytes();
-        match step % 6 {
-            0 | 3 => drop(found.insert(name, (0, false))),
-            1 | 4 => found.get_mut(&name).unwrap().0 = 50 * step,
-            2 => drop(found.remove(&name)),
-            _ => found.get_mut(&name).unwrap().1 = true,
-        }
-    }
-    found
-}
-
 #[test]
-fn a_writer_killed_at_any_moment_loses_nothing_that_it_was_told_is_done() {
-    let (_directory, path) = place();
-    let mut store = small().open(&path).unwrap();
-    let total = Cell::new(0);
-    // More than that where the disk is slow: only many steps have been killed at any moment.
-    for round in (0..2000_u64).take_while(|round| *round < 50 || total.get() <= 500) {
-        let prefix = format!("r{round:02}");
-        let argument = format!("{prefix}:{}", path.display());
-        let mut peer = Peer::start("processes::take_steps", argument);
-        peer.expect("ready");
-        // Any moment: a time that differs from round to round, with this process writing beside it
-        // in half of them.
-        let moment = Instant::now() + Duration::from_micros(300 + 641 * (round * 7 % 50));
-        while Instant::now() < moment {
-            if round % 2 == 0 {
-                store
-                    .begin_update("own")
-                    .map(|update| update.commit().unwrap())
-                    .ok();
-            }
-        }
-        let done = peer.kill().len();
-        total.set(total.get() + done);
-        let found: BTreeMap<_, _> = devices(&store)
-            .into_iter()
-            .filter(|device| device.name.starts_with(prefix.as_bytes()))
-            .map(|device| {
-                let faulty = device.state == DeviceState::Faulty;
-                (device.name, (device.error.len(), faulty))
-            })
-            .collect();
-        // One step may have been done and not reported any more.
-        let possible = [after_steps(&prefix, done), after_steps(&prefix, done + 1)];
-        assert!(
-            possible.contains(&found),
-            "round {round}, {done} done: {found:?}"
-        );
-        check(&store);
-        if round == 0 {
-            add(&store, "own");
-        }
-        if round % 10 == 9 {
-            store.close().unwrap();
-            store = small().open(&path).unwrap();
-            check(&store);
-        }
-    }
-    assert!(total.get() > 500, "{total:?} steps are too few");
-}
-
-#[test]
-fn a_writer_that_is_stopped_holds_others_up_only_so_long() {
+fn writer_of_another_process_delays_writes_by_the_lock_wait_at_most() {
     let (_directory, path) = place();
     let store = options(100).open(&path).unwrap();
     add(&store, "own");
-    let mut peer = Peer::start("processes::take_steps", format!("s:{}", path.display()));
-    peer.expect("ready");
-    let mut held_up = false;
-    for moment in 0..200_u64 {
-        std::thread::sleep(Duration::from_micros(997 * (moment % 7)));
-        peer.signal(libc::SIGSTOP);
-        let start = Instant::now();
-        let result = store.change_device_state("own", DeviceState::Activated);
-        let elapsed = start.elapsed();
-        // Reading never waits for it.
-        assert_eq!(store.get_device("own").unwrap().device_id, 1);
-        assert!(devices(&store).iter().any(|device| device.name == b"own"));
-        peer.signal(libc::SIGCONT);
-        match result {
-            Ok(()) => {}
-            Err(Error::Timeout { what, waited }) => {
-                assert!(what.contains("another process"), "{what}");
-                assert_eq!(waited, Duration::from_millis(100));
-                assert!((waited..waited * 100).contains(&elapsed), "{elapsed:?}");
-                held_up = true;
-                break;
-            }
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-    assert!(held_up, "it was never stopped while it wrote");
-    // It goes on, and so does everybody.
-    peer.expect("done");
-    store.close().unwrap();
-    let store = options(20_000).open(&path).unwrap();
-    store
-        .change_device_state("own", DeviceState::Suspended)
-        .unwrap();
-    assert!(!peer.kill().is_empty());
-    store
-        .change_device_state("own", DeviceState::Resumed)
-        .unwrap();
+    let writer = File::open(&path).unwrap();
+    sys::flock(&writer);
+    let start = Instant::now();
+    let change = || store.change_device_state("own", DeviceState::Activated);
+    let error = error_of(change());
+    let Error::Timeout { what, waited } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(what.contains("another process"), "{what}");
+    assert_eq!(*waited, Duration::from_millis(100));
+    assert!((*waited..*waited * 100).contains(&start.elapsed()));
+    // Reads wait for no writer.
+    assert_eq!(devices(&store)[0].state, DeviceState::Created);
+    drop(writer);
+    change().unwrap();
     check(&store);
 }

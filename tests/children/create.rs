@@ -18,16 +18,6 @@ pub fn create_in_child(directory: &Path) {
     }
 }
 
-/// Creates one store after the other until it is killed.
-pub fn create_until_killed(directory: &Path) {
-    child::say("ready");
-    for number in 0.. {
-        let path = directory.join(format!("{number}.db"));
-        let store = PoolMetadata::open(&path).unwrap();
-        drop(store);
-    }
-}
-
 pub fn no_permission(directory: &Path) {
     sys::become_nobody();
     let refused = |path: PathBuf, read_only: bool| {

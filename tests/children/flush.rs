@@ -5,8 +5,8 @@ use crate::common::raw;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Takes every place in LMDB's reader table, and then each that is given back; after a while it
-/// gives all back.
+/// Takes every slot of LMDB's reader table, then each one that is released, and after a while
+/// releases all.
 pub fn crowd(path: &Path) {
     let lmdb = raw::readers(path);
     while child::listen().is_some() {
@@ -20,6 +20,6 @@ pub fn crowd(path: &Path) {
             reads.extend(lmdb.begin_ro_txn());
         }
         drop(reads);
-        child::say("given back");
+        child::say("released");
     }
 }

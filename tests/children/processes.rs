@@ -94,33 +94,3 @@ pub fn grow(path: &Path) {
     }
     assert_grown(&store);
 }
-
-/// The name of what step `step` is about: a device is added, changed, and removed or found faulty
-/// in turn.
-pub fn step_name(prefix: &str, step: usize) -> String {
-    format!("{prefix}-{}", step / 3)
-}
-
-/// Step after step on devices that begin with the round's prefix; each is reported once it is done.
-pub fn take_steps(argument: &str) {
-    let (prefix, path) = argument.split_once(':').unwrap();
-    let store = small().open(path).unwrap();
-    // A first read locks LMDB's reader table for a moment. Who is stopped in that keeps everybody
-    // from reading, which docs/design.md says, and is no matter of these tests.
-    let _ = store.get_device("own");
-    child::say("ready");
-    for step in 0.. {
-        let name = step_name(prefix, step);
-        let done = match step % 6 {
-            0 | 3 => store.add_device(&mut device(name)),
-            1 | 4 => store.update_device(name, |device| {
-                device.error = vec![b'e'; 50 * step];
-                Ok(())
-            }),
-            2 => store.remove_device(name),
-            _ => store.mark_faulty(name),
-        };
-        done.unwrap();
-        child::say("done");
-    }
-}

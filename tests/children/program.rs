@@ -54,7 +54,7 @@ roles! {
     backup { back_up_on, hold_lmdb_lock, write_on }
     close { busy, in_flight }
     concurrent { all_slots, cannot_grow }
-    create { create_in_child, create_until_killed, little_address_space, no_permission }
+    create { create_in_child, little_address_space, no_permission }
     crowd { crowd, hold, hold_none, take_all }
     damage_campaign { worker }
     descriptors { closed_streams, few }
@@ -66,7 +66,7 @@ roles! {
     neighbours { long_read, no_wait }
     open_twice { fork, open_and_wait, refused_in_child, take_reader_slots }
     powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
-    processes { count, grow, remote, take_steps }
+    processes { count, grow, remote }
     read_only_fs { reader }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }

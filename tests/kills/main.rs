@@ -18,6 +18,7 @@ use common::peer::{self, Peer};
 use common::rng::Rng;
 use common::{add, check, device, devices};
 use pool_metadata::{Change, PoolMetadata};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -128,6 +129,10 @@ impl Ground {
         self.took(start.elapsed());
         check(&store);
         store.close().unwrap();
+        let left = fs::read_dir(place.path()).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["pool.db", "pool.db-lock"]);
         told
     }
 

@@ -1,0 +1,282 @@
+//! Flushes and page writes that fail: the write is an error without effect. What is on the disk is
+//! uncertain then, so the store takes no writes until it is opened again.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod reopen;
+
+use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
+use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
+use std::path::Path;
+use std::thread;
+
+/// Where a store's data pages begin. LMDB writes the two meta pages before them last, and cannot
+/// go on with its environment when it fails to.
+const BEHIND_META_PAGES: Option<u32> = Some(2 * 4096);
+const DURABILITIES: [Durability; 2] = [Durability::Full, Durability::Relaxed];
+/// What a system call can fail with.
+const ERRORS: [i32; 6] = [
+    libc::EIO,
+    libc::EROFS,
+    libc::EPERM,
+    libc::ENOMEM,
+    libc::ENOSPC,
+    libc::EDQUOT,
+];
+
+fn all_failures() -> impl Iterator<Item = (Durability, i32)> {
+    let with_each = |durability| ERRORS.map(|errno| (durability, errno));
+    DURABILITIES.into_iter().flat_map(with_each)
+}
+
+/// Runs `work` in a thread in which those calls fail with EIO.
+fn with_failing<R: Send>(
+    calls: &[libc::c_long],
+    below: Option<u32>,
+    work: impl FnOnce() -> R + Send,
+) -> R {
+    with_errno(calls, libc::EIO, below, work)
+}
+
+/// Runs `work` in a thread in which those calls fail with that error.
+fn with_errno<R: Send>(
+    calls: &[libc::c_long],
+    errno: i32,
+    below: Option<u32>,
+    work: impl FnOnce() -> R + Send,
+) -> R {
+    let run = || {
+        sys::fail_in_this_thread(calls, errno, below);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
+fn store(path: &Path, durability: Durability) -> (PoolMetadata, Vec<DeviceInfo>) {
+    let store = options(10_000).durability(durability).open(path).unwrap();
+    for name in ["a", "b", "c"] {
+        add(&store, name);
+    }
+    let before = devices(&store);
+    (store, before)
+}
+
+fn is_io(error: &Error) -> bool {
+    matches!(error, Error::Io { .. }) && error.os_error() == Some(libc::EIO)
+}
+
+/// Every kind of write is refused because writes are stopped.
+fn assert_stopped(store: &PoolMetadata) {
+    let refused = [
+        store.add_device(&mut device("new")),
+        store.update_device("a", |_| panic!("the callback of a write that is refused")),
+        store.begin_update("a").map(drop),
+        store.change_device_state("a", DeviceState::Removed),
+        store.mark_faulty("a"),
+        store.remove_device("a"),
+        store.sync(),
+    ];
+    for result in refused {
+        let error = error_of(result);
+        assert!(matches!(error, Error::WritesStopped { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(
+            message.contains(store.path().to_str().unwrap()),
+            "{message}"
+        );
+    }
+}
+
+/// A store that is opened again holds what it held, and takes writes.
+fn assert_as_before(path: &Path, before: &[DeviceInfo]) {
+    let store = PoolMetadata::open(path).unwrap();
+    assert_eq!(devices(&store), before);
+    check(&store);
+    add(&store, "new");
+    check(&store);
+}
+
+#[test]
+fn failed_flush_refuses_every_later_write_and_no_read() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    let update = store.begin_update("b").unwrap();
+    let error = with_failing(sys::FLUSHES, None, || {
+        let mut new = device("new");
+        let error = error_of(store.add_device(&mut new));
+        assert_eq!(new, device("new"), "the caller's device is unchanged");
+        error
+    });
+    assert!(is_io(&error), "{error:?}");
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    assert_stopped(&store);
+    assert_error!(update.commit(), Error::WritesStopped { .. });
+    // Reads go on, and see no trace of the write.
+    assert_eq!(devices(&store), before);
+    assert_error!(store.get_device("new"), Error::NotFound { .. });
+    check(&store);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+#[test]
+fn failed_flush_fails_every_write_of_its_group_commit() {
+    const WRITERS: usize = 8;
+    let (_directory, path) = place();
+    let store = options(60_000).open(&path).unwrap();
+    let before = vec![add(&store, "a"), add(&store, "b")];
+    let write = |thread: usize| {
+        with_failing(sys::FLUSHES, None, || {
+            error_of(store.add_device(&mut device(format!("new-{thread}"))))
+        })
+    };
+    let errors: Vec<Error> = thread::scope(|scope| {
+        // Holds writers up, as another process that writes would.
+        let other = std::fs::File::open(&path).unwrap();
+        sys::flock(&other);
+        let write = &write;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|thread| scope.spawn(move || write(thread)))
+            .collect();
+        wait_until("all writers to be queued", || {
+            store.stats().unwrap().writers_waiting == WRITERS as u64
+        });
+        drop(other);
+        writers.into_iter().map(|w| w.join().unwrap()).collect()
+    });
+    // All shared the flush that failed: none was refused after it.
+    assert!(errors.iter().all(is_io), "{errors:?}");
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
+    check(&store);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+/// Whether the disk is full, which is no failure of the disk.
+fn is_full(errno: i32) -> bool {
+    [libc::ENOSPC, libc::EDQUOT].contains(&errno)
+}
+
+/// The meta page of a write to a full disk was not reached, and with full durability no earlier
+/// commit waits for the flush. With relaxed durability earlier commits may be lost, whatever the
+/// flush failed with.
+#[test]
+fn failed_flush_stops_writes_unless_a_full_disk_has_lost_nothing() {
+    for (durability, errno) in all_failures() {
+        let (_directory, path) = place();
+        let (store, before) = store(&path, durability);
+        let remove = || error_of(store.remove_device("a"));
+        let error = with_errno(sys::FLUSHES, errno, None, remove);
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        if durability == Durability::Full && is_full(errno) {
+            assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+            assert_eq!(devices(&store), before);
+            store.mark_faulty("a").unwrap();
+            check(&store);
+            continue;
+        }
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+        assert_stopped(&store);
+        assert_eq!(devices(&store), before);
+        check(&store);
+        store.close().unwrap();
+        assert_as_before(&path, &before);
+    }
+}
+
+#[test]
+fn failed_sync_of_a_relaxed_store_stops_writes() {
+    for errno in ERRORS {
+        let (_directory, path) = place();
+        let (store, before) = store(&path, Durability::Relaxed);
+        store.sync().unwrap();
+        let error = with_errno(sys::FLUSHES, errno, None, || error_of(store.sync()));
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        assert_stopped(&store);
+        assert_eq!(devices(&store), before);
+        store.close().unwrap();
+        assert_as_before(&path, &before);
+    }
+}
+
+#[test]
+fn failed_write_of_a_meta_page_stops_writes() {
+    for (durability, errno) in all_failures() {
+        let (_directory, path) = place();
+        let (store, before) = store(&path, durability);
+        let change = || error_of(store.change_device_state("a", DeviceState::Removed));
+        let error = with_errno(sys::WRITES, errno, BEHIND_META_PAGES, change);
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        assert_stopped(&store);
+        assert_eq!(devices(&store), before);
+        check(&store);
+        store.close().unwrap();
+        assert_as_before(&path, &before);
+    }
+}
+
+#[test]
+fn failed_write_of_a_page_stops_writes() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path, Durability::Full);
+    let error = with_failing(sys::WRITES, None, || error_of(store.remove_device("a")));
+    assert!(is_io(&error), "{error:?}");
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
+    check(&store);
+    drop(store);
+    assert_as_before(&path, &before);
+}
+
+/// The store notices a poisoned environment although the reader table is full.
+#[test]
+fn failed_write_of_a_meta_page_stops_writes_with_a_full_reader_table() {
+    let (_directory, path) = place();
+    store(&path, Durability::Full).0.close().unwrap();
+    // Longer than the reads of tests beside this one: the reopen waits for those as well.
+    let store = options(3000)
+        .max_readers(OpenOptions::MIN_MAX_READERS)
+        .open(&path)
+        .unwrap();
+    let before = devices(&store);
+    let mut walks = Vec::new();
+    let full = loop {
+        match store.walk() {
+            Ok(walk) => walks.push(walk),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::ReadersFull { .. }), "{full:?}");
+    let write = || {
+        sys::fail_in_this_thread(sys::WRITES, libc::ENOSPC, BEHIND_META_PAGES);
+        error_of(store.mark_faulty("a"))
+    };
+    let error = thread::scope(|scope| scope.spawn(write).join().unwrap());
+    assert_eq!(error.os_error(), Some(libc::ENOSPC), "{error:?}");
+    assert_error!(store.mark_faulty("b"), Error::WritesStopped { .. });
+    drop(walks);
+    assert_stopped(&store);
+    assert_eq!(devices(&store), before);
+    store.close().unwrap();
+    assert_as_before(&path, &before);
+}
+
+#[test]
+fn store_that_cannot_be_flushed_or_named_is_not_created() {
+    // The flush by LMDB, the last one before the store gets its name, and the name.
+    for calls in [sys::FLUSHES, &[libc::SYS_fsync], &[libc::SYS_renameat2]] {
+        let (directory, path) = place();
+        let error = with_failing(calls, None, || error_of(PoolMetadata::open(&path)));
+        assert!(is_io(&error), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_as_before(&path, &[]);
+    }
+}
