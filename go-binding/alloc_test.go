@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// What calls may allocate. With the race detector on, the runtime allocates by itself and sync.Pool forgets on purpose.
+// What calls may allocate. With the race detector on, the runtime allocates by itself and sync.Pool
+// forgets on purpose.
 
 func TestGetAllocatesTwice(t *testing.T) {
 	store := newStore(t)

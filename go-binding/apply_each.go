@@ -8,17 +8,17 @@ import "C"
 import "runtime"
 
 // ApplyEach makes each change of a list by itself, in as few commits as possible, and returns how
-// each ended: nil, or the error that it would have had by itself. A change sees what those before it
-// did to its device.
+// each ended: nil, or the error that it would have had by itself. A change sees what those before
+// it did to its device.
 //
 // It is for writes that do not belong together, such as marking each device that was found
 // incomplete: a refused change does not prevent the others, as it does with [PoolMetadata.Apply].
 // Goroutines that write one device each share commits as well, and need no list.
 //
-// Changes of a device that an update has locked come last. They wait for their devices no longer than
-// the lock wait, all together, and those that could not be made by then have [ErrTimeout]. Where the
-// library itself times out, for instance because a walk keeps the map from growing, no change waits
-// for its device any more.
+// Changes of a device that an update has locked come last. They wait for their devices no longer
+// than the lock wait, all together, and those that could not be made by then have [ErrTimeout].
+// Where the library itself times out, for instance because a walk keeps the map from growing, no
+// change waits for its device any more.
 func (m *PoolMetadata) ApplyEach(changes []Change) []error {
 	each := applyEach{
 		store:   m,
@@ -69,7 +69,8 @@ func (e *applyEach) doing(i int) string {
 // returns the rest. Changes of locked devices are left for later as long as there is a budget. With
 // wait, it waits for the device of the first.
 //
-// Once the library has timed out, the next call takes all changes: the library times out once a call.
+// Once the library has timed out, the next call takes all changes: the library times out once a
+// call.
 func (e *applyEach) batch(pending []int, wait bool) (rest []int) {
 	var list changeList
 	var made []int

@@ -110,7 +110,8 @@ func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 	}
 	expect(t, store, DeviceInfo{Name: "b", DeviceID: 3, State: Faulty})
 
-	// The update ends while ApplyEach waits: the change is made then, after those that need not wait.
+	// The update ends while ApplyEach waits: the change is made then, after those that need not
+	// wait.
 	go func() {
 		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			if info, err := store.GetDevice(ctx, "a"); errors.Is(err, ErrNotFound) || info.State == Unknown {
@@ -134,8 +135,8 @@ func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 }
 
 // A list that needs a larger map times out a few times while a walk keeps the map from growing, and
-// not in each call of the library, nor for each locked device. A wait for each of them needs at least
-// the lock wait that many times, so one attempt that the machine has not delayed is enough.
+// not in each call of the library, nor for each locked device. A wait for each of them needs at
+// least the lock wait that many times, so one attempt that the machine has not delayed is enough.
 func TestApplyEachWithFullMapTimesOutFewTimes(t *testing.T) {
 	const wait, calls, attempts = time.Second, 24, 10
 	for range attempts {
@@ -150,8 +151,8 @@ func TestApplyEachWithFullMapTimesOutFewTimes(t *testing.T) {
 	t.Error("it never ended after a few waits")
 }
 
-// applyWithAFullMap applies a list that needs that many calls of the library, and returns how long it
-// took.
+// applyWithAFullMap applies a list that needs that many calls of the library, and returns how long
+// it took.
 func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.Duration) {
 	t.Helper()
 	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20), WithDurability(DurabilityRelaxed))

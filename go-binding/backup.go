@@ -29,24 +29,26 @@ func BackupCompact() BackupOption {
 	return func(flags *C.uint32_t) { *flags |= C.PM_BACKUP_COMPACT }
 }
 
-// BackupOverwrite replaces the store that is at the backup's path, if there is one that nobody has open. Without it, a
-// path where anything is fails with [ErrFileExists].
+// BackupOverwrite replaces a store at the backup's path, provided that no process has it open.
+// Without it, a path at which a file exists fails with [ErrFileExists].
 func BackupOverwrite() BackupOption {
 	return func(flags *C.uint32_t) { *flags |= C.PM_BACKUP_OVERWRITE }
 }
 
-// BackupUnchecked does not check the copy, so that a store that does not pass Verify can be backed up too.
+// BackupUnchecked does not check the copy, so that a store that fails Verify can be backed up too.
 func BackupUnchecked() BackupOption {
 	return func(flags *C.uint32_t) { *flags |= C.PM_BACKUP_UNCHECKED }
 }
 
-// Backup writes a copy of the store, as of this moment, to a new file at path: a store like this one, of mode 0600.
+// Backup writes a copy of the store, as of this moment, to a new file at path: a store like this
+// one, of mode 0600.
 //
-// The store stays in use meanwhile: nobody waits for a backup, except Close and the growth of the map, as for a walk. The
-// copy is written to path with ".partial" behind it, checked as a whole, flushed, and only then renamed: whatever
-// happens, what is at path is what was there before or a whole backup.
+// The store stays in use meanwhile. Only Close and the growth of the map wait for a backup, as they
+// do for a walk. The copy is written to a temporary file, path with ".partial" appended, checked as
+// a whole, fsynced, and only then renamed: whatever happens, path has its old contents or a whole
+// backup.
 //
-// The context is not looked at, as in the other methods.
+// The context is ignored, as in the other methods.
 func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOption) error {
 	const op, doing = "Backup", "back up the store"
 	if m.calls.isShut() {
@@ -67,12 +69,13 @@ func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOpti
 	return nil
 }
 
-// Restore puts a copy of a backup at path, where a store, sound or not, may be that nobody has open, here or in another
-// process ([ErrAlreadyOpen]). That one is kept, and where is returned: path with ".before-restore" behind it, and a
-// number where that name is taken; "" if nothing was there. Of the options, only [WithLockWait] counts.
+// Restore puts a copy of a backup at path. A store at path, sound or not, must not be open, in this
+// process or another ([ErrAlreadyOpen]). It is kept, and Restore returns its new path: path with
+// ".before-restore" appended, and a number if that name is taken; "" if there was no store. Of the
+// options, only [WithLockWait] has an effect.
 //
-// The backup is checked as a whole before anything is touched ([ErrCorrupt]). Killed at any moment, this leaves the
-// store as it was or the backup's in its place.
+// The backup is checked as a whole before anything changes ([ErrCorrupt]). A kill at any moment
+// leaves either the old store or the backup's copy at path.
 func Restore(backup, path string, opts ...Option) (kept string, err error) {
 	const op, doing = "Restore", "restore the store"
 	o := makeOptions(opts)
@@ -88,12 +91,12 @@ func Restore(backup, path string, opts ...Option) (kept string, err error) {
 	return takePath(reply.handle, reply.size), nil
 }
 
-// takePath returns a path that the library has handed out, and frees it.
+// takePath returns a path that the library has allocated, and frees it.
 func takePath(handle C.uintptr_t, length C.uint64_t) string {
 	if handle == 0 {
 		return ""
 	}
-	// One byte more, so that there is an address in any case.
+	// One more byte, so that the slice has an address even if it would be empty.
 	path := make([]byte, length+1)
 	C.pmgo_path_take(handle, (*C.char)(unsafe.Pointer(unsafe.SliceData(path))))
 	return string(path[:length])

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// The stores are made where TMPDIR says: on a tmpfs the benchmarks show the library's own cost, elsewhere the disk's.
+// The stores are made where TMPDIR says: on a tmpfs the benchmarks show the library's own cost,
+// elsewhere the disk's.
 //
 //	TMPDIR=/dev/shm go test -run '^$' -bench . -benchmem
 

@@ -12,16 +12,17 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
 )
 
-// Migration says what was in a bbolt file.
+// Migration describes the contents of a bbolt file.
 type Migration struct {
-	// Kept is where the bbolt file is now: its path with ".bbolt" behind it, and a number if that name was in use.
-	// It is "" if the file was only looked at.
+	// Kept is where the bbolt file is now: its path with ".bbolt" appended, and a number if that
+	// name was taken. It is "" if the file was only read.
 	Kept string `json:"kept"`
 	// Devices is how many devices there are.
 	Devices int `json:"devices"`
 	// IDs is the state of all device ids.
 	IDs DeviceIDs `json:"ids"`
-	// Notes say which ids and records did not go together, and how that was settled.
+	// Notes say which ids and records contradicted each other, and how each contradiction was
+	// resolved.
 	Notes []string `json:"notes"`
 }
 
@@ -33,14 +34,15 @@ type migrateOptions struct {
 	progress func(stage string, done, total int)
 }
 
-// MigrateLockWait sets how long to wait for a process that has the bbolt file open, such as a running containerd; the
-// default is [DefaultLockWait].
+// MigrateLockWait sets how long to wait for a process that has the bbolt file open, such as a
+// running containerd. The default is [DefaultLockWait].
 func MigrateLockWait(wait time.Duration) MigrateOption {
 	return func(o *migrateOptions) { o.wait = wait }
 }
 
-// MigrateProgress has report called now and then with what is being done, and how many devices are through; nil is for
-// not at all. If report panics or ends its goroutine, what is being done is given up as on an error.
+// MigrateProgress sets a function that is called now and then with the current stage and the number
+// of devices done; nil disables it. If it panics or ends its goroutine, the operation is undone as
+// on an error.
 func MigrateProgress(report func(stage string, done, total int)) MigrateOption {
 	return func(o *migrateOptions) { o.progress = report }
 }
@@ -60,16 +62,20 @@ func (o *migrateOptions) stage(name string) boltfile.Progress {
 	return func(done, total int) { o.progress(name, done, total) }
 }
 
-// Migrate puts a store in the place of the bbolt file at path that containerd's devmapper snapshotter has written: with
-// every device, the state of every device id, and the highest id so far. NewPoolMetadata does the same by itself.
+// Migrate replaces the bbolt file at path, which containerd's devmapper snapshotter has written, by
+// a store with every device, the state of every device id, and the highest id so far.
+// NewPoolMetadata does so by itself.
 //
-// The store is made beside the file, read back, and renamed to path, so that a crash at any moment leaves either of the
-// two in force: until the rename the file is as it was, and the next attempt starts anew; after it all is done. The file
-// is kept under another name, which is returned. While it is being read no containerd can write to it; one that has it
-// open is waited for as long as MigrateLockWait says, and then the error is an [ErrTimeout].
+// The store is made as a temporary file beside the bbolt file, read back, and renamed to path, so
+// that a crash at any moment leaves one of the two in force: until the rename the bbolt file is
+// unchanged, and the next attempt starts anew; after the rename the migration is done. The bbolt
+// file is kept under another name, which is returned. While Migrate reads the file, no containerd
+// can write to it. Migrate waits for a containerd that has it open, and fails with [ErrTimeout]
+// after the time that MigrateLockWait sets.
 //
-// A file that is damaged ([ErrCorrupt]), that is another program's ([ErrBboltFile]), or that holds what a store cannot
-// hold ([ErrInvalidName], [ErrInvalidState], [ErrTooLong]) is left as it is, and the message names all that is wrong.
+// A file that is damaged ([ErrCorrupt]), that belongs to another program ([ErrBboltFile]), or that
+// has values which a store cannot have ([ErrInvalidName], [ErrInvalidState], [ErrTooLong]) is left
+// as it is, and the message names everything that is wrong.
 func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 	const op, doing = "Migrate", "migrate the bbolt file "
 	if err := expectBbolt(path, op, doing); err != nil {
@@ -88,8 +94,8 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 	return nil, boltError(err, op, doing+path)
 }
 
-// expectBbolt fails if there is no bbolt file at path. What is there already, or is something else altogether, has a
-// better error than bbolt's.
+// expectBbolt fails if there is no bbolt file at path. A store and any other file get a better
+// error than bbolt's.
 func expectBbolt(path, op, doing string) error {
 	store, err := Open(path, WithReadOnly(), WithVerify(VerifyNone))
 	if err == nil {
@@ -101,7 +107,7 @@ func expectBbolt(path, op, doing string) error {
 	return err
 }
 
-// openOrMigrate opens a store, and makes it of a bbolt file if that is what is there.
+// openOrMigrate opens a store, and migrates a bbolt file first.
 func openOrMigrate(path string) (*PoolMetadata, error) {
 	m, err := Open(path)
 	if !errors.Is(err, ErrBboltFile) {
@@ -115,7 +121,7 @@ func openOrMigrate(path string) (*PoolMetadata, error) {
 	if m, err = Open(path); failed != nil && errors.Is(err, ErrBboltFile) {
 		return nil, told
 	}
-	// Where the migration failed because another process was faster, this is the store that it has made.
+	// If the migration failed because another process was faster, this is that process's store.
 	return m, err
 }
 
@@ -190,13 +196,13 @@ func contentsOf(m *PoolMetadata) (*boltfile.Contents, error) {
 	return c, nil
 }
 
-// ExportBbolt writes all of the store, as of one moment, to a new bbolt file at path, which containerd's own store opens
-// and goes on with: every device, the state of every id, and the id that comes next. It is written beside that name,
-// flushed, read back and then renamed; a file that is at path already is not overwritten. The store may be in use
-// meanwhile.
+// ExportBbolt writes the whole store, as of one moment, to a new bbolt file at path that
+// containerd's own store can open and continue: every device, the state of every id, and the next
+// id. It is written to a temporary file beside path, fsynced, read back and then renamed; an
+// existing file is not overwritten. The store may be in use meanwhile.
 //
-// As in the files that containerd writes, names and texts that are no UTF-8 are not kept to the byte in the records,
-// which are JSON; the keys, by which devices are looked up, are.
+// The records are JSON, as in the files that containerd writes: there, names and texts that are not
+// valid UTF-8 do not keep their bytes. The keys, by which devices are looked up, do.
 func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 	const op, doing = "ExportBbolt", "export the store to the bbolt file "
 	if path == "" || strings.IndexByte(path, 0) >= 0 {
@@ -210,8 +216,8 @@ func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 	return boltError(boltfile.Export(path, contents, o.stage("writing")), op, doing+path)
 }
 
-// InspectBbolt reads the bbolt file at path and returns what Migrate would make of it. It fails as that would, and
-// changes nothing.
+// InspectBbolt reads the bbolt file at path and returns what Migrate would make of it. It fails
+// where Migrate would fail, and changes nothing.
 func InspectBbolt(path string, opts ...MigrateOption) (*Migration, error) {
 	contents, err := readBbolt(path, "InspectBbolt", opts)
 	if err != nil {
@@ -220,7 +226,8 @@ func InspectBbolt(path string, opts ...MigrateOption) (*Migration, error) {
 	return migrationOf(contents), nil
 }
 
-// CompareBbolt says in words where the store and the bbolt file at path differ, or returns "" if they do not.
+// CompareBbolt describes how the store and the bbolt file at path differ, or returns "" if they do
+// not.
 func (m *PoolMetadata) CompareBbolt(path string, opts ...MigrateOption) (string, error) {
 	const op, doing = "CompareBbolt", "compare the store with the bbolt file "
 	theirs, err := readBbolt(path, op, opts)

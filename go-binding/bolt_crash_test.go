@@ -21,7 +21,8 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
 )
 
-// A process that a test has started with this variable set opens the store at that path, and is gone before TestMain.
+// A process that a test has started with this variable set opens the store at that path, and is
+// gone before TestMain.
 const (
 	openVariable  = "PM_TEST_OPEN"  // the path
 	stopVariable  = "PM_TEST_STOP"  // the number of the step of a migration in which the process is killed
@@ -80,8 +81,8 @@ func killed(err error) bool {
 	return isStatus && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// expectInForce checks that what is at the path, a bbolt file or a store, says all that was in the bbolt file, and tells
-// whether it is a store. It changes nothing.
+// expectInForce checks that what is at the path, a bbolt file or a store, says all that was in the
+// bbolt file, and tells whether it is a store. It changes nothing.
 func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore bool) {
 	t.Helper()
 	store, err := Open(path, WithReadOnly())
@@ -102,7 +103,8 @@ func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore 
 	return false
 }
 
-// A process is killed before each step; whoever opens the store next finds all of it, and no trace of the first.
+// A process is killed before each step; whoever opens the store next finds all of it, and no trace
+// of the first.
 func TestKilledAtEveryStep(t *testing.T) {
 	var inForce []bool
 	for step := 1; ; step++ {
@@ -146,7 +148,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// After a kill an operator may go back to the stock containerd at once, and take the store over later.
+// After a kill an operator may go back to the stock containerd at once, and take the store over
+// later.
 func TestKilledAndThenUsedByContainerd(t *testing.T) {
 	for step := 1; step <= 8; step++ {
 		path := fixture(t, "pool")
@@ -301,7 +304,8 @@ func TestWithoutPermission(t *testing.T) {
 	}
 }
 
-// asNobody does something without the rights over files that root has; for others it changes nothing.
+// asNobody does something without the rights over files that root has; for others it changes
+// nothing.
 func asNobody(user uintptr, do func()) {
 	done := make(chan struct{})
 	go func() {
@@ -316,7 +320,8 @@ func asNobody(user uintptr, do func()) {
 	<-done
 }
 
-// On a full disk the migration fails and leaves no trace, whether there is room for a part of it or not.
+// On a full disk the migration fails and leaves no trace, whether there is room for a part of it or
+// not.
 func TestDiskFullWhileMigrating(t *testing.T) {
 	from := largeBolt(t, 3000)
 	info, err := os.Stat(from)
@@ -350,8 +355,8 @@ func ownMounts() *syscall.SysProcAttr {
 	}
 }
 
-// limitDisk sees to it that there is no more room than that in the directory of path, and returns the error that a
-// migration must end with.
+// limitDisk sees to it that there is no more room than that in the directory of path, and returns
+// the error that a migration must end with.
 func limitDisk(path, size string) error {
 	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
 	if err == nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
 )
 
-// boltKinds are the codes for errors of the packages below and of the system, the first that fits.
+// boltKinds has the codes for errors of the internal packages and of the system. The first that
+// fits counts.
 var boltKinds = []struct {
 	kind error
 	code Code
@@ -33,7 +34,7 @@ var boltKinds = []struct {
 	{syscall.ENAMETOOLONG, CodeInvalidPath},
 }
 
-// boltError gives an error of the packages below its code. One that has a code already keeps it.
+// boltError gives an error of the internal packages its code. An error that has a code keeps it.
 func boltError(err error, op, doing string) error {
 	if err == nil {
 		return nil

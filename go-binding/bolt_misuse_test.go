@@ -33,7 +33,8 @@ var reporting = map[string]struct {
 	}},
 }
 
-// What the caller's own function throws is the caller's, and no damage of the file. What was begun is undone.
+// What the caller's own function throws is the caller's, and no damage of the file. What was begun
+// is undone.
 func TestPanicAndGoexitInProgress(t *testing.T) {
 	for name, c := range reporting {
 		for _, stage := range c.stages {

@@ -22,23 +22,23 @@ type ChangeKind int32
 const (
 	// ChangeAdd adds the device, as AddDevice does.
 	ChangeAdd ChangeKind = C.PM_CHANGE_ADD
-	// ChangeUpdate writes the record over the one of the same name, if that one's generation is still the one given:
-	// what GetRecord returned, changed. Otherwise it is refused with [ErrConflict]. Not for what was read before a
-	// restore: see [Record].
+	// ChangeUpdate writes the record over the one of the same name if the generation is still the
+	// same, for a record that GetRecord returned and the caller has changed. Otherwise it is
+	// refused with [ErrConflict]. Do not use records that were read before a restore: see [Record].
 	ChangeUpdate ChangeKind = C.PM_CHANGE_UPDATE
-	// ChangeState sets the state of the device of that name; only name and state are looked at.
+	// ChangeState sets the state of the device of that name; it uses only the name and the state.
 	ChangeState ChangeKind = C.PM_CHANGE_STATE
-	// ChangeMarkFaulty marks the device of that name and its id as faulty; only the name is looked at.
+	// ChangeMarkFaulty marks the device of that name and its id as faulty; it uses only the name.
 	ChangeMarkFaulty ChangeKind = C.PM_CHANGE_MARK_FAULTY
-	// ChangeRemove removes the device of that name; only the name is looked at.
+	// ChangeRemove removes the device of that name; it uses only the name.
 	ChangeRemove ChangeKind = C.PM_CHANGE_REMOVE
 )
 
 // Change is one change of a list for Apply.
 type Change struct {
 	Kind ChangeKind
-	// Record is the device to do it to. When the list has been applied, its DeviceID and Generation are what the store
-	// has then; for a removed device, the id that it had.
+	// Record is the device to change. Once the list is applied, its DeviceID and Generation are
+	// those in the store; for a removed device, the id that it had.
 	Record *Record
 }
 
@@ -95,7 +95,7 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 	return nil
 }
 
-// check refuses what the library cannot be asked for.
+// check refuses a change that has no form in C.
 func (c *Change) check(op, doing string) error {
 	if c.Record == nil {
 		return newError(CodeInvalidArgument, op, doing, "the record is nil")
@@ -142,7 +142,7 @@ func (l *changeList) applyEach(store C.uintptr_t) {
 	l.call(store, C.PMGO_EACH, nil)
 }
 
-// applied puts what the store now has of change i into record.
+// applied sets the id and generation of record to those of change i in the store.
 func (l *changeList) applied(i int, record *Record) {
 	record.DeviceID = uint32(l.changes[i].device_id)
 	record.Generation = uint64(l.changes[i].generation)

@@ -25,7 +25,7 @@ import (
 	"unsafe"
 )
 
-// DefaultFindings is how many findings a report keeps if nothing else is asked for.
+// DefaultFindings is how many findings a report keeps if no limit is given.
 const DefaultFindings = 1000
 
 // FindingKind is what kind of violation of the invariants a [Finding] is.
@@ -34,32 +34,37 @@ type FindingKind int32
 const (
 	// FindingHeaderDamaged: the header row is missing or damaged.
 	FindingHeaderDamaged FindingKind = C.PM_FINDING_HEADER_DAMAGED
-	// FindingCounters: a counter of the header is not what the rows add up to.
+	// FindingCounters: a counter of the header does not agree with the rows.
 	FindingCounters FindingKind = C.PM_FINDING_COUNTERS
-	// FindingDigest: the header's digest is not that of the rows; some are missing, or are of an older commit.
+	// FindingDigest: the header's digest is not that of the rows. Some rows are missing, or belong
+	// to an older commit.
 	FindingDigest FindingKind = C.PM_FINDING_DIGEST
-	// FindingRecordDamaged: a record's checksum does not hold, or it does not decode.
+	// FindingRecordDamaged: a record has a wrong checksum, or does not decode.
 	FindingRecordDamaged FindingKind = C.PM_FINDING_RECORD_DAMAGED
-	// FindingRecordID: a record's device id is none, or was never given out.
+	// FindingRecordID: a record's device id is out of range, or was never assigned.
 	FindingRecordID FindingKind = C.PM_FINDING_RECORD_ID
-	// FindingRecordGeneration: a record is of a commit that is still to come.
+	// FindingRecordGeneration: a record belongs to a commit after the last one.
 	FindingRecordGeneration FindingKind = C.PM_FINDING_RECORD_GENERATION
-	// FindingSharedID: the device id of a record is another record's as well. There is one for each of them.
+	// FindingSharedID: several records have the same device id. There is one finding for each of
+	// them.
 	FindingSharedID FindingKind = C.PM_FINDING_SHARED_ID
 	// FindingIDRowDamaged: a row of the table of ids is damaged.
 	FindingIDRowDamaged FindingKind = C.PM_FINDING_ID_ROW_DAMAGED
-	// FindingIDRowOutside: a row of the table of ids is of an id that is none, or was never given out.
+	// FindingIDRowOutside: a row of the table of ids is for an id that is out of range, or was
+	// never assigned.
 	FindingIDRowOutside FindingKind = C.PM_FINDING_ID_ROW_OUTSIDE
-	// FindingFreeAndOwned: an id is free, and a device has it.
+	// FindingFreeAndOwned: an id is free although a device has it.
 	FindingFreeAndOwned FindingKind = C.PM_FINDING_FREE_AND_OWNED
-	// FindingFreeAndFaulty: an id is free and faulty.
+	// FindingFreeAndFaulty: an id is both free and faulty.
 	FindingFreeAndFaulty FindingKind = C.PM_FINDING_FREE_AND_FAULTY
-	// FindingLost: an id was given out, and is neither a device's nor free nor faulty.
+	// FindingLost: an id was assigned, and no device has it, although it is neither free nor
+	// faulty.
 	FindingLost FindingKind = C.PM_FINDING_LOST
-	// FindingPageLost: a page of a table is damaged or not there. Only told by [Salvage].
+	// FindingPageLost: a page of a table is damaged or missing. Only [Salvage] reports it.
 	FindingPageLost FindingKind = C.PM_FINDING_PAGE_LOST
-	// FindingRecovered: a record was found outside the tables, which have lost it, or have an older one. It may be older
-	// than what was lost, or have been removed since. Only told by [Salvage].
+	// FindingRecovered: a record was found outside the tables, which have lost it or have an older
+	// version. It may be older than what was lost, or belong to a device that was removed since.
+	// Only [Salvage] reports it.
 	FindingRecovered FindingKind = C.PM_FINDING_RECOVERED
 )
 
@@ -67,47 +72,48 @@ const (
 type Fix int32
 
 const (
-	// FixNothing is nothing that is not a guess: go back to a backup, or salvage what is whole.
+	// FixNothing: any fix would be a guess. Go back to a backup, or salvage what is intact.
 	FixNothing Fix = C.PM_FIX_NOTHING
-	// FixHeader is writing the header anew, from the rows.
+	// FixHeader: the header is computed from the rows and written again.
 	FixHeader Fix = C.PM_FIX_HEADER
-	// FixRemoveIDRow is removing a row from the table of ids.
+	// FixRemoveIDRow: a row is removed from the table of ids.
 	FixRemoveIDRow Fix = C.PM_FIX_REMOVE_ID_ROW
-	// FixMakeFaulty is making the id faulty, so that it is not given out.
+	// FixMakeFaulty: the id becomes faulty, so that it is not assigned.
 	FixMakeFaulty Fix = C.PM_FIX_MAKE_FAULTY
 )
 
 // Finding is one violation of the invariants.
 type Finding struct {
 	Kind FindingKind `json:"kind"`
-	// Name is the device whose record it is about; "" if it is about none.
+	// Name is the device whose record is concerned; "" if there is none.
 	Name string `json:"name,omitempty"`
-	// DeviceID is the device id that it is about; 0 if it is about none, or that is not known.
+	// DeviceID is the device id that is concerned; 0 if there is none, or it is not known.
 	DeviceID uint32 `json:"device_id,omitempty"`
 	Fix      Fix    `json:"fix"`
-	// What is wrong, in words.
+	// What describes the violation.
 	What string `json:"what"`
 }
 
-// String returns what is wrong.
+// String returns the description.
 func (f Finding) String() string { return f.What }
 
-// Report is what a check or a repair has found.
+// Report is the result of a check or a repair.
 type Report struct {
-	// Findings are the first ones, as many as were asked for.
+	// Findings are the first findings, up to the limit.
 	Findings []Finding `json:"findings"`
-	// Total is how many there are in all; 0 for a sound store.
+	// Total is the number of all findings; 0 for a sound store.
 	Total uint64 `json:"total"`
-	// Unfixable is how many of all cannot be fixed.
+	// Unfixable is how many of them cannot be fixed.
 	Unfixable uint64 `json:"unfixable"`
-	// Left is how many are left: after a repair, only what cannot be fixed; else all.
+	// Left is how many remain: after a repair those that cannot be fixed, otherwise all.
 	Left uint64 `json:"left"`
-	// Backup is where a repair has kept the file as it was; "" if it has changed nothing.
+	// Backup is the path of the copy that a repair made first; "" if it changed nothing.
 	Backup string `json:"backup,omitempty"`
 }
 
-// Check reads the whole store, as of this moment, and reports every violation of the invariants. A store that is not sound
-// is no error: the report says so. The first limit findings are kept; 0 stands for [DefaultFindings].
+// Check reads the whole store, as of this moment, and reports every violation of the invariants. An
+// unsound store is not an error: the report says so. The report keeps the first limit findings; 0
+// stands for [DefaultFindings].
 func (m *PoolMetadata) Check(limit int) (*Report, error) {
 	const op, doing = "Check", "check the store"
 	if m.calls.isShut() {
@@ -125,9 +131,10 @@ func (m *PoolMetadata) Check(limit int) (*Report, error) {
 	return takeReport(status, &report, &reply, op, doing)
 }
 
-// CheckFile does the same for a store that need not be open, and that [Open] refuses for what its rows say. Nothing is
-// changed. Other processes may have the store open, this one must not ([ErrAlreadyOpen]). Of the options, only
-// [WithLockWait] counts.
+// CheckFile checks a store as [PoolMetadata.Check] does, without opening it, so that it can also
+// check a store whose rows make [Open] refuse it. It changes nothing. Other processes may have the
+// store open; this process must not ([ErrAlreadyOpen]). Of the options, only [WithLockWait] has an
+// effect.
 func CheckFile(path string, limit int, opts ...Option) (*Report, error) {
 	const op, doing = "CheckFile", "check the store"
 	o := makeOptions(opts)
@@ -146,31 +153,34 @@ func CheckFile(path string, limit int, opts ...Option) (*Report, error) {
 	return takeReport(status, &report, &reply, op, doing)
 }
 
-// RepairOptions say how [Repair] repairs a store; nil stands for the defaults.
+// RepairOptions are the options of [Repair]; nil stands for the defaults.
 type RepairOptions struct {
-	// DryRun only says what is wrong and what would fix it, as [CheckFile] does.
+	// DryRun only reports the violations and their fixes, as [CheckFile] does.
 	DryRun bool
-	// Backup is where the copy of the file is to be that is made first; there must be nothing. By default it is the path
-	// with ".before-repair-" and a number behind it, the lowest that is not taken.
+	// Backup is the path of the copy that is made first; no file may exist there. The default is
+	// the path with ".before-repair-" and the lowest number that is not taken appended.
 	Backup string
 	// Limit is how many findings the report keeps; 0 stands for [DefaultFindings].
 	Limit int
-	// LockWait is how long to wait for others at each place; 0 stands for [DefaultLockWait].
+	// LockWait is how long each wait for other processes may take; 0 stands for [DefaultLockWait].
 	LockWait time.Duration
 }
 
-// Repair fixes what is wrong with the rows of a store that nobody has open ([ErrAlreadyOpen]), as far as that needs no
-// guessing, in one transaction, and says what it found and what it could not fix:
+// Repair fixes the rows of a store that no process has open ([ErrAlreadyOpen]), in one transaction
+// and only where that needs no guess, and reports what it found and what it could not fix:
 //
-//   - The header (counters, last id, digest) is written anew from the rows.
-//   - Records are right: an id that a device has is not free. An id that is free and faulty is faulty.
-//   - An id that is nobody's becomes faulty, so that it is not given out.
-//   - Rows of the table of ids that are damaged, or of no id that there is, are removed.
-//   - Records are never touched. Two with the same id, a damaged one, and one whose numbers cannot be stay as they are, and
-//     the store is still refused: [Salvage] makes a new one without them.
+//   - The header (counters, last id, digest) is computed from the rows.
+//   - Records win: an id that a device has is not free. An id that is both free and faulty is
+//     faulty.
+//   - An id without an owner becomes faulty, so that it is not assigned.
+//   - Rows of the table of ids that are damaged, or whose id is out of range, are removed.
+//   - Records are never changed. Records that share an id, are damaged, or have impossible values
+//     stay as they are, and [Open] still refuses the store: [Salvage] makes a new store without
+//     them.
 //
-// The file is copied first, if there is anything to fix. On an error the store is as it was, unless [ErrNoMemory] or
-// [ErrIO] says that what was fixed could not be read back or reported: [CheckFile] tells.
+// The file is copied first, if there is anything to fix. After an error the store is unchanged,
+// except that [ErrNoMemory] and [ErrIO] can mean that the fixed store could not be read back or
+// reported: run [CheckFile] to find out.
 func Repair(path string, how *RepairOptions) (*Report, error) {
 	const op, doing = "Repair", "repair the store"
 	if how == nil {
@@ -200,7 +210,7 @@ func errLimit(op, doing string, limit int) error {
 	return newError(CodeInvalidArgument, op, doing, fmt.Sprintf("the limit of findings is %d", limit))
 }
 
-// takeReport returns a report of the library's, and frees it.
+// takeReport returns a report that the library has allocated, and frees it.
 func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, doing string) (*Report, error) {
 	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
@@ -208,7 +218,7 @@ func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, 
 	if reply.handle == 0 {
 		return &Report{}, nil
 	}
-	// One more of both, so that there is an address in any case.
+	// One more of each, so that both slices have an address even if they would be empty.
 	findings := make([]C.pmgo_finding, from.count+1)
 	block := make([]byte, from.texts_len+1)
 	C.pmgo_report_take(reply.handle, unsafe.SliceData(findings), (*C.char)(unsafe.Pointer(unsafe.SliceData(block))))

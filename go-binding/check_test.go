@@ -50,7 +50,8 @@ func TestCheckAndRepairOfADamagedStore(t *testing.T) {
 	wantError(t, err, ErrCorrupt)
 	report, err := CheckFile(path, 0, WithLockWait(time.Second))
 	ok(t, err)
-	// Its checksum does not hold; the digest shows it as well; and its id is nobody's, as far as can be known.
+	// Its checksum does not hold; the digest shows it as well; and its id is nobody's, as far as
+	// can be known.
 	want := []Finding{
 		{Kind: FindingRecordDamaged, Name: "broken", Fix: FixNothing},
 		{Kind: FindingDigest, Fix: FixHeader},

@@ -36,7 +36,8 @@ func TestClose(t *testing.T) {
 func TestCloseWaitsForCallbacks(t *testing.T) {
 	path := newPath(t)
 	store := openStore(t, path)
-	// So few that the library's own walk is over when the callback runs: it is not what Close waits for.
+	// So few that the library's own walk is over when the callback runs: it is not what Close waits
+	// for.
 	fill(t, store, 3)
 	const name = "containerd-pool-snap-000000"
 	for _, call := range []func(func(*DeviceInfo) error) error{
@@ -91,7 +92,8 @@ func TestCloseFromInsideACallback(t *testing.T) {
 	ok(t, store.Close())
 }
 
-// Sixty-four goroutines do everything at once until the store is closed under them, several times over.
+// Sixty-four goroutines do everything at once until the store is closed under them, several times
+// over.
 func TestCloseUnderLoad(t *testing.T) {
 	path := newPath(t)
 	for range 5 {
@@ -163,8 +165,9 @@ func someCall(store *PoolMetadata, i int, name string) error {
 	}
 }
 
-// Several that close the store at once wait together no longer than one would. One after the other they never need less
-// than twenty times as long, so one attempt that the machine has not held up is enough.
+// Several that close the store at once wait together no longer than one would. One after the other
+// they never need less than twenty times as long, so one attempt that the machine has not held up
+// is enough.
 func TestClosesAtOnceShareOneWait(t *testing.T) {
 	const wait, closers, attempts = 300 * time.Millisecond, 20, 20
 	for range attempts {

@@ -147,7 +147,8 @@ func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
 	return nil
 }
 
-// Three thousand goroutines read at once. There are 1,024 places for readers: the others wait, and nobody fails.
+// Three thousand goroutines read at once. There are 1,024 places for readers: the others wait, and
+// nobody fails.
 func TestThousandsOfReaders(t *testing.T) {
 	const goroutines, devices = 3000, 1500 // more than one page of a walk, so that it stays open
 	store := newStore(t, WithDurability(DurabilityRelaxed))
@@ -178,8 +179,9 @@ func TestThousandsOfReaders(t *testing.T) {
 			}
 		}()
 	}
-	// All places are taken when there are no more walks though there are still goroutines, and these wait. That they do
-	// is counted for the whole process: another store tells it, to ask which takes no place of this one.
+	// All places are taken when there are no more walks though there are still goroutines, and
+	// these wait. That they do is counted for the whole process: another store tells it, to ask
+	// which takes no place of this one.
 	var last int64
 	eventually(t, func() bool {
 		time.Sleep(50 * time.Millisecond)

@@ -13,15 +13,17 @@ import (
 	"unsafe"
 )
 
-// recordWords is the room on the stack for a record: 512 bytes, enough for most. Larger ones are read twice.
+// recordWords is the size of the stack buffer for a record: 512 bytes, enough for most records.
+// Larger ones are read twice.
 const recordWords = 64
 
-// onDevice is the beginning of an error text about one device.
+// onDevice returns the start of an error text about one device.
 func onDevice(verb, name string) string {
 	return verb + " device " + quoted(name)
 }
 
-// quoted returns a name for an error text. One that no device can have may be of any length: of that, both ends.
+// quoted returns a name for an error text. A name that is longer than a device's can be is
+// shortened to both its ends.
 func quoted(name string) string {
 	const end = 40
 	if len(name) > MaxNameLen {
@@ -30,11 +32,11 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// AddDevice adds info to the store and sets info.DeviceID to the id it got: the lowest that is free, or else one that
-// was never used. What was in that field does not matter; on failure it is left alone.
+// AddDevice adds info to the store and sets info.DeviceID to the assigned id: the lowest free id,
+// or a new one. The old value of the field is ignored; on failure it stays.
 //
-// A device of that name is an error, [ErrAlreadyExists], unless it is faulty: then it is replaced and gets another id,
-// and the one it had stays out of use.
+// If a device of that name exists, AddDevice fails with [ErrAlreadyExists], unless that device is
+// faulty: then it is replaced and gets another id, and its old id stays out of use.
 func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 	const op = "AddDevice"
 	if info == nil {
@@ -97,7 +99,7 @@ func (m *PoolMetadata) errLocked(op, doing, name string) error {
 		m.lockWait, name))
 }
 
-// checkState refuses what is no state. C's are narrower, so that they cannot all be checked there.
+// checkState refuses numbers that are not states. C cannot check them all: its type is narrower.
 func checkState(state DeviceState, op string, doing func() string) error {
 	if state >= Unknown && state <= Faulty {
 		return nil
@@ -106,8 +108,8 @@ func checkState(state DeviceState, op string, doing func() string) error {
 		fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state), Unknown, Faulty))
 }
 
-// GetDevice looks a device up. If there is none of that name, it returns [ErrNotFound] and a pointer to an empty
-// DeviceInfo, as containerd's store does.
+// GetDevice looks a device up. If there is none of that name, it returns [ErrNotFound] and a
+// pointer to an empty DeviceInfo, as containerd's store does.
 func (m *PoolMetadata) GetDevice(_ context.Context, name string) (*DeviceInfo, error) {
 	info := new(DeviceInfo)
 	_, err := m.read(name, info, "GetDevice", "get")
@@ -117,13 +119,13 @@ func (m *PoolMetadata) GetDevice(_ context.Context, name string) (*DeviceInfo, e
 // Record is a device and the number of the commit that last wrote it.
 type Record struct {
 	DeviceInfo
-	// Generation grows with each write of the device, and is never the same for two states of it, unless [Restore] has
-	// put back an older backup: its numbers come again, so no record that was read before is to be given to
-	// [ChangeUpdate] then.
+	// Generation grows with each write of the device, and is never the same for two versions of it,
+	// unless [Restore] has put back an older backup. Its numbers occur again then: do not use a
+	// record that was read before a restore for [ChangeUpdate].
 	Generation uint64 `json:"generation"`
 }
 
-// GetRecord looks a device up and tells also when it was last written.
+// GetRecord looks a device up. The result includes the commit that last wrote it.
 func (m *PoolMetadata) GetRecord(name string) (Record, error) {
 	var record Record
 	generation, err := m.read(name, &record.DeviceInfo, "GetRecord", "get")
@@ -151,7 +153,7 @@ func (m *PoolMetadata) read(name string, info *DeviceInfo, op, verb string) (uin
 		case C.PM_ERR_NOT_FOUND:
 			return 0, ErrNotFound
 		case C.PM_ERR_BUFFER_TOO_SMALL:
-			// It may have grown again when the second read comes.
+			// The record may have grown again by the second read.
 			buffer = make([]C.uint64_t, reply.size/wordSize)
 		default:
 			return 0, failure(status, reply.detail, op, onDevice(verb, name))
@@ -169,9 +171,9 @@ func (m *PoolMetadata) ChangeDeviceState(_ context.Context, name string, state D
 	return err
 }
 
-// MarkFaulty marks a device and its id as faulty. The device can then be added again and gets another
-// id; the old id stays out of use until the device is removed. Marking a faulty device again is no
-// error.
+// MarkFaulty marks a device and its id as faulty. The device can then be added again and gets
+// another id; the old id stays out of use until the device is removed. Marking a faulty device
+// again is no error.
 func (m *PoolMetadata) MarkFaulty(_ context.Context, name string) error {
 	info := DeviceInfo{Name: name}
 	_, err := m.write(ChangeMarkFaulty, &info, "MarkFaulty", func() string {

@@ -4,23 +4,23 @@ package poolmetadata
 
 import "strconv"
 
-// Limits of the store. Beyond them a call fails; nothing is cut off.
+// Limits of the store. A call with a longer value fails; nothing is truncated.
 const (
-	// MaxNameLen is the most bytes that a device's or a parent's name can have.
+	// MaxNameLen is the longest name of a device or of its parent, in bytes.
 	MaxNameLen = 511
-	// MaxErrorLen is the most bytes that a device's error text can have: 1 MiB.
+	// MaxErrorLen is the longest error text of a device, in bytes: 1 MiB.
 	MaxErrorLen = 1 << 20
-	// MaxDeviceID is the highest device id that is given out; the lowest is 1.
+	// MaxDeviceID is the highest device id; the lowest is 1.
 	MaxDeviceID = 0xfffffe
 )
 
-// DeviceState tells how far a device has come. The numbers are what is stored.
+// DeviceState is the state of a device. The numbers are those in the file.
 type DeviceState int
 
-// The states of a device. Those in -ing are written before the device mapper is asked to do something, the others once
-// it has done it, so that a crash in between leaves a trace.
+// The states of a device. States in -ing are written before an operation of the device mapper, the
+// others after it, so that a crash between the two leaves a trace.
 const (
-	// Unknown is the state of a device with which nothing was done yet.
+	// Unknown is the state of a device before its first operation.
 	Unknown DeviceState = iota
 	// Creating is written before the device is made in the pool.
 	Creating
@@ -30,15 +30,15 @@ const (
 	Activating
 	// Activated devices have a block device.
 	Activated
-	// Suspending is written before the device's I/O is held back.
+	// Suspending is written before the device's I/O is suspended.
 	Suspending
-	// Suspended devices hold their I/O back.
+	// Suspended devices queue their I/O.
 	Suspended
-	// Resuming is written before a suspended device goes on.
+	// Resuming is written before a suspended device is resumed.
 	Resuming
 	// Resumed devices are active again.
 	Resumed
-	// Deactivating is written before the block device is taken away.
+	// Deactivating is written before the block device is removed.
 	Deactivating
 	// Deactivated devices exist in the pool and have no block device any more.
 	Deactivated
@@ -46,7 +46,7 @@ const (
 	Removing
 	// Removed devices are gone from the pool and still in the store.
 	Removed
-	// Faulty devices were left half way by a failure; neither they nor their ids can be trusted.
+	// Faulty devices were left incomplete by a failure; neither they nor their ids can be trusted.
 	Faulty
 )
 
@@ -55,7 +55,8 @@ var stateNames = [...]string{
 	"Deactivating", "Deactivated", "Removing", "Removed", "Faulty",
 }
 
-// String returns the state's name, or "unknown" and the number for Unknown and for what is no state.
+// String returns the state's name, or "unknown" and the number for Unknown and numbers that are not
+// states.
 func (s DeviceState) String() string {
 	if s > Unknown && s <= Faulty {
 		return stateNames[s]
@@ -63,20 +64,20 @@ func (s DeviceState) String() string {
 	return "unknown " + strconv.Itoa(int(s))
 }
 
-// DeviceInfo is what the store knows of one thin device. Its JSON form is the one that containerd stores.
+// DeviceInfo is the record of one thin device. Its JSON form is the one that containerd stores.
 type DeviceInfo struct {
 	// DeviceID is the device's number in the pool, 1 to MaxDeviceID. The store assigns it.
 	DeviceID uint32 `json:"device_id"`
 	// Size is the device's virtual size in bytes.
 	Size uint64 `json:"size"`
-	// Name is the device's name below /dev/mapper, unique in the store: 1 to MaxNameLen bytes, none of them NUL.
-	// They need not be UTF-8.
+	// Name is the device's name below /dev/mapper, unique in the store: 1 to MaxNameLen bytes, none
+	// of them NUL. They need not be UTF-8.
 	Name string `json:"name"`
-	// ParentName is the device that this one is a snapshot of; "" if it is none.
+	// ParentName is the device that this one is a snapshot of; "" if it is not a snapshot.
 	ParentName string `json:"parent_name"`
-	// State is how far the device has come.
+	// State is the device's state.
 	State DeviceState `json:"state"`
-	// Error says what failed last, in at most MaxErrorLen bytes; "" if nothing did.
+	// Error says what failed last, in at most MaxErrorLen bytes; "" if nothing failed.
 	Error string `json:"error"`
 }
 

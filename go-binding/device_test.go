@@ -127,7 +127,8 @@ func TestChangeDeviceState(t *testing.T) {
 	}
 }
 
-// The snapshotter removes faulty devices by way of their states; the id must stay out of use meanwhile.
+// The snapshotter removes faulty devices by way of their states; the id must stay out of use
+// meanwhile.
 func TestStateOfAFaultyDeviceLeavesItsIDFaulty(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "bad"})

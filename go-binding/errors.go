@@ -16,7 +16,7 @@ import (
 // Code is a status of the C library. Codes never change their meaning.
 type Code int32
 
-// The statuses that a call of this package can fail with. There is an error value for each to use with [errors.Is].
+// The statuses that a call of this package can fail with. Each has an error value for [errors.Is].
 const (
 	CodeNotFound        Code = C.PM_ERR_NOT_FOUND
 	CodeAlreadyExists   Code = C.PM_ERR_ALREADY_EXISTS
@@ -59,21 +59,21 @@ func (c Code) String() string {
 }
 
 var (
-	// ErrNotFound says that no device of that name is in the store. It is returned as it is, as containerd's own
-	// store does, so that comparing with == works too.
+	// ErrNotFound says that the store has no device of that name. It is returned itself, as by
+	// containerd's own store, so that comparing with == works too.
 	ErrNotFound = errdefs.ErrNotFound
-	// ErrAlreadyExists says that a device of that name is in the store and is not faulty.
+	// ErrAlreadyExists says that the store has a device of that name, which is not faulty.
 	ErrAlreadyExists = errdefs.ErrAlreadyExists
-	// ErrInvalidArgument is a nil where something is needed, or an option out of its range.
+	// ErrInvalidArgument is a required argument that is nil, or an option out of its range.
 	ErrInvalidArgument = errdefs.ErrInvalidArgument
 )
 
-// Errors for [errors.Is]. Each of them is also one of the classes of github.com/containerd/errdefs, or of io/fs, where
-// one fits.
+// Errors for [errors.Is]. Each also matches a class of github.com/containerd/errdefs, or of io/fs,
+// where one fits.
 var (
 	// ErrInvalidName is a name of a device or parent that is empty, too long, or has a NUL byte.
 	ErrInvalidName error = &sentinel{"invalid device name", errdefs.ErrInvalidArgument}
-	// ErrInvalidState is a number that is no DeviceState.
+	// ErrInvalidState is a number that is not a DeviceState.
 	ErrInvalidState error = &sentinel{"invalid device state", errdefs.ErrInvalidArgument}
 	// ErrTooLong is an error text of more than MaxErrorLen bytes.
 	ErrTooLong error = &sentinel{"error text too long", errdefs.ErrInvalidArgument}
@@ -81,60 +81,63 @@ var (
 	ErrIdentityChanged error = &sentinel{"device name or id changed by an update", errdefs.ErrInvalidArgument}
 	// ErrIDsExhausted says that every device id is taken or faulty.
 	ErrIDsExhausted error = &sentinel{"no device id left", errdefs.ErrResourceExhausted}
-	// ErrConflict says that another process changed the device during an update, or anybody did since the record of a
-	// ChangeUpdate was read: read it again and retry.
+	// ErrConflict says that another process changed the device during an update, or any writer did
+	// since the record of a ChangeUpdate was read: read it again and retry.
 	ErrConflict error = &sentinel{"device changed by another process", errdefs.ErrConflict}
-	// ErrTimeout says that something did not become free within the lock wait.
+	// ErrTimeout says that a call has waited for a lock or another resource for the lock wait.
 	ErrTimeout error = &sentinel{"lock wait exceeded", errdefs.ErrUnavailable}
 	// ErrClosed says that the store has been closed, or is being closed.
 	ErrClosed error = &sentinel{"store closed", fs.ErrClosed}
-	// ErrBusy says that calls in flight did not end within the lock wait of Close.
+	// ErrBusy says that calls in progress did not end within the lock wait of Close.
 	ErrBusy error = &sentinel{"store in use", errdefs.ErrUnavailable}
-	// ErrForked says that the store was opened before a fork, and this is the child.
+	// ErrForked says that the store was opened before a fork, and this is the child process.
 	ErrForked error = &sentinel{"store of the parent process", errdefs.ErrFailedPrecondition}
 	// ErrReadOnly is a write to a store that was opened read-only.
 	ErrReadOnly error = &sentinel{"store opened read-only", errdefs.ErrFailedPrecondition}
-	// ErrAlreadyOpen says that this process has the file open already, or another by another path.
+	// ErrAlreadyOpen says that this process, or another one by another path, has the file open
+	// already.
 	ErrAlreadyOpen error = &sentinel{"store already open", errdefs.ErrFailedPrecondition}
 	// ErrInvalidPath is a path that cannot name a store.
 	ErrInvalidPath error = &sentinel{"invalid path", errdefs.ErrInvalidArgument}
-	// ErrNoSuchFile says that there is no store and none may be created, or that its directory is missing.
+	// ErrNoSuchFile says that there is no store and none may be created, or that the directory is
+	// missing.
 	ErrNoSuchFile error = &sentinel{"no such file", fs.ErrNotExist}
-	// ErrPermission says that the system does not let this process use the file.
+	// ErrPermission says that this process has no permission to use the file.
 	ErrPermission error = &sentinel{"permission denied", errdefs.ErrPermissionDenied}
 	// ErrNotRegularFile is a path of a directory, a device or the like.
 	ErrNotRegularFile error = &sentinel{"not a regular file", errdefs.ErrFailedPrecondition}
-	// ErrNotAStore is a file of some other kind.
+	// ErrNotAStore is a file of another kind.
 	ErrNotAStore error = &sentinel{"not a pool-metadata store", errdefs.ErrFailedPrecondition}
 	// ErrBboltFile is a bbolt file, such as the one of containerd's own store.
 	ErrBboltFile error = &sentinel{"bbolt file", errdefs.ErrFailedPrecondition}
 	// ErrForeignLMDB is another program's LMDB file.
 	ErrForeignLMDB error = &sentinel{"another program's LMDB file", errdefs.ErrFailedPrecondition}
-	// ErrNewerFormat is a store of a format that this library does not know yet.
+	// ErrNewerFormat is a store of a format that is newer than the library.
 	ErrNewerFormat error = &sentinel{"store of a newer format", errdefs.ErrFailedPrecondition}
 	// ErrCorrupt says that the file is damaged.
 	ErrCorrupt error = &sentinel{"store damaged", errdefs.ErrDataLoss}
-	// ErrDiskFull says that the disk, or the user's share of it, is full; nothing was written.
+	// ErrDiskFull says that the disk or the user's quota is full; nothing was written.
 	ErrDiskFull error = &sentinel{"disk full", errdefs.ErrResourceExhausted}
 	// ErrMapFull says that the memory map is full and cannot grow.
 	ErrMapFull error = &sentinel{"memory map full", errdefs.ErrResourceExhausted}
-	// ErrReadersFull says that every place in the reader table is in use.
+	// ErrReadersFull says that every slot of the reader table is in use.
 	ErrReadersFull error = &sentinel{"reader table full", errdefs.ErrResourceExhausted}
 	// ErrIO is an error of the system; errors.As finds its syscall.Errno.
 	ErrIO error = &sentinel{"input/output error", errdefs.ErrUnknown}
-	// ErrWritesStopped says that a flush failed earlier: close the store and open it again.
+	// ErrWritesStopped says that an fsync failed earlier: reopen the store.
 	ErrWritesStopped error = &sentinel{"writes stopped", errdefs.ErrFailedPrecondition}
 	// ErrNoMemory says that memory or address space has run out.
 	ErrNoMemory error = &sentinel{"out of memory", errdefs.ErrResourceExhausted}
-	// ErrInternal is a defect of the library. After a write it is not known whether that was made: read to find out.
+	// ErrInternal is a defect of the library. A write that fails with it may have been made: read
+	// to find out.
 	ErrInternal error = &sentinel{"internal error", errdefs.ErrInternal}
-	// ErrNotEmpty says that only an empty store can be filled by Import.
+	// ErrNotEmpty says that Import needs an empty store.
 	ErrNotEmpty error = &sentinel{"store not empty", errdefs.ErrFailedPrecondition}
-	// ErrFileExists says that something is where a new file was to be.
+	// ErrFileExists says that a file exists at the path of a new file.
 	ErrFileExists error = &sentinel{"file exists", fs.ErrExist}
 )
 
-// sentinels has the error value of each code.
+// sentinels maps each code to its error value.
 var sentinels = map[Code]error{
 	CodeNotFound: ErrNotFound, CodeAlreadyExists: ErrAlreadyExists, CodeInvalidArgument: ErrInvalidArgument,
 	CodeInvalidName: ErrInvalidName, CodeInvalidState: ErrInvalidState, CodeTooLong: ErrTooLong,
@@ -159,8 +162,9 @@ func (s *sentinel) Error() string { return s.text }
 
 func (s *sentinel) Unwrap() error { return s.class }
 
-// Error is what every method returns when it fails, but for ErrNotFound and for what a callback returned, which are
-// returned as they are. (A list of changes wraps either in a [ChangeError].) [errors.Is] finds the value for its code, and that of its Errno.
+// Error is the error of every method, except ErrNotFound and a callback's error, which are returned
+// themselves. (Apply wraps them in a [ChangeError].) [errors.Is] matches the value for its code,
+// and its Errno.
 type Error struct {
 	// Code is the library's status.
 	Code Code
@@ -171,11 +175,11 @@ type Error struct {
 	// Errno is the system's error behind it, or 0.
 	Errno syscall.Errno
 
-	// doing is what the method was about to do, for the beginning of the text.
+	// doing is what the method was to do, for the start of the text.
 	doing string
 }
 
-// Error returns what was being done and the message.
+// Error returns what the method was to do and the message.
 func (e *Error) Error() string {
 	return "failed to " + e.doing + ": " + e.Message
 }
@@ -192,13 +196,13 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
-// newError makes the error for a failure that was found on this side of the boundary.
+// newError makes the error for a failure that was found in Go.
 func newError(code Code, op, doing, message string) error {
 	return &Error{Code: code, Op: op, Message: message, doing: doing}
 }
 
-// failure makes the error for a status of the library and what it reported. It is to be called with the status of every
-// call that failed: the report is memory of C's, which is freed here.
+// failure makes the error for a status of the library and its report. It must be called for every
+// call that failed, since it frees the report, which is C memory.
 func failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
 	if status == C.PM_ERR_NOT_FOUND && detail == 0 {
 		return ErrNotFound
@@ -228,7 +232,7 @@ func errClosed(op, doing string) error {
 	return newError(CodeClosed, op, doing, "the store is closed")
 }
 
-// isClosed tells whether err is of a call that came too late.
+// isClosed reports whether err is of a call that came after Close.
 func isClosed(err error) bool {
 	return errors.Is(err, ErrClosed)
 }

@@ -32,7 +32,8 @@ func TestErrorsAreContainerds(t *testing.T) {
 	}
 }
 
-// Those that the package never sees: callbacks and nested writes of C programs, and mistakes that it does not make.
+// Those that the package never sees: callbacks and nested writes of C programs, and mistakes that
+// it does not make.
 var notForGo = map[string]bool{
 	"CALLBACK": true, "NESTED_WRITE": true, "BUFFER_TOO_SMALL": true, "STRUCT_SIZE": true,
 }

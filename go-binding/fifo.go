@@ -8,14 +8,15 @@ import (
 	"weak"
 )
 
-// waitBudget is how long one call may still wait for other goroutines. fifo.wait takes every wait of
-// the call from it, so that a call that waits for its device and then for its turn to write takes no
-// longer than the lock wait. (ApplyEach gives all of it up once the library itself has timed out.)
+// waitBudget is how long one call may still wait for other goroutines. fifo.wait takes every wait
+// of the call from it, so that a call that waits for its device and then for its turn to write
+// takes no longer than the lock wait. (ApplyEach gives all of it up once the library itself has
+// timed out.)
 type waitBudget struct{ left time.Duration }
 
-// fifo is the queue of a lock: the goroutines that wait for it, in the order in which they came. T is
-// what each of them waits for, or what the holder has to know to serve it without handing the lock
-// over.
+// fifo is the queue of a lock: the goroutines that wait for it, in the order in which they came. T
+// is what each of them waits for, or what the holder has to know to serve it without handing the
+// lock over.
 //
 // One timer serves all waiters: a timer for each would cost a write that shares its commit with
 // others a sixth of its instructions.

@@ -103,8 +103,8 @@ func TestFifoWaitTimesOutOnceBudgetIsSpent(t *testing.T) {
 	lock.checkEmpty(t)
 }
 
-// Two waits of one call take no longer than one. A wait with a budget of its own each needs at least
-// half as much again, so one attempt that the machine has not delayed is enough.
+// Two waits of one call take no longer than one. A wait with a budget of its own each needs at
+// least half as much again, so one attempt that the machine has not delayed is enough.
 func TestFifoWaitsOfOneCallShareBudget(t *testing.T) {
 	const wait, attempts = 400 * time.Millisecond, 20
 	for range attempts {

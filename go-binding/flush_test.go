@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// Once a flush has failed, no update begins: its callback would do what then cannot be written down.
+// Once a flush has failed, no update begins: its callback would do what then cannot be written
+// down.
 func TestNoCallbackAfterAFailedFlush(t *testing.T) {
 	path := newPath(t)
 	add(t, openStore(t, path), DeviceInfo{Name: "dev"})
@@ -38,7 +39,8 @@ func flushInVain(store *PoolMetadata, name string) error {
 	return nil
 }
 
-// failFlushes lets every flush of this process to disk fail from now on, with EIO: a filter of the kernel's answers them.
+// failFlushes lets every flush of this process to disk fail from now on, with EIO: a filter of the
+// kernel's answers them.
 func failFlushes() error {
 	const (
 		load, equal, give   = 0x20, 0x15, 0x06 // instructions of the filter

@@ -23,18 +23,19 @@ import (
 	"unsafe"
 )
 
-// DeviceIDs is the state of all device ids at one moment. Ids from 1 to LastID that are in neither list are taken: each
-// belongs to one device.
+// DeviceIDs is the state of all device ids at one moment. Ids from 1 to LastID that are in neither
+// list are taken: each belongs to one device.
 type DeviceIDs struct {
-	// LastID is the highest id that was ever given out; 0 for none.
+	// LastID is the highest id that was ever assigned; 0 for none.
 	LastID uint32 `json:"last_id"`
-	// Free are the ids that wait to be given out again, in ascending order.
+	// Free are the ids that can be assigned again, in ascending order.
 	Free []uint32 `json:"free"`
-	// Faulty are the ids that are not to be given out, in ascending order. A device may have one.
+	// Faulty are the ids that must not be assigned, in ascending order. A device may have one.
 	Faulty []uint32 `json:"faulty"`
 }
 
-// Snapshot returns all devices, by name in byte order, and the state of all ids, as of one moment.
+// Snapshot returns all devices, in the byte order of their names, and the state of all ids, as of
+// one moment.
 func (m *PoolMetadata) Snapshot() ([]DeviceInfo, DeviceIDs, error) {
 	const op, doing = "Snapshot", "read the whole store"
 	if !m.calls.enter() {
@@ -87,11 +88,12 @@ func numbers(list []uint32) *C.uint32_t {
 	return (*C.uint32_t)(unsafe.Pointer(unsafe.SliceData(list)))
 }
 
-// Import fills an empty store with a whole pool's devices, ids included, in one commit. The devices are in the byte
-// order of their names and keep their ids. Every id from 1 to ids.LastID must belong to a device, or be free, or be
-// faulty; a faulty one may belong to a device as well. Snapshot tells the same of a store.
+// Import fills an empty store with a whole pool's devices, ids included, in one commit. The devices
+// are in the byte order of their names and keep their ids. Every id from 1 to ids.LastID must
+// belong to a device, or be free, or be faulty; a faulty id may belong to a device as well.
+// Snapshot returns what Import takes.
 //
-// A store in which an id was ever given out fails with [ErrNotEmpty]. If it fails, the store is as empty as it was.
+// A store that ever had a device fails with [ErrNotEmpty]. If Import fails, the store stays empty.
 func (m *PoolMetadata) Import(devices []DeviceInfo, ids DeviceIDs) error {
 	const op, doing = "Import", "fill the store"
 	if m.calls.isShut() {
@@ -122,7 +124,8 @@ func (m *PoolMetadata) Import(devices []DeviceInfo, ids DeviceIDs) error {
 	return nil
 }
 
-// wordsOf returns the size in words of a device's record. Texts that are much too long would not fit into its numbers.
+// wordsOf returns the size in words of a device's record. The record's fields could not hold the
+// lengths of texts that are much too long.
 func wordsOf(info *DeviceInfo) (int, error) {
 	texts := len(info.Name) + len(info.ParentName) + len(info.Error) + 3
 	if texts > 4*MaxErrorLen {
@@ -131,7 +134,8 @@ func wordsOf(info *DeviceInfo) (int, error) {
 	return (C.sizeof_pm_record + texts + wordSize - 1) / wordSize, nil
 }
 
-// encode writes a device's record to the start of words, which are zeros, and returns its size. See decode.
+// encode writes a device's record to the start of words, which are zeros, and returns its size. See
+// decode.
 func encode(words []uint64, info *DeviceInfo) int {
 	size, _ := wordsOf(info)
 	record := (*C.pm_record)(unsafe.Pointer(unsafe.SliceData(words[:size])))
@@ -151,7 +155,7 @@ func encode(words []uint64, info *DeviceInfo) int {
 	return size
 }
 
-// stateNumber returns the state for C; one that is no 32-bit number is none there either.
+// stateNumber returns the state for C, or an invalid number for an invalid state.
 func stateNumber(state DeviceState) C.int32_t {
 	if state < Unknown || state > Faulty {
 		return -1

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// startLockWaiter starts a call that has to wait for a device, and returns a function that waits for
-// the call's error.
+// startLockWaiter starts a call that has to wait for a device, and returns a function that waits
+// for the call's error.
 func startLockWaiter(t testing.TB, store *PoolMetadata, call func() error) func() error {
 	t.Helper()
 	before := store.locks.queue.waiting()
@@ -42,8 +42,9 @@ func TestDeviceLocksAreIndependent(t *testing.T) {
 	locks.checkFree(t)
 }
 
-// However many devices a list needs, it waits for all of them no longer than the lock wait. A wait for
-// each needs at least half as much again, so one attempt that the machine has not delayed is enough.
+// However many devices a list needs, it waits for all of them no longer than the lock wait. A wait
+// for each needs at least half as much again, so one attempt that the machine has not delayed is
+// enough.
 func TestLockAllSpendsOneBudget(t *testing.T) {
 	const wait, attempts = 400 * time.Millisecond, 20
 	for range attempts {

@@ -14,7 +14,8 @@ import (
 
 var ctx = context.Background()
 
-// TestMain runs the tests, or, in a process that a test has started, what that test wants done there.
+// TestMain runs the tests, or, in a process that a test has started, what that test wants done
+// there.
 func TestMain(m *testing.M) {
 	if os.Getenv("PM_TEST_CHILD") != "" {
 		if err := child(os.Args[1], os.Args[2], os.Args[3]); err != nil {
@@ -55,7 +56,8 @@ func inChild(t testing.TB, what, path, name string) {
 	}
 }
 
-// patience is how long anything may take on a machine that does much else at the same time. What takes longer hangs.
+// patience is how long anything may take on a machine that does much else at the same time. What
+// takes longer hangs.
 const patience = 3 * time.Minute
 
 // newPath returns where a store may be made.
@@ -63,8 +65,8 @@ func newPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "metadata.db")
 }
 
-// newStore makes a store that is checked and closed at the test's end. Unless the test says otherwise, no slow disk makes
-// its calls time out.
+// newStore makes a store that is checked and closed at the test's end. Unless the test says
+// otherwise, no slow disk makes its calls time out.
 func newStore(t testing.TB, opts ...Option) *PoolMetadata {
 	t.Helper()
 	return openStore(t, newPath(t), opts...)

@@ -44,15 +44,15 @@ func size(s string) C.size_t {
 	return C.size_t(len(s))
 }
 
-// A record's place is a multiple of its alignment, so buffers are counted in words.
+// Records are aligned to words, so buffers are counted in words.
 const wordSize = 8
 
-// decodeRecord puts what the record says into info, which is empty. Its texts are parts of texts, a copy of the record's
-// from the name on.
+// decodeRecord fills info, which is empty, from the record. Its texts are slices of texts, a copy
+// of those of the record.
 func decodeRecord(info *DeviceInfo, record *C.pm_record, texts string) {
 	name, parent, length := int(record.name_len), int(record.parent_name_len), int(record.error_len)
 	decodeNumbers(info, record)
-	// There is a NUL behind each of them. What is empty is so already: not to write it spares the garbage collector a
+	// A NUL follows each text. Empty texts are not written, which saves the garbage collector a
 	// pointer.
 	info.Name = texts[:name]
 	if parent > 0 {
@@ -69,18 +69,18 @@ func decodeNumbers(info *DeviceInfo, record *C.pm_record) {
 	info.State = DeviceState(record.state)
 }
 
-// textsOf returns the record's texts as they lie behind it, from the name to the end of the error text.
+// textsOf returns the texts that follow the record, from the name to the end of the error text.
 func textsOf(record *C.pm_record) []byte {
 	first := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
 	return unsafe.Slice(first, int(record.name_len)+int(record.parent_name_len)+int(record.error_len)+2)
 }
 
-// parentOf returns the parent's name out of a record's texts.
+// parentOf returns the parent's name from a record's texts.
 func parentOf(record *C.pm_record, texts []byte) []byte {
 	return texts[int(record.name_len)+1:][:record.parent_name_len]
 }
 
-// decode turns the record in words into info, with one allocation, and returns its generation.
+// decode fills info from the record in words, with one allocation, and returns its generation.
 func decode(words []C.uint64_t, info *DeviceInfo) uint64 {
 	record := (*C.pm_record)(unsafe.Pointer(unsafe.SliceData(words)))
 	decodeRecord(info, record, string(textsOf(record)))

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// DefaultLockWait is how long a call waits for others if [WithLockWait] does not say otherwise.
+// DefaultLockWait is the lock wait of a store that is opened without [WithLockWait].
 const DefaultLockWait = 10 * time.Second
 
 // Option changes how [Open] opens a store.
@@ -30,44 +30,46 @@ func makeOptions(opts []Option) options {
 	for _, apply := range opts {
 		apply(&o)
 	}
-	// As the library counts it. The longest of all is left as it is.
+	// The library counts in milliseconds. The longest duration cannot be rounded up.
 	if part := o.lockWait % time.Millisecond; part > 0 && o.lockWait < math.MaxInt64-time.Millisecond {
 		o.lockWait += time.Millisecond - part
 	}
 	return o
 }
 
-// WithReadOnly opens the store for reading only: it must exist, and every write fails with [ErrReadOnly].
+// WithReadOnly opens the store for reading only: it must exist, and every write fails with
+// [ErrReadOnly].
 func WithReadOnly() Option {
 	return func(o *options) { o.flags |= C.PM_OPEN_READ_ONLY }
 }
 
-// WithMaxReaders sets how many places the reader table has, which all processes share: up to 1,048,576. Fewer than
-// 128 are raised to 128; 0 stands for the default of 1024. The first process that opens the store decides.
+// WithMaxReaders sets the number of slots in the reader table, which all processes share: at most
+// 1,048,576. Numbers below 128 are raised to 128; 0 stands for the default of 1024. The first
+// process that opens the store decides.
 func WithMaxReaders(n uint32) Option {
 	return func(o *options) { o.maxReaders = n }
 }
 
-// WithMapSize sets the size of the memory map in bytes: address space, not memory or disk. It grows by itself; 0 stands
-// for the default of 16 GiB.
+// WithMapSize sets the size of the memory map in bytes: address space, not memory or disk. It grows
+// by itself; 0 stands for the default of 16 GiB.
 func WithMapSize(bytes uint64) Option {
 	return func(o *options) { o.mapSize = bytes }
 }
 
-// WithLockWait sets how long a call may wait for other goroutines of this process, in all, and at each
-// place in the library for other processes, before it fails with [ErrTimeout], and how long Close
-// waits before it fails with [ErrBusy]. It is counted in milliseconds, rounded up, and must be
-// positive.
+// WithLockWait sets how long a call may wait for other goroutines of this process, in all, and at
+// each place in the library for other processes, before it fails with [ErrTimeout], and how long
+// Close waits before it fails with [ErrBusy]. It is counted in milliseconds, rounded up, and must
+// be positive.
 func WithLockWait(wait time.Duration) Option {
 	return func(o *options) { o.lockWait = wait }
 }
 
-// WithVerify sets how much of the store is checked before it is used.
+// WithVerify sets how much of the store is checked when it is opened.
 func WithVerify(level VerifyLevel) Option {
 	return func(o *options) { o.verify = level }
 }
 
-// WithDurability sets what the return of a write means.
+// WithDurability sets whether a write is on disk when it returns.
 func WithDurability(level Durability) Option {
 	return func(o *options) { o.durability = level }
 }
@@ -78,27 +80,28 @@ type VerifyLevel int32
 const (
 	// VerifyDefault is VerifyFull.
 	VerifyDefault VerifyLevel = C.PM_VERIFY_DEFAULT
-	// VerifyNone checks only what kind of file it is, and that it is not cut short. A damaged page can end the process.
+	// VerifyNone checks only the kind of the file, and that it is not truncated. A damaged page can
+	// crash the process.
 	VerifyNone VerifyLevel = C.PM_VERIFY_NONE
-	// VerifyQuick also checks the free list, and the numbers of rows with what the header says: a few reads.
-	// A damaged page among the others can end the process.
+	// VerifyQuick also checks the free list, and the numbers of rows against the header, with a few
+	// reads. A damaged page among the others can crash the process.
 	VerifyQuick VerifyLevel = C.PM_VERIFY_QUICK
-	// VerifyFull also checks every page and every row, and that all of them add up: no damage to the file can make
-	// LMDB end the process.
+	// VerifyFull also checks every page and every row, and that they agree: then no damage to the
+	// file can make LMDB crash the process.
 	VerifyFull VerifyLevel = C.PM_VERIFY_FULL
 )
 
-// Durability is what the return of a write means.
+// Durability says whether a write is on disk when it returns.
 type Durability int32
 
 const (
-	// DurabilityFull lets a write return when it survives a power cut.
+	// DurabilityFull: a write that has returned survives a power cut.
 	DurabilityFull Durability = C.PM_DURABILITY_FULL
-	// DurabilityRelaxed lets a power cut undo the last write, as a whole; see [PoolMetadata.Sync].
+	// DurabilityRelaxed: a power cut may undo the last write, as a whole. See [PoolMetadata.Sync].
 	DurabilityRelaxed Durability = C.PM_DURABILITY_RELAXED
 )
 
-// native returns the options as C has them.
+// native returns the options in C's form.
 func (o *options) native(op, doing string) (C.pm_options, error) {
 	if o.lockWait <= 0 {
 		return C.pm_options{}, newError(CodeInvalidArgument, op, doing,

@@ -17,15 +17,15 @@ const (
 	maxBatchBytes  = 1 << 20
 )
 
-// write is a goroutine's write on its way to the library. Its list has one change, which says in the
-// end how the write ended.
+// write is a goroutine's write on its way to the library. Its list has one change, which says in
+// the end how the write ended.
 type write = waiter[changeList]
 
 // writes are used again: a write that has none to wait for allocates nothing.
 var writes = sync.Pool{New: func() any { return newWaiter[changeList]() }}
 
-// writeQueue is a group commit: one goroutine at a time, the leader, calls the library, with its own
-// write and with those of the goroutines that came meanwhile, its followers.
+// writeQueue is a group commit: one goroutine at a time, the leader, calls the library, with its
+// own write and with those of the goroutines that came meanwhile, its followers.
 //
 // The library has such a queue itself, for threads. But a goroutine that waits inside C keeps a
 // thread, and one of the scheduler's processors until the scheduler takes notice. Here it waits as
@@ -48,8 +48,8 @@ func (q *writeQueue) waiting() int {
 	return q.queue.count + q.followers
 }
 
-// do has w written, by this goroutine or by another, and returns once that is on disk or has failed.
-// It reports false if the budget is spent first.
+// do has w written, by this goroutine or by another, and returns once that is on disk or has
+// failed. It reports false if the budget is spent first.
 func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	q.queue.mu.Lock()
 	if q.led {
@@ -79,8 +79,8 @@ func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	return true
 }
 
-// takeFollowers takes waiting writes out of the queue, as many as one call takes beside the leader's
-// bytes. If the last call had followers, it first lets them come back.
+// takeFollowers takes waiting writes out of the queue, as many as one call takes beside the
+// leader's bytes. If the last call had followers, it first lets them come back.
 func (q *writeQueue) takeFollowers(bytes int) waiterList[changeList] {
 	if q.queue.count < q.lastFollowers {
 		q.awaitArrivals()
@@ -97,8 +97,9 @@ func (q *writeQueue) takeFollowers(bytes int) waiterList[changeList] {
 }
 
 // awaitArrivals is the group-commit delay: it lets other goroutines run until as many wait as the
-// last call had followers, or until arrivals stop for a while that is short beside what a call takes.
-// On busy processors each arrival may have had to wait for one: then the delay ends by its own limit.
+// last call had followers, or until arrivals stop for a while that is short beside what a call
+// takes. On busy processors each arrival may have had to wait for one: then the delay ends by its
+// own limit.
 func (q *writeQueue) awaitArrivals() {
 	longest := min(q.lastTook, time.Millisecond)
 	silence := min(q.lastTook/8, 100*time.Microsecond)

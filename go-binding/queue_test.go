@@ -188,8 +188,8 @@ func TestCloseDoesNotWaitForQueuedWrites(t *testing.T) {
 	wantError(t, locked(), ErrClosed)
 }
 
-// How many fewer commits than writes there are depends on the scheduler too, and where a commit takes
-// no time, goroutines do not meet by chance: so they begin together, several times.
+// How many fewer commits than writes there are depends on the scheduler too, and where a commit
+// takes no time, goroutines do not meet by chance: so they begin together, several times.
 func TestGoroutinesShareCommits(t *testing.T) {
 	const goroutines, each, attempts = 64, 20, 20
 	least := uint64(goroutines * each)

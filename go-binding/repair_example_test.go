@@ -46,7 +46,8 @@ func ExampleRepair() {
 		if !errors.Is(err, poolmetadata.ErrCorrupt) {
 			return store, err
 		}
-		// Its rows contradict each other: what needs no guessing is fixed, and the file kept as it was.
+		// Its rows contradict each other: what needs no guessing is fixed, and the file kept as it
+		// was.
 		report, err := poolmetadata.Repair(path, nil)
 		if err == nil && report.Left == 0 {
 			return poolmetadata.Open(path)

@@ -10,34 +10,38 @@ package poolmetadata
 */
 import "C"
 
-// Salvaged is what [Salvage] has made of a damaged file.
+// Salvaged is the result of [Salvage].
 type Salvaged struct {
-	// Devices is how many devices the new store has.
+	// Devices is the number of devices in the new store.
 	Devices uint64 `json:"devices"`
 	// Recovered is how many of them were found outside the tables: see [FindingRecovered].
 	Recovered uint64 `json:"recovered"`
-	// LostPages is how many pages of the tables were damaged or not there.
+	// LostPages is how many pages of the tables were damaged or missing.
 	LostPages uint64 `json:"lost_pages"`
-	// Complete is whether the new store has all that the old one held, by the old one's own digest.
+	// Complete is whether the new store has everything that the old one had, by the old one's
+	// digest.
 	Complete bool `json:"complete"`
-	// Report is what was wrong, and what became of it.
+	// Report lists the violations and what became of them.
 	Report Report `json:"report"`
 }
 
-// Salvage reads every record that is still whole from a damaged file, and makes a new store of them at target, where
-// nothing may be ([ErrFileExists]). The damaged file is only read; nobody may have it open ([ErrAlreadyOpen]).
+// Salvage reads every record that is still intact from a damaged file, and makes a new store of
+// them at destination, where no file may exist ([ErrFileExists]). The damaged file is only read; no
+// process may have it open ([ErrAlreadyOpen]).
 //
-//   - Where the tables' trees lead to a record whose checksum holds, that is taken.
-//   - Where they lead nowhere, all pages of the file are searched for records; of two of one name the one of the higher
-//     generation is taken. Such a record may be older than what was lost, or of a device that was removed since (unless
-//     its id is known to be free): each is told as [FindingRecovered].
-//   - Of two with the same id, the one of the higher generation is kept, the other told.
-//   - Ids of which nothing is known any more become faulty: a device may live under them in the pool. So do free ones
-//     unless all rows of the last commit are there.
+//   - Where the trees of the tables lead to a record with a correct checksum, that record is taken.
+//   - Where the trees are broken, all pages of the file are searched for records. Of two records
+//     with one name, the one with the higher generation is taken. Such a record may be older than
+//     the one that was lost, or belong to a device that was removed since (unless its id is known
+//     to be free): each is reported as [FindingRecovered].
+//   - Of two records with one id, the one with the higher generation is kept; the other is
+//     reported.
+//   - Ids whose state is lost become faulty: the pool may have a device with such an id. So do free
+//     ids, unless all rows of the last commit are there.
 //
-// Generations begin anew. The first limit findings are kept for the report; 0 stands for [DefaultFindings]. Of the
-// options, only [WithLockWait] counts.
-func Salvage(damaged, target string, limit int, opts ...Option) (*Salvaged, error) {
+// Generations start again. The report keeps the first limit findings; 0 stands for
+// [DefaultFindings]. Of the options, only [WithLockWait] has an effect.
+func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged, error) {
 	const op, doing = "Salvage", "salvage the store"
 	o := makeOptions(opts)
 	native, err := o.native(op, doing)
@@ -52,7 +56,7 @@ func Salvage(damaged, target string, limit int, opts ...Option) (*Salvaged, erro
 		report   C.pmgo_report
 		reply    C.pmgo_reply
 	)
-	status := C.pmgo_salvage(text(damaged), size(damaged), text(target), size(target), &native, C.size_t(limit),
+	status := C.pmgo_salvage(text(damaged), size(damaged), text(destination), size(destination), &native, C.size_t(limit),
 		&salvaged, &report, &reply)
 	found, err := takeReport(status, &report, &reply, op, doing)
 	if err != nil {

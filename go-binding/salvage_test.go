@@ -33,7 +33,8 @@ func TestSalvageOfADamagedStore(t *testing.T) {
 	store := openStore(t, target)
 	_, err = store.GetDevice(ctx, "broken")
 	wantError(t, err, ErrNotFound)
-	// The lost device's id, 6, is not given out again, and none that was free: without that record, nobody knows which still are.
+	// The lost device's id, 6, is not given out again, and none that was free: without that record,
+	// nobody knows which still are.
 	if next := add(t, store, DeviceInfo{Name: "next"}); next.DeviceID != 41 {
 		t.Errorf("%v", next)
 	}

@@ -15,60 +15,61 @@ import (
 type Stats struct {
 	Devices      uint64 `json:"devices"`        // devices in the store
 	TakenIDs     uint64 `json:"taken_ids"`      // ids that devices have and that are not faulty
-	FreeIDs      uint64 `json:"free_ids"`       // ids that were given back and wait to be given out again
+	FreeIDs      uint64 `json:"free_ids"`       // ids that can be assigned again
 	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
-	LastID       uint64 `json:"last_id"`        // highest id ever given out; 0 for none
+	LastID       uint64 `json:"last_id"`        // highest id ever assigned; 0 for none
 	Commits      uint64 `json:"commits"`        // commits since the store was created
 	MapSize      uint64 `json:"map_size"`       // size of this process's memory map in bytes
 	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
 	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
 	PageSize     uint64 `json:"page_size"`      // size of a page in bytes
-	MaxReaders   uint64 `json:"max_readers"`    // places in the reader table
-	ReadersInUse uint64 `json:"readers_in_use"` // the most of them that were in use so far, by all processes
-	PagesFree    uint64 `json:"pages_free"`     // pages that were freed and not used again yet: part of MapUsed
-	PagesHeld    uint64 `json:"pages_held"`     // those of them that cannot be used again before the oldest reader ends
+	MaxReaders   uint64 `json:"max_readers"`    // slots in the reader table
+	ReadersInUse uint64 `json:"readers_in_use"` // the most in use so far, by all processes
+	PagesFree    uint64 `json:"pages_free"`     // freed pages, not yet reused: part of MapUsed
+	PagesHeld    uint64 `json:"pages_held"`     // those that the oldest reader keeps from reuse
 
-	// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+	// Reads in progress, in all processes: for a daemon at rest, its open walks.
 	ReadersActive uint64 `json:"readers_active"`
-	// Commits since the one that the oldest of those reads sees. What they freed stays where it is until that read
-	// ends, and the file grows instead.
+	// Commits since the snapshot of the oldest of those reads. Pages that they freed cannot be
+	// reused before that read ends, and the file grows instead.
 	OldestReaderCommits uint64 `json:"oldest_reader_commits"`
-	// How often a read of this process has had to wait for a slot of the process or for a place in the reader table,
-	// whatever the store, since the process began; and how often in vain, so that it failed with [ErrTimeout] or
-	// [ErrReadersFull].
+	// How often a read of this process has had to wait for a read permit or for a slot in the
+	// reader table, of any store, since the process started; and how often that wait timed out, so
+	// that the read failed with [ErrTimeout] or [ErrReadersFull].
 	ReaderWaits    uint64 `json:"reader_waits"`
 	ReaderRefusals uint64 `json:"reader_refusals"`
 
-	WalksOpen  uint64        `json:"walks_open"`  // walks and verifications of this process that are open
-	OldestWalk time.Duration `json:"oldest_walk"` // for how long the oldest of them has been
+	WalksOpen  uint64        `json:"walks_open"`  // open walks and verifications of this process
+	OldestWalk time.Duration `json:"oldest_walk"` // how long the oldest has been open
 
-	// Goroutines that wait to write: for another to have their write made or to finish its own, for a device that another
+	// Goroutines that wait to write: for the leader of a group commit, for a device that another
 	// update has locked, or for a writer of another process.
 	WritersWaiting uint64 `json:"writers_waiting"`
-	// Whether a flush has failed, so that the store takes no writes until it is opened again.
+	// Whether an fsync has failed, so that the store refuses writes until it is reopened.
 	WritesStopped bool `json:"writes_stopped"`
 
-	// How many operations each commit of this process was for, since it opened the store. Of a list of changes each
-	// counts; an import is one.
+	// How many operations each commit of this process had, since it opened the store. Each change
+	// of a list counts; an import counts as one.
 	CommitOperations Histogram `json:"commit_operations"`
-	// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to flush them unless the
-	// store was opened with [DurabilityRelaxed]. Waiting, and the work before, is not in it.
+	// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
+	// fsync them unless the store was opened with [DurabilityRelaxed]. Waits, and the work before,
+	// are not included.
 	CommitNanoseconds Histogram `json:"commit_nanoseconds"`
 }
 
 // HistogramBuckets is how many buckets a [Histogram] has.
 const HistogramBuckets = C.PM_HISTOGRAM_BUCKETS
 
-// Histogram says how many values of each size there were. The sizes double from bucket to bucket: the first counts
-// values up to 1, bucket i those up to 2^i that no bucket before it counts, and the last all that are larger.
+// Histogram counts values by size. The sizes double from bucket to bucket: the first counts values
+// up to 1, bucket i those up to 2^i that no bucket before it counts, and the last all larger ones.
 type Histogram struct {
 	Count   uint64                   `json:"count"` // how many values
 	Sum     uint64                   `json:"sum"`   // what they add up to
 	Buckets [HistogramBuckets]uint64 `json:"buckets"`
 }
 
-// UpperBound returns the largest value that this bucket counts, [math.MaxUint64] for the last. Of a bucket that there is
-// not, it is that of the nearest.
+// UpperBound returns the largest value that this bucket counts, [math.MaxUint64] for the last. For
+// a bucket out of range, it is that of the nearest bucket.
 func (Histogram) UpperBound(bucket int) uint64 {
 	bucket = max(bucket, 0)
 	if bucket >= HistogramBuckets-1 {
@@ -77,8 +78,9 @@ func (Histogram) UpperBound(bucket int) uint64 {
 	return 1 << bucket
 }
 
-// Quantile returns a value that at least this share of all values, from 0 to 1, does not exceed: the upper bound of the
-// bucket where that share is reached, so at most twice the true value. Of no values it is 0.
+// Quantile returns a value that at least this share of all values, from 0 to 1, does not exceed:
+// the upper bound of the bucket where that share is reached, so at most twice the true value.
+// Without values it is 0.
 func (h Histogram) Quantile(share float64) uint64 {
 	if h.Count == 0 {
 		return 0

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// PoolMetadata is an open store. Its methods may be called from any number of goroutines at once; reads never wait for
-// writes. Writes of different devices that meet share one flush to disk.
+// PoolMetadata is an open store. Its methods may be called from any number of goroutines at once;
+// reads never wait for writes. Concurrent writes of different devices share one fsync.
 //
-// A store that is forgotten is closed by the garbage collector some time, which is no reason not to call Close.
+// The garbage collector closes a store that is no longer reachable, at some time; call Close.
 type PoolMetadata struct {
 	handle   C.uintptr_t
 	lockWait time.Duration
@@ -33,25 +33,26 @@ type PoolMetadata struct {
 	closed  bool
 }
 
-// closeAttempt is a Close that is under way.
+// closeAttempt is a Close in progress.
 type closeAttempt struct {
 	ended chan struct{} // closed when err is there
 	err   error
 }
 
-// NewPoolMetadata opens the store at the given path with the default options, and creates it if there is nothing. If
-// what is there is the bbolt file of containerd's own store, a store with the same contents takes its place first: see
-// [Migrate].
+// NewPoolMetadata opens the store at the given path with the default options, and creates it if
+// there is no file. If the file is the bbolt file of containerd's own store, a store with the same
+// contents replaces it first: see [Migrate].
 func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
 	return openOrMigrate(dbfile)
 }
 
-// Open opens the store at path. If there is nothing, it is created with mode 0600, such that a crash at any moment
-// leaves none or a whole one. The file must be on a local file system, and one process can have it open once; any
-// number of processes may. Beside the store is LMDB's lock file, path with "-lock" behind it: it must not be deleted
-// while the store is open anywhere.
+// Open opens the store at path. If there is no file, it creates one with mode 0600, such that a
+// crash at any moment leaves no store or a whole one. The file must be on a local file system. A
+// process can have it open once, and any number of processes may. Beside the store is LMDB's lock
+// file, path with "-lock" appended: it must not be deleted while the store is open anywhere.
 //
-// What is at path and is no store, or a damaged one, is left as it is, and the error says what it is.
+// A file at path that is not a store, or is a damaged one, is left as it is, and the error says
+// what it is.
 func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	const op, doing = "Open", "open the store"
 	o := makeOptions(opts)
@@ -80,18 +81,18 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 func closeForgotten(handle C.uintptr_t) {
 	var reply C.pmgo_reply
 	if status := C.pmgo_close(handle, &reply); status != C.PM_OK {
-		// There is nobody to tell; this frees the report.
+		// No caller can get this error; making it frees the report.
 		_ = failure(status, reply.detail, "", "")
 	}
 }
 
-// Close closes the store. Calls that are under way end first, callbacks included; from the moment that Close is called,
-// others fail with [ErrClosed], and so do writes whose turn has not come by then. Closing a closed store does nothing
-// and returns nil.
+// Close closes the store. Calls in progress end first, callbacks included. From the moment that
+// Close is called, other calls fail with [ErrClosed], and so do writes that are still waiting.
+// Closing a closed store does nothing and returns nil.
 //
-// If the calls under way do not end within the lock wait, as when Close is called from inside a callback, it fails with
-// [ErrBusy]: the store takes no more calls, and Close can be called again to wait on. Who calls it meanwhile waits along,
-// and gets the same result.
+// If the calls in progress do not end within the lock wait, as when Close is called from inside a
+// callback, it fails with [ErrBusy]: the store takes no more calls, and Close can be called again
+// to go on waiting. Concurrent calls of Close wait together, and get one result.
 func (m *PoolMetadata) Close() error {
 	m.closing.Lock()
 	if m.closed {
@@ -131,7 +132,7 @@ func (m *PoolMetadata) tryClose() error {
 	return nil
 }
 
-// Sync flushes to disk what [DurabilityRelaxed] has left open. Other stores have nothing to flush.
+// Sync fsyncs the writes that [DurabilityRelaxed] has not. Other stores have nothing to fsync.
 func (m *PoolMetadata) Sync() error {
 	const op, doing = "Sync", "flush the store"
 	if m.calls.isShut() {
@@ -154,8 +155,8 @@ func (m *PoolMetadata) failure(status C.int32_t, detail C.uintptr_t, op, doing s
 	return failure(status, detail, op, doing)
 }
 
-// Verify reads the whole store and checks that every row is sound and that they add up. Writers are not held up. The
-// message of an [ErrCorrupt] says what is damaged.
+// Verify reads the whole store and checks that every row is sound and that the rows agree. Writers
+// do not wait for it. The message of an [ErrCorrupt] says what is damaged.
 func (m *PoolMetadata) Verify() error {
 	const op, doing = "Verify", "verify the store"
 	if m.calls.isShut() {
@@ -180,8 +181,8 @@ func LMDBVersion() string {
 	return C.GoString(C.pm_lmdb_version())
 }
 
-// gate lets Close wait for the calls that run the caller's code half way, which the library does not know of, and keeps
-// further calls out from then on.
+// gate lets Close wait for the calls that run the caller's code, which the library does not know
+// of, and refuses calls from then on.
 type gate struct {
 	closed  atomic.Bool
 	mu      sync.Mutex
@@ -193,7 +194,7 @@ func (g *gate) isShut() bool {
 	return g.closed.Load()
 }
 
-// enter reports whether the call may go on; it must then leave.
+// enter reports whether the call may go on. If so, the call must leave in the end.
 func (g *gate) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -214,7 +215,7 @@ func (g *gate) leave() {
 	}
 }
 
-// shut lets nobody in any more, waits until all have left, and reports whether they have.
+// shut refuses further calls, waits until those inside have left, and reports whether they have.
 func (g *gate) shut(wait time.Duration) bool {
 	g.mu.Lock()
 	g.closed.Store(true)

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// Writers of all kinds meet on few devices, with a lock wait so short that it is over all the time, until the store is
-// closed under them. What was told to be made has been made, what was refused has not, and nothing is left behind.
+// Writers of all kinds meet on few devices, with a lock wait so short that it is over all the time,
+// until the store is closed under them. What was told to be made has been made, what was refused
+// has not, and nothing is left behind.
 func TestWritesAndTimeoutsThatMeet(t *testing.T) {
 	for _, processors := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint(processors), func(t *testing.T) {

@@ -9,16 +9,16 @@ import (
 	"sync/atomic"
 )
 
-// UpdateDevice calls fn with a copy of a device's record, once, and writes what fn has made of it. If fn returns an
-// error, nothing is written, and that error comes back as it is. If fn panics or ends its goroutine, nothing is written
-// either, and the store stays usable.
+// UpdateDevice calls fn once, with a copy of a device's record, and writes the record that fn has
+// changed. If fn returns an error, nothing is written, and UpdateDevice returns that error itself.
+// If fn panics or ends its goroutine, nothing is written either, and the store stays usable.
 //
 // The name and the device id cannot be changed: that is [ErrIdentityChanged].
 //
-// While fn runs, the device is locked against writers of this process, and everything else goes on. fn may read the
-// store and write other devices. Writing the same device from inside fn cannot succeed: it waits for the lock wait (see
-// [WithLockWait]) and fails with [ErrTimeout]. If another process changes the device meanwhile, the update fails with
-// [ErrConflict].
+// While fn runs, the device is locked against writers of this process, and everything else goes on.
+// fn may read the store and write other devices. A write of the same device from inside fn cannot
+// succeed: it fails with [ErrTimeout] after the lock wait (see [WithLockWait]). If another process
+// changes the device meanwhile, the update fails with [ErrConflict].
 func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInfoCallback) error {
 	const op = "UpdateDevice"
 	if fn == nil {
@@ -33,7 +33,7 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 	if err != nil {
 		return err
 	}
-	// Also when fn does not return.
+	// Deferred, since fn may panic or end the goroutine.
 	defer m.locks.unlock(name)
 	if err := fn(info); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 	return m.commitUpdate(u, name, info, &budget, op)
 }
 
-// begun is what an update has to find unchanged when it ends.
+// begun is what must be unchanged when an update ends.
 type begun struct {
 	deviceID   uint32
 	generation uint64
@@ -65,7 +65,8 @@ func (m *PoolMetadata) beginUpdate(
 	return begun{info.DeviceID, generation}, nil
 }
 
-// checkWritable refuses an update that could not be written in the end, before its callback does what it does.
+// checkWritable refuses an update that could not be written in the end, before its callback has
+// side effects.
 func (m *PoolMetadata) checkWritable(op, name string) error {
 	if m.readOnly {
 		return newError(CodeReadOnly, op, onDevice("update", name), "the store was opened read-only")
@@ -85,7 +86,7 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 		"uncertain; the store takes no writes until it is closed and opened again")
 }
 
-// commitUpdate writes the record, if the device is as it was. The device stays locked.
+// commitUpdate writes the record if the device is unchanged. The device stays locked.
 func (m *PoolMetadata) commitUpdate(
 	u begun, name string, info *DeviceInfo, budget *waitBudget, op string,
 ) error {
@@ -102,11 +103,11 @@ func (m *PoolMetadata) commitUpdate(
 	return err
 }
 
-// Update is an update of one device in two steps, for callers to whom the callback of UpdateDevice is in the way. The
-// device is locked against writers of this process until Commit or Abort.
+// Update is an update of one device in two steps, for callers that cannot use the callback of
+// UpdateDevice. The device is locked against writers of this process until Commit or Abort.
 //
-// An update that is forgotten is given up by the garbage collector some time. Closing the store does not wait for it,
-// and makes its Commit fail with [ErrClosed].
+// The garbage collector aborts an update that is no longer reachable, at some time. Closing the
+// store does not wait for an update, and makes its Commit fail with [ErrClosed].
 type Update struct {
 	store  *PoolMetadata
 	name   string
@@ -114,14 +115,14 @@ type Update struct {
 	ended  atomic.Bool
 	forgot runtime.Cleanup
 
-	// Info is the record to change, as UpdateDevice's callback may.
+	// Info is the record. The caller may change what UpdateDevice's callback may change.
 	Info DeviceInfo
 	// Generation is the number of the commit that last wrote the device.
 	Generation uint64
 }
 
-// BeginUpdate locks a device against writers of this process and reads it. If another update of it does not end within
-// the lock wait, it fails with [ErrTimeout].
+// BeginUpdate locks a device against writers of this process and reads it. If another update of it
+// does not end within the lock wait, it fails with [ErrTimeout].
 func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 	const op = "BeginUpdate"
 	if m.calls.isShut() {
@@ -138,7 +139,7 @@ func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 	return u, nil
 }
 
-// Commit writes u.Info and ends the update, whatever it returns.
+// Commit writes u.Info and ends the update, even if it fails.
 func (u *Update) Commit() error {
 	const op = "Commit"
 	if !u.end() {
@@ -149,14 +150,15 @@ func (u *Update) Commit() error {
 	return u.store.commitUpdate(u.begun, u.name, &u.Info, &budget, op)
 }
 
-// Abort gives the update up: nothing is written. It does nothing if the update has ended, so that it can be deferred.
+// Abort ends the update without writing. It does nothing if the update has ended, so that it can be
+// deferred.
 func (u *Update) Abort() {
 	if u.end() {
 		u.store.locks.unlock(u.name)
 	}
 }
 
-// end reports whether the caller is the one who ends the update.
+// end ends the update, and reports false if it has ended before.
 func (u *Update) end() bool {
 	if u.ended.Swap(true) {
 		return false

@@ -42,7 +42,8 @@ type oddError struct{ text string }
 
 func (e *oddError) Error() string { return e.text }
 
-// The callback's own error comes back as the very same value, whatever it is, and nothing is written.
+// The callback's own error comes back as the very same value, whatever it is, and nothing is
+// written.
 func TestUpdateReturnsTheCallbacksError(t *testing.T) {
 	store := newStore(t)
 	info := add(t, store, DeviceInfo{Name: "dev"})
@@ -96,7 +97,8 @@ func TestUpdateRefusesBadRecords(t *testing.T) {
 	checkWritable(t, store, "dev")
 }
 
-// checkWritable has another goroutine write a device, and another one, which a lock left behind would prevent.
+// checkWritable has another goroutine write a device, and another one, which a lock left behind
+// would prevent.
 func checkWritable(t testing.TB, store *PoolMetadata, name string) {
 	t.Helper()
 	within(t, func() {
@@ -177,7 +179,8 @@ func TestGoexitInUpdate(t *testing.T) {
 	ok(t, store.Close())
 }
 
-// Inside a callback everything may be read, other devices may be written, and the same one gives a timeout.
+// Inside a callback everything may be read, other devices may be written, and the same one gives a
+// timeout.
 func TestCallsFromInsideAnUpdate(t *testing.T) {
 	const wait = 150 * time.Millisecond
 	store := newStore(t, WithLockWait(wait))

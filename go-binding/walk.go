@@ -15,12 +15,13 @@ import (
 	"unsafe"
 )
 
-// WalkDevices calls cb for every device, by name in byte order, as the store was at one moment. An error from cb ends
-// the walk and comes back as it is.
+// WalkDevices calls cb for every device, in the byte order of their names, as of one moment. An
+// error from cb ends the walk, and WalkDevices returns it.
 //
-// cb may write to the store; the walk does not see what it writes. It may keep what it is given: a few hundred devices
-// share a block of at most 32 KiB and their texts one of at most 16 KiB, unless they are very long, so that who keeps a
-// few of many for long should copy them with [strings.Clone]. [PoolMetadata.Devices] costs less.
+// cb may write to the store; the walk does not see its writes. cb may keep the devices: a few
+// hundred share a block of at most 32 KiB, and their texts one of at most 16 KiB unless they are
+// very long. To keep a few of many devices for long, copy them, and their texts with
+// [strings.Clone]. [PoolMetadata.Devices] costs less.
 func (m *PoolMetadata) WalkDevices(_ context.Context, cb func(info *DeviceInfo) error) error {
 	const op = "WalkDevices"
 	if cb == nil {
@@ -38,9 +39,9 @@ func (m *PoolMetadata) WalkDevices(_ context.Context, cb func(info *DeviceInfo) 
 	})
 }
 
-// Devices returns an iterator over what WalkDevices walks over. The moment it shows is that of the loop's start. A
-// failure is the last thing it yields, with an empty device. Devices are values here, and take no memory but for their
-// texts, of which some hundreds share a block.
+// Devices returns an iterator over all devices, in the byte order of their names, as of the moment
+// when the loop starts. An error is the last thing that it yields, with an empty device. The
+// devices are values and allocate nothing but their texts, of which some hundreds share a block.
 //
 //	for device, err := range store.Devices() {
 //		if err != nil {
@@ -68,10 +69,10 @@ func (m *PoolMetadata) Devices() iter.Seq2[DeviceInfo, error] {
 	}
 }
 
-// errEnough ends a walk of which no more is wanted.
+// errEnough ends a walk when the caller leaves the loop.
 var errEnough = errors.New("enough")
 
-// walk calls show as long as there are devices, to decode one or more of them at a time.
+// walk calls show as long as there are devices. Each call decodes one or more of them.
 func (m *PoolMetadata) walk(op string, show func(w *nativeWalk) error) error {
 	const doing = "walk the devices"
 	if !m.calls.enter() {
@@ -79,7 +80,7 @@ func (m *PoolMetadata) walk(op string, show func(w *nativeWalk) error) error {
 	}
 	defer m.calls.leave()
 	var w nativeWalk
-	// Also when a callback does not return.
+	// Deferred, since a callback may panic or end the goroutine.
 	defer w.end()
 	err := w.first(m, op, doing)
 	for w.left > 0 && err == nil {
@@ -94,18 +95,18 @@ func (m *PoolMetadata) walk(op string, show func(w *nativeWalk) error) error {
 // pageWords is the size of a walk's pages: 64 KiB.
 const pageWords = 64 << 10 / wordSize
 
-// pages are the buffers that walks read into. What a caller gets is copied out of them.
+// pages are the buffers that walks read into. Callers get copies.
 var pages = sync.Pool{New: func() any { return new([pageWords]C.uint64_t) }}
 
-// What a walk allocates at once. For devices it is the largest size that the runtime has lists for, less the word that it
-// adds to what holds pointers, so that nothing is lost to rounding. The less a walk allocates, the less often the garbage
-// collector runs, which costs more than the walk itself.
+// What a walk allocates at once. For devices it is the runtime's largest size class, less the word
+// that the runtime adds to memory with pointers, so that nothing is lost to rounding. The less a
+// walk allocates, the less often the garbage collector runs, which costs more than the walk itself.
 const (
 	chunkLoad = (32<<10 - wordSize) / int(unsafe.Sizeof(DeviceInfo{}))
 	textChunk = 16 << 10
 )
 
-// nativeWalk is a walk, and the page of it that is being shown.
+// nativeWalk is a walk of the library and its current page.
 type nativeWalk struct {
 	handle C.uintptr_t // 0 if no page comes after this one
 	then   error       // what comes after this page, if the walk has failed there
@@ -117,8 +118,8 @@ type nativeWalk struct {
 	parent string // the last parent's name, if it lies in the same chunk as that room
 }
 
-// first opens the walk and reads its first page. A walk of one page is over by then, so that small stores are not held
-// open while callbacks run.
+// first opens the walk and reads its first page. A walk of one page ends with it, so that callbacks
+// of small stores run without an open walk.
 func (w *nativeWalk) first(m *PoolMetadata, op, doing string) error {
 	return w.read(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
@@ -128,7 +129,8 @@ func (w *nativeWalk) first(m *PoolMetadata, op, doing string) error {
 	})
 }
 
-// next reads the next page if nothing is left of this one. Nothing is left after it if there is none.
+// next reads the next page once all devices of this one are decoded. No devices are left after the
+// last page.
 func (w *nativeWalk) next(op, doing string) error {
 	if w.left > 0 {
 		return nil
@@ -159,7 +161,7 @@ func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_rep
 			}
 			return nil
 		case C.PM_ERR_BUFFER_TOO_SMALL:
-			// A device with a very long error text.
+			// A device has a very long error text.
 			words = make([]C.uint64_t, reply.size/wordSize)
 			fetch = w.fetch
 		default:
@@ -168,9 +170,10 @@ func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_rep
 	}
 }
 
-// decode turns the next records of the page into devices, which are empty and no more than are left.
+// decode fills devices, which are empty and at most as many as are left, from the next records of
+// the page.
 func (w *nativeWalk) decode(devices []DeviceInfo) {
-	// Kept out of w, where each change of a pointer would be the garbage collector's business.
+	// Local variables, since each change of a pointer in w would cost a write barrier.
 	page, at, free, last := unsafe.Pointer(unsafe.SliceData(w.page)), w.at, w.free, w.parent
 	for i := range devices {
 		info, record := &devices[i], (*C.pm_record)(unsafe.Add(page, at))
@@ -179,13 +182,13 @@ func (w *nativeWalk) decode(devices []DeviceInfo) {
 		if len(from) > len(free) {
 			free, last = make([]byte, w.chunkFor(len(from), w.left-i)), ""
 		}
-		// Devices that were made one after the other, as those of one image, often have the same parent.
+		// Consecutive devices, such as those of one image, often have the same parent.
 		shares := last != "" && string(parentOf(record, from)) == last && record.error_len == 0
 		if shares {
 			from = from[:record.name_len]
 		}
 		n := copy(free, from)
-		// Nothing is written to these bytes any more.
+		// These bytes are never written again.
 		texts := unsafe.String(unsafe.SliceData(free), n)
 		free = free[n:]
 		if shares {
@@ -200,8 +203,9 @@ func (w *nativeWalk) decode(devices []DeviceInfo) {
 	w.left -= len(devices)
 }
 
-// chunkFor returns how much to allocate for the texts of the page's last devices, the first of which needs n bytes.
-// What a page leaves over is for the next one; the last page leaves nothing if the texts are equally long.
+// chunkFor returns how much to allocate for the texts of the last left devices of a page, the first
+// of which needs n bytes. The next page uses the rest of a chunk; the last page leaves no rest if
+// the texts are equally long.
 func (w *nativeWalk) chunkFor(n, left int) int {
 	if n > textChunk/4 {
 		return n
@@ -235,7 +239,7 @@ func (m *PoolMetadata) GetDeviceNames(_ context.Context) ([]string, error) {
 	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
 	}
-	// One byte more than the names have, so that an empty list has an address too.
+	// One more byte, so that an empty list has an address too.
 	block := make([]byte, reply.size+1)
 	C.pmgo_names_take(reply.handle, (*C.char)(unsafe.Pointer(unsafe.SliceData(block))))
 	if reply.count == 0 {

@@ -104,8 +104,9 @@ func TestWalkWithLargeRecords(t *testing.T) {
 	checkAll(t, walked(t, store), all)
 }
 
-// What devices have in common they may share, and nothing else: parents that follow each other are equal, begin alike, are
-// missing, or have an error text behind them, over many of the blocks that texts lie in.
+// What devices have in common they may share, and nothing else: parents that follow each other are
+// equal, begin alike, are missing, or have an error text behind them, over many of the blocks that
+// texts lie in.
 func TestWalkWithEqualParents(t *testing.T) {
 	store := newStore(t, WithDurability(DurabilityRelaxed))
 	long := strings.Repeat("p", MaxNameLen)

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// goCommand runs the go command in a directory and returns what it printed. What it complained about becomes the error.
+// goCommand runs the go command in a directory and returns what it printed. What it complained
+// about becomes the error.
 //
 // A workspace and GOFLAGS of the caller's would name other go.mod files than the ones meant here.
 func goCommand(dir string, arguments ...string) ([]byte, error) {

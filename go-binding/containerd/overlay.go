@@ -1,9 +1,9 @@
 // Package containerd makes the real devmapper snapshotter of containerd use this module's store.
 //
-// Two files of the snapshotter's package, metadata.go and device_info.go, are its store. [Write] makes an overlay for
-// `go build -overlay` in which they are replaced by the few lines in the directory devmapper, and in which containerd's
-// go.mod and go.sum know of this module. The source tree itself is only read. The command containerd-overlay is
-// a front for it.
+// Two files of the snapshotter's package, metadata.go and device_info.go, are its store. [Write]
+// makes an overlay for `go build -overlay` in which they are replaced by the few lines in the
+// directory devmapper, and in which containerd's go.mod and go.sum know of this module. The source
+// tree itself is only read. The command containerd-overlay is a front for it.
 package containerd
 
 import (
@@ -26,7 +26,8 @@ const (
 	outFile     = ".containerd-overlay"
 )
 
-// The files of the snapshotter's package that are its store. Their replacements have the same names.
+// The files of the snapshotter's package that are its store. Their replacements have the same
+// names.
 const (
 	metadataFile   = "metadata.go"
 	deviceInfoFile = "device_info.go"
@@ -43,18 +44,19 @@ var packageDirs = map[string]string{
 
 // Config says what [Write] is to make.
 type Config struct {
-	// Source is containerd's source: a directory with its go.mod, or a version or version query such as "v2.4.2",
-	// "v1.7" or "latest". A version is fetched through the Go module proxy and copied to the directory source in Out,
-	// because the go command replaces nothing inside its module cache.
+	// Source is containerd's source: a directory with its go.mod, or a version or version query
+	// such as "v2.4.2", "v1.7" or "latest". A version is fetched through the Go module proxy and
+	// copied to the directory source in Out, because the go command replaces nothing inside its
+	// module cache.
 	Source string
-	// Out is the directory that the overlay's files go to: one that is not there, that is empty, or that an earlier Write
-	// has filled. The overlay names the files in it by their absolute paths, so it has to stay where it is until the
-	// build is done.
+	// Out is the directory that the overlay's files go to: one that is not there, that is empty, or
+	// that an earlier Write has filled. The overlay names the files in it by their absolute paths,
+	// so it has to stay where it is until the build is done.
 	Out string
 	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
 	Binding string
-	// Files are the contents of further files of the snapshotter's package, by name, or of other replacements. Those
-	// that are nil are left out of the package.
+	// Files are the contents of further files of the snapshotter's package, by name, or of other
+	// replacements. Those that are nil are left out of the package.
 	Files map[string][]byte
 }
 
@@ -64,9 +66,11 @@ type Overlay struct {
 	JSON string
 	// Source is the directory of containerd's source, where the build is to be started.
 	Source string
-	// Module is containerd's module path, and Package the directory of the snapshotter below Source.
+	// Module is containerd's module path, and Package the directory of the snapshotter below
+	// Source.
 	Module, Package string
-	// Vendored tells that the source has a vendor directory, which the build must leave aside (-mod=readonly).
+	// Vendored tells that the source has a vendor directory, which the build must leave aside
+	// (-mod=readonly).
 	Vendored bool
 }
 
@@ -106,8 +110,9 @@ func Write(config Config) (*Overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The module's requirements are worked out with the new files in place and go.mod beside them; the finished
-	// go.mod and go.sum then become part of the overlay, so that a build needs one flag and can change neither.
+	// The module's requirements are worked out with the new files in place and go.mod beside them;
+	// the finished go.mod and go.sum then become part of the overlay, so that a build needs one
+	// flag and can change neither.
 	if err := writeJSON(overlay.JSON, replace); err != nil {
 		return nil, err
 	}
@@ -187,8 +192,8 @@ func writeJSON(path string, replace map[string]string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// writeModFiles puts copies of containerd's go.mod and go.sum into out that know of this module. What containerd
-// requires already stays as it is, unless this module needs something newer.
+// writeModFiles puts copies of containerd's go.mod and go.sum into out that know of this module.
+// What containerd requires already stays as it is, unless this module needs something newer.
 func writeModFiles(overlay *Overlay, out, binding string) error {
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(overlay.Source, name))

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// source is as much of containerd as the overlay has to do with: a store that cannot be used, and a program that does.
+// source is as much of containerd as the overlay has to do with: a store that cannot be used, and a
+// program that does.
 var source = map[string]string{
 	"go.mod": "module github.com/containerd/containerd/v2\n\ngo 1.24.0\n",
 	"go.sum": "",
@@ -43,7 +44,8 @@ func main() {
 `,
 }
 
-// writeSource makes a tree of what is in source, with some files changed; those that are "-" are left out.
+// writeSource makes a tree of what is in source, with some files changed; those that are "-" are
+// left out.
 func writeSource(t *testing.T, changes map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -163,7 +165,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Somebody's own directory is not filled, nor is what they have under the names of ours written over.
+// Somebody's own directory is not filled, nor is what they have under the names of ours written
+// over.
 func TestOutOfSomebodyElse(t *testing.T) {
 	dir, out := writeSource(t, nil), t.TempDir()
 	mine := filepath.Join(out, "go.mod")

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// findSource returns the absolute path of containerd's source, which for a version is a copy in out.
+// findSource returns the absolute path of containerd's source, which for a version is a copy in
+// out.
 func findSource(source, out string) (string, error) {
 	if _, err := os.Stat(filepath.Join(source, "go.mod")); err == nil {
 		return filepath.Abs(source)
@@ -34,7 +35,8 @@ func findSource(source, out string) (string, error) {
 	return dir, os.CopyFS(dir, os.DirFS(cached))
 }
 
-// download fetches a version of containerd through the module proxy and returns its directory in the module cache.
+// download fetches a version of containerd through the module proxy and returns its directory in
+// the module cache.
 func download(version string) (string, error) {
 	if version[0] >= '0' && version[0] <= '9' {
 		version = "v" + version

@@ -63,7 +63,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestBytes shows that ours keeps texts to the byte, where containerd's JSON replaces what is no UTF-8.
+// TestBytes shows that ours keeps texts to the byte, where containerd's JSON replaces what is no
+// UTF-8.
 func TestBytes(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	want := device{ID: 1, Name: "n\xff", Parent: "p\xfe", Error: "e\x80"}
@@ -93,8 +94,9 @@ func TestFailedAdd(t *testing.T) {
 	}
 }
 
-// TestReplacedFaultyDevice shows that the id of a device that was only put into the state Faulty, and then replaced, is
-// faulty in ours. In containerd's it stays taken, and nobody can tell any more by whom.
+// TestReplacedFaultyDevice shows that the id of a device that was only put into the state Faulty,
+// and then replaced, is faulty in ours. In containerd's it stays taken, and nobody can tell any
+// more by whom.
 func TestReplacedFaultyDevice(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	for _, s := range []store{p.theirs, p.ours} {
@@ -113,8 +115,9 @@ func TestReplacedFaultyDevice(t *testing.T) {
 	}
 }
 
-// TestSecondOpen shows that a second open of the same file in one process, which is what containerd does when the pool was
-// missing at first, is an error at once. containerd's own store waits for ever.
+// TestSecondOpen shows that a second open of the same file in one process, which is what containerd
+// does when the pool was missing at first, is an error at once. containerd's own store waits for
+// ever.
 func TestSecondOpen(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	if _, err := openOurs(p.ourPath()); !errors.Is(err, poolmetadata.ErrAlreadyOpen) {
@@ -122,8 +125,8 @@ func TestSecondOpen(t *testing.T) {
 	}
 }
 
-// TestSnapshotsFile opens the wrong one of the two files that the snapshotter has in its directory: metadata.db, with the
-// names of snapshots. It is refused, and left as it was.
+// TestSnapshotsFile opens the wrong one of the two files that the snapshotter has in its directory:
+// metadata.db, with the names of snapshots. It is refused, and left as it was.
 func TestSnapshotsFile(t *testing.T) {
 	path := filepath.Join(scratch(t), "metadata.db")
 	snapshots, err := storage.NewMetaStore(path)

@@ -25,7 +25,8 @@ func run(t testing.TB, open opener, code []byte) {
 	pair.finish()
 }
 
-// step does one operation. Those that change devices are the most frequent, those that replace files the rarest.
+// step does one operation. Those that change devices are the most frequent, those that replace
+// files the rarest.
 func step(pair *pair, p *program) {
 	switch op := p.next(); {
 	case op < 72:
@@ -54,7 +55,8 @@ func step(pair *pair, p *program) {
 	}
 }
 
-// TestDifferential runs random sequences of operations against each of containerd's stores and ours.
+// TestDifferential runs random sequences of operations against each of containerd's stores and
+// ours.
 func TestDifferential(t *testing.T) {
 	const length = 1000 // bytes: 220 operations or so
 	for version, open := range containerds {
@@ -113,7 +115,8 @@ func seeds() [][]byte {
 		{},
 		append(digits, walkAll...),
 		endings,
-		// A faulty device is replaced, with its id faulty and with it still taken; then the files change sides.
+		// A faulty device is replaced, with its id faulty and with it still taken; then the files
+		// change sides.
 		slices.Concat(addDevice(0), markDevice(0), addDevice(0), addFaulty(1), addDevice(1), addFaulty(2), dropDevice(2),
 			takeOver, addDevice(3), giveBack, addDevice(4), walkAll),
 		slices.Concat(addDevice(0), addDevice(0), addDevice(15), listNames, closeReopen, dropDevice(0), dropDevice(0),

@@ -17,8 +17,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// scratch returns a directory for a test's stores: in memory where the system has room there, because every write of
-// either store is flushed and there are hundreds of thousands.
+// scratch returns a directory for a test's stores: in memory where the system has room there,
+// because every write of either store is flushed and there are hundreds of thousands.
 func scratch(t testing.TB) string {
 	t.Helper()
 	const inMemory = "/dev/shm"
@@ -33,8 +33,9 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
-// hasRoom reports whether the stores of all the tests that run at once find room in a directory: those of one take up to
-// 1.2 MiB. Some containers have no more than 64 MiB of memory there, for whoever wants it.
+// hasRoom reports whether the stores of all the tests that run at once find room in a directory:
+// those of one take up to 1.2 MiB. Some containers have no more than 64 MiB of memory there, for
+// whoever wants it.
 func hasRoom(dir string) bool {
 	const each = 4 << 20
 	var has syscall.Statfs_t

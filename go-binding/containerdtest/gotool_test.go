@@ -14,19 +14,21 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
 )
 
-// settings of the go command. Those of the caller's for C would have all of containerd compiled anew; what they are for,
-// forLibrary does.
+// settings of the go command. Those of the caller's for C would have all of containerd compiled
+// anew; what they are for, forLibrary does.
 var settings = []string{"GOWORK=off", "GOFLAGS=-buildvcs=false", "CGO_CFLAGS="}
 
-// forLibrary returns a flag for builds that has the go command see when the C header has changed, and compile what includes
-// it again: it looks at no file outside of packages. The compiler ignores the value.
+// forLibrary returns a flag for builds that has the go command see when the C header has changed,
+// and compile what includes it again: it looks at no file outside of packages. The compiler ignores
+// the value.
 func forLibrary(t *testing.T) string {
 	t.Helper()
 	header := crc32.ChecksumIEEE(read(t, "../../include/pool_metadata.h"))
 	return fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, header)
 }
 
-// goTool runs the go command in a directory, with more in its environment, and returns what it prints.
+// goTool runs the go command in a directory, with more in its environment, and returns what it
+// prints.
 func goTool(t *testing.T, dir string, environment []string, arguments ...string) string {
 	t.Helper()
 	output, err := tryGoTool(dir, environment, arguments...)
@@ -50,7 +52,8 @@ func tryGoTool(dir string, environment []string, arguments ...string) (string, e
 	return stdout.String(), nil
 }
 
-// retried does what may have to fetch something, up to three times: the go command gives up where a network fails once.
+// retried does what may have to fetch something, up to three times: the go command gives up where a
+// network fails once.
 func retried(t *testing.T, do func() error) {
 	t.Helper()
 	var err error

@@ -16,14 +16,15 @@ const (
 type ledger struct {
 	// earlier tells which of two free ids the store reuses first.
 	earlier func(a, b uint32) bool
-	// left is what becomes of the id of a faulty device that is replaced: the state it had, or always idFaulty.
+	// left is what becomes of the id of a faulty device that is replaced: the state it had, or
+	// always idFaulty.
 	left   func(state int) int
 	states map[uint32]int
 	last   uint32
 }
 
-// containerdLedger foretells containerd's store, which keeps free ids in the order of their decimal digits, and leaves
-// the id of a replaced device in whatever state it was.
+// containerdLedger foretells containerd's store, which keeps free ids in the order of their decimal
+// digits, and leaves the id of a replaced device in whatever state it was.
 func containerdLedger() *ledger {
 	return &ledger{
 		earlier: func(a, b uint32) bool { return strconv.Itoa(int(a)) < strconv.Itoa(int(b)) },
@@ -32,7 +33,8 @@ func containerdLedger() *ledger {
 	}
 }
 
-// ourLedger foretells this module's store: the lowest number first, and the id of a replaced device is faulty.
+// ourLedger foretells this module's store: the lowest number first, and the id of a replaced device
+// is faulty.
 func ourLedger() *ledger {
 	return &ledger{
 		earlier: func(a, b uint32) bool { return a < b },

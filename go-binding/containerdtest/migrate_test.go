@@ -99,8 +99,8 @@ func everythingIn(t testing.TB, path string) everything {
 	return e
 }
 
-// expectSame compares a store of this project with what was in one of containerd's files. Ids that were taken there and
-// that no device has are faulty here: containerd has lost them.
+// expectSame compares a store of this project with what was in one of containerd's files. Ids that
+// were taken there and that no device has are faulty here: containerd has lost them.
 func expectSame(t testing.TB, store *poolmetadata.PoolMetadata, want everything) (lost int) {
 	t.Helper()
 	devices, ids, err := store.Snapshot()
@@ -149,7 +149,8 @@ func TestWhatContainerdWroteIsTakenOver(t *testing.T) {
 	}
 }
 
-// The stock containerd goes on with what was exported as if it had written it itself, and that can come back.
+// The stock containerd goes on with what was exported as if it had written it itself, and that can
+// come back.
 func TestContainerdGoesOnWithAnExport(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()

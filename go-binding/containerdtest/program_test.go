@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// program is a sequence of operations in bytes, such as a fuzzer makes: an operation, then what it needs.
+// program is a sequence of operations in bytes, such as a fuzzer makes: an operation, then what it
+// needs.
 type program struct {
 	rest []byte
 }
@@ -25,14 +26,15 @@ func (p *program) next() byte {
 // pick returns one of the choices.
 func pick[T any](p *program, choices []T) T { return choices[int(p.next())%len(choices)] }
 
-// The names are few, so that operations meet on the same device. They have the order of bytes disagree with that of
-// numbers and letters, what JSON escapes, and the longest name there is.
+// The names are few, so that operations meet on the same device. They have the order of bytes
+// disagree with that of numbers and letters, what JSON escapes, and the longest name there is.
 var names = []string{
 	"a", "b", "aa", "snap-1", "snap-10", "snap-2", "B", "thin/dev", "<&>", "\u00e9", " ", "line\nbreak", "\u2028",
 	"\"quoted\"", strings.Repeat("n", 511), "",
 }
 
-// name returns one of the names, or one out of the program's own bytes, made such that both stores can hold it.
+// name returns one of the names, or one out of the program's own bytes, made such that both stores
+// can hold it.
 func (p *program) name() string {
 	b := p.next()
 	if b < 0xf0 {

@@ -31,7 +31,8 @@ type store interface {
 	Close() error
 }
 
-// methods are what the packages' stores have in common: D is the DeviceInfo, S the DeviceState, F the callback.
+// methods are what the packages' stores have in common: D is the DeviceInfo, S the DeviceState, F
+// the callback.
 type methods[D any, S ~int, F ~func(*D) error] interface {
 	AddDevice(context.Context, *D) error
 	GetDevice(context.Context, string) (*D, error)
@@ -44,14 +45,16 @@ type methods[D any, S ~int, F ~func(*D) error] interface {
 	Close() error
 }
 
-// adapter makes a store of a package's store. to and from turn one kind of DeviceInfo into the other.
+// adapter makes a store of a package's store. to and from turn one kind of DeviceInfo into the
+// other.
 type adapter[D any, S ~int, F ~func(*D) error] struct {
 	methods[D, S, F]
 	to   func(device) D
 	from func(*D) device
 }
 
-// cancelled is the context of every call: the snapshotter rolls back with contexts that are over, and must still write.
+// cancelled is the context of every call: the snapshotter rolls back with contexts that are over,
+// and must still write.
 var cancelled = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -33,7 +33,8 @@ const (
 	scenarioFile = "swap_scenario_test.go"
 )
 
-// TestSwap builds and tests containerd with our store, from the source that the module proxy serves.
+// TestSwap builds and tests containerd with our store, from the source that the module proxy
+// serves.
 func TestSwap(t *testing.T) {
 	if *versions == "" {
 		list := goTool(t, ".", nil, "list", "-m", "-f", "{{.Version}}", module1, module2)
@@ -47,10 +48,11 @@ func TestSwap(t *testing.T) {
 // swap is one version of containerd and the overlays for it.
 type swap struct {
 	version string
-	// dir is below the checkout's target, always the same, so that the go command finds in its cache what it has built.
+	// dir is below the checkout's target, always the same, so that the go command finds in its
+	// cache what it has built.
 	dir string
-	// real is the overlay that a packager uses, tests the one for the snapshotter's own tests, and day the one for the
-	// scenario.
+	// real is the overlay that a packager uses, tests the one for the snapshotter's own tests, and
+	// day the one for the scenario.
 	real, tests, day *containerd.Overlay
 }
 
@@ -177,8 +179,8 @@ func declaredTests(t *testing.T, path string) (names []string) {
 	return names
 }
 
-// ownTests runs the snapshotter's own tests: every test of the store has to pass, and of the others all but those that
-// containerd itself skips because they need root and a device mapper.
+// ownTests runs the snapshotter's own tests: every test of the store has to pass, and of the others
+// all but those that containerd itself skips because they need root and a device mapper.
 func (s *swap) ownTests(t *testing.T) {
 	results := runTests(t, s.tests.Source, "-race", "-count=1", forLibrary(t), "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
 	passed := 0
@@ -242,8 +244,8 @@ func (s *swap) build(t *testing.T) {
 	}
 }
 
-// scenario runs the snapshotter on a pretended device mapper, with containerd's store and with ours, and compares what
-// it has done.
+// scenario runs the snapshotter on a pretended device mapper, with containerd's store and with
+// ours, and compares what it has done.
 func (s *swap) scenario(t *testing.T) {
 	theirs, ours := s.transcript(t, s.stockOverlay(t)), s.transcript(t, s.day.JSON)
 	theirLines, ourLines := strings.Split(theirs, "\n"), strings.Split(ours, "\n")
@@ -263,7 +265,8 @@ func (s *swap) scenario(t *testing.T) {
 	}
 }
 
-// stockOverlay leaves containerd its own store: of the scenario's overlay it has only what concerns the tests.
+// stockOverlay leaves containerd its own store: of the scenario's overlay it has only what concerns
+// the tests.
 func (s *swap) stockOverlay(t *testing.T) string {
 	t.Helper()
 	var overlay struct{ Replace map[string]string }

@@ -1,4 +1,5 @@
-// Package linktest builds a program with the Go package in every way that it can be linked, and runs it.
+// Package linktest builds a program with the Go package in every way that it can be linked, and
+// runs it.
 package linktest
 
 import (
@@ -71,7 +72,8 @@ func TestFullyStatic(t *testing.T) {
 	run(t, program)
 }
 
-// install puts the library under a directory, which it returns with the environment to find it there.
+// install puts the library under a directory, which it returns with the environment to find it
+// there.
 func install(t *testing.T) (string, []string) {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "installed")
@@ -87,7 +89,8 @@ func install(t *testing.T) (string, []string) {
 	}
 	return prefix, []string{
 		"PKG_CONFIG_PATH=" + filepath.Join(prefix, "lib/pkgconfig"),
-		// Go's build cache knows nothing of what pkg-config said: without this it takes what the last run linked.
+		// Go's build cache knows nothing of what pkg-config said: without this it takes what the
+		// last run linked.
 		"CGO_CPPFLAGS=-I" + filepath.Join(prefix, "include"),
 	}
 }

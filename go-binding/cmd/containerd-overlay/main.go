@@ -1,6 +1,6 @@
-// The command containerd-overlay makes an overlay with which `go build` makes containerd's devmapper snapshotter use this
-// module's store. It prints the path of the overlay's JSON file; the directory to build in and the commands go to
-// standard error.
+// The command containerd-overlay makes an overlay with which `go build` makes containerd's
+// devmapper snapshotter use this module's store. It prints the path of the overlay's JSON file; the
+// directory to build in and the commands go to standard error.
 //
 //	go run ./cmd/containerd-overlay -containerd v2.4.2 -out /tmp/overlay
 //	go run ./cmd/containerd-overlay -containerd ~/src/containerd -out /tmp/overlay
@@ -86,8 +86,8 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// findBinding returns where the module that this command belongs to is: the checkout that it is run in, or else its own
-// version.
+// findBinding returns where the module that this command belongs to is: the checkout that it is run
+// in, or else its own version.
 func findBinding() (string, error) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{if .Main}}{{.Dir}}{{end}}", containerd.Module).Output()
 	if checkout := strings.TrimSpace(string(dir)); err == nil && checkout != "" {

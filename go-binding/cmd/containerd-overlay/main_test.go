@@ -78,7 +78,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What is said how to go on with can be given to a shell as it is, whatever the directories are called.
+// What is said how to go on with can be given to a shell as it is, whatever the directories are
+// called.
 func TestCommandsForOddDirectories(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "the source, & 'more'")
 	if err := os.Rename(writeSource(t), source); err != nil {

@@ -14,7 +14,8 @@ import (
 
 const (
 	barWidth = 40
-	// barPause is the least time between two drawings, and before the first: what is quick needs no bar.
+	// barPause is the least time between two drawings, and before the first: what is quick needs no
+	// bar.
 	barPause = 100 * time.Millisecond
 )
 

@@ -1,14 +1,16 @@
 //go:build linux && cgo
 
-// Command pm-migrate moves the pool metadata of containerd's devmapper snapshotter from bbolt to this store, and back.
+// Command pm-migrate moves the pool metadata of containerd's devmapper snapshotter from bbolt to
+// this store, and back.
 //
 //	pm-migrate [-wait TIME] [-quiet] to PATH
 //	pm-migrate [-wait TIME] [-quiet] from STORE FILE
 //	pm-migrate [-wait TIME] [-quiet] check PATH [FILE]
 //
-// "to" puts a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt. "from" writes the contents of a
-// store to a new bbolt file. "check" reads what is at PATH, verifies it, and says what is in it; of a bbolt file it says
-// what "to" would make of it, and a store it compares with the bbolt file FILE, if one is given.
+// "to" puts a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt. "from"
+// writes the contents of a store to a new bbolt file. "check" reads what is at PATH, verifies it,
+// and says what is in it; of a bbolt file it says what "to" would make of it, and a store it
+// compares with the bbolt file FILE, if one is given.
 package main
 
 import (

@@ -1,9 +1,11 @@
 //go:build linux
 
-// Package devmapper holds the two files that take the place of metadata.go and device_info.go in the devmapper
-// snapshotter of containerd: the names that the rest of its package uses, as other names for this module's.
+// Package devmapper holds the two files that take the place of metadata.go and device_info.go in
+// the devmapper snapshotter of containerd: the names that the rest of its package uses, as other
+// names for this module's.
 //
-// They compile here on their own and are put there by cmd/containerd-overlay; nothing imports this package.
+// They compile here on their own and are put there by cmd/containerd-overlay; nothing imports this
+// package.
 package devmapper
 
 import poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
@@ -22,7 +24,8 @@ var (
 	ErrAlreadyExists = poolmetadata.ErrAlreadyExists
 )
 
-// NewPoolMetadata opens the store at a path. It creates one where there is none, and takes over one of containerd's own.
+// NewPoolMetadata opens the store at a path. It creates one where there is none, and takes over one
+// of containerd's own.
 func NewPoolMetadata(path string) (*PoolMetadata, error) {
 	return poolmetadata.NewPoolMetadata(path)
 }

@@ -1,15 +1,15 @@
-// Command bench compares this store with containerd's own, in one run on one machine, and prints the ratios beside what
-// they are to be.
+// Command bench compares this store with containerd's own, in one run on one machine, and prints
+// the ratios beside what they are to be.
 //
 //	go run ./bench [-quick] [-ops get,walk] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
 //	go run ./bench -writers PROGRAM [-quick] [-at 1,2,8,64,256] [-disk DIRECTORY]
 //
-// The two take turns within each round, who goes first as well, and of the rounds the lower quartile counts: what else the
-// machine does meanwhile meets both, and the worst of it is left out. The garbage collector is as Go sets it, and what it
-// costs is in the times.
+// The two take turns within each round, who goes first as well, and of the rounds the lower
+// quartile counts: what else the machine does meanwhile meets both, and the worst of it is left
+// out. The garbage collector is as Go sets it, and what it costs is in the times.
 //
-// With -writers it measures what many writers get done on a disk, against containerd's store and raw LMDB, for which it
-// starts PROGRAM: benches/programs/writers.rs, built.
+// With -writers it measures what many writers get done on a disk, against containerd's store and
+// raw LMDB, for which it starts PROGRAM: benches/programs/writers.rs, built.
 package main
 
 import (

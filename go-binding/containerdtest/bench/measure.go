@@ -75,7 +75,8 @@ func copyFile(from, to string) error {
 
 func added(i int) string { return fmt.Sprintf("new-%09d", i) }
 
-// operation is something that is measured. All but the walks and open are done by several goroutines at once.
+// operation is something that is measured. All but the walks and open are done by several
+// goroutines at once.
 type operation struct {
 	name string
 	// perDevice is whether the time is counted for each device in the store.
@@ -84,7 +85,8 @@ type operation struct {
 	alone bool
 	// fresh is whether the store is made anew before.
 	fresh bool
-	// chunk is how often it is done between two looks at the clock, which for short ones would count; 0 is 1.
+	// chunk is how often it is done between two looks at the clock, which for short ones would
+	// count; 0 is 1.
 	chunk int64
 	// limit is how often it can be done at most; nil if there is no limit.
 	limit func(b *bench) int64
@@ -99,7 +101,8 @@ func remove(b *bench, _ int) error {
 	return b.store.remove(added(int(b.added.Add(-1) + 1)))
 }
 
-// In this order: what is fresh has the number of devices that is said, and so has what follows until something is added.
+// In this order: what is fresh has the number of devices that is said, and so has what follows
+// until something is added.
 var operations = []operation{
 	{name: "get", fresh: true, chunk: 64, run: func(b *bench, i int) error { return b.store.get(b.names[i%b.devices]) }},
 	{name: "update", run: func(b *bench, i int) error { return b.store.update(b.names[i%b.devices]) }},
@@ -118,8 +121,9 @@ var operations = []operation{
 	{name: "re-add", limit: func(b *bench) int64 { return b.freed.Load() }, run: add},
 }
 
-// measure does an operation with some goroutines until the time is over, on a store made anew if it is to be fresh. It
-// returns the nanoseconds each took: of all of them together, so that what goes on at the same time counts once.
+// measure does an operation with some goroutines until the time is over, on a store made anew if it
+// is to be fresh. It returns the nanoseconds each took: of all of them together, so that what goes
+// on at the same time counts once.
 func (b *bench) measure(op operation, goroutines int, fresh bool) (float64, error) {
 	var (
 		next, times atomic.Int64
@@ -182,7 +186,8 @@ func processorTime() time.Time {
 	return time.Unix(0, usage.Utime.Nano()+usage.Stime.Nano())
 }
 
-// typical returns the lower quartile: half of what is above the median of a busy machine is that machine's.
+// typical returns the lower quartile: half of what is above the median of a busy machine is that
+// machine's.
 func typical(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/4]

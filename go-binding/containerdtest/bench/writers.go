@@ -122,8 +122,8 @@ func (m *writers) run() error {
 	return nil
 }
 
-// subjects are this store and containerd's, called from goroutines, and raw LMDB and this store, called from a program's
-// threads: in the order of the columns.
+// subjects are this store and containerd's, called from goroutines, and raw LMDB and this store,
+// called from a program's threads: in the order of the columns.
 func (m *writers) subjects(dir string) (subjects []subject, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range subjects {
@@ -170,7 +170,8 @@ func (m *writers) verdict(value, bound float64, atLeast bool) string {
 	return fmt.Sprintf("%s %g  missed", sign, bound)
 }
 
-// lone measures one writer: they take turns at single writes, and the ratios are medians over the turns.
+// lone measures one writer: they take turns at single writes, and the ratios are medians over the
+// turns.
 func (m *writers) lone(op operation, subjects []subject) error {
 	times := make([][]float64, len(subjects))
 	for _, s := range subjects {
@@ -250,7 +251,8 @@ func (m *writers) many(op operation, subjects []subject) error {
 	return nil
 }
 
-// toTheirs prints how so many writers compare with containerd's; lone is how long one of them takes for a write.
+// toTheirs prints how so many writers compare with containerd's; lone is how long one of them takes
+// for a write.
 func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *float64) {
 	ratio, target := ours.perSecond()/theirs.perSecond(), ""
 	switch count {

@@ -2,8 +2,9 @@
 
 // Package devmapper takes the place of the snapshotter's metadata.go in tests only.
 //
-// A test of containerd's looks into the bbolt buckets of the store by its field db. Here the store has such a field:
-// its View exports the store to a bbolt file and opens that. All else is as in the file that is used otherwise.
+// A test of containerd's looks into the bbolt buckets of the store by its field db. Here the store
+// has such a field: its View exports the store to a bbolt file and opens that. All else is as in
+// the file that is used otherwise.
 package devmapper
 
 import (

@@ -15,9 +15,9 @@ const (
 // maxDepth is more levels than a tree in a file that fits on a disk can have.
 const maxDepth = 64
 
-// checkStructure says whether bbolt can read the file without leaving it or going round in it: the meta pages, every
-// page that can be reached from the root, and the list of free pages. Pages that are neither reachable nor free are
-// let be; nobody reads them.
+// checkStructure says whether bbolt can read the file without leaving it or going round in it: the
+// meta pages, every page that can be reached from the root, and the list of free pages. Pages that
+// are neither reachable nor free are let be; nobody reads them.
 func checkStructure(file io.ReaderAt, size int64) error {
 	c := checker{file: file, size: uint64(size)}
 	m, err := c.newestMeta()
@@ -82,7 +82,8 @@ func (c *checker) metaAt(at uint64) (meta, bool) {
 	return parseMeta(head[:])
 }
 
-// load reads a page and those that it overflows into, each of which must not be used by anything else.
+// load reads a page and those that it overflows into, each of which must not be used by anything
+// else.
 func (c *checker) load(id uint64, what string) (page, error) {
 	if id < 2 || id >= c.pages {
 		return page{}, damaged("%s is said to be page %d of %d", what, id, c.pages)

@@ -17,8 +17,8 @@ func lockExclusive(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// survives reads a file made of damaged bytes: an error or contents will do, anything else ends the test's process. It
-// tells whether the damage was found.
+// survives reads a file made of damaged bytes: an error or contents will do, anything else ends the
+// test's process. It tells whether the damage was found.
 func survives(t *testing.T, path string, damagedBytes []byte) (found bool) {
 	t.Helper()
 	if err := os.WriteFile(path, damagedBytes, 0o600); err != nil {
@@ -65,7 +65,8 @@ func TestDamagedFilesAreErrors(t *testing.T) {
 				found++
 			}
 		}
-		// What is not found lies in unused room, in free pages, or inside a value, for which bbolt has no checksum.
+		// What is not found lies in unused room, in free pages, or inside a value, for which bbolt
+		// has no checksum.
 		t.Logf("%s: damage found in %d of %d files", fixture, found, rounds)
 		if found < rounds/10 {
 			t.Errorf("%s: damage was found in %d of %d files only", fixture, found, rounds)
@@ -142,7 +143,8 @@ func TestCraftedDamage(t *testing.T) {
 	}
 }
 
-// bbolt writes its two meta pages in turn; one that is torn stands for a crash, and the other counts.
+// bbolt writes its two meta pages in turn; one that is torn stands for a crash, and the other
+// counts.
 func TestOneMetaPageIsEnough(t *testing.T) {
 	sound := bytesOf(t, "pool")
 	for i := range 2 {

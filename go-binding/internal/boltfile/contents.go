@@ -18,8 +18,8 @@ type Device struct {
 	Error      string `json:"error"`
 }
 
-// Contents is all that a file says, put so that it is a sound whole: each id from 1 to LastID is free, or faulty, or
-// belongs to one device; a faulty one may belong to one as well.
+// Contents is all that a file says, put so that it is a sound whole: each id from 1 to LastID is
+// free, or faulty, or belongs to one device; a faulty one may belong to one as well.
 type Contents struct {
 	// Devices are in the byte order of their names.
 	Devices []Device
@@ -27,7 +27,8 @@ type Contents struct {
 	LastID uint32
 	// Free and Faulty are in ascending order.
 	Free, Faulty []uint32
-	// Notes say what in the file did not go together and how it was settled. They are no part of what is written.
+	// Notes say what in the file did not go together and how it was settled. They are no part of
+	// what is written.
 	Notes []string
 }
 

@@ -29,8 +29,8 @@ type File struct {
 	db   *bolt.DB
 }
 
-// Open opens the file, whose structure it has found sound. It waits no longer than that for a process that writes to
-// the file, as a running containerd always may; then the error is ErrLocked.
+// Open opens the file, whose structure it has found sound. It waits no longer than that for a
+// process that writes to the file, as a running containerd always may; then the error is ErrLocked.
 func Open(path string, wait time.Duration) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -124,8 +124,9 @@ func lockShared(file *os.File, wait time.Duration) error {
 	}
 }
 
-// guard runs what reads through bbolt, and turns into an error what a disk that fails to deliver a page makes of that:
-// a fault in the map. A panic while the caller's own code runs, as away tells, is the caller's.
+// guard runs what reads through bbolt, and turns into an error what a disk that fails to deliver a
+// page makes of that: a fault in the map. A panic while the caller's own code runs, as away tells,
+// is the caller's.
 func guard(away *bool, read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -179,7 +180,8 @@ func read(tx *bolt.Tx, progress Progress) (*Contents, error) {
 	return settle(records, rows, ids.Sequence())
 }
 
-// checkBuckets makes sure that the file holds what the snapshotter puts there, and nothing else, which would be lost.
+// checkBuckets makes sure that the file holds what the snapshotter puts there, and nothing else,
+// which would be lost.
 func checkBuckets(tx *bolt.Tx) error {
 	var own int
 	var others []string
@@ -200,8 +202,8 @@ func checkBuckets(tx *bolt.Tx) error {
 	return nil
 }
 
-// whose says which file to take instead, if it can be told from the foreign buckets: what lies beside the pool's file is
-// easily taken for it.
+// whose says which file to take instead, if it can be told from the foreign buckets: what lies
+// beside the pool's file is easily taken for it.
 func whose(buckets []string) string {
 	if slices.Equal(buckets, []string{strconv.Quote("v1")}) {
 		return "; containerd's metadata.db and meta.db, which list snapshots and images, have that one: the pool's file is " +

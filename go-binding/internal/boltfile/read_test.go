@@ -98,7 +98,8 @@ func TestReadSettlesWhatDoesNotGoTogether(t *testing.T) {
 	if len(got.Free) != 0 {
 		t.Errorf("free ids %v: an id that a device has must not be given out", got.Free)
 	}
-	// 3 and 9 were given out and belong to nobody; 14 to 19 and 21 were passed by; 20 and 22 are beyond the sequence.
+	// 3 and 9 were given out and belong to nobody; 14 to 19 and 21 were passed by; 20 and 22 are
+	// beyond the sequence.
 	if want := []uint32{3, 9, 14, 15, 16, 17, 18, 19, 20, 21, 22}; !slices.Equal(got.Faulty, want) {
 		t.Errorf("faulty ids %v, want %v", got.Faulty, want)
 	}

@@ -18,9 +18,9 @@ const (
 	owned claim = 0x80
 )
 
-// settle makes a sound whole of records and ids. Where they do not go together it takes what cannot lead to one id for
-// two devices: an id that a record has is never free, and one that has been given out and is accounted for by nobody is
-// faulty.
+// settle makes a sound whole of records and ids. Where they do not go together it takes what cannot
+// lead to one id for two devices: an id that a record has is never free, and one that has been
+// given out and is accounted for by nobody is faulty.
 func settle(devices []Device, rows []row, sequence uint64) (*Contents, error) {
 	wrong := problems{kind: ErrDamaged}
 	if sequence > maxDeviceID {

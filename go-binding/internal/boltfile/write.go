@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Export writes the contents to a new bbolt file that containerd can go on with, and reads it back. Something that is
-// at the path already is never overwritten. A process that is killed meanwhile leaves nothing at the path, and beside it
-// a file whose name begins with that path and ".exporting".
+// Export writes the contents to a new bbolt file that containerd can go on with, and reads it back.
+// Something that is at the path already is never overwritten. A process that is killed meanwhile
+// leaves nothing at the path, and beside it a file whose name begins with that path and
+// ".exporting".
 func Export(path string, c *Contents, progress Progress) error {
 	draft, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
 	if err != nil {
@@ -60,7 +61,8 @@ func openExisting(path string, flag int, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(path, flag&^os.O_CREATE, mode)
 }
 
-// Rows come in the order of their keys and are not followed by others soon, so pages are filled well.
+// Rows come in the order of their keys and are not followed by others soon, so pages are filled
+// well.
 const fill = 0.9
 
 func writeDevices(tx *bolt.Tx, c *Contents, progress Progress) error {

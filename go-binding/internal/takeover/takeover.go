@@ -1,4 +1,5 @@
-// Package takeover puts a new store in the place of a bbolt file, so that at any moment one of the two is in force.
+// Package takeover puts a new store in the place of a bbolt file, so that at any moment one of the
+// two is in force.
 //
 // For a file P the steps are:
 //
@@ -7,10 +8,10 @@
 //  3. link P to a second name, P.bbolt, and flush the directory;
 //  4. rename P.migrating to P, and flush the directory.
 //
-// P is there at every moment, and what it is says how far things are. As long as it is a bbolt file, the old store is in
-// force: a P.migrating beside it is a draft that nobody will finish, and a P.bbolt that is the same file is a name and
-// not a copy. Whoever opens P next does all steps anew. From the rename on, the new store is in force, and there is
-// nothing left to do.
+// P is there at every moment, and what it is says how far things are. As long as it is a bbolt
+// file, the old store is in force: a P.migrating beside it is a draft that nobody will finish, and
+// a P.bbolt that is the same file is a name and not a copy. Whoever opens P next does all steps
+// anew. From the rename on, the new store is in force, and there is nothing left to do.
 package takeover
 
 import (
@@ -43,7 +44,8 @@ var ErrBusy = errors.New("another process is migrating the file")
 // ErrReplaced says that the file is another by now: another process was faster.
 var ErrReplaced = errors.New("the file was replaced")
 
-// ErrUnflushed says that the new store is in the old file's place, and that a power cut might undo that.
+// ErrUnflushed says that the new store is in the old file's place, and that a power cut might undo
+// that.
 var ErrUnflushed = errors.New("the new store is in place, and its name could not be flushed to disk")
 
 // Step is called before each step. Tests stop the process in it.
@@ -52,8 +54,9 @@ var Step = func(name string) {}
 // Build makes the new store at the path draft, whole and on the disk, out of the old file.
 type Build func(old *boltfile.File, draft string) error
 
-// Run replaces the bbolt file at path and returns the name that the old file is kept under. On an error, the old file is
-// in force as it was, and there is no trace of the new one, except with ErrUnflushed.
+// Run replaces the bbolt file at path and returns the name that the old file is kept under. On an
+// error, the old file is in force as it was, and there is no trace of the new one, except with
+// ErrUnflushed.
 func Run(path string, wait time.Duration, build Build) (kept string, err error) {
 	// A link to the file stays one; the new store comes to be where the file is.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
@@ -88,7 +91,8 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 type takeover struct {
 	path string
 	old  *boltfile.File
-	// kept is the second name of the old file, once it is found; linked is whether this run made it.
+	// kept is the second name of the old file, once it is found; linked is whether this run made
+	// it.
 	kept   string
 	linked bool
 	// replaced is whether the new store is in force.
@@ -115,7 +119,8 @@ func (t *takeover) draft(build Build) error {
 	return t.sameAccess(draft)
 }
 
-// discard removes the draft of this run or of one that was killed, and a second name that this run has made.
+// discard removes the draft of this run or of one that was killed, and a second name that this run
+// has made.
 func (t *takeover) discard() error {
 	var errs []error
 	for _, suffix := range draftFiles {
@@ -127,7 +132,8 @@ func (t *takeover) discard() error {
 	return errors.Join(errs...)
 }
 
-// remove removes a file, if there is one. Something else under that name is not of this package's making.
+// remove removes a file, if there is one. Something else under that name is not of this package's
+// making.
 func remove(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -168,8 +174,8 @@ func (t *takeover) sameAccess(draft string) error {
 	return file.Sync()
 }
 
-// keep gives the old file its second name. An old file that was kept earlier is never touched: then the name gets a
-// number.
+// keep gives the old file its second name. An old file that was kept earlier is never touched: then
+// the name gets a number.
 func (t *takeover) keep() error {
 	Step("link")
 	info, err := t.old.Stat()

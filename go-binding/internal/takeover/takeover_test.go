@@ -129,7 +129,8 @@ func TestAFailedRenameIsUndone(t *testing.T) {
 	expectContent(t, path, old)
 }
 
-// If the last flush fails, the new store is not to be used: what is written to it might be gone with its name.
+// If the last flush fails, the new store is not to be used: what is written to it might be gone
+// with its name.
 func TestAFailedLastFlushIsTold(t *testing.T) {
 	path, old := oldFile(t)
 	moved := filepath.Join(t.TempDir(), "moved")
@@ -176,7 +177,8 @@ func TestTheSecondFindsTheFileReplaced(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// It has opened the old file, or comes so late that it finds the new one, which is no bbolt file.
+	// It has opened the old file, or comes so late that it finds the new one, which is no bbolt
+	// file.
 	if err := <-second; !errors.Is(err, ErrReplaced) && !errors.Is(err, boltfile.ErrDamaged) {
 		t.Errorf("%v", err)
 	}

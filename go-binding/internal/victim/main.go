@@ -1,7 +1,8 @@
 //go:build linux && cgo
 
-// Command victim is a process to be killed: victim PREFIX PATH opens the store, says "O", and takes step after step, "+"
-// for each that is done, until somebody kills it. tests/kills/steps.rs takes the same steps and says what they leave.
+// Command victim is a process to be killed: victim PREFIX PATH opens the store, says "O", and takes
+// step after step, "+" for each that is done, until somebody kills it. tests/kills/steps.rs takes
+// the same steps and says what they leave.
 package main
 
 import (
