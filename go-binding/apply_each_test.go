@@ -34,7 +34,8 @@ func TestApplyEachReportsEachResult(t *testing.T) {
 		{ChangeMarkFaulty, named("bad")},
 		{ChangeRemove, named("absent")},
 	})
-	want := []error{nil, ErrConflict, ErrAlreadyExists, nil, ErrInvalidArgument, nil, nil, ErrInvalidName, ErrInvalidState,
+	want := []error{nil, ErrConflict, ErrAlreadyExists, nil, ErrInvalidArgument, nil, nil,
+		ErrInvalidName, ErrInvalidState,
 		nil, ErrInvalidArgument, nil, ErrNotFound}
 	for i, err := range errs {
 		if !errors.Is(err, want[i]) || (err == nil) != (want[i] == nil) {
@@ -44,8 +45,10 @@ func TestApplyEachReportsEachResult(t *testing.T) {
 	if message := errs[1].Error(); !strings.Contains(message, `"changed"`) {
 		t.Errorf("the message does not name the device: %s", message)
 	}
-	if len(errs) != len(want) || again.DeviceID != 4 || added.DeviceID != 5 || changed.Generation <= stale.Generation {
-		t.Errorf("%d results, ids %d and %d, generation %d", len(errs), again.DeviceID, added.DeviceID, changed.Generation)
+	if len(errs) != len(want) || again.DeviceID != 4 || added.DeviceID != 5 ||
+		changed.Generation <= stale.Generation {
+		t.Errorf("%d results, ids %d and %d, generation %d", len(errs), again.DeviceID, added.DeviceID,
+			changed.Generation)
 	}
 	expect(t, store, changed.DeviceInfo)
 	expect(t, store, DeviceInfo{Name: "stated", DeviceID: 2, State: Suspended, ParentName: "base"})
@@ -101,7 +104,8 @@ func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 	changes = append(changes, Change{ChangeMarkFaulty, named("b")})
 	start := time.Now()
 	for i, err := range store.ApplyEach(changes) {
-		if locked := i > 0 && i < len(changes)-1; errors.Is(err, ErrTimeout) != locked || (err != nil) != locked {
+		if locked := i > 0 && i < len(changes)-1; errors.Is(err, ErrTimeout) != locked ||
+			(err != nil) != locked {
 			t.Errorf("change %d: %v", i, err)
 		}
 	}
@@ -229,7 +233,8 @@ func TestApplyEachOfLockedDevicesWithFullMapMakesOtherChanges(t *testing.T) {
 		errs = store.ApplyEach(changes)
 		break
 	}
-	if !errors.Is(errs[0], ErrTimeout) || !errors.Is(errs[1], ErrAlreadyExists) || !errors.Is(errs[2], ErrAlreadyExists) {
+	if !errors.Is(errs[0], ErrTimeout) || !errors.Is(errs[1], ErrAlreadyExists) ||
+		!errors.Is(errs[2], ErrAlreadyExists) {
 		t.Error(errs)
 	}
 }

@@ -150,7 +150,8 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkAdd64(b *testing.B) {
 	bySize(b, func(b *testing.B, store *PoolMetadata, n int) {
 		by64(b, func(i int) {
-			if err := store.AddDevice(ctx, &DeviceInfo{Name: deviceName(n + i), ParentName: deviceName(0)}); err != nil {
+			if err := store.AddDevice(ctx, &DeviceInfo{Name: deviceName(n + i),
+				ParentName: deviceName(0)}); err != nil {
 				b.Error(err)
 			}
 		})

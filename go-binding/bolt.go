@@ -89,7 +89,8 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 		return nil, boltError(err, op, doing+path)
 	}
 	if store, now := Open(path, WithReadOnly(), WithVerify(VerifyNone)); now == nil {
-		return nil, errors.Join(newError(CodeConflict, op, doing+path, "another process has done it meanwhile"), store.Close())
+		return nil, errors.Join(newError(CodeConflict, op, doing+path,
+			"another process has done it meanwhile"), store.Close())
 	}
 	return nil, boltError(err, op, doing+path)
 }
@@ -99,7 +100,8 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 func expectBbolt(path, op, doing string) error {
 	store, err := Open(path, WithReadOnly(), WithVerify(VerifyNone))
 	if err == nil {
-		return errors.Join(newError(CodeInvalidArgument, op, doing+path, "it is a store already"), store.Close())
+		return errors.Join(newError(CodeInvalidArgument, op, doing+path, "it is a store already"),
+			store.Close())
 	}
 	if errors.Is(err, ErrBboltFile) {
 		return nil
@@ -175,7 +177,8 @@ func build(path string, contents *boltfile.Contents, o migrateOptions) error {
 		return err
 	}
 	if difference := boltfile.Difference(contents, written); difference != "" {
-		return newError(CodeInternal, "Migrate", "migrate", "what was written reads back as something else: "+difference)
+		return newError(CodeInternal, "Migrate", "migrate",
+			"what was written reads back as something else: "+difference)
 	}
 	o.progress("verifying", len(devices), len(devices))
 	return nil
@@ -190,7 +193,8 @@ func contentsOf(m *PoolMetadata) (*boltfile.Contents, error) {
 	c.Devices = make([]boltfile.Device, len(devices))
 	for i, d := range devices {
 		c.Devices[i] = boltfile.Device{
-			DeviceID: d.DeviceID, Size: d.Size, Name: d.Name, ParentName: d.ParentName, State: int(d.State), Error: d.Error,
+			DeviceID: d.DeviceID, Size: d.Size, Name: d.Name, ParentName: d.ParentName,
+			State: int(d.State), Error: d.Error,
 		}
 	}
 	return c, nil

@@ -25,7 +25,7 @@ import (
 // gone before TestMain.
 const (
 	openVariable  = "PM_TEST_OPEN"  // the path
-	stopVariable  = "PM_TEST_STOP"  // the number of the step of a migration in which the process is killed
+	stopVariable  = "PM_TEST_STOP"  // the step of a migration in which the process is killed
 	addVariable   = "PM_TEST_ADD"   // a device to add then
 	tmpfsVariable = "PM_TEST_TMPFS" // size of a disk to make where the store is to be
 	fromVariable  = "PM_TEST_FROM"  // what to copy there then
@@ -143,7 +143,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}
 	}
 	// claim, discard, build, unlock, permissions, link, flush, rename | flush
-	if want := []bool{false, false, false, false, false, false, false, false, true}; !slices.Equal(inForce, want) {
+	want := []bool{false, false, false, false, false, false, false, false, true}
+	if !slices.Equal(inForce, want) {
 		t.Errorf("after each step the new store was in force: %v", inForce)
 	}
 }
@@ -195,7 +196,8 @@ func TestKilledAnyTime(t *testing.T) {
 		ok(t, store.Close())
 		expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
 	}
-	t.Logf("%d processes of %d were killed in time; afterwards the new store was in force %d times", kills, rounds, stores)
+	t.Logf("%d processes of %d were killed in time; afterwards the new store was in force %d times",
+		kills, rounds, stores)
 	if kills == 0 {
 		t.Error("no process was killed before it was through")
 	}
@@ -390,7 +392,8 @@ func openOnFullDisk(path, size string) error {
 		return err
 	}
 	for range 2 {
-		if _, err := NewPoolMetadata(path); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+		if _, err := NewPoolMetadata(path); !errors.Is(err, want) ||
+			!strings.Contains(err.Error(), path) {
 			return fmt.Errorf("the error was %v, not %v", err, want)
 		}
 		entries, err := os.ReadDir(filepath.Dir(path))

@@ -17,20 +17,23 @@ var reporting = map[string]struct {
 	stages []string
 	call   func(t *testing.T, bolt string, option MigrateOption) (beside string, err error)
 }{
-	"Migrate": {[]string{"reading", "writing", "verifying"}, func(_ *testing.T, bolt string, o MigrateOption) (string, error) {
-		_, err := Migrate(bolt, o)
-		return bolt, err
-	}},
-	"InspectBbolt": {[]string{"reading"}, func(_ *testing.T, bolt string, o MigrateOption) (string, error) {
-		_, err := InspectBbolt(bolt, o)
-		return bolt, err
-	}},
-	"ExportBbolt": {[]string{"writing"}, func(t *testing.T, _ string, o MigrateOption) (string, error) {
-		store := newStore(t)
-		livedIn(t, store)
-		path := newPath(t)
-		return path, store.ExportBbolt(path, o)
-	}},
+	"Migrate": {[]string{"reading", "writing", "verifying"},
+		func(_ *testing.T, bolt string, o MigrateOption) (string, error) {
+			_, err := Migrate(bolt, o)
+			return bolt, err
+		}},
+	"InspectBbolt": {[]string{"reading"},
+		func(_ *testing.T, bolt string, o MigrateOption) (string, error) {
+			_, err := InspectBbolt(bolt, o)
+			return bolt, err
+		}},
+	"ExportBbolt": {[]string{"writing"},
+		func(t *testing.T, _ string, o MigrateOption) (string, error) {
+			store := newStore(t)
+			livedIn(t, store)
+			path := newPath(t)
+			return path, store.ExportBbolt(path, o)
+		}},
 }
 
 // What the caller's own function throws is the caller's, and no damage of the file. What was begun
@@ -154,7 +157,8 @@ func TestExportToNoPath(t *testing.T) {
 // However long the texts are that differ, and whatever is in them, the message is for a terminal.
 func TestDifferencesAreShort(t *testing.T) {
 	store := newStore(t)
-	add(t, store, DeviceInfo{Name: "dev", ParentName: "\xff", Error: "\x1b[2J" + strings.Repeat("e", MaxErrorLen-4)})
+	add(t, store, DeviceInfo{Name: "dev", ParentName: "\xff",
+		Error: "\x1b[2J" + strings.Repeat("e", MaxErrorLen-4)})
 	path := newPath(t)
 	ok(t, store.ExportBbolt(path))
 	ok(t, store.UpdateDevice(ctx, "dev", func(info *DeviceInfo) error {
@@ -163,7 +167,8 @@ func TestDifferencesAreShort(t *testing.T) {
 	}))
 	difference, err := store.CompareBbolt(path)
 	ok(t, err)
-	for _, word := range []string{`"dev"`, "size 7 against 0", "state 2 against 0", `parent "\xff" against`, "1048576 bytes"} {
+	for _, word := range []string{`"dev"`, "size 7 against 0", "state 2 against 0",
+		`parent "\xff" against`, "1048576 bytes"} {
 		if !strings.Contains(difference, word) {
 			t.Errorf("no %s in %.1000q", word, difference)
 		}
@@ -186,7 +191,8 @@ func TestErrorsNameTheirCall(t *testing.T) {
 	_, record := store.GetRecord("dev")
 	_, compared := store.CompareBbolt(fixture(t, "pool"))
 	for want, err := range map[string]error{
-		"Open": opened, "CheckFile": checked, "Salvage": salvaged, "Restore": restored, "GetRecord": record,
+		"Open": opened, "CheckFile": checked, "Salvage": salvaged,
+		"Restore": restored, "GetRecord": record,
 		"ExportBbolt": store.ExportBbolt(path), "CompareBbolt": compared,
 	} {
 		var e *Error

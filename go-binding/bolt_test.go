@@ -37,7 +37,8 @@ func containerdSays(t testing.TB, name string) []DeviceInfo {
 	}
 	ok(t, json.Unmarshal(text, &said))
 	for i := range said.Devices {
-		said.Devices[i].Name = string(said.Keys[i]) // where the name is no UTF-8, the record's is not the device's
+		// The key has the name even if it is not valid UTF-8; the record does not.
+		said.Devices[i].Name = string(said.Keys[i])
 	}
 	return said.Devices
 }
@@ -125,7 +126,8 @@ func TestMigrateTells(t *testing.T) {
 		}
 	}))
 	ok(t, err)
-	if done.Devices != 11 || done.IDs.LastID != 22 || len(done.IDs.Faulty) != 11 || len(done.Notes) != 5 {
+	if done.Devices != 11 || done.IDs.LastID != 22 || len(done.IDs.Faulty) != 11 ||
+		len(done.Notes) != 5 {
 		t.Errorf("%+v", done)
 	}
 	if !slices.Equal(stages, []string{"reading", "writing", "verifying"}) {
@@ -184,7 +186,8 @@ func TestMigrateKeepsWhatWasKept(t *testing.T) {
 	if done.Kept != path+".bbolt.2" {
 		t.Errorf("kept at %s", done.Kept)
 	}
-	expectFiles(t, path, "metadata.db", "metadata.db.bbolt", "metadata.db.bbolt.1", "metadata.db.bbolt.2")
+	expectFiles(t, path, "metadata.db", "metadata.db.bbolt", "metadata.db.bbolt.1",
+		"metadata.db.bbolt.2")
 	if earlier, err := os.ReadFile(path + ".bbolt"); err != nil || string(earlier) != "earlier" {
 		t.Errorf("%q, %v", earlier, err)
 	}
@@ -215,8 +218,10 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 		want    error
 		words   string
 	}{
-		"names":          {"unfit", nil, ErrInvalidName, `the name of device "nul\x00in-it" has a NUL byte`},
-		"both metas":     {"pool", func(b []byte) []byte { return change(4096+40, 8)(change(40, 8)(b)) }, ErrCorrupt, "meta pages"},
+		"names": {"unfit", nil, ErrInvalidName,
+			`the name of device "nul\x00in-it" has a NUL byte`},
+		"both metas": {"pool", func(b []byte) []byte { return change(4096+40, 8)(change(40, 8)(b)) },
+			ErrCorrupt, "meta pages"},
 		"pages":          {"pool", change(2*4096, 30*4096), ErrCorrupt, "damaged"},
 		"cut short":      {"pool", func(b []byte) []byte { return b[:3*4096] }, ErrCorrupt, "cut short"},
 		"nearly nothing": {"pool", func(b []byte) []byte { return b[:4096] }, ErrCorrupt, "bytes"},
@@ -234,7 +239,8 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 				_, err = NewPoolMetadata(path)
 				wantError(t, err, c.want)
 				prefix := "failed to migrate the bbolt file " + path + ": "
-				if err == nil || !strings.HasPrefix(err.Error(), prefix) || !strings.Contains(err.Error(), c.words) {
+				if err == nil || !strings.HasPrefix(err.Error(), prefix) ||
+					!strings.Contains(err.Error(), c.words) {
 					t.Errorf("%v does not begin with %q and tell of %q", err, prefix, c.words)
 				}
 				expectUntouched(t, path, before)

@@ -45,7 +45,9 @@ func editBolt(t testing.TB, path, name, record string) []byte {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, nil)
 	ok(t, err)
-	err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("devices")).Put([]byte(name), []byte(record)) })
+	err = db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("devices")).Put([]byte(name), []byte(record))
+	})
 	ok(t, errors.Join(err, db.Close()))
 	file, err := os.ReadFile(path)
 	ok(t, err)

@@ -11,7 +11,7 @@ func named(name string) *Record {
 	return &Record{DeviceInfo: DeviceInfo{Name: name}}
 }
 
-func TestApply(t *testing.T) {
+func TestApplyMakesAllChangesInOneCommit(t *testing.T) {
 	store := newStore(t)
 	for _, name := range []string{"changed", "stated", "bad", "gone"} {
 		add(t, store, DeviceInfo{Name: name, ParentName: "base", Error: "old"})
@@ -20,7 +20,8 @@ func TestApply(t *testing.T) {
 	ok(t, err)
 	before := changed.Generation
 	changed.Size, changed.ParentName, changed.Error = 5, "", strings.Repeat("e", 3000)
-	added := &Record{DeviceInfo: DeviceInfo{Name: "added", ParentName: "p", Size: 7, State: Creating, Error: "x"}}
+	added := &Record{DeviceInfo: DeviceInfo{Name: "added", ParentName: "p", Size: 7, State: Creating,
+		Error: "x"}}
 	stated, gone := named("stated"), named("gone")
 	stated.State = Suspended
 	stats, err := store.Stats()
@@ -34,15 +35,18 @@ func TestApply(t *testing.T) {
 		{ChangeMarkFaulty, named("bad")},
 	}))
 	if gone.DeviceID != 4 || added.DeviceID != 4 {
-		t.Errorf("the id of what was removed, %d, is not that of what was added then, %d", gone.DeviceID, added.DeviceID)
+		t.Errorf("the id of what was removed, %d, is not that of what was added then, %d", gone.DeviceID,
+			added.DeviceID)
 	}
 	if changed.Generation <= before || added.Generation != changed.Generation {
 		t.Errorf("generations %d and %d after %d", changed.Generation, added.Generation, before)
 	}
 	expect(t, store, changed.DeviceInfo)
 	expect(t, store, added.DeviceInfo)
-	expect(t, store, DeviceInfo{Name: "stated", DeviceID: 2, State: Suspended, ParentName: "base", Error: "old"})
-	expect(t, store, DeviceInfo{Name: "bad", DeviceID: 3, State: Faulty, ParentName: "base", Error: "old"})
+	expect(t, store, DeviceInfo{Name: "stated", DeviceID: 2, State: Suspended, ParentName: "base",
+		Error: "old"})
+	expect(t, store, DeviceInfo{Name: "bad", DeviceID: 3, State: Faulty, ParentName: "base",
+		Error: "old"})
 	stats, err = store.Stats()
 	ok(t, err)
 	if stats.Commits != commits+1 || stats.Devices != 4 || stats.FaultyIDs != 1 {
@@ -51,8 +55,7 @@ func TestApply(t *testing.T) {
 	ok(t, store.Apply(nil))
 }
 
-// One change that is refused, wherever it stands, undoes those before it.
-func TestApplyAllOrNothing(t *testing.T) {
+func TestApplyNamesRefusedChangeAndMakesNone(t *testing.T) {
 	store := newStore(t)
 	kept := add(t, store, DeviceInfo{Name: "kept"})
 	stale, err := store.GetRecord("kept")
@@ -65,16 +68,16 @@ func TestApplyAllOrNothing(t *testing.T) {
 		change Change
 		want   error
 	}{
-		"exists":  {Change{ChangeAdd, named("kept")}, ErrAlreadyExists},
-		"absent":  {Change{ChangeRemove, named("absent")}, ErrNotFound},
-		"stale":   {Change{ChangeUpdate, &stale}, ErrConflict},
-		"no name": {Change{ChangeAdd, named("")}, ErrInvalidName},
-		"state":   {Change{ChangeState, badState}, ErrInvalidState},
-		"kind":    {Change{77, badKind}, ErrInvalidArgument},
-		"nil":     {Change{ChangeAdd, nil}, ErrInvalidArgument},
+		"exists": {Change{ChangeAdd, named("kept")}, ErrAlreadyExists},
+		"absent": {Change{ChangeRemove, named("absent")}, ErrNotFound},
+		"stale":  {Change{ChangeUpdate, &stale}, ErrConflict},
+		"state":  {Change{ChangeState, badState}, ErrInvalidState},
+		"kind":   {Change{77, badKind}, ErrInvalidArgument},
+		"nil":    {Change{ChangeAdd, nil}, ErrInvalidArgument},
 	} {
 		first := named("first")
-		err := store.Apply([]Change{{ChangeAdd, first}, {ChangeRemove, named("kept")}, {ChangeAdd, named("kept")}, test.change})
+		err := store.Apply([]Change{{ChangeAdd, first}, {ChangeRemove, named("kept")},
+			{ChangeAdd, named("kept")}, test.change})
 		var refused *ChangeError
 		if !errors.As(err, &refused) || refused.Index != 3 || !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", what, err)

@@ -201,8 +201,8 @@ func Repair(path string, how *RepairOptions) (*Report, error) {
 		flags = C.PM_REPAIR_DRY_RUN
 	}
 	wait := C.uint64_t(math.Ceil(float64(how.LockWait) / float64(time.Millisecond)))
-	status := C.pmgo_repair(text(path), size(path), flags, text(how.Backup), size(how.Backup), C.size_t(how.Limit), wait,
-		&report, &reply)
+	status := C.pmgo_repair(text(path), size(path), flags, text(how.Backup), size(how.Backup),
+		C.size_t(how.Limit), wait, &report, &reply)
 	return takeReport(status, &report, &reply, op, doing)
 }
 
@@ -211,7 +211,9 @@ func errLimit(op, doing string, limit int) error {
 }
 
 // takeReport returns a report that the library has allocated, and frees it.
-func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, doing string) (*Report, error) {
+func takeReport(
+	status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, doing string,
+) (*Report, error) {
 	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
 	}
@@ -221,7 +223,8 @@ func takeReport(status C.int32_t, from *C.pmgo_report, reply *C.pmgo_reply, op, 
 	// One more of each, so that both slices have an address even if they would be empty.
 	findings := make([]C.pmgo_finding, from.count+1)
 	block := make([]byte, from.texts_len+1)
-	C.pmgo_report_take(reply.handle, unsafe.SliceData(findings), (*C.char)(unsafe.Pointer(unsafe.SliceData(block))))
+	C.pmgo_report_take(reply.handle, unsafe.SliceData(findings),
+		(*C.char)(unsafe.Pointer(unsafe.SliceData(block))))
 	rest := unsafe.String(unsafe.SliceData(block), len(block))
 	next := func(length C.size_t) (text string) {
 		text, rest = rest[:length], rest[length:]

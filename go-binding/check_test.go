@@ -21,11 +21,12 @@ func damagedStore(t testing.TB) string {
 	if !bytes.Contains(file, []byte("what happened")) {
 		t.Fatal("the text is nowhere in the file")
 	}
-	ok(t, os.WriteFile(path, bytes.ReplaceAll(file, []byte("what happened"), []byte("what happens!")), 0o600))
+	ok(t, os.WriteFile(path, bytes.ReplaceAll(file, []byte("what happened"), []byte("what happens!")),
+		0o600))
 	return path
 }
 
-func TestCheckOfASoundStore(t *testing.T) {
+func TestCheckFindsNothingInSoundStore(t *testing.T) {
 	store := newStore(t)
 	livedIn(t, store)
 	report, err := store.Check(0)
@@ -44,7 +45,7 @@ func TestCheckOfASoundStore(t *testing.T) {
 	}
 }
 
-func TestCheckAndRepairOfADamagedStore(t *testing.T) {
+func TestCheckAndRepairReportDamage(t *testing.T) {
 	path := damagedStore(t)
 	_, err := Open(path)
 	wantError(t, err, ErrCorrupt)
@@ -57,7 +58,8 @@ func TestCheckAndRepairOfADamagedStore(t *testing.T) {
 		{Kind: FindingDigest, Fix: FixHeader},
 		{Kind: FindingLost, DeviceID: 6, Fix: FixMakeFaulty},
 	}
-	if len(report.Findings) != len(want) || report.Total != 3 || report.Unfixable != 1 || report.Left != 3 {
+	if len(report.Findings) != len(want) || report.Total != 3 || report.Unfixable != 1 ||
+		report.Left != 3 {
 		t.Fatalf("%+v", report)
 	}
 	for i, found := range report.Findings {
@@ -110,17 +112,12 @@ func TestCheckAndRepairOfADamagedStore(t *testing.T) {
 	}
 }
 
-func TestCheckAndRepairRefuse(t *testing.T) {
+func TestCheckAndRepairReturnErrors(t *testing.T) {
 	path := newPath(t)
 	_, err := CheckFile(path, 0)
 	wantError(t, err, ErrNoSuchFile)
 	_, err = Repair(path, nil)
 	wantError(t, err, ErrNoSuchFile)
-	ok(t, os.WriteFile(path, []byte("some text of somebody's"), 0o600))
-	_, err = CheckFile(path, 0)
-	wantError(t, err, ErrNotAStore)
-	_, err = Repair(path, nil)
-	wantError(t, err, ErrNotAStore)
 	_, err = CheckFile(path, -1)
 	wantError(t, err, ErrInvalidArgument)
 	_, err = CheckFile(path, 0, WithLockWait(0))

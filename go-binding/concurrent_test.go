@@ -21,7 +21,8 @@ func fillMany(t testing.TB, store *PoolMetadata, n int) {
 		go func() {
 			defer all.Done()
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				info := DeviceInfo{Name: deviceName(int(i)), ParentName: deviceName(int(i) / 2), Size: 10 << 30, State: Activated}
+				info := DeviceInfo{Name: deviceName(int(i)), ParentName: deviceName(int(i) / 2), Size: 10 << 30,
+					State: Activated}
 				if err := store.AddDevice(ctx, &info); err != nil {
 					t.Error(err)
 					return
@@ -132,7 +133,8 @@ func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
 		if err != nil {
 			return err
 		}
-		if want := (DeviceInfo{Name: name, DeviceID: info.DeviceID, State: Activated, Size: uint64(round)}); *got != want {
+		if want := (DeviceInfo{Name: name, DeviceID: info.DeviceID, State: Activated,
+			Size: uint64(round)}); *got != want {
 			return fmt.Errorf("read back %+v, not %+v", *got, want)
 		}
 		if round == 3 {
@@ -198,7 +200,8 @@ func TestThousandsOfReaders(t *testing.T) {
 	close(released)
 	all.Wait()
 	after := stats(t, store)
-	if after.ReaderWaits == before.ReaderWaits || after.ReaderRefusals != before.ReaderRefusals || after.ReadersActive != 0 {
+	if after.ReaderWaits == before.ReaderWaits || after.ReaderRefusals != before.ReaderRefusals ||
+		after.ReadersActive != 0 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 }

@@ -43,7 +43,8 @@ func (m *PoolMetadata) AddDevice(_ context.Context, info *DeviceInfo) error {
 		return newError(CodeInvalidArgument, op, "save metadata for a device", "the device is nil")
 	}
 	doing := func() string {
-		return fmt.Sprintf("save metadata for device %s (parent: %s)", quoted(info.Name), quoted(info.ParentName))
+		return fmt.Sprintf("save metadata for device %s (parent: %s)", quoted(info.Name),
+			quoted(info.ParentName))
 	}
 	id, err := m.write(ChangeAdd, info, op, doing)
 	if err == nil {
@@ -105,7 +106,8 @@ func checkState(state DeviceState, op string, doing func() string) error {
 		return nil
 	}
 	return newError(CodeInvalidState, op, doing(),
-		fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state), Unknown, Faulty))
+		fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state),
+			Unknown, Faulty))
 }
 
 // GetDevice looks a device up. If there is none of that name, it returns [ErrNotFound] and a

@@ -51,8 +51,8 @@ const (
 )
 
 var stateNames = [...]string{
-	"", "Creating", "Created", "Activating", "Activated", "Suspending", "Suspended", "Resuming", "Resumed",
-	"Deactivating", "Deactivated", "Removing", "Removed", "Faulty",
+	"", "Creating", "Created", "Activating", "Activated", "Suspending", "Suspended",
+	"Resuming", "Resumed", "Deactivating", "Deactivated", "Removing", "Removed", "Faulty",
 }
 
 // String returns the state's name, or "unknown" and the number for Unknown and numbers that are not

@@ -78,7 +78,8 @@ var (
 	// ErrTooLong is an error text of more than MaxErrorLen bytes.
 	ErrTooLong error = &sentinel{"error text too long", errdefs.ErrInvalidArgument}
 	// ErrIdentityChanged is an update that gave the device another name or id.
-	ErrIdentityChanged error = &sentinel{"device name or id changed by an update", errdefs.ErrInvalidArgument}
+	ErrIdentityChanged error = &sentinel{"device name or id changed by an update",
+		errdefs.ErrInvalidArgument}
 	// ErrIDsExhausted says that every device id is taken or faulty.
 	ErrIDsExhausted error = &sentinel{"no device id left", errdefs.ErrResourceExhausted}
 	// ErrConflict says that another process changed the device during an update, or any writer did
@@ -139,17 +140,18 @@ var (
 
 // sentinels maps each code to its error value.
 var sentinels = map[Code]error{
-	CodeNotFound: ErrNotFound, CodeAlreadyExists: ErrAlreadyExists, CodeInvalidArgument: ErrInvalidArgument,
-	CodeInvalidName: ErrInvalidName, CodeInvalidState: ErrInvalidState, CodeTooLong: ErrTooLong,
-	CodeIdentityChanged: ErrIdentityChanged, CodeIDsExhausted: ErrIDsExhausted, CodeConflict: ErrConflict,
-	CodeTimeout: ErrTimeout, CodeClosed: ErrClosed, CodeBusy: ErrBusy, CodeForked: ErrForked,
-	CodeReadOnly: ErrReadOnly, CodeAlreadyOpen: ErrAlreadyOpen, CodeInvalidPath: ErrInvalidPath,
-	CodeNoSuchFile: ErrNoSuchFile, CodePermission: ErrPermission, CodeNotRegularFile: ErrNotRegularFile,
-	CodeNotAStore: ErrNotAStore, CodeBboltFile: ErrBboltFile, CodeForeignLMDB: ErrForeignLMDB,
-	CodeNewerFormat: ErrNewerFormat, CodeCorrupt: ErrCorrupt, CodeDiskFull: ErrDiskFull, CodeMapFull: ErrMapFull,
-	CodeReadersFull: ErrReadersFull, CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped,
-	CodeNoMemory: ErrNoMemory, CodeInternal: ErrInternal,
-	CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
+	CodeNotFound: ErrNotFound, CodeAlreadyExists: ErrAlreadyExists,
+	CodeInvalidArgument: ErrInvalidArgument, CodeInvalidName: ErrInvalidName,
+	CodeInvalidState: ErrInvalidState, CodeTooLong: ErrTooLong,
+	CodeIdentityChanged: ErrIdentityChanged, CodeIDsExhausted: ErrIDsExhausted,
+	CodeConflict: ErrConflict, CodeTimeout: ErrTimeout, CodeClosed: ErrClosed, CodeBusy: ErrBusy,
+	CodeForked: ErrForked, CodeReadOnly: ErrReadOnly, CodeAlreadyOpen: ErrAlreadyOpen,
+	CodeInvalidPath: ErrInvalidPath, CodeNoSuchFile: ErrNoSuchFile, CodePermission: ErrPermission,
+	CodeNotRegularFile: ErrNotRegularFile, CodeNotAStore: ErrNotAStore, CodeBboltFile: ErrBboltFile,
+	CodeForeignLMDB: ErrForeignLMDB, CodeNewerFormat: ErrNewerFormat, CodeCorrupt: ErrCorrupt,
+	CodeDiskFull: ErrDiskFull, CodeMapFull: ErrMapFull, CodeReadersFull: ErrReadersFull,
+	CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped, CodeNoMemory: ErrNoMemory,
+	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

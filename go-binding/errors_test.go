@@ -14,7 +14,8 @@ import (
 )
 
 func TestErrorsAreContainerds(t *testing.T) {
-	if error(ErrNotFound) != error(errdefs.ErrNotFound) || error(ErrAlreadyExists) != error(errdefs.ErrAlreadyExists) {
+	if error(ErrNotFound) != error(errdefs.ErrNotFound) ||
+		error(ErrAlreadyExists) != error(errdefs.ErrAlreadyExists) {
 		t.Error("they are not the values of errdefs")
 	}
 	for err, is := range map[error]func(error) bool{
@@ -42,7 +43,8 @@ var notForGo = map[string]bool{
 func TestEveryCodeHasAnError(t *testing.T) {
 	header, err := os.ReadFile("../include/pool_metadata.h")
 	ok(t, err)
-	found := regexp.MustCompile(`(?m)^#define PM_ERR_(\w+) (\d+)$`).FindAllStringSubmatch(string(header), -1)
+	define := regexp.MustCompile(`(?m)^#define PM_ERR_(\w+) (\d+)$`)
+	found := define.FindAllStringSubmatch(string(header), -1)
 	if len(found) < 30 {
 		t.Fatalf("only %d codes were found in the header", len(found))
 	}
@@ -69,11 +71,13 @@ func TestEveryCodeHasAnError(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
-	err := &Error{Code: CodePermission, Op: "Open", Message: "no permission", Errno: syscall.EACCES, doing: "open it"}
+	err := &Error{Code: CodePermission, Op: "Open", Message: "no permission", Errno: syscall.EACCES,
+		doing: "open it"}
 	if err.Error() != "failed to open it: no permission" {
 		t.Error(err)
 	}
-	for _, is := range []error{ErrPermission, errdefs.ErrPermissionDenied, syscall.EACCES, fs.ErrPermission} {
+	for _, is := range []error{ErrPermission, errdefs.ErrPermissionDenied, syscall.EACCES,
+		fs.ErrPermission} {
 		wantError(t, err, is)
 	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) {
@@ -90,7 +94,8 @@ func TestMessagesNameTheDevice(t *testing.T) {
 	name := strings.Repeat("long", 100) + "\xff"
 	add(t, store, DeviceInfo{Name: name})
 	err := store.AddDevice(ctx, &DeviceInfo{Name: name})
-	if text := err.Error(); !strings.Contains(text, strconv.Quote(name)) || !strings.Contains(text, "already exists") {
+	if text := err.Error(); !strings.Contains(text, strconv.Quote(name)) ||
+		!strings.Contains(text, "already exists") {
 		t.Error(text)
 	}
 }
@@ -104,8 +109,11 @@ func TestMessagesDoNotRepeatAMebibyte(t *testing.T) {
 		"name":   store.AddDevice(ctx, &DeviceInfo{Name: name}),
 		"parent": store.AddDevice(ctx, &DeviceInfo{Name: "child", ParentName: name}),
 		"state":  store.AddDevice(ctx, &DeviceInfo{Name: name, State: 99}),
-		"update": store.UpdateDevice(ctx, "base", func(info *DeviceInfo) error { info.Name = name; return nil }),
-		"nil":    store.UpdateDevice(ctx, name, nil),
+		"update": store.UpdateDevice(ctx, "base", func(info *DeviceInfo) error {
+			info.Name = name
+			return nil
+		}),
+		"nil": store.UpdateDevice(ctx, name, nil),
 	} {
 		text := err.Error()
 		if len(text) > 1000 || !strings.Contains(text, `"begin`) || !strings.Contains(text, `end"`) {

@@ -123,10 +123,12 @@ func ExamplePoolMetadata_UpdateDevice() {
 func ExamplePoolMetadata_Apply() {
 	store, done := tempStore()
 	defer done()
-	layer := &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "layer", ParentName: "snap"}}
+	layer := &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "layer",
+		ParentName: "snap"}}
 	err := store.Apply([]poolmetadata.Change{
 		{Kind: poolmetadata.ChangeAdd, Record: layer},
-		{Kind: poolmetadata.ChangeRemove, Record: &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "none"}}},
+		{Kind: poolmetadata.ChangeRemove,
+			Record: &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: "none"}}},
 	})
 	fmt.Println(err)
 	_, err = store.GetDevice(context.Background(), "layer")
@@ -142,7 +144,8 @@ func ExamplePoolMetadata_ApplyEach() {
 	var changes []poolmetadata.Change
 	for _, name := range []string{"snap", "none", "base"} {
 		record := &poolmetadata.Record{DeviceInfo: poolmetadata.DeviceInfo{Name: name}}
-		changes = append(changes, poolmetadata.Change{Kind: poolmetadata.ChangeMarkFaulty, Record: record})
+		changes = append(changes, poolmetadata.Change{Kind: poolmetadata.ChangeMarkFaulty,
+			Record: record})
 	}
 	for i, err := range store.ApplyEach(changes) {
 		fmt.Printf("%s (id %d): %v\n", changes[i].Record.Name, changes[i].Record.DeviceID, err)

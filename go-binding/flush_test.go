@@ -3,38 +3,51 @@ package poolmetadata
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"runtime"
 	"syscall"
 	"testing"
 	"unsafe"
 )
 
-// Once a flush has failed, no update begins: its callback would do what then cannot be written
-// down.
-func TestNoCallbackAfterAFailedFlush(t *testing.T) {
+// After a failed fsync no update begins: its callback would have side effects that cannot be written
+// down. The fsyncs of a whole process fail, so the test needs a process of its own.
+func TestNoCallbackAfterFailedFsync(t *testing.T) {
 	path := newPath(t)
 	add(t, openStore(t, path), DeviceInfo{Name: "dev"})
-	inChild(t, "flush in vain", path, "dev")
+	cmd := exec.Command(os.Args[0], path, "dev")
+	cmd.Env = append(os.Environ(), "PM_TEST_CHILD=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the child process: %v\n%s", err, out)
+	}
 }
 
-// flushInVain does, in a process of its own, what TestNoCallbackAfterAFailedFlush is about.
-func flushInVain(store *PoolMetadata, name string) error {
+func failFlushInChild(path, name string) error {
+	store, err := Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeAfterFailedFsync(store, name), store.Close())
+}
+
+func writeAfterFailedFsync(store *PoolMetadata, name string) error {
 	if err := failFlushes(); err != nil {
-		return fmt.Errorf("no flush can be made to fail: %w", err)
+		return fmt.Errorf("fsync cannot be made to fail: %w", err)
 	}
 	if err := store.MarkFaulty(ctx, name); !errors.Is(err, ErrIO) {
-		return fmt.Errorf("a flush that failed ended in %v", err)
+		return fmt.Errorf("a write whose fsync failed returned %v", err)
 	}
 	called := false
 	err := store.UpdateDevice(ctx, name, func(*DeviceInfo) error { called = true; return nil })
 	if !errors.Is(err, ErrWritesStopped) || called {
-		return fmt.Errorf("the update ended in %v; was its callback called: %v", err, called)
+		return fmt.Errorf("the update returned %v; callback called: %v", err, called)
 	}
 	if _, err := store.BeginUpdate(name); !errors.Is(err, ErrWritesStopped) {
-		return fmt.Errorf("the update began, or ended in %v", err)
+		return fmt.Errorf("BeginUpdate returned %v", err)
 	}
 	if err := store.RemoveDevice(ctx, name); !errors.Is(err, ErrWritesStopped) {
-		return fmt.Errorf("the removal ended in %v", err)
+		return fmt.Errorf("the removal returned %v", err)
 	}
 	return nil
 }
@@ -68,7 +81,8 @@ func failFlushes() error {
 	if _, _, errno := syscall.Syscall6(syscall.SYS_PRCTL, noNewPrivileges, 1, 0, 0, 0, 0); errno != 0 {
 		return errno
 	}
-	_, _, errno := syscall.Syscall(sysSeccomp(), setFilter, allTasks, uintptr(unsafe.Pointer(&program)))
+	_, _, errno := syscall.Syscall(sysSeccomp(), setFilter, allTasks,
+		uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
 		return errno
 	}

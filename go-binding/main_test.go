@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -14,46 +13,16 @@ import (
 
 var ctx = context.Background()
 
-// TestMain runs the tests, or, in a process that a test has started, what that test wants done
-// there.
+// TestMain runs the tests, or, in a process that startChild has started, the child's part of a test.
 func TestMain(m *testing.M) {
 	if os.Getenv("PM_TEST_CHILD") != "" {
-		if err := child(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+		if err := failFlushInChild(os.Args[1], os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
-}
-
-// child does one thing to a store that another process has open too.
-func child(what, path, name string) error {
-	store, err := Open(path)
-	if err != nil {
-		return err
-	}
-	switch what {
-	case "activate":
-		err = store.ChangeDeviceState(ctx, name, Activated)
-	case "remove":
-		err = store.RemoveDevice(ctx, name)
-	case "flush in vain":
-		err = flushInVain(store, name)
-	default:
-		err = fmt.Errorf("nothing is called %q", what)
-	}
-	return errors.Join(err, store.Close())
-}
-
-// inChild has another process do something to the store.
-func inChild(t testing.TB, what, path, name string) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], what, path, name)
-	cmd.Env = append(os.Environ(), "PM_TEST_CHILD=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the other process: %v\n%s", err, out)
-	}
 }
 
 // patience is how long anything may take on a machine that does much else at the same time. What
@@ -103,7 +72,8 @@ func checkSound(t testing.TB, store *PoolMetadata) {
 		t.Errorf("%d ids are accounted for, %d were given out", all, stats.LastID)
 	}
 	if stats.TakenIDs > stats.Devices || stats.Devices > stats.TakenIDs+stats.FaultyIDs {
-		t.Errorf("%d devices cannot own %d taken and %d faulty ids", stats.Devices, stats.TakenIDs, stats.FaultyIDs)
+		t.Errorf("%d devices cannot own %d taken and %d faulty ids", stats.Devices, stats.TakenIDs,
+			stats.FaultyIDs)
 	}
 }
 

@@ -72,7 +72,8 @@ func decodeNumbers(info *DeviceInfo, record *C.pm_record) {
 // textsOf returns the texts that follow the record, from the name to the end of the error text.
 func textsOf(record *C.pm_record) []byte {
 	first := (*byte)(unsafe.Add(unsafe.Pointer(record), C.sizeof_pm_record))
-	return unsafe.Slice(first, int(record.name_len)+int(record.parent_name_len)+int(record.error_len)+2)
+	length := int(record.name_len) + int(record.parent_name_len) + int(record.error_len) + 2
+	return unsafe.Slice(first, length)
 }
 
 // parentOf returns the parent's name from a record's texts.

@@ -6,8 +6,8 @@
  * - Handles are integers and the structs hold no pointers, so that cgo has nothing to check at run
  *   time.
  * - Nothing here calls Go or keeps an address that it was given.
- * - A function that can fail returns the library's status. If it failed, reply->detail is a pm_error
- *   for pmgo_take_detail, or 0 where the status says everything. See report.h.
+ * - A function that can fail returns the library's status. If it failed, reply->detail is a
+ *   pm_error for pmgo_take_detail, or 0 where the status says everything. See report.h.
  * - The caller zeroes the reply.
  */
 #ifndef PMGO_NATIVE_H

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 /*
- * Prepares a pm_error on the stack for a call. Only the size is set: clearing the whole struct would
- * cost every call a kilobyte.
+ * Prepares a pm_error on the stack for a call. Only the size is set: clearing the whole struct
+ * would cost every call a kilobyte.
  */
 static inline void begin(pm_error *error)
 {
@@ -16,9 +16,9 @@ static inline void begin(pm_error *error)
 }
 
 /*
- * Copies the report of a failed call to memory that pmgo_take_detail frees, so that only failures pay
- * for it. Returns 0 if the call succeeded, if there is no memory, and for a status that needs no
- * message.
+ * Copies the report of a failed call to memory that pmgo_take_detail frees, so that only failures
+ * pay for it. Returns 0 if the call succeeded, if there is no memory, and for a status that needs
+ * no message.
  */
 static inline uintptr_t keep(int32_t status, const pm_error *error)
 {

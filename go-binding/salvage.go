@@ -56,7 +56,8 @@ func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged,
 		report   C.pmgo_report
 		reply    C.pmgo_reply
 	)
-	status := C.pmgo_salvage(text(damaged), size(damaged), text(destination), size(destination), &native, C.size_t(limit),
+	status := C.pmgo_salvage(text(damaged), size(damaged), text(destination), size(destination),
+		&native, C.size_t(limit),
 		&salvaged, &report, &reply)
 	found, err := takeReport(status, &report, &reply, op, doing)
 	if err != nil {

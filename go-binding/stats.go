@@ -16,11 +16,11 @@ type Stats struct {
 	Devices      uint64 `json:"devices"`        // devices in the store
 	TakenIDs     uint64 `json:"taken_ids"`      // ids that devices have and that are not faulty
 	FreeIDs      uint64 `json:"free_ids"`       // ids that can be assigned again
-	FaultyIDs    uint64 `json:"faulty_ids"`     // ids that are faulty, whether a device has them or not
+	FaultyIDs    uint64 `json:"faulty_ids"`     // faulty ids, with or without a device
 	LastID       uint64 `json:"last_id"`        // highest id ever assigned; 0 for none
 	Commits      uint64 `json:"commits"`        // commits since the store was created
 	MapSize      uint64 `json:"map_size"`       // size of this process's memory map in bytes
-	MapUsed      uint64 `json:"map_used"`       // bytes of the map up to the end of the last page in use
+	MapUsed      uint64 `json:"map_used"`       // bytes up to the end of the last page in use
 	FileSize     uint64 `json:"file_size"`      // length of the file in bytes
 	PageSize     uint64 `json:"page_size"`      // size of a page in bytes
 	MaxReaders   uint64 `json:"max_readers"`    // slots in the reader table
@@ -140,9 +140,10 @@ func (m *PoolMetadata) Stats() (Stats, error) {
 		ReaderRefusals:      uint64(s.reader_refusals),
 		WalksOpen:           uint64(s.walks_open),
 		OldestWalk:          time.Duration(s.oldest_walk_ns),
-		WritersWaiting:      uint64(s.writers_waiting) + uint64(m.queue.waiting()+m.locks.queue.waiting()),
-		WritesStopped:       s.writes_stopped != 0,
-		CommitOperations:    histogram(&s.commit_operations),
-		CommitNanoseconds:   histogram(&s.commit_nanoseconds),
+		WritersWaiting: uint64(s.writers_waiting) +
+			uint64(m.queue.waiting()+m.locks.queue.waiting()),
+		WritesStopped:     s.writes_stopped != 0,
+		CommitOperations:  histogram(&s.commit_operations),
+		CommitNanoseconds: histogram(&s.commit_nanoseconds),
 	}, nil
 }

@@ -62,7 +62,8 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	}
 	if has := C.pm_abi_version(); has != C.PM_ABI_VERSION {
 		return nil, newError(CodeInternal, op, doing, fmt.Sprintf(
-			"the program was built for version %d of the library's ABI, and the library that was loaded has version %d",
+			"the program was built for version %d of the library's ABI, and the library that was loaded "+
+				"has version %d",
 			C.PM_ABI_VERSION, has))
 	}
 	var reply C.pmgo_reply

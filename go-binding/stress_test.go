@@ -87,7 +87,8 @@ func stress(t *testing.T) {
 }
 
 func expected(err error) bool {
-	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrAlreadyExists) || errors.Is(err, ErrNotFound)
+	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrAlreadyExists) ||
+		errors.Is(err, ErrNotFound)
 }
 
 // stressed counts how often each device's size has been raised by one.
@@ -129,7 +130,8 @@ func (s *stressed) step(goroutine, what, device int) error {
 		}
 		record.Size++
 		other := &Record{DeviceInfo: DeviceInfo{Name: fmt.Sprint((device + 3) % 4), State: Activated}}
-		if err = s.store.Apply([]Change{{ChangeState, other}, {ChangeUpdate, &record}}); errors.Is(err, ErrConflict) {
+		if err = s.store.Apply([]Change{{ChangeState, other}, {ChangeUpdate, &record}}); errors.Is(err,
+			ErrConflict) {
 			return nil
 		}
 	}

@@ -82,8 +82,9 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 		m.suspect.Store(false)
 		return nil
 	}
-	return newError(CodeWritesStopped, op, onDevice("update", name), "a flush failed earlier, so what is on disk is "+
-		"uncertain; the store takes no writes until it is closed and opened again")
+	return newError(CodeWritesStopped, op, onDevice("update", name),
+		"a flush failed earlier, so what is on disk is "+
+			"uncertain; the store takes no writes until it is closed and opened again")
 }
 
 // commitUpdate writes the record if the device is unchanged. The device stays locked.
@@ -143,7 +144,8 @@ func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 func (u *Update) Commit() error {
 	const op = "Commit"
 	if !u.end() {
-		return newError(CodeInvalidArgument, op, onDevice("update", u.name), "the update has ended already")
+		return newError(CodeInvalidArgument, op, onDevice("update", u.name),
+			"the update has ended already")
 	}
 	defer u.store.locks.unlock(u.name)
 	budget := waitBudget{u.store.lockWait}

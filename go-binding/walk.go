@@ -122,7 +122,8 @@ type nativeWalk struct {
 // of small stores run without an open walk.
 func (w *nativeWalk) first(m *PoolMetadata, op, doing string) error {
 	return w.read(op, doing, func(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
-		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize), reply)
+		status := C.pmgo_walk_open(m.handle, unsafe.SliceData(words), C.size_t(len(words)*wordSize),
+			reply)
 		runtime.KeepAlive(m)
 		w.handle = reply.handle
 		return status
@@ -146,7 +147,8 @@ func (w *nativeWalk) fetch(words []C.uint64_t, reply *C.pmgo_reply) C.int32_t {
 }
 
 // read fetches a page.
-func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t, *C.pmgo_reply) C.int32_t) error {
+func (w *nativeWalk) read(op, doing string, fetch func([]C.uint64_t,
+	*C.pmgo_reply) C.int32_t) error {
 	if w.buffer == nil {
 		w.buffer = pages.Get().(*[pageWords]C.uint64_t)
 	}

@@ -20,7 +20,8 @@ func goCommand(dir string, arguments ...string) ([]byte, error) {
 	command.Stderr = &stderr
 	stdout, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("go %s, in %s: %w\n%s%s", strings.Join(arguments, " "), dir, err, stderr.Bytes(), stdout)
+		return nil, fmt.Errorf("go %s, in %s: %w\n%s%s", strings.Join(arguments, " "), dir, err,
+			stderr.Bytes(), stdout)
 	}
 	return stdout, nil
 }

@@ -142,7 +142,8 @@ func checkOut(out string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s has other files in it, such as %s: name an empty or a new directory", out, entries[0].Name())
+	return fmt.Errorf("%s has other files in it, such as %s: name an empty or a new directory", out,
+		entries[0].Name())
 }
 
 // claimOut creates the directory.
@@ -216,10 +217,12 @@ func writeModFiles(overlay *Overlay, out, binding string) error {
 	} else if !isVersion(binding) {
 		return fmt.Errorf("%q is neither a directory nor a version of %s", binding, Module)
 	}
-	if _, err := goCommand(out, append(append([]string{"mod", "edit"}, edits...), mod)...); err != nil {
+	arguments := append(append([]string{"mod", "edit"}, edits...), mod)
+	if _, err := goCommand(out, arguments...); err != nil {
 		return err
 	}
-	_, err := goCommand(overlay.Source, "list", "-mod=mod", "-modfile="+mod, "-overlay="+overlay.JSON, "-deps", "-test",
+	_, err := goCommand(overlay.Source, "list", "-mod=mod", "-modfile="+mod, "-overlay="+overlay.JSON,
+		"-deps", "-test",
 		"./"+overlay.Package)
 	return err
 }

@@ -69,15 +69,18 @@ func writeSource(t *testing.T, changes map[string]string) string {
 
 func TestOverlay(t *testing.T) {
 	dir := writeSource(t, nil)
-	overlay, err := Write(Config{Source: dir, Out: filepath.Join(t.TempDir(), "a", "b"), Binding: ".."})
+	overlay, err := Write(Config{Source: dir, Out: filepath.Join(t.TempDir(), "a", "b"),
+		Binding: ".."})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if overlay.Source != dir || overlay.Module != "github.com/containerd/containerd/v2" || overlay.Vendored {
+	if overlay.Source != dir || overlay.Module != "github.com/containerd/containerd/v2" ||
+		overlay.Vendored {
 		t.Errorf("%+v", overlay)
 	}
 	program := filepath.Join(t.TempDir(), "containerd")
-	if _, err := goCommand(dir, "build", "-overlay="+overlay.JSON, "-o", program, "./cmd/containerd"); err != nil {
+	if _, err := goCommand(dir, "build", "-overlay="+overlay.JSON, "-o", program,
+		"./cmd/containerd"); err != nil {
 		t.Fatal(err)
 	}
 	output, err := exec.Command(program, filepath.Join(t.TempDir(), "pool.db")).CombinedOutput()
@@ -104,7 +107,8 @@ func TestVendored(t *testing.T) {
 		t.Fatalf("%+v, %v", overlay, err)
 	}
 	program := filepath.Join(t.TempDir(), "containerd")
-	if _, err := goCommand(dir, "build", "-mod=readonly", "-overlay="+overlay.JSON, "-o", program, "./cmd/containerd"); err != nil {
+	if _, err := goCommand(dir, "build", "-mod=readonly", "-overlay="+overlay.JSON, "-o", program,
+		"./cmd/containerd"); err != nil {
 		t.Error(err)
 	}
 }
@@ -121,8 +125,10 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	output, err := goCommand(dir, "list", "-overlay="+overlay.JSON, "-f", "{{.GoFiles}} {{.TestGoFiles}}", "./"+overlay.Package)
-	if want := "[device_info.go metadata.go more.go] [more_test.go]\n"; err != nil || string(output) != want {
+	output, err := goCommand(dir, "list", "-overlay="+overlay.JSON, "-f",
+		"{{.GoFiles}} {{.TestGoFiles}}", "./"+overlay.Package)
+	if want := "[device_info.go metadata.go more.go] [more_test.go]\n"; err != nil ||
+		string(output) != want {
 		t.Errorf("%s, %v, want %s", output, err, want)
 	}
 	for _, name := range []string{"../escape.go", "text.txt"} {
@@ -139,12 +145,13 @@ func TestErrors(t *testing.T) {
 		config Config
 		want   string
 	}{
-		"nothing":     {Config{Binding: ".."}, "which containerd"},
-		"no module":   {Config{Source: t.TempDir(), Binding: ".."}, "not the directory of a Go module"},
-		"another":     {Config{Source: "..", Binding: ".."}, "not containerd"},
-		"no binding":  {Config{Source: whole, Binding: "./nowhere"}, "neither a directory nor a version"},
-		"no version":  {Config{Source: whole, Binding: "vague"}, "neither a directory nor a version"},
-		"bad go.mod":  {Config{Source: writeSource(t, map[string]string{"go.mod": "modul x"}), Binding: ".."}, "unknown directive"},
+		"nothing":    {Config{Binding: ".."}, "which containerd"},
+		"no module":  {Config{Source: t.TempDir(), Binding: ".."}, "not the directory of a Go module"},
+		"another":    {Config{Source: "..", Binding: ".."}, "not containerd"},
+		"no binding": {Config{Source: whole, Binding: "./nowhere"}, "neither a directory nor a version"},
+		"no version": {Config{Source: whole, Binding: "vague"}, "neither a directory nor a version"},
+		"bad go.mod": {Config{Source: writeSource(t, map[string]string{"go.mod": "modul x"}),
+			Binding: ".."}, "unknown directive"},
 		"not a tag":   {Config{Source: "no-such-version", Binding: ".."}, "no-such-version"},
 		"unwritable":  {Config{Source: whole, Binding: "..", Out: "/proc/nowhere"}, "/proc/nowhere"},
 		"binding.mod": {Config{Source: whole, Binding: t.TempDir()}, "go.mod"},

@@ -30,7 +30,8 @@ func TestRefusals(t *testing.T) {
 		"a state below the first": {device{Name: "a", State: -1}, poolmetadata.ErrInvalidState},
 		"a state beyond 32 bits":  {device{Name: "a", State: 1 << 32}, poolmetadata.ErrInvalidState},
 		"an error text too long": {
-			device{Name: "a", Error: strings.Repeat("x", poolmetadata.MaxErrorLen+1)}, poolmetadata.ErrTooLong,
+			device{Name: "a", Error: strings.Repeat("x", poolmetadata.MaxErrorLen+1)},
+			poolmetadata.ErrTooLong,
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -38,7 +39,8 @@ func TestRefusals(t *testing.T) {
 			d := refused.device
 			p.must(p.theirs.Add(&d))
 			d = refused.device
-			if err := p.ours.Add(&d); !errors.Is(err, refused.err) || !errors.Is(err, errdefs.ErrInvalidArgument) {
+			if err := p.ours.Add(&d); !errors.Is(err, refused.err) ||
+				!errors.Is(err, errdefs.ErrInvalidArgument) {
 				t.Errorf("adding: %v, want %v", err, refused.err)
 			}
 			if d != refused.device {

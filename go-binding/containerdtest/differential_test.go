@@ -9,7 +9,8 @@ import (
 )
 
 var (
-	sequences = flag.Int("sequences", 2000, "how many random sequences of operations TestDifferential runs")
+	sequences = flag.Int("sequences", 2000,
+		"how many random sequences of operations TestDifferential runs")
 	firstSeed = flag.Uint64("seed", 1, "the seed of the first sequence")
 )
 
@@ -117,9 +118,11 @@ func seeds() [][]byte {
 		endings,
 		// A faulty device is replaced, with its id faulty and with it still taken; then the files
 		// change sides.
-		slices.Concat(addDevice(0), markDevice(0), addDevice(0), addFaulty(1), addDevice(1), addFaulty(2), dropDevice(2),
+		slices.Concat(addDevice(0), markDevice(0), addDevice(0), addFaulty(1), addDevice(1), addFaulty(2),
+			dropDevice(2),
 			takeOver, addDevice(3), giveBack, addDevice(4), walkAll),
-		slices.Concat(addDevice(0), addDevice(0), addDevice(15), listNames, closeReopen, dropDevice(0), dropDevice(0),
+		slices.Concat(addDevice(0), addDevice(0), addDevice(15), listNames, closeReopen, dropDevice(0),
+			dropDevice(0),
 			listNames, walkAll, addDevice(1), markDevice(1), markDevice(1), dropDevice(1), addDevice(2)),
 	}
 }

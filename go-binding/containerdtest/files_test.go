@@ -39,12 +39,14 @@ func scratch(t testing.TB) string {
 func hasRoom(dir string) bool {
 	const each = 4 << 20
 	var has syscall.Statfs_t
-	return syscall.Statfs(dir, &has) == nil && has.Bavail*uint64(has.Bsize) >= uint64(runtime.GOMAXPROCS(0))*each
+	return syscall.Statfs(dir, &has) == nil &&
+		has.Bavail*uint64(has.Bsize) >= uint64(runtime.GOMAXPROCS(0))*each
 }
 
 // native is this module's own store behind the adapter.
 func (p *pair) native() *poolmetadata.PoolMetadata {
-	return p.ours.(adapter[poolmetadata.DeviceInfo, poolmetadata.DeviceState, poolmetadata.DeviceInfoCallback]).
+	return p.ours.(adapter[poolmetadata.DeviceInfo, poolmetadata.DeviceState,
+		poolmetadata.DeviceInfoCallback]).
 		methods.(*poolmetadata.PoolMetadata)
 }
 
@@ -107,7 +109,8 @@ func (p *pair) finish() {
 	if difference := p.ourIDs.difference(ours.ids, ours.last); difference != "" {
 		p.t.Fatalf("the export: %s", difference)
 	}
-	if a, b := slices.Sorted(maps.Keys(theirs.devices)), slices.Sorted(maps.Keys(ours.devices)); !slices.Equal(a, b) {
+	a, b := slices.Sorted(maps.Keys(theirs.devices)), slices.Sorted(maps.Keys(ours.devices))
+	if !slices.Equal(a, b) {
 		p.t.Fatalf("their keys: %q\nour keys:   %q", a, b)
 	}
 	for name, text := range theirs.devices {

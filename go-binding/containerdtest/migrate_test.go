@@ -42,7 +42,8 @@ func busyStore(t testing.TB, store *devmapper2.PoolMetadata, random *rand.Rand, 
 		var err error
 		switch random.IntN(7) {
 		case 0, 1, 2:
-			info := devmapper2.DeviceInfo{Name: name, ParentName: "base", Size: uint64(i), State: devmapper2.Creating}
+			info := devmapper2.DeviceInfo{Name: name, ParentName: "base", Size: uint64(i),
+				State: devmapper2.Creating}
 			if err = store.AddDevice(ctx, &info); errors.Is(err, devmapper2.ErrAlreadyExists) {
 				err = nil
 			}
@@ -123,7 +124,8 @@ func expectSame(t testing.TB, store *poolmetadata.PoolMetadata, want everything)
 			lost++
 		}
 		if isFree != (state == 0) || isFaulty != (state == 2 || isLost) {
-			t.Errorf("id %d is free %v, faulty %v, and containerd has %d, owned %v", id, isFree, isFaulty, state, owned[id])
+			t.Errorf("id %d is free %v, faulty %v, and containerd has %d, owned %v", id, isFree, isFaulty,
+				state, owned[id])
 		}
 	}
 	return lost
@@ -196,7 +198,8 @@ func TestContainerdGoesOnWithAnExport(t *testing.T) {
 			t.Errorf("containerd takes id %d, not %d", id, ids.LastID+i)
 		}
 	}
-	must(t, theirs.ChangeDeviceState(ctx, "new-0", devmapper2.Activated), theirs.MarkFaulty(ctx, "new-1"),
+	must(t, theirs.ChangeDeviceState(ctx, "new-0", devmapper2.Activated),
+		theirs.MarkFaulty(ctx, "new-1"),
 		theirs.RemoveDevice(ctx, "new-2"))
 	again := devmapper2.DeviceInfo{Name: "new-1"}
 	must(t, theirs.AddDevice(ctx, &again), theirs.Close())
@@ -215,7 +218,8 @@ func TestContainerd17GoesOnWithAnExport(t *testing.T) {
 	ours, err := poolmetadata.NewPoolMetadata(filepath.Join(dir, "ours.db"))
 	must(t, err)
 	for _, name := range []string{"a", "b", "c"} {
-		must(t, ours.AddDevice(ctx, &poolmetadata.DeviceInfo{Name: name, Size: 7, State: poolmetadata.Activated}))
+		must(t, ours.AddDevice(ctx, &poolmetadata.DeviceInfo{Name: name, Size: 7,
+			State: poolmetadata.Activated}))
 	}
 	must(t, ours.RemoveDevice(ctx, "b"), ours.MarkFaulty(ctx, "c"))
 	out := filepath.Join(dir, "out.db")
@@ -224,7 +228,8 @@ func TestContainerd17GoesOnWithAnExport(t *testing.T) {
 	must(t, err)
 	info, err := theirs.GetDevice(ctx, "a")
 	must(t, err)
-	if want := (devmapper1.DeviceInfo{DeviceID: 1, Size: 7, Name: "a", State: devmapper1.Activated}); *info != want {
+	if want := (devmapper1.DeviceInfo{DeviceID: 1, Size: 7, Name: "a",
+		State: devmapper1.Activated}); *info != want {
 		t.Errorf("%+v, not %+v", *info, want)
 	}
 	for _, id := range []uint32{2, 4} {

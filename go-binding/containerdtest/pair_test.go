@@ -98,7 +98,8 @@ func (p *pair) sameError(theirs, ours error) bool {
 	// containerd returns these as they are, and some of its callers compare with ==.
 	for _, exact := range []error{errCallback, errdefs.ErrNotFound} {
 		if (theirs == exact) != (ours == exact) {
-			p.t.Fatalf("one is %q itself and the other is not\ntheirs: %#v\nours:   %#v", exact, theirs, ours)
+			p.t.Fatalf("one is %q itself and the other is not\ntheirs: %#v\nours:   %#v", exact, theirs,
+				ours)
 		}
 	}
 	for _, class := range []error{errdefs.ErrNotFound, errdefs.ErrAlreadyExists, errCallback} {

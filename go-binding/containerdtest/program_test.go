@@ -29,7 +29,8 @@ func pick[T any](p *program, choices []T) T { return choices[int(p.next())%len(c
 // The names are few, so that operations meet on the same device. They have the order of bytes
 // disagree with that of numbers and letters, what JSON escapes, and the longest name there is.
 var names = []string{
-	"a", "b", "aa", "snap-1", "snap-10", "snap-2", "B", "thin/dev", "<&>", "\u00e9", " ", "line\nbreak", "\u2028",
+	"a", "b", "aa", "snap-1", "snap-10", "snap-2", "B", "thin/dev", "<&>", "\u00e9", " ",
+	"line\nbreak", "\u2028",
 	"\"quoted\"", strings.Repeat("n", 511), "",
 }
 
@@ -49,7 +50,8 @@ func (p *program) name() string {
 var sizes = []uint64{0, 1, 512, 10 << 30, 1<<53 + 1, math.MaxInt64, math.MaxUint64}
 
 var texts = []string{
-	"", "", "", "device or resource busy", "<\"\\&\u2028>", strings.Repeat("long ", 200), strings.Repeat("page", 5000),
+	"", "", "", "device or resource busy", "<\"\\&\u2028>",
+	strings.Repeat("long ", 200), strings.Repeat("page", 5000),
 }
 
 // states has each state, and those twice that decide about something.

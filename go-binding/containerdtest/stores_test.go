@@ -85,7 +85,9 @@ func (a adapter[D, S, F]) ChangeState(name string, state int) error {
 	return a.ChangeDeviceState(cancelled, name, S(state))
 }
 
-func (a adapter[D, S, F]) MarkFaulty(name string) error { return a.methods.MarkFaulty(cancelled, name) }
+func (a adapter[D, S, F]) MarkFaulty(name string) error {
+	return a.methods.MarkFaulty(cancelled, name)
+}
 
 func (a adapter[D, S, F]) Remove(name string) error { return a.RemoveDevice(cancelled, name) }
 
@@ -103,7 +105,8 @@ func openOurs(path string) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adapter[poolmetadata.DeviceInfo, poolmetadata.DeviceState, poolmetadata.DeviceInfoCallback]{m,
+	return adapter[poolmetadata.DeviceInfo, poolmetadata.DeviceState,
+		poolmetadata.DeviceInfoCallback]{m,
 		func(d device) poolmetadata.DeviceInfo {
 			return poolmetadata.DeviceInfo{DeviceID: d.ID, Size: d.Size, Name: d.Name, ParentName: d.Parent,
 				State: poolmetadata.DeviceState(d.State), Error: d.Error}

@@ -79,7 +79,9 @@ func newSwap(t *testing.T, version string) *swap {
 	return s
 }
 
-func (s *swap) overlay(t *testing.T, name, source string, files map[string][]byte) *containerd.Overlay {
+func (s *swap) overlay(
+	t *testing.T, name, source string, files map[string][]byte,
+) *containerd.Overlay {
 	t.Helper()
 	var overlay *containerd.Overlay
 	retried(t, func() (err error) {
@@ -172,7 +174,8 @@ func declaredTests(t *testing.T, path string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, declared := range file.Decls {
-		if fn, ok := declared.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") {
+		if fn, ok := declared.(*ast.FuncDecl); ok && fn.Recv == nil &&
+			strings.HasPrefix(fn.Name.Name, "Test") {
 			names = append(names, fn.Name.Name)
 		}
 	}
@@ -182,7 +185,8 @@ func declaredTests(t *testing.T, path string) (names []string) {
 // ownTests runs the snapshotter's own tests: every test of the store has to pass, and of the others
 // all but those that containerd itself skips because they need root and a device mapper.
 func (s *swap) ownTests(t *testing.T) {
-	results := runTests(t, s.tests.Source, "-race", "-count=1", forLibrary(t), "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+	results := runTests(t, s.tests.Source, "-race", "-count=1", forLibrary(t),
+		"-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
 	passed := 0
 	for _, file := range s.testFiles(t) {
 		for _, name := range declaredTests(t, file) {
@@ -198,7 +202,8 @@ func (s *swap) ownTests(t *testing.T) {
 			}
 		}
 	}
-	if wanted := len(declaredTests(t, filepath.Join(s.tests.Source, s.tests.Package, metadataTest))); wanted == 0 || passed < wanted {
+	file := filepath.Join(s.tests.Source, s.tests.Package, metadataTest)
+	if wanted := len(declaredTests(t, file)); wanted == 0 || passed < wanted {
 		t.Errorf("%d tests passed, and %s alone has %d", passed, metadataTest, wanted)
 	}
 	t.Logf("%d of the snapshotter's tests pass", passed)
@@ -208,7 +213,8 @@ func (s *swap) ownTests(t *testing.T) {
 func (s *swap) vet(t *testing.T) {
 	goTool(t, s.real.Source, nil, "vet", forLibrary(t), "-overlay="+s.real.JSON, "./cmd/containerd",
 		"./"+s.real.Package+"/plugin")
-	goTool(t, s.tests.Source, nil, "vet", forLibrary(t), "-overlay="+s.tests.JSON, "./"+s.tests.Package+"/...")
+	goTool(t, s.tests.Source, nil, "vet", forLibrary(t), "-overlay="+s.tests.JSON,
+		"./"+s.tests.Package+"/...")
 }
 
 // build builds containerd, starts it, and looks for our store in it.
@@ -218,7 +224,8 @@ func (s *swap) build(t *testing.T) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	goTool(t, s.real.Source, nil, "build", forLibrary(t), "-overlay="+s.real.JSON, "-o", path, "./cmd/containerd")
+	goTool(t, s.real.Source, nil, "build", forLibrary(t), "-overlay="+s.real.JSON, "-o", path,
+		"./cmd/containerd")
 	output, err := exec.Command(path, "--version").CombinedOutput()
 	if err != nil || !strings.Contains(string(output), "github.com/containerd/containerd") {
 		t.Errorf("--version: %v\n%s", err, output)
@@ -258,7 +265,8 @@ func (s *swap) scenario(t *testing.T) {
 		t.Errorf("%d lines with containerd's store, %d with ours", len(theirLines), len(ourLines))
 	}
 	// That the scenario has gone where it was meant to go.
-	for _, part := range []string{"State:Faulty", "message pool 0 create_snap 7 2", "delete", "== reset: <nil>"} {
+	for _, part := range []string{"State:Faulty", "message pool 0 create_snap 7 2", "delete",
+		"== reset: <nil>"} {
 		if !strings.Contains(ours, part) {
 			t.Errorf("%q is not in the transcript:\n%s", part, ours)
 		}
@@ -298,15 +306,18 @@ func (s *swap) transcript(t *testing.T, overlay string) string {
 		}
 	}
 	for name, text := range map[string][]byte{
-		"bin/dmsetup": read(t, "scenario/dmsetup.sh"), "bin/mkfs.ext4": []byte("#!/bin/sh\n"), "devices/pool": nil,
+		"bin/dmsetup":   read(t, "scenario/dmsetup.sh"),
+		"bin/mkfs.ext4": []byte("#!/bin/sh\n"), "devices/pool": nil,
 	} {
 		if err := os.WriteFile(filepath.Join(dm, name), text, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	path := filepath.Join(dm, "transcript")
-	environment := []string{"DM=" + dm, "TRANSCRIPT=" + path, "PATH=" + filepath.Join(dm, "bin") + ":" + os.Getenv("PATH")}
-	goTool(t, s.real.Source, environment, "test", "-count=1", forLibrary(t), "-overlay="+overlay, "-run=^TestScenario$",
+	environment := []string{"DM=" + dm, "TRANSCRIPT=" + path,
+		"PATH=" + filepath.Join(dm, "bin") + ":" + os.Getenv("PATH")}
+	goTool(t, s.real.Source, environment, "test", "-count=1", forLibrary(t), "-overlay="+overlay,
+		"-run=^TestScenario$",
 		"./"+s.real.Package)
 	return string(read(t, path))
 }

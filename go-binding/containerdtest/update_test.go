@@ -109,7 +109,9 @@ func (p *pair) identityError(name string, to device, ending int, err error) {
 // shown is what the library's messages show of a name at least: they escape bytes, and leave out
 // the middle of long ones.
 func shown(name string) string {
-	plain := strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"'\\`, r) })
+	plain := strings.IndexFunc(name, func(r rune) bool {
+		return r < ' ' || r > '~' || strings.ContainsRune(`"'\\`, r)
+	})
 	if plain >= 0 {
 		name = name[:plain]
 	}

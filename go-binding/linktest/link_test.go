@@ -17,7 +17,8 @@ import (
 func build(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
-	cmd := exec.Command("go", append(append([]string{"build", "-o", program}, args...), "./program")...)
+	arguments := append(append([]string{"build", "-o", program}, args...), "./program")
+	cmd := exec.Command("go", arguments...)
 	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
@@ -48,7 +49,9 @@ func needs(t *testing.T, program string) (libraries []string, static bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader := slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+	loader := slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool {
+		return p.Type == elf.PT_INTERP
+	})
 	return libraries, !loader
 }
 
@@ -65,7 +68,8 @@ func TestCheckout(t *testing.T) {
 
 // As containerd's release tarballs are built.
 func TestFullyStatic(t *testing.T) {
-	program := build(t, nil, "-tags", "osusergo,netgo,static_build", "-ldflags", `-extldflags "-static"`)
+	program := build(t, nil, "-tags", "osusergo,netgo,static_build", "-ldflags",
+		`-extldflags "-static"`)
 	if libraries, static := needs(t, program); !static || len(libraries) != 0 {
 		t.Errorf("the program needs %v", libraries)
 	}
@@ -77,7 +81,8 @@ func TestFullyStatic(t *testing.T) {
 func install(t *testing.T) (string, []string) {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "installed")
-	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "PREFIX="+prefix, "DESTDIR=")
+	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "PREFIX="+prefix,
+		"DESTDIR=")
 	// What an outer make was told is not for this one.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -120,10 +125,12 @@ func TestInstalled(t *testing.T) {
 func refusesAnotherABI(t *testing.T, program, path string) {
 	dir := t.TempDir()
 	source, library := filepath.Join(dir, "other.c"), filepath.Join(dir, "other.so")
-	if err := os.WriteFile(source, []byte("unsigned pm_abi_version(void) { return 99; }\n"), 0o600); err != nil {
+	if err := os.WriteFile(source, []byte("unsigned pm_abi_version(void) { return 99; }\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", library,
+		source).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cmd := exec.Command(program, filepath.Join(dir, "metadata.db"))

@@ -29,9 +29,13 @@ func main() {
 func run(arguments []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("containerd-overlay", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	source := flags.String("containerd", "", "containerd's `source`: a directory, or a version such as v2.4.2, v1.7 or latest")
-	out := flags.String("out", "containerd-overlay", "the `directory` to write the overlay's files to, new or empty or of an earlier run; it has to stay until the build is done")
-	binding := flags.String("binding", "", "the `directory` or version of "+containerd.Module+" (default: the one that this command belongs to)")
+	source := flags.String("containerd", "",
+		"containerd's `source`: a directory, or a version such as v2.4.2, v1.7 or latest")
+	out := flags.String("out", "containerd-overlay",
+		"the `directory` to write the overlay's files to, new or empty or of an earlier run; it has to "+
+			"stay until the build is done")
+	binding := flags.String("binding", "", "the `directory` or version of "+
+		containerd.Module+" (default: the one that this command belongs to)")
 	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -67,10 +71,12 @@ func explain(w io.Writer, overlay *containerd.Overlay) {
 		inBuild, inVariable = "-mod=readonly "+inBuild, "-mod=readonly "+inVariable
 	}
 	fmt.Fprintf(w, "%s in %s. Build it, for example, with\n", overlay.Module, overlay.Source)
-	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n", shellWord(overlay.Source), inBuild)
+	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n",
+		shellWord(overlay.Source), inBuild)
 	fmt.Fprintf(w, "or give containerd's own Makefile\n    GOFLAGS=%s\n", quoted(inVariable))
 	if overlay.Vendored {
-		fmt.Fprintln(w, "-mod=readonly takes the modules from the module cache or proxy: vendor does not have this one.")
+		fmt.Fprintln(w, "-mod=readonly takes the modules from the module cache or proxy: "+
+			"vendor does not have this one.")
 	}
 }
 
@@ -89,7 +95,8 @@ func quoted(text string) string {
 // findBinding returns where the module that this command belongs to is: the checkout that it is run
 // in, or else its own version.
 func findBinding() (string, error) {
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{if .Main}}{{.Dir}}{{end}}", containerd.Module).Output()
+	format := "{{if .Main}}{{.Dir}}{{end}}"
+	dir, err := exec.Command("go", "list", "-m", "-f", format, containerd.Module).Output()
 	if checkout := strings.TrimSpace(string(dir)); err == nil && checkout != "" {
 		return checkout, nil
 	}

@@ -42,7 +42,8 @@ func (b *bar) show(stage string, done, total int) {
 		filled = barWidth * done / total
 	}
 	fmt.Fprintf(b.to, "\r%-9s [%s%s] %d of %d devices, %.1f s ", stage,
-		strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), done, total, now.Sub(b.begun).Seconds())
+		strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled),
+		done, total, now.Sub(b.begun).Seconds())
 }
 
 // end ends the line, if there is one.

@@ -28,7 +28,7 @@ const usage = `usage: pm-migrate [-wait TIME] [-quiet] COMMAND
 
   to PATH            put a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt
   from STORE FILE    write the contents of a store to a new bbolt file, for a stock containerd
-  check PATH [FILE]  verify what is at PATH and say what is in it; compare it with the bbolt file FILE
+  check PATH [FILE]  verify the file at PATH and describe it; compare it with the bbolt file FILE
 
 containerd must not be running for "to". The others only read.
 
@@ -46,7 +46,8 @@ func run(args []string, out, log io.Writer) int {
 		fmt.Fprint(log, usage)
 		flags.PrintDefaults()
 	}
-	wait := flags.Duration("wait", 10*time.Second, "how long to wait for a process that has the bbolt file open")
+	wait := flags.Duration("wait", 10*time.Second,
+		"how long to wait for a process that has the bbolt file open")
 	quiet := flags.Bool("quiet", false, "show no progress")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -151,7 +152,8 @@ func (c *command) from(from, to string) error {
 }
 
 func (c *command) check(path, file string) error {
-	store, err := poolmetadata.Open(path, poolmetadata.WithReadOnly(), poolmetadata.WithVerify(poolmetadata.VerifyFull))
+	store, err := poolmetadata.Open(path, poolmetadata.WithReadOnly(),
+		poolmetadata.WithVerify(poolmetadata.VerifyFull))
 	if errors.Is(err, poolmetadata.ErrBboltFile) && file == "" {
 		found, err := poolmetadata.InspectBbolt(path, c.options...)
 		if err != nil {

@@ -46,7 +46,8 @@ func expectText(t *testing.T, text string, words ...string) {
 func TestThereAndBack(t *testing.T) {
 	path := fixture(t, "pool")
 	out, _ := invoke(t, 0, "check", path)
-	expectText(t, out, "devices 56, ids up to 74", "16 free, 4 faulty", "is a bbolt file, and can be migrated")
+	expectText(t, out, "devices 56, ids up to 74", "16 free, 4 faulty",
+		"is a bbolt file, and can be migrated")
 	out, _ = invoke(t, 0, "to", path)
 	expectText(t, out, "devices 56, ids up to 74", path+".bbolt")
 	out, _ = invoke(t, 0, "check", path)
@@ -75,7 +76,8 @@ func TestNotesAreTold(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
-	for _, args := range [][]string{{"to", missing}, {"from", missing, missing + "2"}, {"check", missing}} {
+	for _, args := range [][]string{{"to", missing}, {"from", missing, missing + "2"},
+		{"check", missing}} {
 		_, log := invoke(t, 1, args...)
 		expectText(t, log, "pm-migrate: ", missing)
 	}
@@ -114,7 +116,8 @@ func TestFullOutput(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"to"}, {"to", "a", "b"}, {"from", "a"}, {"check"}, {"what", "a"}, {"-what"}} {
+	for _, args := range [][]string{{}, {"to"}, {"to", "a", "b"}, {"from", "a"}, {"check"},
+		{"what", "a"}, {"-what"}} {
 		_, log := invoke(t, 2, args...)
 		expectText(t, log, "usage: pm-migrate")
 	}
@@ -133,7 +136,8 @@ func TestBar(t *testing.T) {
 	before := time.Now()
 	b.drawn = before.Add(-time.Second)
 	b.show("reading", 5, 10)
-	expectText(t, line.String(), "\rreading   ["+strings.Repeat("#", 20)+strings.Repeat(".", 20)+"] 5 of 10 devices")
+	expectText(t, line.String(), "\rreading   ["+
+		strings.Repeat("#", 20)+strings.Repeat(".", 20)+"] 5 of 10 devices")
 	if b.drawn.Before(before) {
 		t.Error("it does not know when it was drawn")
 	}

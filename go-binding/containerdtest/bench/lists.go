@@ -48,7 +48,8 @@ func (m *writers) lists(s inProcess) error {
 	}
 	list := median(lists)
 	ratio := one * listDevices / list
-	fmt.Printf("\n%d changes of state: as one list %s; one by one (%d of them) %s each: %.0fx  %s\n", listDevices,
+	fmt.Printf("\n%d changes of state: as one list %s; one by one (%d of them) %s each: %.0fx  %s\n",
+		listDevices,
 		duration(list), m.single, duration(one), ratio, m.verdict(ratio, batchAtLeast, true))
 	return s.open()
 }

@@ -1,7 +1,8 @@
 // Command bench compares this store with containerd's own, in one run on one machine, and prints
 // the ratios beside what they are to be.
 //
-//	go run ./bench [-quick] [-ops get,walk] [-time 30ms] [-rounds 9] [-cpu] [-disk DIRECTORY] [-tmpfs DIRECTORY]
+//	go run ./bench [-quick] [-ops get,walk] [-time 30ms] [-rounds 9] [-cpu]
+//	           [-disk DIRECTORY] [-tmpfs DIRECTORY]
 //	go run ./bench -writers PROGRAM [-quick] [-at 1,2,8,64,256] [-disk DIRECTORY]
 //
 // The two take turns within each round, who goes first as well, and of the rounds the lower
@@ -64,16 +65,20 @@ type config struct {
 func main() {
 	ops := flag.String("ops", "", "only these operations, with commas between them, such as get,walk")
 	quick := flag.Bool("quick", false, "without 100,000 devices, and three rounds")
-	budget := flag.Duration("time", 0, "how long each measurement takes (default 30ms; with -cpu, 150ms)")
+	budget := flag.Duration("time", 0,
+		"how long each measurement takes (default 30ms; with -cpu, 150ms)")
 	rounds := flag.Int("rounds", 9, "how many rounds")
-	cpu := flag.Bool("cpu", false, "count the processor's time, for a busy machine; the disk's, which is not in it, is left out")
+	cpu := flag.Bool("cpu", false, "count processor time, for a busy machine; "+
+		"leaves out the disk, whose time is not counted")
 	disk := flag.String("disk", ".", "a directory on a disk")
 	tmpfs := flag.String("tmpfs", "/dev/shm", "a directory on a tmpfs")
-	program := flag.String("writers", "", "measure many writers on the disk; the program of benches/programs/writers.rs, built")
+	program := flag.String("writers", "",
+		"measure many writers on the disk; the program of benches/programs/writers.rs, built")
 	at := flag.String("at", "1,2,8,64,256", "with -writers: how many of them")
 	flag.Parse()
 	if *program != "" {
-		m := &writers{disk: *disk, program: *program, slot: 500 * time.Millisecond, rounds: 9, pairs: 1000, single: listDevices}
+		m := &writers{disk: *disk, program: *program, slot: 500 * time.Millisecond, rounds: 9,
+			pairs: 1000, single: listDevices}
 		for word := range strings.SplitSeq(*at, ",") {
 			count, err := strconv.Atoi(word)
 			exit(err)
@@ -91,7 +96,8 @@ func main() {
 			*budget *= 5 // of which the process gets a part
 		}
 	}
-	c := config{sizes: []int{1000, 10_000, 100_000}, goroutines: []int{1, 8, 64}, budget: *budget, cpu: *cpu, rounds: max(*rounds, 1)}
+	c := config{sizes: []int{1000, 10_000, 100_000}, goroutines: []int{1, 8, 64}, budget: *budget,
+		cpu: *cpu, rounds: max(*rounds, 1)}
 	if *ops != "" {
 		c.ops = strings.Split(*ops, ",")
 	}
@@ -108,14 +114,16 @@ func main() {
 	if *cpu {
 		clock = "the processor"
 	}
-	fmt.Printf("Lower quartile of %d rounds of %v, by %s. Times are of one operation; of walk and names, of one device.\n",
+	fmt.Printf("Lower quartile of %d rounds of %v, by %s. Times are of one operation; of walk and "+
+		"names, of one device.\n",
 		c.rounds, c.budget, clock)
 	err := c.places(map[string]string{"tmpfs": *tmpfs, "disk": *disk})
 	if err == nil {
 		err = c.allocations(*tmpfs)
 	}
 	exit(err)
-	fmt.Printf("\n%d of %d targets are met. open verifies every row of ours, and nothing of theirs.\n", c.met, c.all)
+	fmt.Printf("\n%d of %d targets are met. open verifies every row of ours, and nothing of theirs.\n",
+		c.met, c.all)
 }
 
 func exit(err error) {
@@ -165,7 +173,8 @@ func (c *config) size(place, dir string, devices int) error {
 		}
 		defer func() { benches[i].store.Close() }()
 	}
-	fmt.Printf("\n%-7s %9s %6s  %12s %12s %9s %9s\n", place, "devices", "at a", kinds[0].name, kinds[1].name, "ratio", "target")
+	fmt.Printf("\n%-7s %9s %6s  %12s %12s %9s %9s\n", place, "devices", "at a", kinds[0].name,
+		kinds[1].name, "ratio", "target")
 	fmt.Printf("%-7s %9s %6s\n%s\n", "", "", "time", strings.Repeat("-", 72))
 	for _, goroutines := range c.goroutines {
 		times, err := c.rows(benches, goroutines)
@@ -220,7 +229,8 @@ func (c *config) print(op, place string, devices, goroutines int, ours, theirs f
 			wanted += "  missed"
 		}
 	}
-	fmt.Printf("%-7s %9d %6d  %12s %12s %8.1fx  %s\n", op, devices, goroutines, duration(ours), duration(theirs), ratio, wanted)
+	fmt.Printf("%-7s %9d %6d  %12s %12s %8.1fx  %s\n", op, devices, goroutines, duration(ours),
+		duration(theirs), ratio, wanted)
 }
 
 func duration(nanoseconds float64) string {

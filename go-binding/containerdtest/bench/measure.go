@@ -31,7 +31,8 @@ type bench struct {
 }
 
 func newBench(k kind, base string, devices int, c *config) (*bench, error) {
-	b := &bench{kind: k, base: base, path: base + ".copy", devices: devices, budget: c.budget, cpu: c.cpu}
+	b := &bench{kind: k, base: base, path: base + ".copy", devices: devices, budget: c.budget,
+		cpu: c.cpu}
 	const stride = 7919 // a prime, and none of the sizes is a multiple of it
 	for i := range devices {
 		b.names = append(b.names, nameOf(i*stride%devices))
@@ -104,11 +105,17 @@ func remove(b *bench, _ int) error {
 // In this order: what is fresh has the number of devices that is said, and so has what follows
 // until something is added.
 var operations = []operation{
-	{name: "get", fresh: true, chunk: 64, run: func(b *bench, i int) error { return b.store.get(b.names[i%b.devices]) }},
+	{name: "get", fresh: true, chunk: 64,
+		run: func(b *bench, i int) error {
+			return b.store.get(b.names[i%b.devices])
+		}},
 	{name: "update", run: func(b *bench, i int) error { return b.store.update(b.names[i%b.devices]) }},
-	{name: "walk", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.walk() }},
-	{name: "iterate", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.iterate() }},
-	{name: "names", perDevice: true, alone: true, run: func(b *bench, _ int) error { return b.store.names() }},
+	{name: "walk", perDevice: true, alone: true,
+		run: func(b *bench, _ int) error { return b.store.walk() }},
+	{name: "iterate", perDevice: true, alone: true,
+		run: func(b *bench, _ int) error { return b.store.iterate() }},
+	{name: "names", perDevice: true, alone: true,
+		run: func(b *bench, _ int) error { return b.store.names() }},
 	{name: "open", alone: true, run: func(b *bench, _ int) error {
 		if err := b.store.Close(); err != nil {
 			return err

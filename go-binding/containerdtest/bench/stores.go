@@ -71,7 +71,8 @@ func fullAt(path string, devices int) (*poolmetadata.PoolMetadata, error) {
 	list := make([]poolmetadata.DeviceInfo, devices)
 	for i := range list {
 		list[i] = poolmetadata.DeviceInfo{
-			DeviceID: uint32(i + 1), Size: 10 << 30, Name: nameOf(i), ParentName: nameOf(i / 2), State: poolmetadata.Activated,
+			DeviceID: uint32(i + 1), Size: 10 << 30, Name: nameOf(i), ParentName: nameOf(i / 2),
+			State: poolmetadata.Activated,
 		}
 	}
 	return s, s.Import(list, poolmetadata.DeviceIDs{LastID: uint32(devices)})

@@ -103,7 +103,8 @@ func (m *writers) run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Durable writes to stores of %d devices, in %s; %d rounds in which each writes for %v.\n",
+	fmt.Printf("Durable writes to stores of %d devices, in %s; "+
+		"%d rounds in which each writes for %v.\n",
 		writersDevices, m.disk, m.rounds, m.slot)
 	for _, op := range operations {
 		if op.name == "add" || op.name == "update" {
@@ -194,7 +195,8 @@ func (m *writers) lone(op operation, subjects []subject) error {
 	if op.name == "add" {
 		target = m.verdict(toTheirs, loneAtLeast, true)
 	}
-	fmt.Printf("\nA lone %s, medians of %d in turn: ours %s, theirs %s (pairs: %.2fx  %s), raw LMDB %s (pairs: %.2fx), ours from a thread %s\n",
+	fmt.Printf("\nA lone %s, medians of %d in turn: ours %s, theirs %s (pairs: %.2fx  %s), raw LMDB "+
+		"%s (pairs: %.2fx), ours from a thread %s\n",
 		op.name, m.pairs, duration(median(times[0])), duration(median(times[1])), toTheirs, target,
 		duration(median(times[2])), toRaw, duration(median(times[3])))
 	return nil
@@ -242,7 +244,8 @@ func (m *writers) many(op operation, subjects []subject) error {
 		fmt.Printf("%-6s %7d", op.name, count)
 		for i := range all {
 			slices.Sort(all[i].times)
-			fmt.Printf("  %8.0f %9s %9s", all[i].perSecond(), duration(all[i].percentile(50)), duration(all[i].percentile(99)))
+			fmt.Printf("  %8.0f %9s %9s", all[i].perSecond(), duration(all[i].percentile(50)),
+				duration(all[i].percentile(99)))
 		}
 		fmt.Println()
 		m.toTheirs(count, "ours", &all[0], &all[1], &lone[0])
@@ -262,7 +265,8 @@ func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *f
 		target = m.verdict(ratio, eightAtLeast, true)
 	case 64:
 		tail := ours.percentile(99) / *lone
-		target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", m.verdict(ratio, manyAtLeast, true), tail, m.verdict(tail, tailAtMost, false))
+		target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", m.verdict(ratio, manyAtLeast, true), tail,
+			m.verdict(tail, tailAtMost, false))
 	}
 	fmt.Printf("%14s  %-18s %5.1fx theirs  %s\n", "", what, ratio, target)
 }

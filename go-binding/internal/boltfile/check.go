@@ -27,7 +27,8 @@ func checkStructure(file io.ReaderAt, size int64) error {
 	c.pageSize = uint64(m.pageSize)
 	c.pages = m.high
 	if c.pages > c.size/c.pageSize {
-		return damaged("it is cut short: it has %d bytes of %d pages of %d bytes", c.size, c.pages, c.pageSize)
+		return damaged("it is cut short: it has %d bytes of %d pages of %d bytes", c.size, c.pages,
+			c.pageSize)
 	}
 	c.used = make([]bool, c.pages)
 	if err := c.freelist(m.freelist); err != nil {
@@ -58,7 +59,8 @@ func (c *checker) newestMeta() (meta, error) {
 	if !ok {
 		return meta{}, damaged("neither of its meta pages is sound")
 	}
-	if pageSize < minPageSize || pageSize > maxPageSize || bits.OnesCount64(pageSize) != 1 || c.size < 2*pageSize {
+	if pageSize < minPageSize || pageSize > maxPageSize || bits.OnesCount64(pageSize) != 1 ||
+		c.size < 2*pageSize {
 		return meta{}, damaged("it has %d bytes, and pages of %d", c.size, pageSize)
 	}
 	newest, found := meta{}, false
@@ -97,7 +99,8 @@ func (c *checker) load(id uint64, what string) (page, error) {
 	}
 	over := head.overflow()
 	if over >= c.pages-id {
-		return page{}, damaged("page %d overflows into %d pages, of which there are not as many", id, over)
+		return page{}, damaged("page %d overflows into %d pages, of which there are not as many", id,
+			over)
 	}
 	for i := id; i <= id+over; i++ {
 		if c.used[i] {
@@ -228,7 +231,8 @@ func (c *checker) bucket(value []byte, depth int) error {
 	}
 	// A small bucket has its only page in its value.
 	inline := page{value[bucketHeaderLen:]}
-	if len(inline.bytes) < pageHeaderLen || inline.flags() != leafPage || inline.id() != 0 || depth > maxDepth {
+	if len(inline.bytes) < pageHeaderLen || inline.flags() != leafPage || inline.id() != 0 ||
+		depth > maxDepth {
 		return damaged("a bucket's own page is not sound")
 	}
 	return c.leaf(inline, span{}, depth)

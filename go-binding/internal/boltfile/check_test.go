@@ -111,17 +111,23 @@ func TestCraftedDamage(t *testing.T) {
 	}
 	freelist := int(m.freelist) * 4096
 	cases := map[string]func(file []byte){
-		"a page below itself":       func(file []byte) { native.PutUint64(file[branch+24:], uint64(branch/4096)) },
-		"a page twice":              func(file []byte) { copy(file[branch+40:branch+48], file[branch+24:branch+32]) },
+		"a page below itself": func(file []byte) {
+			native.PutUint64(file[branch+24:], uint64(branch/4096))
+		},
+		"a page twice": func(file []byte) {
+			copy(file[branch+40:branch+48], file[branch+24:branch+32])
+		},
 		"a child far away":          func(file []byte) { native.PutUint64(file[branch+24:], 1<<50) },
 		"a key far away":            func(file []byte) { native.PutUint32(file[branch+16:], 1<<31) },
 		"a very long key":           func(file []byte) { native.PutUint32(file[branch+20:], 1<<32-1) },
 		"no elements in a branch":   func(file []byte) { native.PutUint16(file[branch+10:], 0) },
 		"many elements in a branch": func(file []byte) { native.PutUint16(file[branch+10:], 0xffff) },
 		"overflow":                  func(file []byte) { native.PutUint32(file[branch+12:], 1<<32-1) },
-		"another kind of page":      func(file []byte) { native.PutUint16(file[branch+8:], freelistPage) },
-		"a number too many":         func(file []byte) { native.PutUint64(file[branch:], 1) },
-		"many free pages":           func(file []byte) { native.PutUint16(file[freelist+10:], 0xfffe) },
+		"another kind of page": func(file []byte) {
+			native.PutUint16(file[branch+8:], freelistPage)
+		},
+		"a number too many": func(file []byte) { native.PutUint64(file[branch:], 1) },
+		"many free pages":   func(file []byte) { native.PutUint16(file[freelist+10:], 0xfffe) },
 		"very many free pages": func(file []byte) {
 			native.PutUint16(file[freelist+10:], countInFirst)
 			native.PutUint64(file[freelist+16:], 1<<60)

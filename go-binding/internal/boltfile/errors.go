@@ -10,7 +10,8 @@ import (
 var (
 	// ErrLocked says that another process holds the file.
 	ErrLocked = errors.New(
-		"the bbolt file is locked by another process, most likely a running containerd: stop it, and try again")
+		"the bbolt file is locked by another process, most likely a running containerd: " +
+			"stop it, and try again")
 	// ErrDamaged says that the file is not what bbolt and containerd write.
 	ErrDamaged = errors.New("the bbolt file is damaged")
 	// ErrForeign says that the file is bbolt's and not the devmapper snapshotter's.

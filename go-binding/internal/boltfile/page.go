@@ -99,7 +99,8 @@ func (p page) leaf(i int) (key, value []byte, flags uint32, ok bool) {
 	if !ok {
 		return nil, nil, 0, false
 	}
-	from, keyLen, valueLen := native.Uint32(element[4:]), native.Uint32(element[8:]), native.Uint32(element[12:])
+	from, keyLen, valueLen := native.Uint32(element[4:]), native.Uint32(element[8:]),
+		native.Uint32(element[12:])
 	key, ok = p.part(at, from, keyLen)
 	if !ok {
 		return nil, nil, 0, false

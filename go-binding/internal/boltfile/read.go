@@ -67,7 +67,8 @@ func (f *File) open(path string, wait time.Duration) error {
 		return err
 	})
 	if err != nil && again != nil {
-		again.Close() // where bbolt has done it already, it does no harm; where bbolt panicked, the lock ends
+		// Harmless if bbolt has closed it; if bbolt panicked, this ends the lock.
+		again.Close()
 	}
 	if errors.Is(err, bolt.ErrTimeout) {
 		return ErrLocked
@@ -195,7 +196,8 @@ func checkBuckets(tx *bolt.Tx) error {
 	}
 	switch {
 	case len(others) > 0:
-		return fmt.Errorf("%w: it has the buckets %s%s", ErrForeign, strings.Join(others, ", "), whose(others))
+		return fmt.Errorf("%w: it has the buckets %s%s", ErrForeign, strings.Join(others, ", "),
+			whose(others))
 	case own == 1:
 		return damaged("of the buckets \"devices\" and \"device_ids\" one is missing")
 	}
@@ -206,7 +208,8 @@ func checkBuckets(tx *bolt.Tx) error {
 // beside the pool's file is easily taken for it.
 func whose(buckets []string) string {
 	if slices.Equal(buckets, []string{strconv.Quote("v1")}) {
-		return "; containerd's metadata.db and meta.db, which list snapshots and images, have that one: the pool's file is " +
+		return "; containerd's metadata.db and meta.db, which list snapshots and images, " +
+			"have that one: the pool's file is " +
 			"beside the snapshotter's metadata.db and is called as the pool is, with \".db\" behind it"
 	}
 	return ""
@@ -251,7 +254,8 @@ func throughJSON(name []byte) string {
 
 // fits says what this store cannot hold of a record.
 func (d *Device) fits(unfit *unfit) {
-	for _, text := range []struct{ what, value string }{{"name", d.Name}, {"parent's name", d.ParentName}} {
+	for _, text := range []struct{ what, value string }{{"name", d.Name},
+		{"parent's name", d.ParentName}} {
 		if text.value == "" && text.what == "name" {
 			unfit.names.add("a device has an empty name")
 		}
@@ -268,7 +272,8 @@ func (d *Device) fits(unfit *unfit) {
 			d.Name, len(d.Error), maxErrorLen)
 	}
 	if d.State < 0 || d.State > maxState {
-		unfit.states.add("the state of device %q is %d, and 0 to %d are allowed", d.Name, d.State, maxState)
+		unfit.states.add("the state of device %q is %d, and 0 to %d are allowed", d.Name, d.State,
+			maxState)
 	}
 }
 

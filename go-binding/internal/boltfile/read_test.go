@@ -54,7 +54,8 @@ func TestReadSaysWhatContainerdSays(t *testing.T) {
 }
 
 func TestReadAnEmptyPool(t *testing.T) {
-	for name, path := range map[string]string{"initialised": testdata("empty.bolt"), "without buckets": bare(t)} {
+	for name, path := range map[string]string{"initialised": testdata("empty.bolt"),
+		"without buckets": bare(t)} {
 		got, err := readFile(path)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -125,7 +126,8 @@ func TestReadNamesAllThatDoesNotFit(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		strings.Repeat("x", 512), "512 bytes", `"nul\x00in-it"`, "parent's name of device \"long-parent\" has 600 bytes",
+		strings.Repeat("x", 512), "512 bytes", `"nul\x00in-it"`,
+		"parent's name of device \"long-parent\" has 600 bytes",
 		"state of device \"state\" is 14",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -167,7 +169,8 @@ func TestReadRefusesWhatIsNoPool(t *testing.T) {
 			_, err := tx.CreateBucket([]byte("v2"))
 			return err
 		}, ErrForeign, `the buckets "v2"`},
-		"a bucket missing": {func(tx *bolt.Tx) error { return tx.DeleteBucket(idsBucket) }, ErrDamaged, "is missing"},
+		"a bucket missing": {func(tx *bolt.Tx) error { return tx.DeleteBucket(idsBucket) }, ErrDamaged,
+			"is missing"},
 		"a bucket among the devices": {func(tx *bolt.Tx) error {
 			_, err := tx.Bucket(devicesBucket).CreateBucket([]byte("sub"))
 			return err
@@ -176,13 +179,17 @@ func TestReadRefusesWhatIsNoPool(t *testing.T) {
 			_, err := tx.Bucket(idsBucket).CreateBucket([]byte("99"))
 			return err
 		}, ErrDamaged, "device id 99"},
-		"no JSON":             {put(devicesBucket, "dev-01", "{"), ErrDamaged, `record of device "dev-01"`},
-		"an empty record":     {put(devicesBucket, "dev-01", ""), ErrDamaged, `record of device "dev-01"`},
-		"a number too large":  {record("dev-01", "4294967296"), ErrDamaged, `record of device "dev-01"`},
-		"another name":        {put(devicesBucket, "dev-01", `{"device_id":1,"name":"x"}`), ErrDamaged, `has the name "x"`},
-		"id 0":                {record("dev-01", "0"), ErrDamaged, "has the id 0"},
-		"an id too large":     {record("dev-01", "16777215"), ErrDamaged, "has the id 16777215"},
-		"one id twice":        {record("dev-01", "2"), ErrDamaged, `devices "dev-01" and "dev-02" both have the id 2`},
+		"no JSON": {put(devicesBucket, "dev-01", "{"), ErrDamaged,
+			`record of device "dev-01"`},
+		"an empty record": {put(devicesBucket, "dev-01", ""), ErrDamaged,
+			`record of device "dev-01"`},
+		"a number too large": {record("dev-01", "4294967296"), ErrDamaged, `record of device "dev-01"`},
+		"another name": {put(devicesBucket, "dev-01", `{"device_id":1,"name":"x"}`), ErrDamaged,
+			`has the name "x"`},
+		"id 0":            {record("dev-01", "0"), ErrDamaged, "has the id 0"},
+		"an id too large": {record("dev-01", "16777215"), ErrDamaged, "has the id 16777215"},
+		"one id twice": {record("dev-01", "2"), ErrDamaged,
+			`devices "dev-01" and "dev-02" both have the id 2`},
 		"an id that is none":  {put(idsBucket, "x", "\x01"), ErrDamaged, `device id "x"`},
 		"an id written oddly": {put(idsBucket, "007", "\x01"), ErrDamaged, `device id "007"`},
 		"id row 0":            {put(idsBucket, "0", "\x01"), ErrDamaged, `device id "0"`},

@@ -88,8 +88,10 @@ func (c *Contents) take(claims []claim, sequence uint64) {
 	c.note(freeOwned, "free in the list of ids, and devices have them: taken")
 	c.note(unknownOwned, "not in the list of ids, and devices have them: taken")
 	c.note(takenLost, "taken in the list of ids, and no device has them: made faulty")
-	c.note(unknownLost, "not in the list of ids, no device has them, and containerd has passed them by: made faulty")
-	c.note(beyond, fmt.Sprintf("larger than the sequence, which is %d: the sequence is raised", sequence))
+	c.note(unknownLost, "not in the list of ids, no device has them, and containerd has passed "+
+		"them by: made faulty")
+	c.note(beyond, fmt.Sprintf("larger than the sequence, which is %d: the sequence is raised",
+		sequence))
 }
 
 func (c *Contents) note(ids ranges, what string) {

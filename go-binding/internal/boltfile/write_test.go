@@ -47,7 +47,8 @@ func TestExportOverwritesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Export(path, &Contents{}, nil); !errors.Is(err, os.ErrExist) || !strings.Contains(err.Error(), path) {
+	if err := Export(path, &Contents{}, nil); !errors.Is(err, os.ErrExist) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("%v", err)
 	}
 	if now, _ := os.ReadFile(path); !bytes.Equal(now, []byte("mine")) {
@@ -63,7 +64,8 @@ func TestExportOverwritesNothing(t *testing.T) {
 
 func TestDifferenceSeesEverything(t *testing.T) {
 	base := func() *Contents {
-		return &Contents{Devices: []Device{{DeviceID: 1, Name: "a"}}, LastID: 4, Free: []uint32{2}, Faulty: []uint32{3, 4}}
+		return &Contents{Devices: []Device{{DeviceID: 1, Name: "a"}}, LastID: 4, Free: []uint32{2},
+			Faulty: []uint32{3, 4}}
 	}
 	if d := Difference(base(), base()); d != "" {
 		t.Error(d)

@@ -46,7 +46,8 @@ var ErrReplaced = errors.New("the file was replaced")
 
 // ErrUnflushed says that the new store is in the old file's place, and that a power cut might undo
 // that.
-var ErrUnflushed = errors.New("the new store is in place, and its name could not be flushed to disk")
+var ErrUnflushed = errors.New(
+	"the new store is in place, and its name could not be flushed to disk")
 
 // Step is called before each step. Tests stop the process in it.
 var Step = func(name string) {}
@@ -72,7 +73,8 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 	if err != nil {
 		return "", err
 	}
-	defer old.Close() // until all is done, so that nobody writes to the old file what the new one would not have
+	// Open until all is done: no process may write to the old file what the new store would lack.
+	defer old.Close()
 	t := takeover{path: path, old: old}
 	defer func() { // also when build does not return
 		if !t.replaced {
@@ -201,7 +203,8 @@ func (t *takeover) keep() error {
 			return boltfile.SyncDirectory(t.path)
 		}
 	}
-	return fmt.Errorf("%s%s and %d numbered names are in use: move some", t.path, keptSuffix, maxKept-1)
+	return fmt.Errorf("%s%s and %d numbered names are in use: move some", t.path, keptSuffix,
+		maxKept-1)
 }
 
 // replace puts the new store in force.

@@ -30,7 +30,8 @@ func oldFile(t *testing.T) (path string, content []byte) {
 
 // newFile makes something in the place of a store, with all that one leaves beside it.
 func newFile(_ *boltfile.File, draft string) error {
-	return errors.Join(os.WriteFile(draft, []byte("new"), 0o600), os.WriteFile(draft+"-lock", nil, 0o600))
+	return errors.Join(os.WriteFile(draft, []byte("new"), 0o600),
+		os.WriteFile(draft+"-lock", nil, 0o600))
 }
 
 func expectFiles(t *testing.T, path string, want ...string) {
@@ -82,12 +83,16 @@ func TestWhatFailsIsUndone(t *testing.T) {
 		want    error
 		left    []string
 	}{
-		"nothing is made": {nil, func(*boltfile.File, string) error { return failure }, failure, []string{"f"}},
+		"nothing is made": {nil, func(*boltfile.File, string) error { return failure }, failure,
+			[]string{"f"}},
 		"half is made": {nil, func(old *boltfile.File, draft string) error {
 			return errors.Join(newFile(old, draft), os.WriteFile(draft+".new", nil, 0o600), failure)
 		}, failure, []string{"f"}},
-		"the draft is gone": {nil, func(_ *boltfile.File, draft string) error { return nil }, fs.ErrNotExist, []string{"f"}},
-		"a directory in the way of the draft": {func(path string) error { return os.Mkdir(path+draftSuffix, 0o700) },
+		"the draft is gone": {nil, func(_ *boltfile.File, draft string) error { return nil },
+			fs.ErrNotExist, []string{"f"}},
+		"a directory in the way of the draft": {func(path string) error {
+			return os.Mkdir(path+draftSuffix, 0o700)
+		},
 			newFile, nil, []string{"f", "f.migrating"}},
 	}
 	for name, c := range cases {

@@ -29,7 +29,8 @@ func main() {
 	}
 	prefix = os.Args[1]
 	var err error
-	store, err = poolmetadata.Open(os.Args[2], poolmetadata.WithMapSize(1<<20), poolmetadata.WithLockWait(30*time.Second))
+	store, err = poolmetadata.Open(os.Args[2], poolmetadata.WithMapSize(1<<20),
+		poolmetadata.WithLockWait(30*time.Second))
 	ok(err)
 	say("O")
 	for step := 0; ; step++ {
