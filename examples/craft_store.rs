@@ -5,13 +5,10 @@
 //! craft_store format PATH VERSION    gives a store another format version
 //! craft_store last-id PATH ID        says that the ids 1 to ID have been given out
 //! craft_store nul-name PATH NAME     gives a device the name NAME, a NUL, and an x
-//! craft_store drop-table PATH TABLE  takes a table away
-//! craft_store plain-table PATH TABLE puts a row in the place of a table
 //! ```
 //!
 //! `docs/design.md` describes the bytes. Checksums hold in what this writes; the store that it is
 //! given must not be open anywhere.
-#![allow(unsafe_code)]
 
 use bincode::config;
 use lmdb::{Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags};
@@ -59,13 +56,6 @@ fn main() -> Outcome<()> {
             rewrite_header(txn, main, |value| {
                 change_fields(value, |fields| fields.5 = fields.5.wrapping_add(digest))
             })
-        }),
-        "drop-table" => edit(path, Some(argument), |txn, _, table| {
-            Ok(remove_table(txn, table)?)
-        }),
-        "plain-table" => edit(path, Some(argument), |txn, main, table| {
-            remove_table(txn, table)?;
-            Ok(txn.put(main, argument, b"a row", WriteFlags::empty())?)
         }),
         other => Err(format!("cannot make {other}").into()),
     }
@@ -142,10 +132,4 @@ fn rename(txn: &mut RwTransaction<'_>, devices: Database, name: &str) -> Outcome
 /// A device's share of the digest.
 fn share(name: &str, value: &[u8]) -> u128 {
     xxh3_128_with_seed(value, xxh3_64_with_seed(name.as_bytes(), 1))
-}
-
-/// Takes a table away with all its rows.
-fn remove_table(txn: &mut RwTransaction<'_>, table: Database) -> lmdb::Result<()> {
-    // SAFETY: this program ends without using the table's handle again.
-    unsafe { txn.drop_db(table) }
 }

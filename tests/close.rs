@@ -4,10 +4,9 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, devices, options, place, wait_until};
+use common::{add, check, device, options, place, wait_until};
 use pool_metadata::{Change, Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,45 +20,6 @@ fn closing_waits_for_what_is_in_flight() {
 fn a_store_that_is_busy_stays_as_it_was() {
     let (_directory, path) = place();
     Peer::start("close::busy", &path).finish();
-}
-
-/// What has a walk open reads on while another thread waits for the walk to end: otherwise each
-/// would wait for the other. `wait_for_the_walk` ends only once the walk has.
-fn reads_go_on_beside(store: &PoolMetadata, wait_for_the_walk: impl FnOnce() + Send) {
-    let walk = store.walk().unwrap();
-    let waiting = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            waiting.store(true, Ordering::SeqCst);
-            wait_for_the_walk();
-        });
-        wait_until("the other thread runs", || waiting.load(Ordering::SeqCst));
-        let end = Instant::now() + Duration::from_millis(200);
-        while Instant::now() < end {
-            store.get_device("a").unwrap();
-            thread::sleep(Duration::from_millis(5));
-        }
-        drop(walk);
-    });
-}
-
-#[test]
-fn a_walk_can_be_read_beside_while_closing_waits_for_it() {
-    let (_directory, path) = place();
-    let store = options(20_000).open(path).unwrap();
-    add(&store, "a");
-    reads_go_on_beside(&store, || store.close().unwrap());
-}
-
-#[test]
-fn a_walk_can_be_read_beside_while_growth_waits_for_it() {
-    let (_directory, path) = place();
-    let store = options(20_000).map_size(1 << 20).open(path).unwrap();
-    add(&store, "a");
-    let mut large = device("large");
-    large.error = vec![b'e'; pool_metadata::MAX_ERROR_LEN];
-    reads_go_on_beside(&store, || store.add_device(&mut large).unwrap());
-    check(&store);
 }
 
 /// Statistics are read from a walk's kind of snapshot and from a reader slot.
@@ -92,68 +52,6 @@ fn a_walk_outlives_its_handle_and_keeps_the_file() {
     let last = thread::spawn(move || walk.next().unwrap().unwrap().name).join();
     assert_eq!(last.unwrap(), b"b");
     check(&PoolMetadata::open(&path).unwrap());
-}
-
-#[test]
-fn one_of_several_closers_wins() {
-    for _ in 0..30 {
-        let (_directory, path) = place();
-        let store = PoolMetadata::open(path).unwrap();
-        let start = Barrier::new(4);
-        let close = || {
-            start.wait();
-            store.close()
-        };
-        let results: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(close)).collect();
-            threads.into_iter().map(|t| t.join().unwrap()).collect()
-        });
-        let closed = |result: &&Result<(), Error>| matches!(result, Err(Error::Closed));
-        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-        assert_eq!(results.iter().filter(closed).count(), 3);
-    }
-}
-
-#[test]
-fn a_store_closed_under_everybody() {
-    for round in 0..20 {
-        let (_directory, path) = place();
-        let store = options(20_000).open(&path).unwrap();
-        add(&store, "a");
-        let added = AtomicUsize::new(1);
-        let run = |thread: usize| {
-            for number in 0.. {
-                let result = match (thread + number) % 4 {
-                    0 => store.get_device("a").map(drop),
-                    1 => store.get_device_names().map(drop),
-                    2 => store.update_device("a", |device| {
-                        device.size += 1;
-                        Ok(())
-                    }),
-                    _ => store
-                        .add_device(&mut device(format!("{thread}-{number}")))
-                        .map(|()| {
-                            added.fetch_add(1, Ordering::SeqCst);
-                        }),
-                };
-                match result {
-                    Ok(()) => {}
-                    Err(Error::Closed) => return,
-                    Err(other) => panic!("{other:?}"),
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for thread in 0..6 {
-                scope.spawn(move || run(thread));
-            }
-            thread::sleep(Duration::from_millis(round));
-            store.close().unwrap();
-        });
-        let again = PoolMetadata::open(&path).unwrap();
-        assert_eq!(devices(&again).len(), added.load(Ordering::SeqCst));
-        check(&again);
-    }
 }
 
 /// Threads that read the names of very many devices, again and again, one pass after the other and

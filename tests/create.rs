@@ -9,7 +9,6 @@ use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Barrier;
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
@@ -45,36 +44,6 @@ fn processes_that_create_the_same_store_at_once() {
         [""; 0],
         "nothing is left behind"
     );
-}
-
-#[test]
-fn threads_that_create_the_same_store_at_once() {
-    for _ in 0..50 {
-        let (directory, path) = place();
-        let start = Barrier::new(4);
-        let opened: Vec<_> = std::thread::scope(|scope| {
-            let open = || {
-                start.wait();
-                PoolMetadata::open(&path)
-            };
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
-            threads.into_iter().map(|t| t.join().unwrap()).collect()
-        });
-        // Kept open, so that the others cannot have it one after the other.
-        let mut stores = Vec::new();
-        for result in opened {
-            match result {
-                Ok(store) => {
-                    check(&store);
-                    stores.push(store);
-                }
-                Err(Error::AlreadyOpen { .. }) => {}
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(stores.len(), 1);
-        assert_eq!(names_in(directory.path()), ["pool.db", "pool.db-lock"]);
-    }
 }
 
 #[test]

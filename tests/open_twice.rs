@@ -4,50 +4,10 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, devices, directory, options, place, raw};
-use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata};
+use common::{add, check, devices, directory, options, place, raw};
+use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::fs;
-use std::os::unix::fs::{symlink, MetadataExt};
-use std::time::{Duration, Instant};
-
-#[test]
-fn twice_in_this_process_whatever_the_path() {
-    let (directory, path) = place();
-    let at = |name: &str| directory.path().join(name);
-    let store = PoolMetadata::open(&path).unwrap();
-    add(&store, "a");
-    symlink(&path, at("link")).unwrap();
-    symlink("pool.db", at("relative-link")).unwrap();
-    fs::hard_link(&path, at("hard-link")).unwrap();
-    symlink(directory.path(), at("directory")).unwrap();
-    let paths = [
-        path.clone(),
-        at("./pool.db"),
-        at("link"),
-        at("relative-link"),
-        at("hard-link"),
-        at("directory/pool.db"),
-    ];
-    for path in &paths {
-        for read_only in [false, true] {
-            let start = Instant::now();
-            let mut options = options(60_000);
-            let error = common::error_of(options.read_only(read_only).open(path));
-            assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
-            assert!(error.to_string().contains("this process"), "{error}");
-            assert!(start.elapsed() < Duration::from_secs(5), "at once");
-        }
-    }
-    // The first handle has not noticed: it reads, writes, and other processes are still kept in
-    // order.
-    add(&store, "b");
-    check(&store);
-    Peer::start("open_twice::open_and_wait", &path).finish();
-    assert_eq!(store.get_device("child").unwrap().device_id, 3);
-    assert!(!at("hard-link-lock").exists() && !at("link-lock").exists());
-    drop(store);
-    check(&PoolMetadata::open(&paths[3]).unwrap());
-}
+use std::os::unix::fs::symlink;
 
 #[test]
 fn a_link_is_followed_to_the_one_lock_file() {
@@ -167,41 +127,6 @@ fn a_reader_that_looks_on_while_another_process_writes() {
     check(&store);
     peer.finish();
     check(&store);
-}
-
-#[test]
-fn a_read_only_store_takes_no_writes() {
-    let (_directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    let a = add(&store, "a");
-    store.close().unwrap();
-    let before = fs::metadata(&path).unwrap();
-    let mut look = OpenOptions::new();
-    let store = look.read_only(true).open(&path).unwrap();
-    let mut new = device("b");
-    let refused = [
-        store.add_device(&mut new),
-        store.update_device("a", |_| panic!("the callback of a write that cannot be")),
-        store.begin_update("a").map(drop),
-        store.change_device_state("a", DeviceState::Removed),
-        store.mark_faulty("a"),
-        store.remove_device("a"),
-        store.sync(),
-    ];
-    for result in refused {
-        let error = common::error_of(result);
-        assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
-        assert!(error.to_string().contains(path.to_str().unwrap()));
-    }
-    assert_eq!(new, device("b"), "nothing is written back");
-    assert_eq!(devices(&store), [a]);
-    check(&store);
-    store.close().unwrap();
-    let after = fs::metadata(&path).unwrap();
-    assert_eq!(
-        (before.mtime_nsec(), before.len()),
-        (after.mtime_nsec(), after.len())
-    );
 }
 
 #[test]
