@@ -1,5 +1,5 @@
-//! Creating a store: never half of one, never two, never over somebody else's file; and what a
-//! process may not do.
+//! Creating a store: a whole one or none, never two, never over another program's file; and missing
+//! permissions.
 
 mod common;
 
@@ -75,7 +75,7 @@ fn a_store_that_is_called_like_a_draft_is_not_taken_for_one() {
         assert!(error.to_string().contains("pool.db.new"), "{error}");
         assert!(!path.exists());
     };
-    // Open and still empty; then with something in it, and its -lock file gone.
+    // Open and still empty; then with a device, and without its -lock file.
     refused();
     add(&theirs, "precious");
     theirs.close().unwrap();

@@ -1,5 +1,5 @@
-//! No room on the disk: the write that does not fit is an error and changes nothing, reading goes
-//! on, and writing as soon as there is room again.
+//! A full disk: a write that does not fit fails and changes nothing, reads go on, and so do writes
+//! once there is space again.
 
 #[allow(dead_code)]
 #[path = "children/disk_full.rs"]
@@ -12,8 +12,8 @@ use common::{check, device, devices, directory, place, sys};
 use pool_metadata::PoolMetadata;
 use std::thread;
 
-/// The same in a process where the kernel answers this thread's writes as a full disk would: every
-/// one of them, also where the file has room.
+/// Has the kernel refuse every write of a thread as a full disk would, even where the file has
+/// space.
 fn refused_writes(errno: i32) {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();

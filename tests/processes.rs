@@ -26,7 +26,7 @@ fn a_device_that_another_process_changes_between_the_phases() {
         peer.tell(line);
         peer.expect("ok");
     };
-    // Changed: by name, in the message. What the other wrote stays.
+    // Changed: the message names the device, and the other process's write stays.
     let result = store.update_device("a", |device| {
         order("activate a");
         device.size = 1;
@@ -52,7 +52,7 @@ fn a_device_that_another_process_changes_between_the_phases() {
     order("fault d");
     order("add d");
     assert_error!(update.commit(), Error::Conflict { .. });
-    // Another device's change is no conflict, and neither is a second try.
+    // A change of another device is no conflict, and a second try succeeds.
     let update = store.begin_update("e").unwrap();
     order("activate a");
     update.commit().unwrap();
@@ -121,7 +121,7 @@ fn another_process_makes_the_map_larger() {
     peer.finish();
     assert_grown(&store);
     check(&store);
-    // One that only reads, and one that only writes, meet the new size as well.
+    // A read without a walk sees the new size as well.
     let expected: Vec<_> = (0..150).map(|number| large(number).name).collect();
     assert_eq!(store.get_device_names().unwrap()[1..], expected);
 }

@@ -1,8 +1,8 @@
 //! Processes that open, create, read, write, back up, repair and close one store in any order,
-//! while they are stopped and killed at any moment: nobody dies by itself or hangs, nothing that
-//! was reported as done is lost, nothing is left over.
+//! while they are stopped and killed at any moment. None ends by itself or hangs, no acknowledged
+//! write is lost, and no file is left.
 //!
-//! `make campaign` goes on for minutes; `PM_SEED` chooses another order.
+//! `make campaign` runs this for minutes; `PM_SEED` changes the order.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What an actor has said is there, and what it was about to add or remove.
+/// The devices that an actor has reported, and the one that it was about to add or remove.
 fn told(said: &[String]) -> (BTreeSet<String>, Option<String>) {
     let (mut own, mut trying) = (BTreeSet::new(), None);
     for line in said {
@@ -33,7 +33,8 @@ fn told(said: &[String]) -> (BTreeSet<String>, Option<String>) {
     (own, trying.map(|(_, name)| name))
 }
 
-/// The store is as a killed actor has said, but for what it was at, perhaps.
+/// Fails unless the store holds what a killed actor has reported; its last write may be there or
+/// not.
 fn check_against(store: &PoolMetadata, name: &str, said: &[String]) {
     let (mut own, trying) = told(said);
     let prefix = format!("{name}-");
@@ -58,7 +59,7 @@ fn remove_all_of(store: &PoolMetadata, name: &str) {
     }
 }
 
-/// Calls of the process that stops and kills the others.
+/// Opens the store for the process that stops and kills the others.
 fn wait_long(path: &Path) -> PoolMetadata {
     options(60_000).map_size(1 << 20).open(path).unwrap()
 }
@@ -85,8 +86,8 @@ impl Stage<'_> {
         let said = actor.kill();
         let store = wait_long(self.path);
         check_against(&store, &name, &said);
-        // A commit that it was killed over after its meta page was written comes into force with
-        // the next write. That is not to be one of those that remove what is there.
+        // If the actor died after it had written the meta page of its commit, that becomes visible
+        // with the next write, which must not be one of those that remove its devices.
         store
             .change_device_state("base", DeviceState::Removed)
             .unwrap();
@@ -99,8 +100,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Stops an actor. Nobody waits for it longer than it wants to, and it may not even be in the
-    /// way.
+    /// Stops an actor. Others wait for it no longer than their lock wait, if they have to wait at
+    /// all.
     fn stop_for_a_while(&mut self, at: usize, rng: &mut Rng) {
         let (_, actor) = &self.actors[at];
         if !actor.stop(&raw::lock_path(self.path)) {

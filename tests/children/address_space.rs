@@ -7,7 +7,7 @@ pub const LIMIT: u64 = 512 << 20;
 
 pub const FIRST_MAP: u64 = 1 << 20;
 
-/// Reads each time it is told to, and says how large its map was then; adds what it is told to.
+/// Carries out orders: reads, and answers with the size of its map; or adds a device.
 pub fn reader(path: &Path) {
     sys::limit(libc::RLIMIT_AS, LIMIT);
     let store = options(20_000).map_size(FIRST_MAP).open(path).unwrap();

@@ -17,7 +17,8 @@ pub fn write_on(path: &Path) {
     }
 }
 
-/// Begins a write as another program would, without this library's lock, and stays in it.
+/// Begins an LMDB write transaction without this library's lock, as another program would, and
+/// keeps it open.
 pub fn hold_lmdb_lock(path: &Path) {
     let environment = raw::environment(path);
     let transaction = environment.begin_rw_txn().unwrap();
@@ -26,7 +27,7 @@ pub fn hold_lmdb_lock(path: &Path) {
     transaction.abort();
 }
 
-/// Makes backups to one path, one after the other, until it is killed.
+/// Makes one backup after another, all to one path, until it is killed.
 pub fn back_up_on(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     let copy = path.with_extension("db.copy");

@@ -9,8 +9,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-/// In a process of its own, as the next: tests beside it that close a store would wait for these
-/// reads.
+/// Needs a process of its own, as the next role does: tests beside this one that close a store
+/// would wait for these reads.
 pub fn in_flight(path: &Path) {
     let store = options(20_000).open(path).unwrap();
     add(&store, "a");

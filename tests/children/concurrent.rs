@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// In a process of its own: the slots are the whole process's.
+/// Needs a process of its own, since read permits are shared by the whole process.
 pub fn all_slots(path: &Path) {
     let store = options(50).open(path).unwrap();
     add(&store, "a");
@@ -27,7 +27,7 @@ pub fn all_slots(path: &Path) {
         let start = Instant::now();
         assert_error!(store.get_device("a"), Error::Timeout { .. });
         assert!(start.elapsed() >= Duration::from_millis(50));
-        // Writing needs no slot, and closing needs them all.
+        // A write needs no read permit, and a close needs all of them.
         store
             .change_device_state("a", DeviceState::Removed)
             .unwrap();
@@ -38,8 +38,8 @@ pub fn all_slots(path: &Path) {
     check(&store);
 }
 
-/// In a process of its own: the tests beside it may have every reader slot for longer than this one
-/// waits.
+/// Needs a process of its own: tests beside this one may hold every read permit for longer than
+/// this one waits.
 pub fn cannot_grow(path: &Path) {
     let store = options(500).map_size(1 << 20).open(path).unwrap();
     add(&store, "a");
@@ -52,7 +52,7 @@ pub fn cannot_grow(path: &Path) {
         assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
         assert!(error.to_string().contains("walk"), "{error}");
         assert!((500..15_000).contains(&start.elapsed().as_millis()));
-        // The store is as it was, and takes what fits.
+        // The store is unchanged, and accepts writes that fit.
         assert_error!(store.get_device("large"), Error::NotFound { .. });
         store
             .change_device_state("a", DeviceState::Removed)

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Opens the store when the parent says so, and adds one device.
+/// Opens each store that the parent names, and adds one device.
 pub fn create_in_child(directory: &Path) {
     child::say("ready");
     while let Some(name) = child::listen() {
@@ -32,8 +32,8 @@ pub fn no_permission(directory: &Path) {
         refused(directory.join("closed-directory/pool.db"), read_only);
         refused(directory.join("closed-lock.db"), read_only);
     }
-    // Who may read the file and not write it can look at it read-only, if the reader table can be
-    // written.
+    // A process that may read the file and not write it can open it read-only, if it may write the
+    // reader table.
     refused(directory.join("readable.db"), false);
     let look = options(100)
         .read_only(true)

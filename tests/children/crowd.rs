@@ -12,7 +12,7 @@ pub const THREADS: usize = 3000;
 
 const DEVICES: usize = 10;
 
-/// Many threads fit into memory if each has a little.
+/// A small stack for each, so that thousands of threads fit into memory.
 pub fn spawn<'s>(
     scope: &'s Scope<'s, '_>,
     work: impl FnOnce() + Send + 's,
@@ -21,8 +21,8 @@ pub fn spawn<'s>(
     small.spawn_scoped(scope, work).unwrap()
 }
 
-/// The default of 1,024 places. On a machine that is overrun thousands of threads take longer than
-/// the default wait.
+/// Uses the default of 1,024 reader slots. The lock wait is longer than the default, since
+/// thousands of threads are slow on an overloaded machine.
 pub fn crowd(path: &Path) {
     let store = options(60_000).open(path).unwrap();
     for number in 0..DEVICES {
@@ -33,7 +33,7 @@ pub fn crowd(path: &Path) {
     let gate = RwLock::new(());
     let look = |thread: usize| {
         start.wait();
-        // A walk keeps its place until it ends.
+        // A walk keeps its reader slot until it ends.
         let walk = store.walk().unwrap();
         walking.fetch_add(1, Ordering::SeqCst);
         drop(gate.read());
@@ -57,7 +57,7 @@ pub fn crowd(path: &Path) {
             now > 900 && std::mem::replace(&mut before, now) == now
         });
         assert!(before <= 1024, "{before}");
-        // Writing needs no place.
+        // A write needs no reader slot.
         store
             .change_device_state("0", DeviceState::Suspended)
             .unwrap();
@@ -72,7 +72,7 @@ pub fn crowd(path: &Path) {
     check(&store);
 }
 
-/// Has all places but a few, until told to give them back.
+/// Holds all reader slots but a few until the parent says to release them.
 pub fn hold(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     let walks: Vec<_> = (0..1000).map(|_| store.walk().unwrap()).collect();
@@ -83,14 +83,14 @@ pub fn hold(path: &Path) {
     child::listen();
 }
 
-/// Has the store open, so that its lock file stays as it is.
+/// Keeps the store open, so that the lock file is not reset.
 pub fn hold_none(path: &Path) {
     let _store = PoolMetadata::open(path).unwrap();
     child::say("open");
     child::listen();
 }
 
-/// Has all places, and those that others had as well.
+/// Holds all reader slots that are free.
 pub fn take_all(path: &Path) {
     let lmdb = raw::readers(path);
     let reads: Vec<_> = std::iter::from_fn(|| lmdb.begin_ro_txn().ok()).collect();

@@ -5,14 +5,14 @@ use pool_metadata::{BackupOptions, PoolMetadata};
 use std::fs;
 use std::path::Path;
 
-/// A process of its own, since a fork should find no other thread at work.
+/// Needs a process of its own, since no other thread should run during a fork.
 pub fn closed_streams(path: &Path) {
     let copy = path.with_extension("copy");
     let good = sys::in_forked_child(|| {
         sys::close_standard_streams();
         let store = PoolMetadata::open(path).unwrap();
         add(&store, "a");
-        // What a program prints, or reads, though nobody listens.
+        // A program prints and reads although the streams are closed.
         sys::use_standard_streams();
         add(&store, "b");
         store.backup(&copy, &BackupOptions::new()).unwrap();
@@ -26,8 +26,7 @@ pub fn closed_streams(path: &Path) {
     assert!(good, "in the child");
 }
 
-/// Whatever number of descriptors there is: a call fails, or does all it should, and gives back all
-/// it had.
+/// With any number of descriptors, a call fails or does its work, and it closes all that it opened.
 pub fn few(path: &Path) {
     let count = || fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
     let before = count();
@@ -57,7 +56,7 @@ pub fn few(path: &Path) {
         sys::limit(libc::RLIMIT_NOFILE, 1024);
         assert_eq!(count(), before, "{limit}");
         let _ = fs::remove_file(&copy);
-        // Made by who could not make sure to be its only maker.
+        // The creator could not lock its temporary file, so it left an empty one.
         let draft = path.with_extension("copy.partial");
         if fs::metadata(&draft).is_ok_and(|draft| draft.len() == 0) {
             fs::remove_file(draft).unwrap();

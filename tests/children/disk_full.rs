@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// Every byte of the disk that the store has not got, taken by another file until dropped.
+/// A file that occupies all free space of the disk until it is dropped.
 struct Filler<'a>(&'a Path);
 
 impl Filler<'_> {
@@ -26,7 +26,7 @@ impl Filler<'_> {
         Filler(path)
     }
 
-    /// The same, with room for some pages.
+    /// Leaves space for that many pages.
     fn fill_but(path: &Path, pages: u64) -> Filler<'_> {
         let filler = Filler::fill(path);
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -42,7 +42,7 @@ impl Drop for Filler<'_> {
     }
 }
 
-/// All that a write could change, as the store tells it and as its bookkeeping does.
+/// Everything that a write could change: the devices, and the store's counters.
 pub fn content(store: &PoolMetadata) -> (Vec<DeviceInfo>, [u64; 5]) {
     let stats = store.stats().unwrap();
     let counts = [
@@ -55,7 +55,7 @@ pub fn content(store: &PoolMetadata) -> (Vec<DeviceInfo>, [u64; 5]) {
     (devices(store), counts)
 }
 
-/// A write that has to fail for want of room, without a trace; reading goes on.
+/// Fails unless the write reports a full disk and has changed nothing, and reads go on.
 pub fn no_room(store: &PoolMetadata, write: &dyn Fn() -> Result<(), Error>) {
     let before = content(store);
     let error = error_of(write());
@@ -74,7 +74,7 @@ pub fn no_room(store: &PoolMetadata, write: &dyn Fn() -> Result<(), Error>) {
     check(store);
 }
 
-/// Writes for which a full disk has no room.
+/// Makes writes that a full disk has no space for.
 pub fn write_on_a_full_disk(store: &PoolMetadata) {
     let text = || vec![b'e'; MAX_ERROR_LEN];
     for round in 0..3 {
@@ -104,7 +104,7 @@ pub fn write_on_a_full_disk(store: &PoolMetadata) {
             update.device_mut().error = text();
             update.commit()
         });
-        // What needs no room, or little, may go on or not; whatever is answered has to be so.
+        // A write that needs little or no space may succeed or fail; the answer has to be true.
         let before = content(store);
         let name = round.to_string();
         match store.remove_device(&name) {
@@ -136,7 +136,7 @@ pub fn fill_with_devices(store: &PoolMetadata) {
     }
 }
 
-/// On a disk that is the test's own: 4 MiB.
+/// Runs on a disk of 4 MiB that the test has for itself.
 pub fn small_disk(directory: &Path) {
     let filler = directory.join("filler");
     let path = directory.join("pool.db");
@@ -180,20 +180,20 @@ pub fn small_disk(directory: &Path) {
         }
     }
     store.close().unwrap();
-    // A full disk does not keep a store from being opened and read.
+    // A store on a full disk can be opened and read.
     let _full = Filler::fill(&filler);
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 20);
     check(&store);
 }
 
-/// LMDB writes to its `-lock` file through a map: a page of it for which the disk has no room would
-/// be a signal.
+/// LMDB writes to its `-lock` file through a memory map: if the disk had no space for a page of it,
+/// the process would get a signal.
 pub fn reader_table(directory: &Path) {
     let (filler, path) = (directory.join("filler"), directory.join("pool.db"));
     let lock = directory.join("pool.db-lock");
     let wait = options(200);
-    // Room for the store, and for a part of its lock file.
+    // Space for the store, and for a part of its lock file.
     for pages in [64, 65, 70, 75, 80, 90] {
         let _nearly_full = Filler::fill_but(&filler, pages);
         match wait.open(&path) {
@@ -223,15 +223,14 @@ pub fn reader_table(directory: &Path) {
     check(&store);
 }
 
-/// More places in the reader table than one page of it has.
+/// Uses more reader slots than one page of the reader table has.
 fn many_walks(store: &PoolMetadata) {
     let walks: Vec<_> = (0..500).map(|_| store.walk().unwrap()).collect();
     assert_eq!(store.stats().unwrap().walks_open, 500);
     drop(walks);
 }
 
-/// The process may not make files larger than they are. That is no full disk, and the store says
-/// what it is.
+/// A file-size limit of the process is no full disk, and the error says which it is.
 pub fn size_limit(path: &Path) {
     sys::ignore_file_size_signal();
     let store = options(1000).open(path).unwrap();
@@ -246,7 +245,7 @@ pub fn size_limit(path: &Path) {
         assert!(content(&store) == before);
         check(&store);
     }
-    // What has room goes on, and with a higher limit all does.
+    // A write that fits succeeds, and with a higher limit every write does.
     store
         .change_device_state("1", DeviceState::Removed)
         .unwrap();

@@ -18,15 +18,15 @@ pub const WRITERS: usize = 4;
 /// Longer than any of these tests may take.
 pub const PATIENT: u64 = 100_000;
 
-/// What a writer does in a step: to a device of its own.
+/// What a writer does in a step, to one of its own devices.
 pub enum Step {
     Add(usize),
     Update(usize),
     Remove(usize),
 }
 
-/// Adds, with changes and removals of earlier devices in between, so that pages are freed and used
-/// again as well.
+/// Adds devices, and updates and removes earlier ones in between, so that pages are freed and
+/// reused.
 pub fn step(number: usize) -> Step {
     match number % 5 {
         3 => Step::Update(number - 3),
@@ -39,7 +39,7 @@ pub fn name(prefix: &str, writer: usize, number: usize) -> String {
     format!("{prefix}-{writer}-{number:05}")
 }
 
-/// A text of one byte, again and again, that tells who wrote it when.
+/// A text that repeats one byte, which identifies its writer and step.
 pub fn text(writer: usize, number: usize) -> Vec<u8> {
     vec![(writer * 50 + number % 50) as u8; 10_000 + number * 7919 % 40_000]
 }
@@ -65,7 +65,7 @@ pub fn write(store: &PoolMetadata, prefix: &str, writer: usize, steps: usize) {
     }
 }
 
-/// Looks at everything: each text must be one that was written.
+/// Reads everything; each text must be one that a writer wrote.
 pub fn look_around(store: &PoolMetadata) {
     for device in store.walk().unwrap() {
         let device = device.unwrap();
@@ -76,7 +76,7 @@ pub fn look_around(store: &PoolMetadata) {
     assert!(store.stats().unwrap().devices > 0);
 }
 
-/// Writers and readers side by side, until the writers are done.
+/// Runs writers beside readers until the writers are done.
 pub fn work(store: &PoolMetadata, prefix: &str, steps: usize) {
     let writing = AtomicUsize::new(WRITERS);
     let look = || {
@@ -90,7 +90,7 @@ pub fn work(store: &PoolMetadata, prefix: &str, steps: usize) {
         for writer in 0..WRITERS {
             let writing = &writing;
             scope.spawn(move || {
-                // Those who look must not wait for ever for one that has failed.
+                // The readers end although a writer has failed.
                 struct Done<'a>(&'a AtomicUsize);
                 impl Drop for Done<'_> {
                     fn drop(&mut self) {
@@ -117,7 +117,7 @@ pub fn worker(argument: &str) {
     child::say("done");
 }
 
-/// Looks on, until told to end.
+/// Reads until the parent says to end.
 pub fn looker(path: &Path) {
     let store = options(PATIENT)
         .map_size(1 << 20)
@@ -138,15 +138,15 @@ pub fn looker(path: &Path) {
     check(&store);
 }
 
-/// What somebody's writes came to while a walk was open.
+/// How one thread's writes ended while a walk was open.
 #[derive(Default)]
 struct Outcome {
     done: Vec<Vec<u8>>,
     timed_out: Vec<DeviceInfo>,
 }
 
-/// Adds devices until told to stop, and notes which came in. None may take much longer than the
-/// lock wait.
+/// Adds devices until `stop` is set, and records which were added. No call may take much longer
+/// than the lock wait.
 fn add_for_a_while(
     store: &PoolMetadata,
     wait: Duration,
@@ -176,7 +176,7 @@ fn add_for_a_while(
     outcome
 }
 
-/// In a process of its own, whose reader slots nobody else has.
+/// Needs a process of its own, so that no other test uses its read permits.
 pub fn cannot_grow(path: &Path) {
     let wait = Duration::from_millis(300);
     let store = open(path, 300);
@@ -187,7 +187,7 @@ pub fn cannot_grow(path: &Path) {
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let adding: Vec<_> = (0..6)
             .map(|thread| {
-                // Half of them need a larger map, the others fit into this one.
+                // Half of the writers need a larger map, the others fit into this one.
                 let len = if thread % 2 == 0 { 300_000 } else { 10 };
                 let make = move |number| DeviceInfo {
                     error: vec![b'e'; len],
@@ -196,7 +196,7 @@ pub fn cannot_grow(path: &Path) {
                 scope.spawn(move || add_for_a_while(store, wait, stop, make))
             })
             .collect();
-        // Reading goes on all the while, at once: nothing that waits keeps a slot.
+        // Reads succeed at once all the while: no writer that waits holds a read permit.
         let start = Instant::now();
         let mut gets = 0;
         while start.elapsed() < wait * campaign(8, 200) as u32 {
@@ -220,7 +220,7 @@ pub fn cannot_grow(path: &Path) {
     assert_eq!(names.len(), done, "what is there was reported as done");
     assert!(timed_out > 3, "{timed_out}");
     assert_eq!(walk.count(), 1, "the walk's own view stays what it was");
-    // Nothing stands in the way any more.
+    // Nothing prevents the growth any more.
     for mut device in outcomes.into_iter().flat_map(|outcome| outcome.timed_out) {
         store.add_device(&mut device).unwrap();
     }
@@ -236,7 +236,7 @@ pub fn keeps_a_walk(path: &Path) {
     assert_eq!(walk.next().unwrap().unwrap().name, b"base");
     child::say("walking");
     child::listen();
-    // Nothing that needs the new map can be had; all of it says so in time.
+    // Calls that need the larger map time out, all within the lock wait.
     for _ in 0..3 {
         let tries: [&dyn Fn() -> Result<(), Error>; 3] = [
             &|| store.get_device("base").map(drop),
@@ -265,7 +265,7 @@ pub fn keeps_a_walk(path: &Path) {
     check(&store);
 }
 
-/// Wants a larger map, which a walk of its own keeps it from having.
+/// Needs a larger map while its own walk prevents the growth.
 pub fn wants_more(path: &Path) {
     let store = open(path, 3000);
     let _walk = store.walk().unwrap();

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use steps::take;
 
-/// Nobody waits longer for what a dead process has left, on a machine that is not overrun.
+/// The longest that a write may take while processes die, unless the machine is overloaded.
 pub const LONGEST: Duration = Duration::from_secs(10);
-/// A small map, so that it has to grow under way.
+/// Options with a small map, so that it has to grow.
 pub fn small() -> OpenOptions {
     let mut options = options(30_000);
     options.map_size(1 << 20);
@@ -30,7 +30,7 @@ pub fn victim(argument: &str) {
     }
 }
 
-/// Says of each step that it is done before it is.
+/// Reports each step before it is done.
 pub fn liar(argument: &Path) {
     let store = small().open(argument).unwrap();
     for step in 0.. {
@@ -46,10 +46,10 @@ fn say(what: u8) {
     out.flush().unwrap();
 }
 
-/// A process that is not killed: reads and writes until its parent has no more to say.
+/// A process that is not killed: reads and writes until the parent closes the pipe.
 pub fn work_beside(path: &Path) {
     let store = small().open(path).unwrap();
-    // A campaign takes longer than a test.
+    // A campaign lasts longer than a child may live otherwise.
     sys::die_after(24 * 3600);
     child::say("ready");
     while child::listen().is_some() {
@@ -59,7 +59,7 @@ pub fn work_beside(path: &Path) {
     }
 }
 
-/// Some writes and reads of a process or thread that lives on; how long the longest write took.
+/// Makes some writes and reads, and returns how long the longest write took.
 pub fn write_and_read(store: &PoolMetadata, name: &str) -> Duration {
     let mut longest = Duration::ZERO;
     for round in 1..=20 {

@@ -16,7 +16,7 @@ fn open(directory: &Path, name: &str, lock_wait_ms: u64) -> PoolMetadata {
     store
 }
 
-/// Reads `read` in the midst of one of its reads, while another thread waits for that one to end.
+/// Reads store `read` during a read of another store, while a thread waits for that one to end.
 pub fn long_read(directory: &Path) {
     let [read, other] = ["read", "other"].map(|name| open(directory, name, 2000));
     let closing = open(directory, "closing", 60_000);
@@ -44,7 +44,7 @@ pub fn long_read(directory: &Path) {
     check(&read);
 }
 
-/// Who has no time to wait reads all the same.
+/// A lock wait of zero is enough for a read.
 pub fn no_wait(directory: &Path) {
     let read = open(directory, "read", 0);
     let over = AtomicBool::new(false);

@@ -6,7 +6,7 @@ use pool_metadata::{DeviceState, Error, PoolMetadata};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Opens the store, adds a device, and holds the store until the parent has no more to say.
+/// Opens the store, adds a device, and keeps the store open until the parent closes the pipe.
 pub fn open_and_wait(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     add(&store, "child");
@@ -26,7 +26,7 @@ pub fn refused_in_child(path: &Path) {
     }
 }
 
-/// A process of its own, since a fork should find no other thread at work.
+/// Needs a process of its own, since no other thread should run during a fork.
 pub fn fork(path: &Path) {
     let store = options(50_000).open(path).unwrap();
     add(&store, "a");
@@ -60,7 +60,7 @@ pub fn fork(path: &Path) {
             .all(|result| forked(result.unwrap_err())));
         assert!(start.elapsed() < Duration::from_secs(25), "nothing waits");
         drop(walk);
-        // The child's own store, with the parent's handle still there; then without it.
+        // The child opens the store itself, first beside the parent's handle, then without it.
         let own = PoolMetadata::open(path).unwrap();
         add(&own, "c");
         let view = own.walk().unwrap();
@@ -77,13 +77,13 @@ pub fn fork(path: &Path) {
         own.close().is_ok()
     });
     assert!(good, "in the child");
-    // The parent has lost nothing by it.
+    // The parent's handle and walk still work.
     let store = PoolMetadata::open(path).unwrap();
     assert_eq!(devices(&store).len(), 4);
     check(&store);
 }
 
-/// Takes most of the places in LMDB's reader table, and keeps them.
+/// Takes most slots of LMDB's reader table, and keeps them.
 pub fn take_reader_slots(path: &Path) {
     let store = options(2000).max_readers(0).open(path).unwrap();
     let walks: Vec<_> = (0..100).map(|_| store.walk().unwrap()).collect();

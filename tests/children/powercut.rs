@@ -15,7 +15,7 @@ fn parse(argument: &str) -> (u64, &Path) {
     (seed.parse().unwrap(), Path::new(path))
 }
 
-/// Says where the recorder listens.
+/// Writes to the file that the recorder reads.
 struct Mouth(File);
 
 impl Mouth {
@@ -29,7 +29,7 @@ impl Mouth {
     }
 }
 
-/// Takes the steps of a script, and says before and after each how far it is.
+/// Takes the steps of a script, and reports each before and after it.
 fn play(script: &Script, path: &Path) {
     let mut said = Mouth::of(path);
     let mut store = script.open(path);
@@ -70,7 +70,7 @@ pub fn relaxed(argument: &str) {
     play(&workload::relaxed(seed), path);
 }
 
-/// Ends with how many commits were made.
+/// Runs the scripts in threads, and reports at the end how many commits were made.
 pub fn threads(argument: &str) {
     let (seed, path) = parse(argument);
     let threads = workload::threads(seed);
@@ -92,7 +92,8 @@ pub fn threads(argument: &str) {
     Mouth::of(path).say(&format!("commits {}", store.stats().unwrap().commits));
 }
 
-/// The steps of the script; then a backup, the steps of another, and the backup put in place.
+/// Takes the steps of a script, makes a backup, takes the steps of a second script, and restores
+/// the backup.
 pub fn backup(argument: &str) {
     let (seed, path) = parse(argument);
     play(&workload::import(seed), path);
@@ -112,8 +113,8 @@ pub fn backup(argument: &str) {
     said.say("restored");
 }
 
-/// The backup is replaced by one of the store as it is, then, after some more steps, by a compacted
-/// one, which is restored to a new place.
+/// Replaces the backup by one of the store as it is, then, after some more steps, by a compacted
+/// one, and restores that to another path.
 pub fn replacing(argument: &str) {
     let (seed, path) = parse(argument);
     let script = second(seed);

@@ -4,14 +4,14 @@ use crate::common::{add, child, device, devices, options};
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 
-/// Small maps, so that they have to grow under way.
+/// Options with a small map, so that it has to grow.
 pub fn small() -> OpenOptions {
     let mut options = options(20_000);
     options.map_size(1 << 20);
     options
 }
 
-/// Does to the store what the parent says, and answers how it went.
+/// Carries out the parent's orders on the store, and answers each with its result.
 pub fn remote(path: &Path) {
     let store = options(100).open(path).unwrap();
     child::say("ready");
@@ -31,7 +31,7 @@ pub fn remote(path: &Path) {
     }
 }
 
-/// Adds one to the counter device, as often as it takes when the other process was faster.
+/// Adds one to the counter device; repeats the update after a conflict.
 pub fn count_up(store: &PoolMetadata) -> u32 {
     let mut conflicts = 0;
     loop {
@@ -47,7 +47,7 @@ pub fn count_up(store: &PoolMetadata) -> u32 {
     }
 }
 
-/// A multiple of three: a third of the devices stays.
+/// Devices that each process adds. A multiple of three, since one in three stays.
 pub const COUNTED: u32 = 99;
 
 pub fn count(path: &Path) {
@@ -78,8 +78,8 @@ pub fn large(number: usize) -> DeviceInfo {
     }
 }
 
-/// To what size hangs on the moment: who finds the map too small, or the file beyond it, makes it
-/// twice as large.
+/// The size depends on timing: a process that finds the map too small, or the file beyond it,
+/// doubles the map.
 pub fn assert_grown(store: &PoolMetadata) {
     let (size, used) = (150 * 40_000, store.stats().unwrap().map_used);
     assert!(store.stats().unwrap().map_size >= used.max(size));

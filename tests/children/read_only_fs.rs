@@ -4,7 +4,7 @@ use crate::common::{check, child, options};
 use pool_metadata::{Error, PoolMetadata};
 use std::path::Path;
 
-/// Opens the store read-only, and closes it, as often as it is told.
+/// Opens the store read-only, reads it and closes it, as the parent orders.
 pub fn reader(path: &Path) {
     let mut opened = None;
     child::say("ready");

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Has the store open until told to end.
+/// Keeps the store open until the parent closes the pipe.
 pub fn hold(path: &Path) {
     let _store = PoolMetadata::open(path).unwrap();
     child::say("open");
     child::listen();
 }
 
-/// Puts the backup beside the store back, again and again, until killed.
+/// Restores the backup beside the store, again and again, until it is killed.
 pub fn restore_on(path: &Path) {
     let backup = path.with_file_name("backup");
     child::dies();
@@ -23,7 +23,7 @@ pub fn restore_on(path: &Path) {
     }
 }
 
-/// Opens the store and adds to it, again and again, until there is a file that says to stop.
+/// Opens the store and adds to it, again and again, until there is a file named stop.
 pub fn open_on(path: &Path) {
     child::say("ready");
     for n in 0_u64.. {
@@ -37,7 +37,7 @@ pub fn open_on(path: &Path) {
                 store.verify().unwrap();
                 store.close().unwrap();
             }
-            // Looked at in the moment in which it was the restore's.
+            // Opened at a moment when the restore had it.
             Err(Error::AlreadyOpen { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }

@@ -4,13 +4,13 @@ use crate::common::child;
 use pool_metadata::{Durability, OpenOptions, PoolMetadata};
 use std::path::Path;
 
-/// Relaxed, and in memory: it is about pages, and not about flushes.
+/// With relaxed durability, since these tests count pages and not flushes.
 pub fn open(path: &Path) -> PoolMetadata {
     let mut options = OpenOptions::new();
     options.durability(Durability::Relaxed).open(path).unwrap()
 }
 
-/// Keeps a read open for as long as it lives.
+/// Keeps a walk open until it is killed.
 pub fn look(path: &Path) {
     let store = open(path);
     let _walk = store.walk().unwrap();

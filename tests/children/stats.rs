@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
-/// Sees the store as of now, until told otherwise.
+/// Keeps a snapshot until the parent says to release it.
 pub fn look(path: &Path) {
     let store = options(1000).open(path).unwrap();
     let walk = store.walk().unwrap();
@@ -26,7 +26,7 @@ pub fn readers(stats: &Stats) -> [u64; 3] {
     ]
 }
 
-/// In a process of its own: a test beside it that closes a store would wait for this read.
+/// Needs a process of its own: a test beside this one that closes a store would wait for this read.
 pub fn short_read(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     add(&store, "a");
@@ -37,7 +37,8 @@ pub fn short_read(path: &Path) {
     assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
 }
 
-/// In a process of its own, since its slots, and what is counted of them, are the whole process's.
+/// Needs a process of its own, since read permits and their counters are shared by the whole
+/// process.
 pub fn slots(path: &Path) {
     let store = options(50).max_readers(128).open(path).unwrap();
     add(&store, "a");
@@ -58,7 +59,7 @@ pub fn slots(path: &Path) {
     walks.pop();
     assert_eq!(counts(), (1, 1), "the one that found no place");
     drop(walks);
-    // All slots of the process: one read more waits for one, in vain.
+    // Holds all read permits of the process: one more read times out.
     let (inside, release) = (Barrier::new(65), Barrier::new(65));
     thread::scope(|scope| {
         for _ in 0..64 {

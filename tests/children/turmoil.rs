@@ -8,23 +8,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-/// How long a call of an actor's may take, which waits 2 s at most in each place, and is stopped
-/// now and then.
+/// The longest that a call may take. An actor waits 2 s at most for each lock, and is stopped now
+/// and then.
 const HANGS_AFTER_SECONDS: u32 = 30;
 
-/// Small maps, which grow under way.
+/// Options with a small map, so that it has to grow.
 fn small() -> OpenOptions {
     let mut options = options(2000);
     options.map_size(1 << 20);
     options
 }
 
-/// What an actor does until it is killed.
+/// A process that uses the store in every way until it is killed.
 struct Actor {
     name: String,
     path: PathBuf,
     rng: Rng,
-    /// Its devices, as it was told that they are.
+    /// Its devices, by the writes that were acknowledged.
     own: BTreeSet<String>,
     next: usize,
 }
@@ -42,7 +42,7 @@ pub fn act(argument: &str) {
     };
     drop(call(|| small().open(&actor.path)));
     child::say("ready");
-    // What the process has open without a store.
+    // The descriptors that the process has open without a store.
     let open_files = fs::read_dir("/proc/self/fd").unwrap().count();
     loop {
         actor.visit();
@@ -51,8 +51,7 @@ pub fn act(argument: &str) {
     }
 }
 
-/// Makes a call, which ends the process if it does not return; `None` if it was in vain, in a way
-/// that it may be.
+/// Makes a call, and ends the process if it hangs. `None` if it timed out, which is allowed.
 fn call<T>(call: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     sys::die_after(HANGS_AFTER_SECONDS);
     let result = call();
@@ -64,7 +63,7 @@ fn call<T>(call: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     }
 }
 
-/// One that another process keeps from what it wants alone.
+/// The result of a call that needs the store for itself; `None` while another process has it open.
 fn alone<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(done) => Ok(Some(done)),
@@ -94,7 +93,7 @@ impl Actor {
                 }
             }
             3 => {
-                // Given up without a word.
+                // Dropped without a close.
                 drop(call(|| small().open(&path)));
             }
             _ => {
@@ -133,11 +132,11 @@ impl Actor {
                 }
             }
         }
-        // What timed out has not been done.
+        // A write that timed out has changed nothing.
         child::say("over");
     }
 
-    /// Everything that it was told is there.
+    /// Fails unless the store holds exactly the actor's devices.
     fn look(&self, store: &PoolMetadata) {
         let Some(walk) = call(|| store.walk()) else {
             return;

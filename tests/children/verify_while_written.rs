@@ -4,11 +4,11 @@ use crate::common::{child, device, options};
 use pool_metadata::{DeviceInfo, Durability, Error};
 use std::path::Path;
 
-/// Enough for several threads, and for leaves that many commits share.
+/// Enough for verification by several threads, and for leaves that many commits share.
 pub const DEVICES: usize = 8000;
 
-/// Changes the store as fast as it can, all over, until it is killed. Another may have been faster
-/// with a device.
+/// Changes devices all over the store as fast as it can, until it is killed. Another process may be
+/// faster with one.
 pub fn write_on(path: &Path) {
     let mut options = options(20_000);
     let store = options.durability(Durability::Relaxed).open(path).unwrap();
@@ -38,7 +38,7 @@ pub fn write_on(path: &Path) {
     }
 }
 
-/// Opens the store, for reading, over and over, until it is killed.
+/// Opens the store read-only, again and again, until it is killed.
 pub fn read_on(path: &Path) {
     for round in 1.. {
         let store = options(20_000).read_only(true).open(path).unwrap();

@@ -10,7 +10,7 @@ pub mod sys;
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
 use std::time::{Duration, Instant};
 
-/// How much of something a test does: so much in `make test`, so much in `make campaign`.
+/// How much of something a test does in `make test`, and in `make campaign`.
 pub fn campaign(short: usize, long: usize) -> usize {
     if std::env::var_os("PM_CAMPAIGN").is_some() {
         long
@@ -19,7 +19,7 @@ pub fn campaign(short: usize, long: usize) -> usize {
     }
 }
 
-/// Options with a lock wait that a test can afford to run into.
+/// Options with a short lock wait, for tests that run into it.
 pub fn options(lock_wait_ms: u64) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.lock_wait(Duration::from_millis(lock_wait_ms));
@@ -35,15 +35,14 @@ pub fn device(name: impl Into<Vec<u8>>) -> DeviceInfo {
     }
 }
 
-/// Adds a small device of that name and returns it as the store has it.
+/// Adds a small device of that name, and returns it with its id and generation.
 pub fn add(store: &PoolMetadata, name: impl Into<Vec<u8>>) -> DeviceInfo {
     let mut device = device(name);
     store.add_device(&mut device).unwrap();
     device
 }
 
-/// The invariants that hold after every write: the store's own check, and what its counters must
-/// add up to.
+/// Checks what holds after every write: the store verifies, and its counters add up.
 pub fn check(store: &PoolMetadata) {
     store.verify().unwrap();
     let stats = store.stats().unwrap();
@@ -60,7 +59,7 @@ pub fn devices(store: &PoolMetadata) -> Vec<DeviceInfo> {
     store.walk().unwrap().map(Result::unwrap).collect()
 }
 
-/// The error of something that has to fail.
+/// The error of a call that has to fail.
 pub fn error_of<T>(result: Result<T, Error>) -> Error {
     match result {
         Ok(_) => panic!("it should have failed"),
@@ -68,7 +67,7 @@ pub fn error_of<T>(result: Result<T, Error>) -> Error {
     }
 }
 
-/// Fails unless the expression is an error of that pattern; the message shows what it was instead.
+/// Fails unless the expression is an error of that pattern; the message shows the actual result.
 #[macro_export]
 macro_rules! assert_error {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
@@ -80,7 +79,7 @@ macro_rules! assert_error {
     };
 }
 
-/// Waits until `done` says so.
+/// Waits until `done` returns true.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

@@ -12,8 +12,8 @@ use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// How a property is tested: so many cases in `make test`, the same ones each time, so that what
-/// failed fails again; as many as `PROPTEST_CASES` says in `make properties`, and others each time.
+/// How a property is tested. In `make test`, that many cases with a fixed seed, so that a failure
+/// repeats; in `make properties`, as many as `PROPTEST_CASES` says, with a new seed each time.
 pub fn properties(cases: u32) -> ProptestConfig {
     let asked = ProptestConfig {
         failure_persistence: None,
@@ -29,10 +29,9 @@ pub fn properties(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A directory that goes away with the test, in memory where the machine offers that: most tests
-/// ask what the store means, not how fast the disk flushes. A file that is written while somebody
-/// reads becomes as large as the machine is fast, and containers have 64 MiB of such memory: too
-/// little.
+/// A directory that is removed when it is dropped. It is in memory if that has space: most tests do
+/// not depend on how a disk flushes. A file that is written during reads grows with the speed of
+/// the machine, so the 64 MiB of /dev/shm in containers are too little.
 pub fn directory() -> TempDir {
     const ROOM: u64 = 1 << 30;
     let memory = Path::new("/dev/shm");

@@ -26,7 +26,7 @@ pub fn kill(pid: u32, signal: i32) {
     checked(unsafe { libc::kill(pid as libc::pid_t, signal) }).unwrap();
 }
 
-/// Bytes that are free on the file system of that directory; none where it cannot be asked.
+/// Bytes that are free on the file system of that directory; 0 if that is unknown.
 pub fn free_bytes(directory: &Path) -> u64 {
     // SAFETY: all zeros is a valid `statvfs`.
     let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
@@ -44,8 +44,8 @@ pub fn flock(file: &File) {
     checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).unwrap();
 }
 
-/// The process that keeps others from a shared lock on the file's first byte. For a file that this
-/// process has no lock on: when the descriptor is closed, it loses them.
+/// The process that has an exclusive lock on the file's first byte. This process must have no lock
+/// on the file: closing a descriptor of it drops them.
 pub fn first_byte_locked_by(file: &File) -> Option<u32> {
     // SAFETY: all zeros is a valid `flock`.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -62,8 +62,8 @@ pub fn die_after(seconds: u32) {
     unsafe { libc::alarm(seconds) };
 }
 
-/// Ends this process by SIGALRM after that time, at once and wherever it is, as SIGKILL would. The
-/// moment does not depend on when another process, which would have to send that, gets a processor.
+/// Ends this process by SIGALRM after that time, wherever it is, as SIGKILL would. Unlike a signal
+/// from another process, this does not depend on when that one is scheduled.
 pub fn die_after_micros(micros: u64) {
     let timer = libc::itimerval {
         it_interval: libc::timeval {
@@ -85,9 +85,8 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Runs `work` in a forked child and returns whether it returned true there. The caller's process
-/// should have no other thread at work: what another holds at this moment is held in the child for
-/// ever.
+/// Runs `work` in a forked child and returns whether it returned true there. No other thread of the
+/// process should run: a lock that it holds during the fork stays locked in the child.
 pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs `work` and ends; it never returns into the caller.
     let pid = unsafe { libc::fork() };
@@ -104,8 +103,8 @@ pub fn in_forked_child(work: impl FnOnce() -> bool) -> bool {
 }
 
 /// Runs `work` in a forked child that may take so much of the processor's time and of the clock's:
-/// its exit code, or the signal that ended it. A panic is 101. As above, no other thread should be
-/// at work.
+/// its exit code, or the signal that ended it. A panic is 101. No other thread of the process
+/// should run.
 pub fn in_limited_child(
     processor_seconds: u64,
     clock_seconds: u32,
@@ -137,7 +136,7 @@ pub fn in_limited_child(
     }
 }
 
-/// Gives root's rights up, if the process has them, for those of an ordinary user.
+/// Drops root's rights, if the process has them.
 pub fn become_nobody() {
     const NOBODY: libc::uid_t = 65534;
     // SAFETY: touches no memory but the process's credentials.
@@ -185,15 +184,13 @@ pub const WRITES: &[libc::c_long] = &[
     libc::SYS_pwrite64,
     libc::SYS_pwritev,
 ];
-/// Calls that write a file to its disk.
+/// Calls that flush a file to its disk.
 pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
 
-/// Makes calls of this thread fail with `errno` from now to its end, those on standard streams
-/// excepted. With `below`, only those that write at an offset, their fourth argument, which is
-/// less.
+/// Makes these calls fail with `errno` for the rest of this thread, except on standard streams.
+/// With `below`, only writes at an offset (their fourth argument) less than that fail.
 ///
-/// No privilege is needed: the kernel's filters of system calls (seccomp) are there for everybody,
-/// for good, and each thread has its own.
+/// This uses seccomp filters, which need no privilege, belong to one thread and cannot be removed.
 pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -205,10 +202,10 @@ pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32
     };
     let jump = |test: u32| libc::BPF_JMP | test | libc::BPF_K;
     let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
-    // Of what a filter sees, the call's number comes first, and the arguments from byte 16 on.
+    // A filter sees the call's number first, and the arguments from byte 16 on.
     let argument = |number: u32| step(LOAD, 16 + 8 * number, 0, 0);
     let mut program = vec![step(LOAD, 0, 0, 0)];
-    // What the others have in the place of a fourth argument is nobody's number.
+    // The other calls have no fourth argument, so what stands there is undefined.
     let calls: Vec<_> = calls
         .iter()
         .filter(|call| below.is_none() || [libc::SYS_pwrite64, libc::SYS_pwritev].contains(call))
@@ -239,8 +236,8 @@ pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32
     }
 }
 
-/// Gives the command's process a file system in memory of its own at `target`, of that many bytes,
-/// gone with it. Root may do that and, on most systems, anybody; else starting the command fails.
+/// Gives the command's process a file system of its own in memory, of that many bytes, at `target`.
+/// If neither root's rights nor user namespaces are available, starting the command fails.
 pub fn with_small_disk(command: &mut Command, target: &Path, bytes: u64) {
     let target = c_path(target);
     let options = CString::new(format!("size={bytes},mode=0700")).unwrap();
@@ -250,8 +247,8 @@ pub fn with_small_disk(command: &mut Command, target: &Path, bytes: u64) {
     unsafe { command.pre_exec(mount) };
 }
 
-/// Puts the calling process, which must have one thread, where a mount is seen by nobody else, and
-/// mounts. Allocates nothing: all its strings are made by the caller.
+/// Mounts in a namespace of the calling process, which must have one thread. Allocates nothing: it
+/// runs between `fork` and `exec`.
 fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()> {
     // SAFETY: all strings end in NUL and outlive the calls.
     unsafe {
@@ -273,7 +270,7 @@ fn mount_memory(target: &CString, options: &CString, ids: &Ids) -> io::Result<()
     }
 }
 
-/// Who this process is outside, as lines for `uid_map` and `gid_map`.
+/// The ids of this process outside the namespace, as lines for `uid_map` and `gid_map`.
 struct Ids {
     user: String,
     group: String,
@@ -316,8 +313,7 @@ pub fn close_standard_streams() {
     }
 }
 
-/// Writes to standard output and error, and to what else may be there, and reads from standard
-/// input.
+/// Writes to descriptors 0, 1 and 2, and reads from them, whatever they are.
 pub fn use_standard_streams() {
     let mut bytes = [b'?'; 64];
     for fd in 0..3 {

@@ -1,10 +1,8 @@
-//! Damaged files by the thousand: whatever happened to a store's file, opening it gives an error or
-//! right answers, and what is written to it then is right as well. Never does it end the process,
-//! or hang, or give a wrong answer.
+//! Damaged files by the thousand. Opening one fails or gives right answers, and what is written to
+//! it then is right as well; it never ends the process, hangs, or gives a wrong answer.
 //!
-//! A few hundred cases in each run of the tests, and as many as are asked for with `make damage
-//! CASES=100000 SEED=1`, which goes on where it was stopped. `make damage CASE=17 SEED=1` tries one
-//! of them again.
+//! Each run of the tests tries a few hundred cases, and `make damage CASES=100000 SEED=1` that
+//! many; it resumes where it was stopped. `make damage CASE=17 SEED=1` repeats one case.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,9 +14,9 @@ use outcome::{Outcome, Verdict};
 use progress::Progress;
 use std::sync::Mutex;
 
-/// Cases of a run that nobody asked for more of.
+/// How many cases a run tries by default.
 const USUAL_CASES: u64 = 500;
-/// Cases that a worker is given at once.
+/// How many cases a worker gets at once.
 const CHUNK: u64 = 50;
 
 fn number(name: &str) -> Option<u64> {
@@ -34,7 +32,7 @@ fn damaged_files_are_refused_or_right() {
         Some(case) => case..case + 1,
         None => 0..number("PM_DAMAGE_CASES").unwrap_or(USUAL_CASES),
     };
-    // Only a long run is worth going on with.
+    // Only a long run is resumed.
     let kept = std::env::var_os("PM_DAMAGE_STATE").filter(|_| one.is_none());
     let progress = Progress::new(seed, cases, CHUNK, kept.map(Into::into));
     let progress = run(progress, seed, "full");
@@ -42,15 +40,14 @@ fn damaged_files_are_refused_or_right() {
     assert_eq!(progress.violations(), 0);
 }
 
-/// The campaign can fail: without verification, LMDB follows what it finds, and the same damage
-/// ends processes.
+/// The campaign can fail: without verification, the same damage makes LMDB end processes.
 #[test]
 fn without_verification_processes_end() {
     let progress = run(Progress::new(1, 0..60, 10, None), 1, "none");
     assert!(progress.count(Verdict::Died) > 0, "{progress}");
 }
 
-/// Has a worker for each processor try the cases that are left.
+/// Runs the remaining cases, with a worker for each processor.
 fn run(progress: Progress, seed: u64, verify: &str) -> Progress {
     let progress = Mutex::new(progress);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));

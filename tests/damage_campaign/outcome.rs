@@ -7,9 +7,9 @@ use std::fmt;
 pub enum Verdict {
     Refused,
     Right,
-    /// What an earlier commit left, as a whole, where the damage was to the meta pages.
+    /// The content of an earlier commit, as a whole, after damage to the meta pages.
     Earlier,
-    /// It was killed by a signal, one that it brought about.
+    /// The process ended by a signal that it caused.
     Died,
     Hung,
     Wrong,

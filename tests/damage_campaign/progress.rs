@@ -1,4 +1,4 @@
-//! Which cases have been tried and how they ended, kept in a file if the run is a long one.
+//! Which cases were tried, and how they ended; a long run keeps this in a file.
 
 use crate::outcome::{Outcome, Verdict};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// A run on its way.
+/// The state of a run.
 pub struct Progress {
     seed: u64,
     cases: Range<u64>,
@@ -19,7 +19,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A run over these cases, or what is left of it according to the file.
+    /// A run over these cases; those that the file lists as done are left out.
     pub fn new(seed: u64, cases: Range<u64>, chunk: u64, kept: Option<PathBuf>) -> Progress {
         let mut progress = Progress {
             seed,
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// Cases that nobody has tried yet.
+    /// Cases that no worker has tried yet.
     pub fn next(&mut self) -> Option<Range<u64>> {
         while self.next < self.cases.end {
             let first = self.next;

@@ -1,10 +1,10 @@
-//! Processes that are killed (SIGKILL) at any moment while others read and write the same store:
-//! what they were told is done is there, what they were at is there as a whole or not at all, and
-//! nobody is held up by what they leave.
+//! Processes that are killed (SIGKILL) at any moment while others read and write the same store.
+//! Acknowledged writes are there, the write that was under way is there as a whole or not at all,
+//! and what a dead process leaves delays no other.
 //!
-//! The victims are this program itself and, where `scripts/kills.sh` runs it, a program in C and
-//! one in Go. `PM_VICTIMS` lists these, `PM_KILLS` says how many times to kill, `PM_SEED` makes it
-//! another campaign, and `PM_DISK` puts the store on a disk.
+//! The victims are written in Rust and, under `scripts/kills.sh`, in C and in Go as well.
+//! `PM_VICTIMS` lists the programs of the latter, `PM_KILLS` says how many processes to kill,
+//! `PM_SEED` changes the campaign, and `PM_DISK` puts the store on a disk.
 
 #[allow(dead_code)]
 #[path = "../children/kills.rs"]
@@ -26,17 +26,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 use victim::{found, judge, kill_one, may_be, Told, Victim};
 
-/// Places in the reader table that all these processes need at most, with those of the dead that
-/// wait to be cleared.
+/// The most reader slots that these processes may occupy, with those of dead ones that are not yet
+/// cleared.
 const PLACES: u64 = 128;
-/// Threads that kill, each one victim at a time.
+/// Threads that kill; each has one victim at a time.
 const HUNTERS: usize = 3;
 
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }
 
-/// Changes the device that is there to be written.
+/// Updates the device that exists for these writes.
 fn write(store: &PoolMetadata) {
     store
         .update_device("written", |device| {
@@ -46,7 +46,7 @@ fn write(store: &PoolMetadata) {
         .unwrap();
 }
 
-/// The common ground of all that happens at once.
+/// What all threads share.
 struct Ground {
     path: PathBuf,
     store: PoolMetadata,
@@ -60,7 +60,7 @@ struct Ground {
     over: AtomicBool,
 }
 
-/// Ends the others' work where one part of it fails.
+/// Ends the other threads when this one fails.
 struct EndOnPanic<'g>(&'g AtomicBool);
 
 impl Drop for EndOnPanic<'_> {
@@ -90,21 +90,21 @@ impl Ground {
             let early = usize::from(!told.opened);
             self.killed_opening.fetch_add(early, Ordering::Relaxed);
             if round % 50 == 49 {
-                // In one snapshot: the others go on meanwhile.
+                // Verifies one snapshot, while the others go on.
                 self.store.verify().unwrap();
                 self.check_places();
             }
         }
     }
 
-    /// On the store that all use.
+    /// Kills a victim that uses the store of all the others.
     fn kill_here(&self, victim: &Victim, prefix: &str, rng: &mut Rng) -> Told {
         let told = kill_one(victim.command(prefix, &self.path), rng);
         let first = judge(&self.store, prefix, &told);
         self.write();
         let left = judge(&self.store, prefix, &told);
-        // A commit that a process died over after its meta page was written is in force, and is
-        // seen from the next one on. What was seen once stays.
+        // If a process dies after it has written the meta page of its commit, the commit becomes
+        // visible with the next one. What was visible once stays.
         assert!(first == left || first == steps::left(prefix, told.done));
         let gone: Vec<_> = left
             .into_keys()
@@ -116,7 +116,7 @@ impl Ground {
         told
     }
 
-    /// On a store that the victim has to create.
+    /// Kills a victim that has to create its store.
     fn kill_creator(&self, victim: &Victim, prefix: &str, rng: &mut Rng) -> Told {
         let place = common::directory();
         let path = place.path().join("pool.db");
@@ -136,7 +136,7 @@ impl Ground {
         told
     }
 
-    /// Whoever writes next clears up after one that died while it wrote.
+    /// Writes: the first write after a death recovers the writer lock.
     fn write(&self) {
         let start = Instant::now();
         write(&self.store);
@@ -161,7 +161,7 @@ impl Ground {
 
 #[test]
 fn processes_killed_at_any_moment() {
-    // A disk takes its time over a flush, so more are killed in one.
+    // Flushes to a disk take longer, so more processes die in one.
     let directory = match std::env::var_os("PM_DISK") {
         Some(_) => tempfile::tempdir().unwrap(),
         None => common::directory(),
@@ -207,7 +207,7 @@ fn processes_killed_at_any_moment() {
     ground.check_places();
     check(&ground.store);
     let stats = ground.store.stats().unwrap();
-    // Three live on; all others were removed, and no id was lost on the way.
+    // Three devices stay; all others were removed, and no id was lost.
     assert_eq!([stats.devices, stats.taken_ids], [3, 3]);
     ground.store.close().unwrap();
     ground.store = small().open(&ground.path).unwrap();
@@ -227,7 +227,7 @@ fn processes_killed_at_any_moment() {
     assert!(early > 0 && steps > 2 * kills, "that was not any moment");
 }
 
-/// One that says that its steps are done before they are is found out.
+/// The campaign can fail: a victim that reports steps before they are done is detected.
 #[test]
 fn a_lie_is_seen() {
     let (_directory, path) = common::place();
@@ -236,8 +236,8 @@ fn a_lie_is_seen() {
     let mut rng = Rng(1);
     let lied = (0..20).any(|_| {
         let told = kill_one(peer::command("kills::liar", &path), &mut rng);
-        // What it was killed over may come into force only with the next write: that is not to be
-        // one of those below.
+        // The commit that it died in may become visible with the next write, which must not be one
+        // of those below.
         write(&store);
         let found = found(&store, "liar");
         let gone = found.keys().cloned().map(|name| Change::Remove { name });

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 const LARGE: usize = 20_000;
 
-/// State and length of the text of each device, by its name.
+/// The state, and the length of the error text, of each device by its name.
 pub type Devices = BTreeMap<Vec<u8>, (DeviceState, usize)>;
 
 fn name(prefix: &str, step: usize, suffix: &str) -> Vec<u8> {
@@ -55,7 +55,7 @@ pub fn take(store: &PoolMetadata, prefix: &str, step: usize) -> Result<()> {
     }
 }
 
-/// What so many steps leave.
+/// The devices after that many steps.
 pub fn left(prefix: &str, steps: usize) -> Devices {
     let mut devices = Devices::new();
     for step in 0..steps {

@@ -1,4 +1,4 @@
-//! Processes that are there to be killed, and what they have left.
+//! Starts processes, kills them, and judges what they have left.
 
 use crate::child::steps::{left, Devices};
 use crate::common::rng::Rng;
@@ -38,7 +38,7 @@ impl Victim {
     }
 }
 
-/// What a victim was told is done before it was killed.
+/// What a victim reported before it was killed.
 #[derive(Default)]
 pub struct Told {
     pub opened: bool,
@@ -46,8 +46,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Listens for at most so many steps, or until the victim has gone. Standard output of this
-    /// program, as a victim, has other words in it, too.
+    /// Reads reports of at most that many steps, or until the victim has ended.
     fn listen(&mut self, from: &mut ChildStdout, most: usize) {
         let mut byte = [0];
         while self.done < most && from.read(&mut byte).unwrap() == 1 {
@@ -60,7 +59,7 @@ impl Told {
     }
 }
 
-/// Starts a victim and kills it: some time after it was started, or after some of its steps.
+/// Starts a victim, and kills it some time after its start or after some of its steps.
 pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
     let mut child = command
         .stdin(Stdio::null())
@@ -71,7 +70,7 @@ pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
     let mut told = Told::default();
     let wait = match rng.below(6) {
         0 | 1 => rng.below(12_000),
-        // Before anything is open, however fast the machine is.
+        // Before the store is open, however fast the machine is.
         2 => rng.below(300),
         _ => {
             told.listen(&mut from, rng.below(40) as usize);
@@ -86,7 +85,7 @@ pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
     told
 }
 
-/// The victim's devices as they are.
+/// The victim's devices that are in the store.
 pub fn found(store: &PoolMetadata, prefix: &str) -> Devices {
     let prefix = format!("{prefix}-").into_bytes();
     let all = devices(store).into_iter();
@@ -99,7 +98,7 @@ pub fn found(store: &PoolMetadata, prefix: &str) -> Devices {
         .collect()
 }
 
-/// Fails unless what is there is what was done, or that and the step that was under way.
+/// Fails unless the store holds what the reported steps leave, or those and the next one.
 pub fn judge(store: &PoolMetadata, prefix: &str, told: &Told) -> Devices {
     let found = found(store, prefix);
     assert!(

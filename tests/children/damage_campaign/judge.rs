@@ -1,4 +1,4 @@
-//! What becomes of a damaged file in a process of its own, and whether that is allowed.
+//! Uses a damaged file in a process of its own, and judges what came of it.
 
 use super::kinds::Damaged;
 use super::original::{Content, Original};
@@ -11,18 +11,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Time that a case may take of the processor, in seconds, and of the clock, which others use as
-/// well.
+/// The time that a case may take, in seconds of the processor and of the clock; other processes use
+/// the processor too.
 const PROCESSOR_SECONDS: u64 = 5;
 const CLOCK_SECONDS: u32 = 60;
-/// Devices that are added to a file that was taken.
+/// Devices that are added to a file that was accepted.
 const ADDED: usize = 50;
 
 /// Where cases are tried.
 pub struct Bench {
     directory: PathBuf,
     verify: Verify,
-    /// What a refused file looked like afterwards.
+    /// A buffer for what a refused file holds afterwards.
     after: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Bench {
         self.directory.join(name)
     }
 
-    /// Tries a file in a forked child; what came of it, and what there is to say of that.
+    /// Tries a file in a forked child, and returns the verdict and its reason.
     pub fn try_case(&mut self, original: &Original, damaged: &Damaged) -> (Verdict, String) {
         let (path, lock, report) = (self.path("db"), self.path("db-lock"), self.path("report"));
         let file = self.write(&path, &damaged.file);
@@ -70,7 +70,7 @@ impl Bench {
         (verdict, told.replace('\n', " "))
     }
 
-    /// Writes over the file of the case before, which is faster than a new one.
+    /// Overwrites the file of the previous case, which is faster than creating one.
     fn write(&self, path: &Path, bytes: &[u8]) -> File {
         let mut options = File::options();
         let open = options.read(true).write(true).create(true).truncate(false);
@@ -87,7 +87,7 @@ impl Bench {
     }
 }
 
-/// Uses the file as a daemon would. An error is what is wrong with the answers.
+/// Uses the file as a daemon would. The error says what is wrong with the answers.
 fn judge(
     path: &Path,
     original: &Original,

@@ -4,11 +4,11 @@ use super::original::Original;
 use super::random::Random;
 use crate::common::pages::{self, Pages, Tree, HEADER, PAGE};
 
-/// A damaged file, and what is to be held of it.
+/// A damaged file, and what counts as right for it.
 pub struct Damaged {
     pub kind: &'static str,
     pub file: Vec<u8>,
-    /// What stands in the place of the lock file; `None` for nothing.
+    /// The content of the lock file; `None` if there is none.
     pub lock_file: Option<Vec<u8>>,
     /// A meta page is not as it was: then what an earlier commit left, as a whole, is right as
     /// well.

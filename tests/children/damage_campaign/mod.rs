@@ -33,7 +33,7 @@ pub fn worker(argument: &str) {
     while let Some(line) = child::listen() {
         let (first, end) = line.split_once(' ').unwrap();
         for case in first.parse().unwrap()..end.parse().unwrap() {
-            // The next case is due before.
+            // A case that takes longer than this hangs.
             sys::die_after(300);
             let mut random = Random::of_case(seed, case);
             let damaged = kinds::damage(&original, &mut random);

@@ -1,5 +1,5 @@
-//! The store that is damaged: its file, an older copy of the file, and what was in it after which
-//! commit.
+//! The store that is damaged: its file, an older copy of the file, and its content after each of
+//! four commits.
 
 use super::random::Random;
 use crate::common::pages::{Pages, Tree, HEADER};
@@ -17,9 +17,10 @@ pub type Content = Vec<DeviceInfo>;
 pub struct Original {
     pub now: Pages,
     pub older: Pages,
-    /// What is right: the newest commit's, the one's before, and the same two of the older copy.
+    /// The right contents: those of the newest commit and the one before it, in the file and in the
+    /// older copy.
     pub contents: [Content; 4],
-    /// Every page in use, by the structure that it is of.
+    /// Every page in use, with the structure that it belongs to.
     pub places: Vec<(Tree, u64)>,
     pub free: Vec<u64>,
 }
@@ -36,7 +37,7 @@ impl Original {
         };
         let store = open();
         let mut random = Random::of_case(1, 1);
-        // In no order, and with some that go again.
+        // In random order, and with some that are removed again.
         for n in 0..DEVICES + DEVICES / 5 {
             let name = format!("snap-{:04}", (n * 1901 + 7) % (DEVICES + DEVICES / 5));
             let mut device = DeviceInfo {
@@ -81,7 +82,7 @@ impl Original {
     }
 }
 
-/// A change that leaves the number of devices.
+/// Makes a change that keeps the number of devices.
 fn change(store: &PoolMetadata, random: &mut Random) {
     let names = store.get_device_names().unwrap();
     let name = &names[random.below(names.len())];

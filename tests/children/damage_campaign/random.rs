@@ -1,4 +1,4 @@
-//! Numbers that a seed and a case decide (SplitMix64).
+//! Random numbers that are the same for the same seed and case (SplitMix64).
 
 pub struct Random(u64);
 
