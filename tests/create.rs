@@ -20,7 +20,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn processes_that_create_the_same_store_at_once() {
+fn processes_that_create_one_store_at_once_share_it() {
     let directory = directory();
     let mut peers: Vec<Peer> = (0..3)
         .map(|_| Peer::start("create::create_in_child", directory.path()))
@@ -47,7 +47,7 @@ fn processes_that_create_the_same_store_at_once() {
 }
 
 #[test]
-fn what_a_dead_creator_left_is_taken_over() {
+fn temporary_file_of_a_dead_creator_is_taken_over() {
     let begun = [&raw::META_START[..], &[0xaa; 1 << 20]].concat();
     for rubbish in [&b""[..], &[0; 7], &[0; 8192], &begun] {
         let (directory, path) = place();
@@ -65,7 +65,7 @@ fn what_a_dead_creator_left_is_taken_over() {
 }
 
 #[test]
-fn a_store_that_is_called_like_a_draft_is_not_taken_for_one() {
+fn store_with_the_name_of_a_temporary_file_is_left_alone() {
     let (directory, path) = place();
     let other = directory.path().join("pool.db.new");
     let theirs = PoolMetadata::open(&other).unwrap();
@@ -87,7 +87,7 @@ fn a_store_that_is_called_like_a_draft_is_not_taken_for_one() {
 }
 
 #[test]
-fn somebodys_file_that_is_called_like_a_draft_is_not_written_over() {
+fn file_with_the_name_of_a_temporary_file_is_left_alone() {
     for theirs in [b"notes, kept nowhere else".to_vec(), raw::bbolt_file()] {
         let (directory, path) = place();
         let draft = directory.path().join("pool.db.new");
@@ -102,7 +102,7 @@ fn somebodys_file_that_is_called_like_a_draft_is_not_written_over() {
 }
 
 #[test]
-fn files_that_this_user_may_not_use() {
+fn file_without_permission_is_refused() {
     let directory = directory();
     let mode = |name: &str, mode: u32| {
         let path = directory.path().join(name);
@@ -149,7 +149,7 @@ fn files_that_this_user_may_not_use() {
 }
 
 #[test]
-fn with_little_address_space_less_is_mapped() {
+fn little_address_space_makes_the_map_smaller() {
     let (_directory, path) = place();
     Peer::start("create::little_address_space", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());

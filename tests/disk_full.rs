@@ -35,25 +35,10 @@ fn refused_writes(errno: i32) {
     check(&store);
 }
 
-#[test]
-fn a_full_disk() {
+/// Runs a role with a disk of 4 MiB at its directory. Containers may forbid a mount even to root.
+fn on_a_small_disk(role: &str) {
     let directory = directory();
-    let mut command = peer::command("disk_full::small_disk", directory.path());
-    sys::with_small_disk(&mut command, directory.path(), 4 << 20);
-    match Peer::spawn(&mut command) {
-        Ok(peer) => peer.finish(),
-        Err(error) => {
-            // Containers may forbid it even to root. The kernel's refusal is the same to the store.
-            eprintln!("no disk can be mounted here ({error}): writes are refused instead");
-            refused_writes(libc::ENOSPC);
-        }
-    }
-}
-
-#[test]
-fn a_full_disk_and_places_in_the_reader_table() {
-    let directory = directory();
-    let mut command = peer::command("disk_full::reader_table", directory.path());
+    let mut command = peer::command(role, directory.path());
     sys::with_small_disk(&mut command, directory.path(), 4 << 20);
     match Peer::spawn(&mut command) {
         Ok(peer) => peer.finish(),
@@ -62,13 +47,23 @@ fn a_full_disk_and_places_in_the_reader_table() {
 }
 
 #[test]
-fn writes_that_the_kernel_refuses_for_want_of_room_or_quota() {
+fn full_disk_refuses_writes_until_there_is_space() {
+    on_a_small_disk("disk_full::small_disk");
+}
+
+#[test]
+fn full_disk_leaves_reader_slots_usable() {
+    on_a_small_disk("disk_full::reader_table");
+}
+
+#[test]
+fn writes_that_the_kernel_refuses_change_nothing() {
     refused_writes(libc::ENOSPC);
     refused_writes(libc::EDQUOT);
 }
 
 #[test]
-fn a_file_that_the_process_may_not_make_larger() {
+fn file_size_limit_is_not_reported_as_a_full_disk() {
     let (_directory, path) = place();
     Peer::start("disk_full::size_limit", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_device_that_another_process_changes_between_the_phases() {
+fn update_of_a_device_that_another_process_has_changed_conflicts() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     for name in ["a", "b", "c", "d", "e"] {
@@ -62,7 +62,7 @@ fn a_device_that_another_process_changes_between_the_phases() {
 }
 
 #[test]
-fn processes_that_write_at_once() {
+fn processes_that_write_at_once_lose_no_update() {
     let (_directory, path) = place();
     let store = small().open(&path).unwrap();
     let mut counter = device("counter");
@@ -93,7 +93,7 @@ fn processes_that_write_at_once() {
 }
 
 #[test]
-fn another_process_makes_the_map_larger() {
+fn map_that_another_process_grows_serves_readers_and_writers() {
     let (_directory, path) = place();
     let store = small().open(&path).unwrap();
     add(&store, "a");
@@ -127,7 +127,7 @@ fn another_process_makes_the_map_larger() {
 }
 
 #[test]
-fn another_process_makes_the_map_larger_for_one_that_only_reads() {
+fn map_that_another_process_grows_serves_a_read_only_store() {
     let (_directory, path) = place();
     add(&PoolMetadata::open(&path).unwrap(), "a");
     let look = small().read_only(true).open(&path).unwrap();

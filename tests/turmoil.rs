@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The devices that an actor has reported, and the one that it was about to add or remove.
-fn told(said: &[String]) -> (BTreeSet<String>, Option<String>) {
+fn reported(said: &[String]) -> (BTreeSet<String>, Option<String>) {
     let (mut own, mut trying) = (BTreeSet::new(), None);
     for line in said {
         match (line.split_once(' '), line.as_str()) {
@@ -36,7 +36,7 @@ fn told(said: &[String]) -> (BTreeSet<String>, Option<String>) {
 /// Fails unless the store holds what a killed actor has reported; its last write may be there or
 /// not.
 fn check_against(store: &PoolMetadata, name: &str, said: &[String]) {
-    let (mut own, trying) = told(said);
+    let (mut own, trying) = reported(said);
     let prefix = format!("{name}-");
     let mut found: BTreeSet<_> = devices(store)
         .into_iter()
@@ -82,7 +82,7 @@ impl Stage<'_> {
 
     fn kill(&mut self, at: usize) {
         let (name, mut actor) = self.actors.swap_remove(at);
-        assert!(actor.is_alive(), "{name} has ended by itself");
+        assert!(actor.is_alive(), "{name} ended by itself");
         let said = actor.kill();
         let store = wait_long(self.path);
         check_against(&store, &name, &said);
@@ -125,7 +125,7 @@ impl Stage<'_> {
 }
 
 #[test]
-fn stopped_and_killed_in_any_order() {
+fn processes_stopped_and_killed_in_any_order_lose_no_write() {
     let seed = std::env::var("PM_SEED").map_or(1, |seed| seed.parse().unwrap());
     let mut rng = Rng(seed);
     let (directory, path) = place();

@@ -80,10 +80,3 @@ pub fn write_and_read(store: &PoolMetadata, name: &str) -> Duration {
     }
     longest
 }
-
-pub fn hold(path: &Path) {
-    let store = small().open(path).unwrap();
-    let _walk = store.walk().unwrap();
-    child::say("reading");
-    child::listen();
-}

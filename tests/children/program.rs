@@ -61,7 +61,7 @@ roles! {
     disk_full { reader_table, size_limit, small_disk }
     flush { crowd }
     growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
-    kills { hold, liar, victim, work_beside }
+    kills { liar, victim, work_beside }
     lock_file { sees_a_walk }
     neighbours { long_read, no_wait }
     open_twice { fork, open_and_wait, refused_in_child, take_reader_slots }

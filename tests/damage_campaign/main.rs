@@ -42,7 +42,7 @@ fn damaged_files_are_refused_or_right() {
 
 /// The campaign can fail: without verification, the same damage makes LMDB end processes.
 #[test]
-fn without_verification_processes_end() {
+fn damage_without_verification_ends_processes() {
     let progress = run(Progress::new(1, 0..60, 10, None), 1, "none");
     assert!(progress.count(Verdict::Died) > 0, "{progress}");
 }

@@ -1,5 +1,5 @@
-//! LMDB cannot go on once the write of a meta page has failed. Its environment is opened again then,
-//! by the first thread that reads.
+//! LMDB cannot go on once the write of a meta page has failed: the first thread that reads then
+//! reopens its environment.
 
 use super::common::peer::Peer;
 use super::common::{add, check, devices, error_of, options, place, sys};
@@ -135,8 +135,8 @@ fn close_during_a_reopen_waits_for_it() {
     assert_as_before(&path, &before);
 }
 
-/// A reader that finds the environment poisoned releases its slot, and the reopen needs one: another
-/// process may take it in between.
+/// A reader that finds the environment poisoned releases its slot. The reopen needs one again,
+/// which another process may have taken in between.
 #[test]
 fn reopen_with_a_full_reader_table_waits_for_a_slot() {
     let (_directory, path) = place();

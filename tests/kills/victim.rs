@@ -40,12 +40,12 @@ impl Victim {
 
 /// What a victim reported before it was killed.
 #[derive(Default)]
-pub struct Told {
+pub struct Reported {
     pub opened: bool,
     pub done: usize,
 }
 
-impl Told {
+impl Reported {
     /// Reads reports of at most that many steps, or until the victim has ended.
     fn listen(&mut self, from: &mut ChildStdout, most: usize) {
         let mut byte = [0];
@@ -60,29 +60,33 @@ impl Told {
 }
 
 /// Starts a victim, and kills it some time after its start or after some of its steps.
-pub fn kill_one(mut command: Command, rng: &mut Rng) -> Told {
+pub fn kill_one(mut command: Command, rng: &mut Rng) -> Reported {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut from = child.stdout.take().unwrap();
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let wait = match rng.below(6) {
         0 | 1 => rng.below(12_000),
         // Before the store is open, however fast the machine is.
         2 => rng.below(300),
         _ => {
-            told.listen(&mut from, rng.below(40) as usize);
+            reported.listen(&mut from, rng.below(40) as usize);
             rng.below(1500)
         }
     };
     thread::sleep(Duration::from_micros(wait));
     child.kill().unwrap();
-    told.listen(&mut from, usize::MAX);
+    reported.listen(&mut from, usize::MAX);
     let status = child.wait().unwrap();
-    assert_eq!(status.signal(), Some(libc::SIGKILL), "it ended by itself");
-    told
+    assert_eq!(
+        status.signal(),
+        Some(libc::SIGKILL),
+        "the victim ended by itself"
+    );
+    reported
 }
 
 /// The victim's devices that are in the store.
@@ -99,12 +103,12 @@ pub fn found(store: &PoolMetadata, prefix: &str) -> Devices {
 }
 
 /// Fails unless the store holds what the reported steps leave, or those and the next one.
-pub fn judge(store: &PoolMetadata, prefix: &str, told: &Told) -> Devices {
+pub fn judge(store: &PoolMetadata, prefix: &str, reported: &Reported) -> Devices {
     let found = found(store, prefix);
     assert!(
-        may_be(&found, prefix, told.done),
+        may_be(&found, prefix, reported.done),
         "{prefix}: {} done: {found:?}",
-        told.done
+        reported.done
     );
     found
 }
