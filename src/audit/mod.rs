@@ -4,16 +4,16 @@
 //! the two tables contradict each other, the records are right, since they are what the pool's
 //! devices were made with; where an id is nobody's, it is taken out of use.
 
-mod idset;
 mod report;
 
-pub(crate) use idset::IdSet;
 pub(crate) use report::Findings;
 pub use report::{Finding, FindingKind, Fix, Report};
 use FindingKind::*;
 
 use crate::error::{Error, Result};
+use crate::format::bit_set::BitSet;
 use crate::format::header::{Header, Parsed};
+use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
 use crate::format::{digest, id_row, record};
@@ -24,14 +24,13 @@ use crate::lmdb::snapshot::Snapshot;
 const NO_COMMIT: u64 = 1 << 63;
 
 /// What has to be done to fix what can be.
-#[derive(Default)]
 pub(crate) struct Plan {
     /// Keys of the rows in the table of ids that do not belong there.
     pub remove: Vec<Vec<u8>>,
     /// Ids whose row as a free one is wrong.
-    pub not_free: IdSet,
+    pub not_free: BitSet,
     /// Ids that are to be faulty.
-    pub faulty: IdSet,
+    pub faulty: BitSet,
     /// The header, as the rows will add up to then.
     pub header: Header,
 }
@@ -72,10 +71,9 @@ struct Auditor {
     commit: u64,
     /// What the rows that are there add up to.
     found: Header,
-    owned: IdSet,
-    shared: IdSet,
-    free: IdSet,
-    faulty: IdSet,
+    ids: IdLedger,
+    /// Ids that several records have.
+    shared: BitSet,
     remove: Vec<Vec<u8>>,
     removed: u128,
 }
@@ -88,10 +86,8 @@ impl Auditor {
             last_id: 0,
             commit: 0,
             found: Header::default(),
-            owned: IdSet::default(),
-            shared: IdSet::default(),
-            free: IdSet::default(),
-            faulty: IdSet::default(),
+            ids: IdLedger::up_to(MAX_DEVICE_ID),
+            shared: BitSet::up_to(MAX_DEVICE_ID),
             remove: Vec::new(),
             removed: 0,
         }
@@ -158,7 +154,7 @@ impl Auditor {
                 });
         }
         self.found.last_id = self.found.last_id.max(id);
-        if !self.owned.insert(id) {
+        if !self.ids.own(id) {
             self.shared.insert(id);
         }
     }
@@ -215,15 +211,10 @@ impl Auditor {
             self.findings.id(IdRowOutside, id, Fix::Header, what);
         }
         self.found.last_id = self.found.last_id.max(id);
+        self.ids.put(state, id);
         match state {
-            IdState::Free => {
-                self.free.insert(id);
-                self.found.free_ids += 1;
-            }
-            IdState::Faulty => {
-                self.faulty.insert(id);
-                self.found.faulty_ids += 1;
-            }
+            IdState::Free => self.found.free_ids += 1,
+            IdState::Faulty => self.found.faulty_ids += 1,
         }
     }
 
@@ -235,29 +226,22 @@ impl Auditor {
     fn conclude(mut self) -> Result<Audit> {
         self.counters();
         let mut plan = Plan {
+            remove: self.remove,
+            not_free: BitSet::up_to(MAX_DEVICE_ID),
+            faulty: BitSet::up_to(MAX_DEVICE_ID),
             header: self.found.clone(),
-            ..Plan::default()
         };
         let header = &mut plan.header;
-        for id in 1..=self.found.last_id {
-            let [owned, free, faulty] =
-                [&self.owned, &self.free, &self.faulty].map(|set| set.contains(id));
-            let (kind, fix, what) = match (owned, free, faulty) {
-                (true, true, _) => (
-                    FreeAndOwned,
-                    Fix::RemoveIdRow,
-                    "is free, and a device has it",
-                ),
-                (_, true, true) => (
-                    FreeAndFaulty,
-                    Fix::RemoveIdRow,
-                    "is free and faulty at once",
-                ),
-                (false, false, false) => {
-                    let what = "was given out, and is neither a device's nor free nor faulty";
-                    (Lost, Fix::MakeFaulty, what)
-                }
-                _ => continue,
+        for (id, claims) in self.ids.contradictions(self.found.last_id) {
+            let (kind, fix, what) = if claims.free && claims.owned {
+                let what = "is free, and a device has it";
+                (FreeAndOwned, Fix::RemoveIdRow, what)
+            } else if claims.free {
+                let what = "is free and faulty at once";
+                (FreeAndFaulty, Fix::RemoveIdRow, what)
+            } else {
+                let what = "was given out, and is neither a device's nor free nor faulty";
+                (Lost, Fix::MakeFaulty, what)
             };
             self.findings.id(kind, id, fix, what);
             if kind == Lost {
@@ -275,7 +259,6 @@ impl Auditor {
             }
         }
         header.digest = header.digest.wrapping_sub(self.removed);
-        plan.remove = self.remove;
         let next = header.commit.checked_add(1);
         header.commit = next.ok_or_else(|| Error::corrupt("its number of commits cannot be"))?;
         Ok(Audit {

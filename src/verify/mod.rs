@@ -13,7 +13,6 @@ mod keys;
 mod level;
 mod meta;
 pub(crate) mod page;
-mod pages;
 pub(crate) mod rows;
 mod space;
 mod structure;

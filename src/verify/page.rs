@@ -13,14 +13,14 @@ use crate::verify::bytes::{u16_at, u32_at, u64_at};
 /// Bytes before the offsets of the nodes, or before the bytes of an overflow value.
 pub(crate) const HEADER: usize = 16;
 /// Bytes of a node before its key.
-const NODE_HEADER: usize = 8;
+pub(crate) const NODE_HEADER: usize = 8;
 /// Bytes of a named database's record, and of the two in a meta page.
 pub(crate) const TREE_LEN: usize = 48;
 
 const P_BRANCH: u16 = 0x01;
 const P_LEAF: u16 = 0x02;
 const P_OVERFLOW: u16 = 0x04;
-const F_BIGDATA: u16 = 0x01;
+pub(crate) const F_BIGDATA: u16 = 0x01;
 const F_SUBDATA: u16 = 0x02;
 
 /// The longest key that LMDB takes.

@@ -1,9 +1,8 @@
 //! Do the rows add up? Every invariant of docs/design.md, recomputed from the rows of one snapshot.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::error::{Error, Quoted};
 use crate::format::header::Header;
+use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
 use crate::format::{digest, id_row, record};
@@ -17,32 +16,10 @@ use crate::verify::tree::Rows;
 /// No record is longer: its texts, and what is around them.
 const LONGEST_RECORD: usize = MAX_ERROR_LEN + 1024;
 
-/// A set of device ids, one bit each, filled by several threads at once.
-struct IdSet(Vec<AtomicU64>);
-
-impl IdSet {
-    fn up_to(last: u32) -> IdSet {
-        IdSet((0..=last / 64).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    /// Adds `id`; false if it was there.
-    fn insert(&self, id: u32) -> bool {
-        let bit = 1 << (id % 64);
-        // Nothing else is told by a bit than that it was set.
-        self.0[id as usize / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
-    }
-
-    fn word(&self, at: usize) -> u64 {
-        self.0[at].load(Ordering::Relaxed)
-    }
-}
-
 /// What the rows add up to, to be held against the header.
 pub(crate) struct Sums {
     header: Header,
-    owned: IdSet,
-    free: IdSet,
-    faulty: IdSet,
+    ids: IdLedger,
 }
 
 /// One thread's part of the sums.
@@ -100,11 +77,8 @@ impl Rows for IdRows<'_> {
 impl Sums {
     /// Of a store with this header.
     pub fn new(header: Header) -> Sums {
-        let ids = || IdSet::up_to(header.last_id);
         Sums {
-            owned: ids(),
-            free: ids(),
-            faulty: ids(),
+            ids: IdLedger::up_to(header.last_id),
             header,
         }
     }
@@ -125,7 +99,7 @@ impl Sums {
                 "was written by commit {generation}, and the last was {last}"
             ));
         }
-        if !self.owned.insert(id) {
+        if !self.ids.own(id) {
             return wrong(format!("has id {id}, which another device has as well"));
         }
         tally.devices += 1;
@@ -139,15 +113,10 @@ impl Sums {
             let what = format!("id {id} has a state and was never given out");
             return Err(Problem::Row(what));
         }
+        self.ids.put(state, id);
         match state {
-            IdState::Free => {
-                self.free.insert(id);
-                tally.free_ids += 1;
-            }
-            IdState::Faulty => {
-                self.faulty.insert(id);
-                tally.faulty_ids += 1;
-            }
+            IdState::Free => tally.free_ids += 1,
+            IdState::Faulty => tally.faulty_ids += 1,
         }
         tally.add(digest::row_hash(Table::Ids, key, value));
         Ok(())
@@ -166,8 +135,8 @@ impl Sums {
             found.faulty_ids += tally.faulty_ids;
             found.digest = found.digest.wrapping_add(tally.digest);
         }
-        let sets_hold = self.check_sets(findings);
-        if sets_hold && found != self.header {
+        let ids_hold = self.check_ids(findings);
+        if ids_hold && found != self.header {
             let what = format!(
                 "its rows add up to {found:?} where its header says {:?}",
                 self.header
@@ -176,30 +145,17 @@ impl Sums {
         }
     }
 
-    /// Every id is in one set, or faulty and a device's.
-    fn check_sets(&self, findings: &mut Findings) -> bool {
-        let last = self.header.last_id;
+    /// Reports the ids that do not add up; whether all do.
+    fn check_ids(&self, findings: &mut Findings) -> bool {
         let mut hold = true;
-        for at in 0..=last as usize / 64 {
-            let [owned, free, faulty] = [&self.owned, &self.free, &self.faulty].map(|s| s.word(at));
-            // Bit 0 of the first word stands for no id, and neither do those behind the last one's.
-            let first = u64::from(at == 0);
-            let behind = match last as usize / 64 == at {
-                true => !(u64::MAX >> (63 - last % 64)),
-                false => 0,
-            };
-            let given_out = !(first | behind);
+        for (id, claims) in self.ids.contradictions(self.header.last_id) {
+            hold = false;
             for (wrong, problem) in [
-                (owned & free, "is free, and a device has it"),
-                (free & faulty, "is free and faulty at once"),
-                (
-                    given_out & !(owned | free | faulty),
-                    "is taken, and no device has it",
-                ),
+                (claims.free && claims.owned, "is free, and a device has it"),
+                (claims.free && claims.faulty, "is free and faulty at once"),
+                (!claims.free, "is taken, and no device has it"),
             ] {
-                let ids = (0..64).filter(|bit| wrong & 1 << bit != 0);
-                for id in ids.map(|bit| at * 64 + bit) {
-                    hold = false;
+                if wrong {
                     let what = format!("id {id} {problem}");
                     findings.add(Place::Ids, None, Problem::Row(what));
                 }
@@ -210,8 +166,8 @@ impl Sums {
 }
 
 impl Tally {
-    fn add(&mut self, share: u128) {
-        self.digest = self.digest.wrapping_add(share);
+    fn add(&mut self, row_hash: u128) {
+        self.digest = self.digest.wrapping_add(row_hash);
     }
 }
 

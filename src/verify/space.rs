@@ -2,11 +2,11 @@
 
 use std::io;
 
+use crate::format::bit_set::BitSet;
 use crate::verify::bytes::ReadAt;
 use crate::verify::finding::Problem;
 use crate::verify::page;
 use crate::verify::page::HEADER;
-use crate::verify::pages::PageSet;
 
 /// A file's pages up to the last one that a meta page names.
 pub(crate) struct Space<'a> {
@@ -14,7 +14,7 @@ pub(crate) struct Space<'a> {
     pub page_size: usize,
     pub last_page: u64,
     /// Pages that are in use, or listed as free. Both meta pages are.
-    reached: PageSet,
+    reached: BitSet,
 }
 
 /// Why a step of a verification came to nothing.
@@ -41,7 +41,7 @@ impl<'a> Space<'a> {
             source,
             page_size,
             last_page,
-            reached: PageSet::up_to(last_page),
+            reached: BitSet::up_to(last_page),
         }
     }
 

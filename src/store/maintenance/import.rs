@@ -1,9 +1,10 @@
-//! Taking a whole pool over from another store, and telling all that one needs to take this one
-//! over.
+//! Taking a whole pool over from another store, and the ids that another store needs to take this
+//! one over.
 
 use crate::device::DeviceRef;
 use crate::device_ids::Ids;
 use crate::error::{Error, Quoted, Result};
+use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
 use crate::format::{id_row, record};
@@ -15,7 +16,7 @@ use crate::store::write::ids;
 use crate::store::write::pool::Pool;
 
 impl Walk {
-    /// The state of all device ids, as of the moment when the walk began.
+    /// The state of all device ids at the moment when the walk began.
     ///
     /// # Errors
     /// Those of [`Walk::next_ref`].
@@ -83,7 +84,7 @@ fn fill(
     Ok(())
 }
 
-/// Refuses what would not be a sound store.
+/// Refuses devices and ids that would not make a sound store.
 fn check(devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
     if ids.last_id > MAX_DEVICE_ID {
         return invalid(format!(
@@ -91,42 +92,38 @@ fn check(devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
             ids.last_id
         ));
     }
-    let mut state = vec![State::Unclaimed; ids.last_id as usize + 1];
-    for (list, claim) in [(&ids.free, State::Free), (&ids.faulty, State::Faulty)] {
-        if !list.is_sorted_by(|a, b| a < b) {
-            return invalid(format!("the {claim:?} ids are not in ascending order"));
-        }
-        for &id in list {
-            match state.get_mut(id as usize) {
-                Some(state @ State::Unclaimed) if id != 0 => *state = claim,
-                Some(_) if id != 0 => return invalid(format!("id {id} is both free and faulty")),
-                _ => return invalid(format!("id {id} is not from 1 to {}", ids.last_id)),
-            }
-        }
+    let ledger = IdLedger::up_to(ids.last_id);
+    for (list, state) in [(&ids.free, IdState::Free), (&ids.faulty, IdState::Faulty)] {
+        check_list(list, state, ids.last_id, &ledger)?;
     }
-    check_devices(devices, &mut state)?;
-    match state
-        .iter()
-        .skip(1)
-        .position(|state| *state == State::Unclaimed)
-    {
-        Some(at) => invalid(format!(
-            "id {} is neither free nor faulty, and no device has it",
-            at + 1
-        )),
-        None => Ok(()),
-    }
+    check_devices(devices, ids.last_id, &ledger)?;
+    // The ids that contradict each other were refused above.
+    let unclaimed = ledger.contradictions(ids.last_id).next();
+    unclaimed.map_or(Ok(()), |(id, _)| {
+        invalid(format!(
+            "id {id} is neither free nor faulty, and no device has it"
+        ))
+    })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    Unclaimed,
-    Free,
-    Faulty,
-    Owned,
+fn check_list(list: &[u32], state: IdState, last: u32, ledger: &IdLedger) -> Result<()> {
+    if !list.is_sorted_by(|a, b| a < b) {
+        return invalid(format!("the {state:?} ids are not in ascending order"));
+    }
+    for &id in list {
+        if id == 0 || id > last {
+            return invalid(format!("id {id} is not from 1 to {last}"));
+        }
+        ledger.put(state, id);
+        let claims = ledger.claims(id);
+        if claims.free && claims.faulty {
+            return invalid(format!("id {id} is both free and faulty"));
+        }
+    }
+    Ok(())
 }
 
-fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
+fn check_devices(devices: &[DeviceRef<'_>], last: u32, ledger: &IdLedger) -> Result<()> {
     let mut previous: &[u8] = b"";
     for device in devices {
         device.check()?;
@@ -137,32 +134,20 @@ fn check_devices(devices: &[DeviceRef<'_>], state: &mut [State]) -> Result<()> {
             ));
         }
         previous = device.name;
-        match state.get_mut(device.device_id as usize) {
-            Some(state @ (State::Unclaimed | State::Faulty)) if device.device_id != 0 => {
-                *state = State::Owned
-            }
-            Some(State::Free) => {
-                return invalid(format!(
-                    "device {name} has the free id {}",
-                    device.device_id
-                ))
-            }
-            Some(State::Owned) => {
-                return invalid(format!(
-                    "device {name} has id {} as another device does",
-                    device.device_id
-                ))
-            }
-            _ if device.device_id == 0 => {
-                return invalid(format!("device {name} has id 0, which is none"))
-            }
-            _ => {
-                return invalid(format!(
-                    "device {name} has id {}, beyond the last, which is {}",
-                    device.device_id,
-                    state.len() - 1
-                ))
-            }
+        let id = device.device_id;
+        if id == 0 {
+            return invalid(format!("device {name} has id 0, which is none"));
+        }
+        if id > last {
+            return invalid(format!(
+                "device {name} has id {id}, beyond the last, which is {last}"
+            ));
+        }
+        if ledger.claims(id).free {
+            return invalid(format!("device {name} has the free id {id}"));
+        }
+        if !ledger.own(id) {
+            return invalid(format!("device {name} has id {id} as another device does"));
         }
     }
     Ok(())

@@ -199,11 +199,11 @@ fn carry_out(txn: &mut WriteTxn<'_>, plan: &Plan) -> Step<()> {
         txn.del(Table::Ids, key)?;
     }
     for id in plan.not_free.iter() {
-        let (key, _) = id_row::row(IdState::Free, id);
+        let (key, _) = id_row::row(IdState::Free, id as u32);
         txn.del(Table::Ids, &key)?;
     }
     for id in plan.faulty.iter() {
-        let (key, value) = id_row::row(IdState::Faulty, id);
+        let (key, value) = id_row::row(IdState::Faulty, id as u32);
         txn.put(Table::Ids, &key, &value)?;
     }
     let mut header = Vec::new();

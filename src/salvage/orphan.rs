@@ -1,7 +1,7 @@
-//! Records anywhere in a page, whatever the page says of itself.
+//! Records anywhere in the file, found by their checksums and not by a tree.
 //!
-//! A page that no tree leads to can hold the last whole copy of a record: the page that was there
-//! before the one that is damaged now, say. It can as well hold one that was removed long ago.
+//! A page that no tree leads to can hold the last whole copy of a record, for example the page that
+//! a damaged one replaced. It can also hold a record that was removed long ago.
 
 use crate::device::DeviceRef;
 use crate::format::table::Table;
@@ -11,24 +11,20 @@ use crate::salvage::source::Source;
 use crate::salvage::tree;
 use crate::salvage::tree::LONGEST;
 use crate::verify::bytes::{u16_at, u32_at, u64_at};
-use crate::verify::page::{Kind, Page, Tiles, HEADER, MAX_KEY};
-
-/// Bytes of a node before its key.
-const NODE: usize = 8;
-const F_BIGDATA: u16 = 1;
+use crate::verify::page::{Kind, Page, Tiles, F_BIGDATA, HEADER, MAX_KEY, NODE_HEADER};
 
 /// A record somewhere in the file.
-pub(crate) struct Stray<'a> {
+pub(crate) struct OrphanRecord<'a> {
     pub device: DeviceRef<'a>,
-    /// Its share of the digest.
-    pub share: u128,
-    /// Whether it is a row of a page that is not free: if no tree leads there, a way to it was
-    /// lost.
+    /// The hash of its row.
+    pub row_hash: u128,
+    /// Whether it is a row of a page that is not free: if no tree leads there, a page of the tree
+    /// was lost.
     pub in_use: bool,
 }
 
-/// Shows every record in every page, which its checksum makes one.
-pub(crate) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Stray<'_>)) {
+/// Shows every record in every page.
+pub(crate) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(OrphanRecord<'_>)) {
     let mut tiles = Tiles::default();
     source.each_page(|number, bytes| {
         let in_use = |_: &Page<'_>| !free.has(number);
@@ -41,38 +37,39 @@ pub(crate) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Stray<
     });
 }
 
-fn rows(source: &Source<'_>, page: &Page<'_>, show: &mut dyn FnMut(Stray<'_>)) {
+/// Shows the records that are rows of a leaf page.
+fn rows(source: &Source<'_>, page: &Page<'_>, show: &mut dyn FnMut(OrphanRecord<'_>)) {
     tree::leaf(source, page, &mut |key, value| {
         offer(key, value, true, show);
         true
     });
 }
 
-fn offer(key: &[u8], value: &[u8], in_use: bool, show: &mut dyn FnMut(Stray<'_>)) {
+fn offer(key: &[u8], value: &[u8], in_use: bool, show: &mut dyn FnMut(OrphanRecord<'_>)) {
     if let Ok(device) = record::decode_validated(key, value) {
-        let share = digest::row_hash(Table::Devices, key, value);
-        show(Stray {
+        let row_hash = digest::row_hash(Table::Devices, key, value);
+        show(OrphanRecord {
             device,
-            share,
+            row_hash,
             in_use,
         });
     }
 }
 
-/// Shows every record in a page, whatever the page says of itself.
-fn nodes(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(Stray<'_>)) {
+/// Shows every record in a page, whatever the page's header says.
+fn nodes(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(OrphanRecord<'_>)) {
     // Nodes begin at even offsets.
-    for at in (HEADER..page.len().saturating_sub(NODE)).step_by(2) {
+    for at in (HEADER..page.len().saturating_sub(NODE_HEADER)).step_by(2) {
         let node = &page[at..];
         let (len, flags) = (u32_at(node, 0) as usize, u16_at(node, 4));
         let key_len = usize::from(u16_at(node, 6));
         if flags > F_BIGDATA || key_len == 0 || key_len > MAX_KEY || len > LONGEST {
             continue;
         }
-        let Some(key) = node.get(NODE..NODE + key_len) else {
+        let Some(key) = node.get(NODE_HEADER..NODE_HEADER + key_len) else {
             continue;
         };
-        let rest = &node[NODE + key_len..];
+        let rest = &node[NODE_HEADER + key_len..];
         let here = match flags {
             0 => rest.get(..len),
             _ => rest.get(..8),
