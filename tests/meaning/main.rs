@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 #![allow(dead_code)] // until every topic has moved here
 
+mod backup;
 mod c;
 mod changes;
 #[path = "../common/mod.rs"]
@@ -12,6 +13,7 @@ mod device;
 mod handle;
 mod import;
 mod open;
+mod restore;
 mod rust;
 mod stats;
 mod subject;

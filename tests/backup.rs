@@ -1,6 +1,152 @@
-//! Full and failing disks, damaged and closed stores, files in the way, kills.
+//! Backups of a store in use: what they wait for, how they fail, and that nothing is left half
+//! done. What they hold is in `meaning/backup.rs`.
 
-use super::*;
+mod common;
+
+use common::peer::{self, Peer};
+use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn plain() -> BackupOptions {
+    BackupOptions::new()
+}
+
+fn compact() -> BackupOptions {
+    let mut options = plain();
+    options.compact(true);
+    options
+}
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A store with all that a store can hold: free and faulty ids, a faulty device, and texts on pages
+/// of their own.
+fn lived_in(path: &Path) -> PoolMetadata {
+    let store = options(1000).open(path).unwrap();
+    for n in 0..300 {
+        add(&store, format!("device-{n:03}"));
+    }
+    for n in (0..300).step_by(7) {
+        store.remove_device(format!("device-{n:03}")).unwrap();
+    }
+    store.mark_faulty("device-001").unwrap();
+    store.mark_faulty("device-002").unwrap();
+    store.add_device(&mut device("device-002")).unwrap();
+    for (name, len) in [("long", 100_000), ("longest", 1 << 20)] {
+        let mut device = DeviceInfo::new(name);
+        device.error = vec![b'e'; len];
+        store.add_device(&mut device).unwrap();
+    }
+    check(&store);
+    store
+}
+
+/// What a store holds: devices with their generations, ids, counters.
+fn contents(store: &PoolMetadata) -> impl PartialEq + std::fmt::Debug {
+    let stats = store.stats().unwrap();
+    let ids = store.walk().unwrap().ids().unwrap();
+    let counters = [
+        stats.devices,
+        stats.taken_ids,
+        stats.free_ids,
+        stats.faulty_ids,
+        stats.last_id,
+        stats.commits,
+    ];
+    (devices(store), ids, counters)
+}
+
+/// Fails if a file is at the path, or beside it.
+fn assert_nothing_at(path: &Path) {
+    for suffix in ["", "-lock", ".partial", ".partial-lock"] {
+        assert!(!with(path, suffix).exists(), "{suffix:?} is there");
+    }
+}
+
+/// Ends the writers when it is dropped, also where the test has failed.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn backup_of_a_store_that_is_written_is_of_one_moment() {
+    let (directory, path) = place();
+    let store = options(10_000).open(&path).unwrap();
+    for n in 0..200 {
+        add(&store, format!("device-{n}"));
+    }
+    let mut peer = Peer::start("backup::write_on", &path);
+    peer.expect("ready");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = Stop(&stop);
+        for writer in 0..2 {
+            let (store, stop) = (&store, &stop);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let mut device = device(format!("writer-{writer}-{}", n % 50));
+                    device.error = vec![b'x'; n * 37 % 9000];
+                    let _ = store.add_device(&mut device);
+                    let _ = store.remove_device(format!("writer-{writer}-{}", n * 7 % 50));
+                }
+            });
+        }
+        let mut commits = Vec::new();
+        for round in 0..60 {
+            let copy = directory.path().join(format!("copy-{round}"));
+            let options = if round % 2 == 0 { plain() } else { compact() };
+            store.backup(&copy, &options).unwrap();
+            let copied = PoolMetadata::open(&copy).unwrap();
+            check(&copied);
+            commits.push(copied.stats().unwrap().commits);
+            add(&copied, "one more");
+            check(&copied);
+            copied.close().unwrap();
+            std::fs::remove_file(&copy).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(
+            commits.is_sorted() && commits[0] < commits[59],
+            "{commits:?}"
+        );
+    });
+    peer.kill();
+    check(&store);
+}
+
+#[test]
+fn backup_waits_for_no_writer() {
+    let (directory, path) = place();
+    let store = options(50).open(&path).unwrap();
+    add(&store, "base");
+    let mut peer = Peer::start("backup::hold_lmdb_lock", &path);
+    peer.expect("held");
+    for (name, options) in [("plain", plain()), ("compact", compact())] {
+        let start = Instant::now();
+        let copy = directory.path().join(name);
+        store.backup(&copy, &options).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let copied = PoolMetadata::open(&copy).unwrap();
+        assert_eq!(devices(&copied), devices(&store));
+    }
+    peer.finish();
+}
 
 /// Runs `work` in a thread in which those calls fail with `errno`.
 fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
@@ -12,7 +158,7 @@ fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R
 }
 
 #[test]
-fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
+fn disk_that_is_full_or_fails_leaves_nothing_behind() {
     let (directory, path) = place();
     let store = lived_in(&path);
     let copy = directory.path().join("copy");
@@ -43,31 +189,7 @@ fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_damaged_store_is_backed_up_only_unchecked() {
-    let (directory, path) = place();
-    lived_in(&path).close().unwrap();
-    raw::edit(&path, |txn, tables| {
-        raw::rewrite(txn, tables.devices, b"device-005", |value| value[3] ^= 1);
-    });
-    let mut level = OpenOptions::new();
-    let store = level.verify(Verify::None).open(&path).unwrap();
-    for mut options in [plain(), compact()] {
-        let copy = directory.path().join("copy");
-        let error = error_of(store.backup(&copy, &options));
-        assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
-        let message = error.to_string();
-        assert!(message.contains(path.to_str().unwrap()), "{message}");
-        assert!(message.contains("device-005"), "{message}");
-        assert_nothing_at(&copy);
-        store.backup(&copy, options.verify(false)).unwrap();
-        assert_error!(PoolMetadata::open(&copy), Error::Corrupt { .. });
-        std::fs::remove_file(&copy).unwrap();
-        std::fs::remove_file(raw::lock_path(&copy)).unwrap();
-    }
-}
-
-#[test]
-fn a_closed_store_and_a_forked_child() {
+fn closed_store_and_forked_child_make_no_backup() {
     let (directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     let copy = directory.path().join("copy");
@@ -80,7 +202,7 @@ fn a_closed_store_and_a_forked_child() {
 }
 
 #[test]
-fn a_read_only_store_is_backed_up() {
+fn read_only_store_is_backed_up() {
     let (directory, path) = place();
     lived_in(&path).close().unwrap();
     let store = OpenOptions::new().read_only(true).open(&path).unwrap();
@@ -93,7 +215,7 @@ fn a_read_only_store_is_backed_up() {
 }
 
 #[test]
-fn drafts_that_are_in_the_way() {
+fn temporary_file_is_taken_over_only_from_a_killed_backup() {
     let (directory, path) = place();
     let store = options(50).open(&path).unwrap();
     add(&store, "base");
@@ -148,7 +270,7 @@ fn drafts_that_are_in_the_way() {
 }
 
 #[test]
-fn killed_at_any_moment_there_is_nothing_or_a_whole_backup() {
+fn backup_killed_at_any_moment_leaves_nothing_or_a_whole_one() {
     let (_directory, path) = place();
     lived_in(&path).close().unwrap();
     let copy = with(&path, ".copy");

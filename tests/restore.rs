@@ -1,6 +1,52 @@
-//! Full and failing disks, kills, stale lock files, and stores that are opened meanwhile.
+//! Backups put back: how that fails, and that one of the two stores is there at every moment. What
+//! is checked first, and what is kept, is in `meaning/restore.rs`.
 
-use super::*;
+mod common;
+
+use common::peer::{self, Peer};
+use common::{add, check, devices, error_of, options, place, raw, sys};
+use pool_metadata::{BackupOptions, DeviceInfo, Error, PoolMetadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A backup with a device "old" and 200 more, and the store with "new", as it went on; both closed.
+fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let (directory, path) = place();
+    let backup = directory.path().join("backup");
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "old");
+    for n in 0..200 {
+        add(&store, format!("device-{n}"));
+    }
+    store.mark_faulty("device-7").unwrap();
+    store.remove_device("device-8").unwrap();
+    store.backup(&backup, &BackupOptions::new()).unwrap();
+    store.remove_device("old").unwrap();
+    add(&store, "new");
+    store.close().unwrap();
+    (directory, path, backup)
+}
+
+fn has(path: &Path) -> String {
+    let store = PoolMetadata::open(path).unwrap();
+    check(&store);
+    let names = store.get_device_names().unwrap();
+    let found = |name: &&str| names.iter().any(|n| n == name.as_bytes());
+    let which = ["old", "new"].into_iter().filter(found);
+    which.collect::<Vec<_>>().join("+")
+}
+
+fn restore(backup: &Path, path: &Path) -> Result<Option<PathBuf>, Error> {
+    options(100).restore(backup, path)
+}
 
 /// Runs `work` in a thread in which those calls fail with `errno`.
 fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
@@ -12,7 +58,7 @@ fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R
 }
 
 #[test]
-fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
+fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
     let (_directory, path, backup) = two();
     let before = std::fs::read(&path).unwrap();
     for (calls, errno) in [
@@ -38,7 +84,7 @@ fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
 }
 
 #[test]
-fn a_lock_file_that_a_killed_process_left_does_no_harm() {
+fn lock_file_that_a_killed_process_left_does_no_harm() {
     let (_directory, path, backup) = two();
     // The lock file knows a commit number far beyond the backup's.
     let mut peer = Peer::start("restore::hold", &path);
@@ -60,7 +106,7 @@ fn a_lock_file_that_a_killed_process_left_does_no_harm() {
 }
 
 #[test]
-fn killed_at_any_moment_one_of_the_two_is_there() {
+fn restore_killed_at_any_moment_leaves_one_of_the_two() {
     let (_directory, path, backup) = two();
     let whole = std::fs::read(&path).unwrap();
     let kept = with(&path, ".before-restore");
@@ -98,7 +144,7 @@ fn killed_at_any_moment_one_of_the_two_is_there() {
 
 /// Opening waits for the end of a restore, and never meets the lock file of the store before.
 #[test]
-fn stores_are_opened_and_restored_at_once() {
+fn store_is_opened_while_it_is_restored() {
     let (_directory, path, backup) = two();
     let mut peers: Vec<_> = (0..2)
         .map(|_| Peer::start("restore::open_on", &path))
@@ -132,7 +178,7 @@ fn stores_are_opened_and_restored_at_once() {
 }
 
 #[test]
-fn long_texts_come_back_whole() {
+fn long_text_comes_back_whole() {
     let (_directory, path, backup) = two();
     std::fs::remove_file(&backup).unwrap();
     let store = PoolMetadata::open(&path).unwrap();
