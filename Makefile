@@ -93,7 +93,7 @@ damage: setup-build
 # In a target directory of its own, since every crate is compiled for loom.
 ## model-check the waiting threads: every interleaving of a few
 loom: setup-build
-	RUSTFLAGS='--cfg loom' $(CARGO) test --release --lib --target-dir target/loom sync::commit_queue
+	RUSTFLAGS='--cfg loom' $(CARGO) test --release --lib --target-dir target/loom model::
 
 ## run the Rust tests under AddressSanitizer and ThreadSanitizer
 sanitize: setup-test

@@ -15,15 +15,15 @@ use crate::lmdb::read::Try;
 use crate::store::write::pool::Pool;
 use crate::store::PoolMetadata;
 use crate::sync::deadline::Deadline;
-use crate::sync::read_permits::{wait_for_reads, Slot};
+use crate::sync::read_permits::{wait_for_reads, ReadPermit};
 
 /// An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
 ///
 /// A closed handle keeps its few bytes until the process ends, so that calls on it fail with
 /// PM_ERR_CLOSED instead of touching freed memory.
 pub struct pm_store {
-    /// Read by who holds a reader slot and has not found it cleared; taken out once all those
-    /// reads have ended.
+    /// Read by threads that hold a read permit and have not found it cleared; taken out once all
+    /// those reads have ended.
     pool: UnsafeCell<Option<Arc<Pool>>>,
     cleared: AtomicBool,
     lock_wait: Duration,
@@ -66,21 +66,21 @@ impl pm_store {
         Deadline::after(self.lock_wait)
     }
 
-    /// The store as the slot's holder sees it.
+    /// The store as the permit's holder sees it.
     #[inline]
-    fn seen<'a>(&'a self, _slot: &'a Slot) -> Result<&'a Arc<Pool>> {
+    fn seen<'a>(&'a self, _permit: &'a ReadPermit) -> Result<&'a Arc<Pool>> {
         if self.cleared.load(Ordering::SeqCst) {
             return Err(Error::Closed);
         }
-        // SAFETY: it is taken out only after a wait for who holds a slot, as the caller does for as
-        // long as the borrow, and has found it not cleared.
+        // SAFETY: it is taken out only after a wait for all holders of a permit. The caller holds one
+        // for as long as the borrow, and has found it not cleared.
         unsafe { (*self.pool.get()).as_ref() }.ok_or(Error::Closed)
     }
 
     /// The store, kept in being by the caller.
     pub(crate) fn store(&self) -> Result<PoolMetadata> {
-        let slot = Slot::acquire(&self.deadline())?;
-        Ok(PoolMetadata::from_pool(Arc::clone(self.seen(&slot)?)))
+        let permit = ReadPermit::acquire(&self.deadline())?;
+        Ok(PoolMetadata::from_pool(Arc::clone(self.seen(&permit)?)))
     }
 
     /// Shows one device to `look`, once, while the read lasts. Nearly always at once, and then
@@ -91,8 +91,8 @@ impl pm_store {
         name: &[u8],
         mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
     ) -> Result<R> {
-        if let Some(slot) = Slot::try_acquire() {
-            if let Try::Done(done) = self.seen(&slot)?.try_read(&slot, name, &mut look)? {
+        if let Some(permit) = ReadPermit::try_acquire() {
+            if let Try::Done(done) = self.seen(&permit)?.try_read(&permit, name, &mut look)? {
                 return Ok(done);
             }
         }

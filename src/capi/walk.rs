@@ -1,7 +1,7 @@
 //! All devices: with a callback, page by page into a caller's buffer, or only their names.
 
 use std::ffi::c_void;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::capi::cancel::Uncancelled;
 use crate::capi::device::{record_buffer, too_small};
@@ -12,6 +12,7 @@ use crate::capi::types::*;
 use crate::capi::{block, handle};
 use crate::error::{Error, Quoted};
 use crate::store::walk::Walk;
+use crate::sync::primitives::try_lock;
 
 /// A walk over all devices. Made by pm_walk_open, ended by pm_walk_close.
 pub struct pm_walk {
@@ -195,14 +196,12 @@ pub unsafe extern "C" fn pm_walk_next(
 pub(crate) unsafe fn borrow<'a>(walk: *const pm_walk) -> Outcome<MutexGuard<'a, State>> {
     // SAFETY: says the caller.
     let walk = unsafe { walk.as_ref() }.ok_or_else(|| Failure::null("walk"))?;
-    match walk.state.try_lock() {
-        Ok(state) => Ok(state),
-        Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => Err(Failure::Edge(
+    try_lock(&walk.state).ok_or_else(|| {
+        Failure::Edge(
             PM_ERR_BUSY,
             "another thread is using this walk; give each thread a walk of its own".to_owned(),
-        )),
-    }
+        )
+    })
 }
 
 /// What was put into a buffer.

@@ -51,7 +51,11 @@ impl fmt::Display for Error {
                 Quoted(name)
             ),
             Error::Timeout { what, waited } => {
-                write!(f, "waited {} ms for {what}, in vain", waited.as_millis())
+                write!(
+                    f,
+                    "timed out after {} ms waiting for {what}",
+                    waited.as_millis()
+                )
             }
             Error::Closed => write!(f, "the store is closed"),
             Error::Busy { what } => write!(f, "the store cannot be closed yet: {what}"),

@@ -9,11 +9,12 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sync::deadline::Deadline;
+use crate::sync::primitives::{try_lock, unpoisoned};
 use crate::sync::process;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,30 +110,20 @@ impl Listed {
 impl Drop for Registered {
     fn drop(&mut self) {
         if self.0.stamp == process::stamp() {
-            let mut open = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut open = unpoisoned(OPEN.lock());
             open.retain(|entry| *entry != self.0);
         }
     }
 }
 
 fn list(deadline: &Deadline) -> Result<MutexGuard<'static, Vec<Entry>>> {
-    // Who has it has it for a moment only, but in a forked child: who does not want to wait for
-    // others waits for that.
+    // A thread has it for a moment only, which even a caller waits for that does not want to wait.
+    // But a thread that had it during a fork has it for ever in the child.
     const LEAST: Duration = Duration::from_secs(1);
-    match try_list() {
+    match try_lock(&OPEN) {
         Some(list) => Ok(list),
         None => Deadline::after(deadline.left().max(LEAST))
-            .poll("the list of open stores", || Ok(try_list())),
-    }
-}
-
-/// The list, unless another thread has it: one that held it during a fork holds it in the child for
-/// ever.
-fn try_list() -> Option<MutexGuard<'static, Vec<Entry>>> {
-    match OPEN.try_lock() {
-        Ok(list) => Some(list),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
+            .poll("the list of open stores", || Ok(try_lock(&OPEN))),
     }
 }
 
@@ -143,7 +134,7 @@ mod tests {
     #[test]
     fn who_does_not_want_to_wait_waits_for_the_list_all_the_same() {
         std::thread::scope(|scope| {
-            let held = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let held = unpoisoned(OPEN.lock());
             let listed = scope.spawn(|| list(&Deadline::after(Duration::ZERO)).map(drop));
             std::thread::sleep(Duration::from_millis(30));
             drop(held);

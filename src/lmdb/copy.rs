@@ -73,7 +73,7 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
         match sort_begin(env.path(), code) {
             Begin::Ok => return Ok(()),
             Begin::Resized => env.adopt_map_size(deadline)?,
-            Begin::SlotsFull => env.wait_for_places(deadline)?,
+            Begin::SlotsFull => env.wait_in_queue(deadline)?,
             Begin::GivenUp => env.renew(deadline)?,
             Begin::Failed(error) => return Err(sort_copy(env, draft, code, error)),
         }

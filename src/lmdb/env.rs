@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use lmdb::{Database, Environment};
 
@@ -21,8 +21,10 @@ use crate::lmdb::raw::error::from_lmdb;
 use crate::lmdb::raw::reader::Reader;
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::{OpenState, WalkGate};
-use crate::sync::reader_queue::Line;
-use crate::sync::{fifo, process};
+use crate::sync::primitives::unpoisoned;
+use crate::sync::process;
+use crate::sync::reader_queue::ReaderQueue;
+use crate::sync::writer_gate::{self, WriterGate};
 
 /// One open LMDB environment.
 pub(crate) struct Env {
@@ -34,9 +36,9 @@ pub(crate) struct Env {
     pub(super) config: Config,
     /// Reader `i` belongs to whoever holds slot `i`.
     pub(super) readers: Box<[UnsafeCell<Reader>]>,
-    pub(super) writer: fifo::WriterGate<Option<Newest>>,
+    pub(super) writer: WriterGate<Option<Newest>>,
     pub(super) snapshots: WalkGate,
-    pub(super) places: Line,
+    pub(super) reader_queue: ReaderQueue,
     pub(super) process_lock: FileLock,
     /// The data file again, for what LMDB does not do itself.
     pub(super) file: File,
@@ -85,7 +87,7 @@ pub(crate) struct Newest {
 }
 
 /// The process's writer, which finds what its last commit has left behind.
-pub(crate) type Writer<'e> = fifo::Writer<'e, Option<Newest>>;
+pub(crate) type Writer<'e> = writer_gate::Writer<'e, Option<Newest>>;
 
 // SAFETY: LMDB's environment handle may be used from any thread (lmdb.h, "Caveats"); transactions are
 // kept apart by read permits, `writer` and `Snapshot`, which says for each which thread may use it.
@@ -180,8 +182,7 @@ impl Env {
     /// is still there.
     pub(super) fn let_files_go(&self) {
         self.process_lock.release();
-        let held = self.held.lock();
-        drop(held.unwrap_or_else(PoisonError::into_inner).take());
+        drop(unpoisoned(self.held.lock()).take());
     }
 
     /// Gives back all that LMDB holds.
@@ -230,8 +231,7 @@ impl Drop for Env {
         // In a forked child LMDB's handle and the lock file are the parent's affair: closing their
         // descriptors here would drop locks of a store that the child has opened itself.
         if process::stamp() != self.stamp {
-            let held = self.held.get_mut();
-            std::mem::forget(held.unwrap_or_else(PoisonError::into_inner).take());
+            std::mem::forget(unpoisoned(self.held.get_mut()).take());
         } else if !self.state.is_closed() {
             // SAFETY: `&mut self` proves that nothing else uses the environment; it was not closed
             // before.

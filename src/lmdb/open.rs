@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use lmdb::{Environment, EnvironmentFlags};
 
@@ -29,8 +29,10 @@ use crate::lmdb::raw::reader::{clear_dead_readers, Reader};
 use crate::lmdb::raw::{error, key_order};
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
-use crate::sync::reader_queue::Line;
-use crate::sync::{fifo, process};
+use crate::sync::primitives::unpoisoned;
+use crate::sync::process;
+use crate::sync::reader_queue::ReaderQueue;
+use crate::sync::writer_gate::WriterGate;
 use crate::verify::head;
 use crate::verify::head::Head;
 
@@ -71,15 +73,15 @@ impl Env {
     ) -> Env {
         Env {
             tables,
-            readers: (0..process::SLOTS)
+            readers: (0..process::PERMITS)
                 .map(|_| UnsafeCell::new(Reader::new()))
                 .collect(),
             lmdb: UnsafeCell::new(ManuallyDrop::new(lmdb)),
             path,
             config,
-            writer: fifo::WriterGate::default(),
+            writer: WriterGate::default(),
             snapshots: WalkGate::default(),
-            places: Line::default(),
+            reader_queue: ReaderQueue::default(),
             process_lock: claimed.process_lock,
             file: claimed.file,
             known_len: AtomicU64::new(claimed.metadata.len()),
@@ -132,7 +134,7 @@ impl Env {
         let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
             None
         } else {
-            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = unpoisoned(self.held.lock());
             let opened = held.as_ref().and_then(|held| held.lock_file.as_ref());
             let found = match opened {
                 Some(lock_file) => lock_file.metadata(),

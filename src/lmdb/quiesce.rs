@@ -1,14 +1,14 @@
 //! Keeping reads away from LMDB's environment while it is closed or opened anew, or while its map
 //! is replaced.
 //!
-//! Who does one of these holds the writer gate, so that there is one at a time, and keeps walks
-//! from being open. Short reads look at the state once they have a slot; see `slots.rs`.
+//! A thread that does one of these holds the writer gate, so that there is one at a time, and keeps
+//! walks from being open. Short reads look at the state once they have a read permit.
 
 use crate::error::{Error, Result};
 use crate::lmdb::env::{Env, Writer};
 use crate::sync::deadline::Deadline;
-use crate::sync::exclusion::{NoWalks, OPEN, QUIET};
-use crate::sync::read_permits::{wait_for_reads, Slot};
+use crate::sync::exclusion::{NoWalks, OPEN, QUIESCED};
+use crate::sync::read_permits::{wait_for_reads, ReadPermit};
 
 /// Nothing uses LMDB's environment, and nothing begins to, until this is dropped.
 pub(crate) struct Quiet<'e>(&'e Env);
@@ -26,7 +26,7 @@ impl Quiet<'_> {
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         // Unless it is closed.
-        self.0.state.change(QUIET, OPEN);
+        self.0.state.change(QUIESCED, OPEN);
     }
 }
 
@@ -39,7 +39,7 @@ impl Env {
         deadline: &Deadline,
     ) -> Result<Quiet<'e>> {
         self.check_usable()?;
-        if !self.state.change(OPEN, QUIET) {
+        if !self.state.change(OPEN, QUIESCED) {
             return Err(Error::Closed);
         }
         let quiet = Quiet(self);
@@ -47,20 +47,20 @@ impl Env {
         Ok(quiet)
     }
 
-    /// A slot, with the environment open for as long as it is held.
-    pub(crate) fn enter(&self, deadline: &Deadline) -> Result<Slot> {
+    /// A read permit, with the environment open for as long as it is held.
+    pub(crate) fn enter(&self, deadline: &Deadline) -> Result<ReadPermit> {
         loop {
-            let slot = Slot::acquire(deadline)?;
+            let permit = ReadPermit::acquire(deadline)?;
             self.check_usable()?;
             if self.state.is_open() {
-                return Ok(slot);
+                return Ok(permit);
             }
-            drop(slot);
+            drop(permit);
             self.wait_until_open(deadline)?;
         }
     }
 
-    /// Waits, without a slot, for who has the environment quiet.
+    /// Waits, without a permit, until the environment is not quiesced any more.
     pub(crate) fn wait_until_open(&self, deadline: &Deadline) -> Result<()> {
         deadline.poll("a change of the map's size, or the store's end", || {
             self.check_usable()?;

@@ -9,7 +9,7 @@ use crate::format::table::Table;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::error::from_code;
 use crate::lmdb::raw::reader::{clear_dead_readers, sort_begin, Begin};
-use crate::sync::read_permits::Slot;
+use crate::sync::read_permits::ReadPermit;
 
 /// Resets the reader when the read is over, also when it ends in a panic.
 struct Running<'e> {
@@ -22,8 +22,8 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         // A child that was forked in the midst of it leaves the parent's read alone.
         if self.env.is_own_process() {
-            // SAFETY: made from a transaction that had just begun, and dropped before its slot is
-            // given back.
+            // SAFETY: made from a transaction that had just begun, and dropped before its
+            // permit is released.
             unsafe { ffi::mdb_txn_reset(self.txn) };
         }
     }
@@ -33,7 +33,7 @@ impl Drop for Running<'_> {
 pub(crate) enum Try<R> {
     /// The row was there to be looked at, or its absence; this is what was made of it.
     Done(R),
-    /// Something has to be waited for without a slot: [`Env::read_row`] does.
+    /// Something has to be waited for without a permit: [`Env::read_row`] does.
     Later(Wait),
 }
 
@@ -61,13 +61,13 @@ impl Env {
         let deadline = self.deadline();
         let mut turn = None;
         loop {
-            let slot = Slot::acquire(&deadline)?;
-            let tried = self.try_read_row(&slot, table, key, &mut look)?;
-            drop(slot);
+            let permit = ReadPermit::acquire(&deadline)?;
+            let tried = self.try_read_row(&permit, table, key, &mut look)?;
+            drop(permit);
             match tried {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
-                Try::Later(Wait::ReaderTable) => self.wait_for_place(&deadline, &mut turn)?,
+                Try::Later(Wait::ReaderTable) => self.wait_for_slot(&deadline, &mut turn)?,
                 Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
                 Try::Later(Wait::Quiet) => self.wait_until_open(&deadline)?,
             }
@@ -78,7 +78,7 @@ impl Env {
     #[inline]
     pub fn try_read_row<R>(
         &self,
-        slot: &Slot,
+        permit: &ReadPermit,
         table: Table,
         key: &[u8],
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
@@ -87,9 +87,8 @@ impl Env {
         if !self.state.is_open() {
             return Ok(Try::Later(Wait::Quiet));
         }
-        let reader = self.readers[slot.index()].get();
-        // SAFETY: `slot` is the slot of this reader, and the environment stays open while it is
-        // held.
+        let reader = self.readers[permit.index()].get();
+        // SAFETY: `permit` is for this reader, and the environment stays open while it is held.
         let code = unsafe { (*reader).begin(self.raw()) };
         if code != ffi::MDB_SUCCESS {
             return self.not_begun(code).map(Try::Later);

@@ -1,11 +1,9 @@
-//! The line of those who wait for a place in LMDB's reader table, which is full: first come, first
-//! served.
+//! Waiting for a slot in LMDB's reader table, which is full: first in, first out.
 //!
-//! Places are given back by other processes too, which tell nobody, so somebody has to look again
-//! and again. That is who is first in the line; the others sleep until it is their turn.
+//! Other processes release slots without a notice, so somebody has to look again and again. That is
+//! the thread that is first in the queue; the others sleep until it is their turn.
 
 use std::sync::atomic::Ordering;
-use std::thread::{self};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -14,58 +12,60 @@ use crate::sync::deadline::Deadline;
 use crate::sync::read_permits;
 use crate::sync::reader_queue::Turn;
 
-/// How long the first in the line sleeps before it looks again, unless it is woken.
+/// How long the first in the queue sleeps before it looks again, unless it is woken.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Env {
-    /// Gets into the line, for who found the table full, and returns when it is time to try again:
-    /// with the turn in hand, which is kept until there is a place.
-    pub(crate) fn wait_for_place<'e>(
+    /// Waits after the reader table was found full, and returns when it is time to try again. The
+    /// second call gets `turn`, the first place in the queue, which is kept until there is a slot.
+    pub(crate) fn wait_for_slot<'e>(
         &'e self,
         deadline: &Deadline,
         turn: &mut Option<Turn<'e>>,
     ) -> Result<()> {
-        let slot = self.enter(deadline)?;
+        let permit = self.enter(deadline)?;
         let dead = self.clear_dead_readers()?;
-        drop(slot);
+        drop(permit);
         if dead > 0 {
             return Ok(());
         }
-        if turn.is_none() {
-            *turn = Some(self.enter_line(deadline)?);
+        let Some(turn) = turn else {
+            *turn = Some(self.enter_queue(deadline)?);
             return Ok(());
-        }
+        };
         let left = deadline.left();
         if left.is_zero() {
-            return Err(self.no_place());
+            return Err(self.no_slot());
         }
-        thread::park_timeout(left.min(LOOK_AGAIN));
+        turn.wait_for_release(left.min(LOOK_AGAIN));
         Ok(())
     }
 
-    /// Waits a moment in the line, for who has to begin from the start then.
-    pub(crate) fn wait_for_places(&self, deadline: &Deadline) -> Result<()> {
+    /// Waits a moment in the queue, for a caller that has to begin from the start then.
+    pub(crate) fn wait_in_queue(&self, deadline: &Deadline) -> Result<()> {
         let mut turn = None;
-        self.wait_for_place(deadline, &mut turn)?;
-        self.wait_for_place(deadline, &mut turn)
+        self.wait_for_slot(deadline, &mut turn)?;
+        self.wait_for_slot(deadline, &mut turn)
     }
 
-    /// Lets who waits for a place go first.
+    /// Gets in line behind the threads that wait for a slot, if there are any.
     #[inline]
-    pub(crate) fn after_others<'e>(&'e self, deadline: &Deadline) -> Result<Option<Turn<'e>>> {
-        if !self.places.busy.load(Ordering::Relaxed) {
+    pub(crate) fn wait_behind_queue<'e>(&'e self, deadline: &Deadline) -> Result<Option<Turn<'e>>> {
+        if !self.reader_queue.is_busy() {
             return Ok(None);
         }
-        self.enter_line(deadline).map(Some)
+        self.enter_queue(deadline).map(Some)
     }
 
-    fn enter_line(&self, deadline: &Deadline) -> Result<Turn<'_>> {
+    fn enter_queue(&self, deadline: &Deadline) -> Result<Turn<'_>> {
         read_permits::WAITS.fetch_add(1, Ordering::Relaxed);
-        self.places.enter(deadline).ok_or_else(|| self.no_place())
+        self.reader_queue
+            .enter(deadline)
+            .ok_or_else(|| self.no_slot())
     }
 
     #[cold]
-    fn no_place(&self) -> Error {
+    fn no_slot(&self) -> Error {
         read_permits::REFUSALS.fetch_add(1, Ordering::Relaxed);
         match self.max_readers() {
             Ok(slots) => Error::ReadersFull { slots },

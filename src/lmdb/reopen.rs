@@ -7,13 +7,13 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
-use std::sync::PoisonError;
 
 use crate::error::{Error, Result};
 use crate::file::fs::check_same;
 use crate::lmdb::env::Env;
 use crate::lmdb::open::{open_lmdb, open_tables};
 use crate::sync::deadline::Deadline;
+use crate::sync::primitives::unpoisoned;
 use crate::verify::head;
 
 /// Closes the store when it is dropped: LMDB's old environment is gone, and there is no new one.
@@ -41,7 +41,7 @@ impl Env {
             .metadata()
             .map_err(|e| Error::io("opening", &self.path, e))?;
         check_same(&self.path, &opened)?;
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = unpoisoned(self.held.lock());
         if let Some(held) = &*held {
             held.check_in_place(&self.path)?;
         }

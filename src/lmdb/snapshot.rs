@@ -46,7 +46,7 @@ impl Snapshot {
     pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
         let deadline = env.deadline();
         env.check_usable()?;
-        let mut turn = env.after_others(&deadline)?;
+        let mut turn = env.wait_behind_queue(&deadline)?;
         loop {
             env.check_usable()?;
             let number = env.snapshots.enter(&deadline)?;
@@ -83,7 +83,7 @@ impl Snapshot {
                 }
                 Begin::SlotsFull => {
                     drop(snapshot);
-                    env.wait_for_place(&deadline, &mut turn)?;
+                    env.wait_for_slot(&deadline, &mut turn)?;
                 }
             }
         }
@@ -219,7 +219,7 @@ impl Drop for Snapshot {
         if !self.txn.is_null() {
             // SAFETY: the transaction runs and is not used again.
             unsafe { ffi::mdb_txn_abort(self.txn) };
-            self.env.places.given_back();
+            self.env.reader_queue.notify_released();
         }
         self.env.snapshots.leave(self.number);
     }

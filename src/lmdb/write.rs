@@ -167,7 +167,7 @@ impl<'e> WriteTxn<'e> {
 
     /// What the newest commit has left behind, if it was this process's.
     fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
-        let left = self.writer.left();
+        let left = self.writer.handed_over();
         let newest = left.as_ref()?;
         (newest.id + 1 == self.id()).then(|| look(newest))
     }
@@ -314,7 +314,7 @@ impl Env {
         if let Some(used) = used {
             let _ = self.cover(used);
         }
-        writer.leave(
+        writer.hand_over(
             header
                 .zip(used)
                 .map(|(header, used)| Newest { id, header, used }),

@@ -13,7 +13,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// A wait of this length, which begins with the first thing that is waited for.
+    /// A wait of this length, which begins when the first thing is waited for.
     pub fn after(wait: Duration) -> Deadline {
         Deadline {
             wait,
@@ -21,12 +21,26 @@ impl Deadline {
         }
     }
 
-    /// A wait of its own for something on the way: half as long, and no longer than `most`.
+    /// A wait for something on the way, with a length of its own: half as long as this one, and no
+    /// longer than `most`.
     pub fn part(&self, most: Duration) -> Deadline {
         Deadline::after(most.min(self.wait / 2))
     }
 
+    /// What is left of the wait; zero once it is over. In a model, which has no clock, a wait is
+    /// without end, or it is over when it is looked at again.
+    #[cfg(loom)]
+    pub fn left(&self) -> Duration {
+        let first = self.end.replace(Some(Instant::now())).is_none();
+        if first || self.wait >= crate::sync::primitives::ENDLESS {
+            self.wait
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// What is left of the wait; zero once it is over.
+    #[cfg(not(loom))]
     pub fn left(&self) -> Duration {
         let now = Instant::now();
         let end = self.end.get().unwrap_or_else(|| {
@@ -40,7 +54,7 @@ impl Deadline {
         end.saturating_duration_since(now)
     }
 
-    /// The error for a wait that was in vain.
+    /// The error for a wait for `what` that has timed out.
     #[cold]
     pub fn expired(&self, what: impl Into<String>) -> Error {
         Error::Timeout {
@@ -49,7 +63,8 @@ impl Deadline {
         }
     }
 
-    /// Tries until there is something, sleeping a little longer each time, or until the deadline.
+    /// Repeats `attempt` until it returns something or the deadline comes, and sleeps in between, a
+    /// little longer each time.
     pub fn poll<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         const LONGEST: Duration = Duration::from_millis(1);
         let mut pause = Duration::from_micros(10);

@@ -1,17 +1,17 @@
-//! Keeping reads and walks away from what is closed or replaced.
+//! Keeping reads and walks away from a store that is being closed or replaced.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::sync::deadline::Deadline;
+use crate::sync::primitives::{lock, wait_timeout, Condvar, Mutex, MutexGuard};
 
 pub(crate) const OPEN: u8 = 0;
 
 /// Reads wait.
-pub(crate) const QUIET: u8 = 1;
+pub(crate) const QUIESCED: u8 = 1;
 
 const CLOSED: u8 = 2;
 
@@ -25,19 +25,21 @@ impl OpenState {
         self.0.load(Ordering::Relaxed) == CLOSED
     }
 
-    /// Whether it can be read, for who holds a slot: then it stays so until the slot is given back.
+    /// Whether the environment can be read. For a thread that holds a read permit it stays so until
+    /// the permit is released.
     #[inline]
     pub fn is_open(&self) -> bool {
         self.0.load(Ordering::SeqCst) == OPEN
     }
 
+    /// Goes from one state to another; false if it is in another one.
     pub fn change(&self, from: u8, to: u8) -> bool {
         self.0
             .compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// For good. Only who has the environment quiet does this.
+    /// Closes the environment for good. Called only while it is quiesced.
     pub fn close(&self) {
         self.0.store(CLOSED, Ordering::SeqCst);
     }
@@ -52,10 +54,10 @@ pub(crate) struct WalkGate {
 
 #[derive(Default)]
 struct Walks {
-    /// When each was opened, by its number: in the order in which they came.
+    /// When each snapshot was opened, by its number: in the order in which they were opened.
     open: BTreeMap<u64, Instant>,
     opened: u64,
-    /// How many wait for all to be closed.
+    /// How many threads wait for all snapshots to be closed.
     wanted: usize,
     blocked: bool,
 }
@@ -64,15 +66,9 @@ struct Walks {
 pub(crate) struct NoWalks<'a>(&'a WalkGate);
 
 impl WalkGate {
-    fn lock(&self) -> MutexGuard<'_, Walks> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// How many are open, and how long the oldest of them has been.
+    /// How many snapshots are open, and for how long the oldest of them has been.
     pub fn open(&self) -> (usize, Duration) {
-        let state = self.lock();
+        let state = lock(&self.state);
         let oldest = state.open.values().next();
         (
             state.open.len(),
@@ -80,16 +76,16 @@ impl WalkGate {
         )
     }
 
-    /// WalkGates one more; its number.
+    /// Counts one more snapshot as open, and returns its number.
     pub fn enter(&self, deadline: &Deadline) -> Result<u64> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.wanted > 0 {
             // Somebody waits for all snapshots to end, and gets there only if no new ones begin.
             // But it could be waiting for one that this thread has open, so this is a
             // courtesy, and not for the whole wait.
             let courtesy = Deadline::after(deadline.left() / 8);
             let gone = self.wait_while(state, &courtesy, "", |s| s.wanted > 0);
-            state = gone.unwrap_or_else(|_| self.lock());
+            state = gone.unwrap_or_else(|_| lock(&self.state));
         }
         let mut state =
             self.wait_while(state, deadline, "a change of the map's size", |s| s.blocked)?;
@@ -99,21 +95,22 @@ impl WalkGate {
         Ok(number)
     }
 
+    /// Counts the snapshot of this number as closed.
     pub fn leave(&self, number: u64) {
-        self.lock().open.remove(&number);
+        lock(&self.state).open.remove(&number);
         self.changed.notify_all();
     }
 
     /// Waits until no snapshot is open, and keeps it that way.
     pub fn block(&self, deadline: &Deadline) -> Result<NoWalks<'_>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.wanted += 1;
         let waited = self.wait_while(state, deadline, "walks that are open", |s| {
             !s.open.is_empty() || s.blocked
         });
         let (mut state, failed) = match waited {
             Ok(state) => (state, None),
-            Err(error) => (self.lock(), Some(error)),
+            Err(error) => (lock(&self.state), Some(error)),
         };
         state.wanted -= 1;
         state.blocked |= failed.is_none();
@@ -137,10 +134,7 @@ impl WalkGate {
             if left.is_zero() {
                 return Err(deadline.expired(what));
             }
-            state = match self.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            state = wait_timeout(&self.changed, &self.state, state, left);
         }
         Ok(state)
     }
@@ -148,7 +142,7 @@ impl WalkGate {
 
 impl Drop for NoWalks<'_> {
     fn drop(&mut self) {
-        self.0.lock().blocked = false;
+        lock(&self.0.state).blocked = false;
         self.0.changed.notify_all();
     }
 }

@@ -1,139 +1,170 @@
-//! One writer at a time in this process.
+//! A first-in-first-out lock with a deadline.
+//!
+//! Each thread that waits has a ticket to wait on, so that only the thread that is next is woken.
+//! The lock is handed off: it stays held while the next thread wakes up, so that a thread that
+//! takes it over and over cannot get ahead of those that wait.
+//!
+//! A [`Line`] is the lock's state. Its owner keeps it under a mutex, beside what else the lock is
+//! about, and takes the lock with [`acquire`] and gives it back with [`release`]. Neither a mutex
+//! nor a condition variable of the standard library keeps a table for the whole process, so a fork
+//! leaves nothing locked in the child but what belongs to this lock.
 
-use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
 
-use crate::error::Result;
 use crate::sync::deadline::Deadline;
+use crate::sync::primitives::{lock, wait, wait_timeout, Arc, Condvar, Mutex, MutexGuard};
 
-/// Lets one writer of this process through at a time, and has each find what the one before it has
-/// left.
-#[derive(Default)]
-pub(crate) struct WriterGate<T> {
-    state: Mutex<State<T>>,
-    freed: Condvar,
+/// Who holds a lock, and the tickets of those who wait for it, oldest first. `W` is what a ticket
+/// carries for the thread that holds the lock, `M` is the message that ends its wait.
+pub(crate) struct Line<W = (), M = ()> {
+    held: bool,
+    waiting: VecDeque<Arc<Ticket<W, M>>>,
 }
 
-#[derive(Default)]
-struct State<T> {
-    busy: bool,
-    /// What the last writer has left, while there is none.
-    left: T,
-    /// Who waits, first come first. The gate is passed on and not let go, so that a thread that
-    /// writes again at once does not come before who waits to close the store.
-    waiting: VecDeque<u64>,
-    tickets: u64,
+/// What one thread waits on.
+pub(crate) struct Ticket<W = (), M = ()> {
+    /// For the thread that holds the lock.
+    pub work: W,
+    message: Mutex<Option<M>>,
+    arrived: Condvar,
 }
 
-/// This thread is the process's writer until this is dropped.
-pub(crate) struct Writer<'a, T: Default> {
-    gate: &'a WriterGate<T>,
-    left: RefCell<T>,
-}
-
-impl<T: Default> WriterGate<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// How many threads wait for their turn.
-    pub fn waiting(&self) -> usize {
-        self.lock().waiting.len()
-    }
-
-    pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_, T>> {
-        let mut state = self.lock();
-        if !state.busy {
-            state.busy = true;
-            return Ok(self.writer(state));
+impl<W, M> Default for Line<W, M> {
+    fn default() -> Line<W, M> {
+        Line {
+            held: false,
+            waiting: VecDeque::new(),
         }
-        let mine = state.tickets;
-        state.tickets += 1;
-        state.waiting.push_back(mine);
-        // Whoever had it has taken this ticket out of the line: it is ours.
-        while state.waiting.contains(&mine) {
+    }
+}
+
+impl<W, M> Line<W, M> {
+    /// Takes the lock; false if it is held.
+    pub fn try_acquire(&mut self) -> bool {
+        !std::mem::replace(&mut self.held, true)
+    }
+
+    /// Gets in line for a lock that is held.
+    pub fn join(&mut self, ticket: &Arc<Ticket<W, M>>) {
+        self.waiting.push_back(Arc::clone(ticket));
+    }
+
+    /// Passes the lock on: to the owner of the ticket that this returns, which has to be answered,
+    /// or to nobody.
+    #[must_use]
+    pub fn hand_off(&mut self) -> Option<Arc<Ticket<W, M>>> {
+        let next = self.waiting.pop_front();
+        self.held = next.is_some();
+        next
+    }
+
+    /// Takes the first ticket out of the line if `wanted` agrees. It has to be answered.
+    pub fn pop_if(&mut self, wanted: impl FnOnce(&W) -> bool) -> Option<Arc<Ticket<W, M>>> {
+        let first = self.waiting.front()?;
+        if wanted(&first.work) {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Takes a ticket out of the line; false if another thread has taken it.
+    pub fn withdraw(&mut self, ticket: &Arc<Ticket<W, M>>) -> bool {
+        let found = self.waiting.iter().position(|t| Arc::ptr_eq(t, ticket));
+        found.and_then(|at| self.waiting.remove(at)).is_some()
+    }
+
+    /// How many threads wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a thread has the lock.
+    #[cfg(test)]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+}
+
+impl<W, M> Ticket<W, M> {
+    pub fn new(work: W) -> Arc<Ticket<W, M>> {
+        Arc::new(Ticket {
+            work,
+            message: Mutex::new(None),
+            arrived: Condvar::new(),
+        })
+    }
+
+    /// Ends the wait of the ticket's owner, for the thread that took the ticket out of its line.
+    pub fn answer(&self, message: M) {
+        *lock(&self.message) = Some(message);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for the answer. At the deadline `withdraw` takes the ticket out of its line, and there
+    /// is none. If another thread has taken it out, that thread's answer is on its way.
+    pub fn wait(&self, deadline: &Deadline, withdraw: impl FnOnce() -> bool) -> Option<M> {
+        let mut message = lock(&self.message);
+        loop {
+            if message.is_some() {
+                return message.take();
+            }
             let left = deadline.left();
             if left.is_zero() {
-                state.waiting.retain(|ticket| *ticket != mine);
-                return Err(deadline.expired("another writer of this process"));
+                break;
             }
-            state = match self.freed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            message = wait_timeout(&self.arrived, &self.message, message, left);
         }
-        Ok(self.writer(state))
-    }
-
-    fn writer(&self, mut state: MutexGuard<'_, State<T>>) -> Writer<'_, T> {
-        Writer {
-            gate: self,
-            left: RefCell::new(std::mem::take(&mut state.left)),
+        // The thread that answers holds the line's mutex before it takes this one.
+        drop(message);
+        if withdraw() {
+            return None;
         }
-    }
-}
-
-impl<T: Default> Writer<'_, T> {
-    /// What the last writer has left, or this one since.
-    pub fn left(&self) -> Ref<'_, T> {
-        self.left.borrow()
-    }
-
-    /// Leaves something for the next writer.
-    pub fn leave(&self, left: T) {
-        self.left.replace(left);
-    }
-}
-
-impl<T: Default> Drop for Writer<'_, T> {
-    fn drop(&mut self) {
-        let mut state = self.gate.lock();
-        state.left = self.left.take();
-        let next = state.waiting.pop_front();
-        state.busy = next.is_some();
-        drop(state);
-        // The line is short: the queue's leader, and who closes or flushes the store or fits its
-        // map.
-        if next.is_some() {
-            self.gate.freed.notify_all();
+        let mut message = lock(&self.message);
+        while message.is_none() {
+            message = wait(&self.arrived, message);
         }
+        message.take()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
+/// Takes the lock whose line is in `state`, at the place that `line` finds. `None` if its turn has
+/// not come by the deadline.
+pub(crate) fn acquire<'s, S>(
+    state: &'s Mutex<S>,
+    deadline: &Deadline,
+    line: impl Fn(&mut S) -> &mut Line,
+) -> Option<MutexGuard<'s, S>> {
+    let mut locked = lock(state);
+    if line(&mut locked).try_acquire() {
+        return Some(locked);
+    }
+    wait_in_line(state, locked, deadline, line)
+}
 
-    use super::*;
+#[cold]
+fn wait_in_line<'s, S>(
+    state: &'s Mutex<S>,
+    mut locked: MutexGuard<'s, S>,
+    deadline: &Deadline,
+    line: impl Fn(&mut S) -> &mut Line,
+) -> Option<MutexGuard<'s, S>> {
+    let ticket = Ticket::new(());
+    line(&mut locked).join(&ticket);
+    drop(locked);
+    ticket.wait(deadline, || line(&mut lock(state)).withdraw(&ticket))?;
+    Some(lock(state))
+}
 
-    #[test]
-    fn who_waits_comes_before_who_was_there_before() {
-        let gate = WriterGate::default();
-        let held = gate.acquire(&Deadline::after(Duration::ZERO)).unwrap();
-        held.leave(7);
-        let looked = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| {
-                let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));
-                while !looked.load(Ordering::Relaxed) {
-                    std::thread::yield_now();
-                }
-                got.is_ok_and(|writer| *writer.left() == 7)
-            });
-            while gate.lock().waiting.is_empty() {
-                std::thread::yield_now();
-            }
-            drop(held);
-            let refused = gate.acquire(&Deadline::after(Duration::ZERO)).is_err();
-            looked.store(true, Ordering::Relaxed);
-            assert!(refused && waits.join().unwrap());
-        });
-        let again = gate.acquire(&Deadline::after(Duration::ZERO));
-        assert!(again.is_ok_and(|writer| *writer.left() == 7));
-        assert!(!gate.lock().busy && gate.lock().waiting.is_empty());
+/// Gives a lock back: `hand_off` changes the state and passes the lock on with [`Line::hand_off`].
+pub(crate) fn release<S>(state: &Mutex<S>, hand_off: impl FnOnce(&mut S) -> Option<Arc<Ticket>>) {
+    let next = hand_off(&mut lock(state));
+    if let Some(next) = next {
+        next.answer(());
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,10 +1,10 @@
-//! What belongs to this process and must not survive into a forked child: its stamp and the reader
-//! slots.
+//! What belongs to this process and must not survive into a forked child: its stamp and the read
+//! permits.
 //!
 //! Both live in one anonymous mapping that the kernel replaces by zeros in a forked child
-//! (`MADV_WIPEONFORK`, Linux 4.14). So a child is told from its parent by one load from memory
-//! instead of a system call per operation, raw `clone` calls included, and slots that other threads
-//! held at the moment of the fork are free in the child.
+//! (`MADV_WIPEONFORK`, Linux 4.14). So one load from memory, instead of a system call per
+//! operation, distinguishes a child from its parent, raw `clone` calls included, and permits that
+//! other threads held at the moment of the fork are free in the child.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
 /// How many short reads can run at the same moment in one process.
-pub(crate) const SLOTS: usize = 64;
+pub(crate) const PERMITS: usize = 64;
 
-/// One slot's lock, alone on its cache lines (two, since processors fetch lines in pairs).
+/// One permit's state, alone on its cache lines (two, since processors fetch lines in pairs).
 #[repr(C, align(128))]
-pub(crate) struct SlotLock {
+pub(crate) struct PermitState {
     pub count: AtomicU32,
 }
 
-impl SlotLock {
+impl PermitState {
     #[allow(clippy::declare_interior_mutable_const)] // the first state of each, never used in place
-    const FREE: SlotLock = SlotLock {
+    const FREE: PermitState = PermitState {
         count: AtomicU32::new(0),
     };
 }
@@ -31,7 +31,7 @@ impl SlotLock {
 #[repr(C)]
 pub(crate) struct Area {
     stamp: AtomicU64,
-    pub slots: [SlotLock; SLOTS],
+    pub permits: [PermitState; PERMITS],
 }
 
 struct Mapped {
@@ -41,7 +41,7 @@ struct Mapped {
 
 // SAFETY: the area is only reached through shared references, and all its fields are atomics.
 unsafe impl Send for Mapped {}
-// SAFETY: as above.
+// SAFETY: the area's fields are atomics, which threads may share.
 unsafe impl Sync for Mapped {}
 
 fn mapped() -> &'static Mapped {
@@ -72,10 +72,10 @@ fn map() -> Mapped {
             };
         }
     }
-    // No page to be had: a static serves, and the process id has to tell a child.
+    // No page to be had: a static serves, and only the process id distinguishes a child.
     static FALLBACK: Area = Area {
         stamp: AtomicU64::new(0),
-        slots: [SlotLock::FREE; SLOTS],
+        permits: [PermitState::FREE; PERMITS],
     };
     Mapped {
         area: NonNull::from(&FALLBACK),
@@ -120,35 +120,35 @@ fn new_stamp() -> u64 {
 mod tests {
     use super::*;
 
-    /// Takes a slot as a read does: its count is odd while it is held.
-    fn take_slot() -> &'static SlotLock {
-        let take = |slot: &&SlotLock| {
-            let count = slot.count.load(Ordering::SeqCst);
+    /// Takes a permit as a read does: its count is odd while it is held.
+    fn take_permit() -> &'static PermitState {
+        let take = |permit: &&PermitState| {
+            let count = permit.count.load(Ordering::SeqCst);
             let order = Ordering::SeqCst;
             count.is_multiple_of(2)
-                && slot
+                && permit
                     .count
                     .compare_exchange(count, count + 1, order, order)
                     .is_ok()
         };
-        area().slots.iter().find(take).unwrap()
+        area().permits.iter().find(take).unwrap()
     }
 
     #[test]
-    fn a_forked_child_has_another_stamp_and_free_slots() {
+    fn forked_child_has_another_stamp_and_free_permits() {
         let mine = stamp();
         assert_eq!(mine, stamp());
-        let slot = take_slot();
+        let permit = take_permit();
         // SAFETY: the child only loads atomics, makes its stamp and exits without running anything
         // else.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let free = |slot: &SlotLock| slot.count.load(Ordering::SeqCst) == 0;
-            let good = stamp() != mine && area().slots.iter().all(free);
+            let free = |permit: &PermitState| permit.count.load(Ordering::SeqCst) == 0;
+            let good = stamp() != mine && area().permits.iter().all(free);
             // SAFETY: ends the child at once.
             unsafe { libc::_exit(if good { 0 } else { 1 }) };
         }
-        slot.count.fetch_add(1, Ordering::SeqCst);
+        permit.count.fetch_add(1, Ordering::SeqCst);
         let mut status = 0;
         // SAFETY: waits for the child that was just made; `status` outlives the call.
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);

@@ -1,88 +1,89 @@
-//! Reader slots: who holds slot `i` has reader `i` of every store of the process to itself.
+//! Read permits: the thread that holds permit `i` has reader `i` of every store of the process to
+//! itself.
 //!
-//! Taking a slot is one compare-and-swap, giving it back one store, and that store is the last
-//! thing a short read touches. What a read must not meet, as the end of its store, is announced
-//! first, where a read looks once it has its slot; after that, [`wait_for_reads`] waits until each
-//! slot was free once. All in one order (`SeqCst`), so that a read either sees what was announced
-//! or is waited for. Reads of other stores go on meanwhile.
+//! Taking a permit is one compare-and-swap, releasing it is one store, and that store is the last
+//! thing that a short read touches. What a read must not meet, such as the end of its store, is
+//! announced first, where a read looks once it has its permit; after that, [`wait_for_reads`] waits
+//! until each permit was free once. All of that is in one order (`SeqCst`), so that a read either
+//! sees what was announced or is waited for. Reads of other stores go on meanwhile.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::sync::deadline::Deadline;
-use crate::sync::process::{area, SLOTS};
+use crate::sync::process::{area, PERMITS};
 
-/// A slot counts how often it was taken and given back: it is held while that is odd.
+/// A permit counts how often it was taken and released: it is held while that is odd.
 fn is_held(count: u32) -> bool {
     count % 2 == 1
 }
 
-/// How often a read of this process has waited, for a slot here or a place in LMDB's reader table,
-/// and in vain.
+/// How often a read of this process has waited, for a permit or for a slot in LMDB's reader table.
 pub(crate) static WAITS: AtomicU64 = AtomicU64::new(0);
+/// How many of those waits have timed out.
 pub(crate) static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
-/// One slot, held until dropped.
-pub(crate) struct Slot {
+/// One permit, held until dropped.
+pub(crate) struct ReadPermit {
     index: usize,
-    /// The slot's count since it was taken.
+    /// The permit's count since it was taken.
     count: u32,
 }
 
-impl Slot {
-    /// Takes a slot, waiting until `deadline` while all are held.
+impl ReadPermit {
+    /// Takes a permit, waiting until `deadline` while all are held.
     #[inline]
-    pub fn acquire(deadline: &Deadline) -> Result<Slot> {
-        match Slot::try_acquire() {
-            Some(slot) => Ok(slot),
-            None => Slot::acquire_any(home(), deadline),
+    pub fn acquire(deadline: &Deadline) -> Result<ReadPermit> {
+        match ReadPermit::try_acquire() {
+            Some(permit) => Ok(permit),
+            None => ReadPermit::acquire_any(home(), deadline),
         }
     }
 
-    /// Takes the slot that this thread tries first, at once or not at all.
+    /// Takes the permit that this thread tries first, without waiting.
     #[inline]
-    pub fn try_acquire() -> Option<Slot> {
+    pub fn try_acquire() -> Option<ReadPermit> {
         take(home())
     }
 
     #[cold]
-    fn acquire_any(first: usize, deadline: &Deadline) -> Result<Slot> {
-        let any = || (1..=SLOTS).find_map(|step| take((first + step) % SLOTS));
-        if let Some(slot) = any() {
-            return Ok(slot);
+    fn acquire_any(first: usize, deadline: &Deadline) -> Result<ReadPermit> {
+        let any = || (1..=PERMITS).find_map(|step| take((first + step) % PERMITS));
+        if let Some(permit) = any() {
+            return Ok(permit);
         }
         WAITS.fetch_add(1, Ordering::Relaxed);
         deadline
-            .poll("a reader slot of this process", || Ok(any()))
+            .poll("a read permit of this process", || Ok(any()))
             .inspect_err(|_| {
                 REFUSALS.fetch_add(1, Ordering::Relaxed);
             })
     }
 
-    /// Which slot this is, below [`SLOTS`].
+    /// Which permit this is, below [`PERMITS`].
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
-impl Drop for Slot {
+impl Drop for ReadPermit {
     #[inline]
     fn drop(&mut self) {
-        area().slots[self.index]
+        area().permits[self.index]
             .count
             .store(self.count.wrapping_add(1), Ordering::Release);
     }
 }
 
-/// Waits until every read has ended that had a slot when this was called: no more of those that
-/// come later is to begin what they must not be at, which the caller has seen to.
+/// Waits until every read has ended that had a permit when this was called. The caller has seen to
+/// it that no later read begins what this waits for the end of.
 pub(crate) fn wait_for_reads(deadline: &Deadline) -> Result<()> {
-    for slot in &area().slots {
-        let seen = slot.count.load(Ordering::SeqCst);
+    for permit in &area().permits {
+        let seen = permit.count.load(Ordering::SeqCst);
         if is_held(seen) {
             deadline.poll("reads that are in flight", || {
-                let ended = slot.count.load(Ordering::SeqCst) != seen;
+                let ended = permit.count.load(Ordering::SeqCst) != seen;
                 Ok(ended.then_some(()))
             })?;
         }
@@ -91,19 +92,20 @@ pub(crate) fn wait_for_reads(deadline: &Deadline) -> Result<()> {
 }
 
 #[inline]
-fn take(index: usize) -> Option<Slot> {
-    let slot = &area().slots[index].count;
-    let free = slot.load(Ordering::Relaxed);
+fn take(index: usize) -> Option<ReadPermit> {
+    let permit = &area().permits[index].count;
+    let free = permit.load(Ordering::Relaxed);
     let count = free.wrapping_add(1);
     let taken = !is_held(free)
-        && slot
+        && permit
             .compare_exchange(free, count, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok();
-    taken.then_some(count).map(|count| Slot { index, count })
+    // Made only if it was taken: dropping one releases it.
+    taken.then(|| ReadPermit { index, count })
 }
 
-/// The slot that this thread tries first: threads are spread over the slots in the order in which
-/// they come.
+/// The permit that this thread tries first: threads are spread over the permits in the order in
+/// which they first read.
 fn home() -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     thread_local! {
@@ -112,7 +114,7 @@ fn home() -> usize {
     HOME.try_with(|home| {
         let mut index = home.get();
         if index == usize::MAX {
-            index = NEXT.fetch_add(1, Ordering::Relaxed) as usize % SLOTS;
+            index = NEXT.fetch_add(1, Ordering::Relaxed) as usize % PERMITS;
             home.set(index);
         }
         index
@@ -130,16 +132,17 @@ mod tests {
     /// Reads that follow each other without a pause, as many threads make them, must not keep a
     /// store from being closed.
     #[test]
-    fn reads_end_though_a_slot_is_taken_again_and_again() {
+    fn permit_taken_again_and_again_does_not_block_the_wait_for_reads() {
         let (begun, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
+                    let minute = Deadline::after(Duration::from_secs(60));
+                    let permit = ReadPermit::acquire(&minute).unwrap();
                     begun.store(true, Ordering::Relaxed);
                     let start = Instant::now();
                     while start.elapsed() < Duration::from_millis(3) {}
-                    drop(slot);
+                    drop(permit);
                 }
             });
             while !begun.load(Ordering::Relaxed) {
@@ -153,8 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_waited_for_until_its_end() {
-        let slot = Slot::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
+    fn refused_take_leaves_the_permit_held() {
+        let permit = ReadPermit::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
+        assert!(take(permit.index()).is_none());
+        assert!(take(permit.index()).is_none());
+    }
+
+    #[test]
+    fn wait_for_reads_ends_with_the_last_read() {
+        let permit = ReadPermit::acquire(&Deadline::after(Duration::from_secs(60))).unwrap();
         let short = Deadline::after(Duration::from_millis(10));
         assert!(wait_for_reads(&short).is_err());
         let ended = AtomicBool::new(false);
@@ -165,7 +175,7 @@ mod tests {
             });
             std::thread::sleep(Duration::from_millis(20));
             ended.store(true, Ordering::SeqCst);
-            drop(slot);
+            drop(permit);
             assert!(waits.join().unwrap());
         });
     }

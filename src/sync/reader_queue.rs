@@ -1,124 +1,107 @@
 //! The queue of threads that wait for a slot in LMDB's reader table.
+//!
+//! Other processes release slots without a notice, so somebody has to look at the table again and
+//! again: the thread that is first in the queue. The others sleep until it is their turn.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::sync::deadline::Deadline;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, Thread};
+use crate::sync::fifo::{self, Line};
+use crate::sync::primitives::{lock, wait_timeout, Condvar, Mutex};
 
-/// Those who wait for a place.
+/// The threads that wait for a reader slot, first in first out.
 #[derive(Default)]
-pub(crate) struct Line {
+pub(crate) struct ReaderQueue {
     state: Mutex<State>,
-    /// Whether anybody waits.
-    pub busy: AtomicBool,
+    /// Notified when this process has released a slot.
+    released: Condvar,
+    /// Whether any thread waits, for threads that only want to pass.
+    busy: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
-    /// Who is first and looks.
-    first: Option<Thread>,
-    waiting: VecDeque<Arc<Waiter>>,
+    line: Line,
+    /// Whether this process has released a slot since the first in the queue looked.
+    released: bool,
 }
 
-struct Waiter {
-    thread: Thread,
-    called: AtomicBool,
-}
+/// This thread is the first in the queue until this is dropped.
+pub(crate) struct Turn<'e>(&'e ReaderQueue);
 
-/// This thread is the first in the line until this is dropped.
-pub(crate) struct Turn<'e>(&'e Line);
-
-impl Line {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+impl ReaderQueue {
+    /// Whether any thread waits.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
-    /// Waits until this thread is the first; `None` if that is not before the deadline.
+    /// Waits until this thread is the first; `None` if it is not by the deadline.
     pub fn enter(&self, deadline: &Deadline) -> Option<Turn<'_>> {
-        let mut state = self.lock();
-        if state.first.is_none() {
-            state.first = Some(thread::current());
-            self.busy.store(true, Ordering::Relaxed);
-            return Some(Turn(self));
-        }
-        let waiter = Arc::new(Waiter {
-            thread: thread::current(),
-            called: AtomicBool::new(false),
-        });
-        state.waiting.push_back(Arc::clone(&waiter));
-        drop(state);
-        while !waiter.called.load(Ordering::Acquire) {
-            let left = deadline.left();
-            if left.is_zero() {
-                let mut state = self.lock();
-                // Called at this very moment, perhaps: then the turn is to be passed on.
-                if !waiter.called.load(Ordering::Acquire) {
-                    state.waiting.retain(|other| !Arc::ptr_eq(other, &waiter));
-                    return None;
-                }
-                break;
-            }
-            thread::park_timeout(left);
-        }
+        let _state = fifo::acquire(&self.state, deadline, |state| &mut state.line)?;
+        self.busy.store(true, Ordering::Relaxed);
         Some(Turn(self))
     }
 
-    /// A place of this process's was given back: who is first need not sleep until it looks again.
+    /// Wakes the first in the queue, after this process has released a slot.
     #[inline]
-    pub fn given_back(&self) {
-        if self.busy.load(Ordering::Relaxed) {
-            if let Some(first) = &self.lock().first {
-                first.unpark();
-            }
+    pub fn notify_released(&self) {
+        if self.is_busy() {
+            lock(&self.state).released = true;
+            self.released.notify_one();
         }
+    }
+}
+
+impl Turn<'_> {
+    /// Waits until this process releases a slot, for at most `longest`.
+    pub fn wait_for_release(&self, longest: Duration) {
+        let queue = self.0;
+        let mut state = lock(&queue.state);
+        if !state.released {
+            state = wait_timeout(&queue.released, &queue.state, state, longest);
+        }
+        state.released = false;
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        let next = state.waiting.pop_front();
-        state.first = next.as_ref().map(|next| next.thread.clone());
-        self.0.busy.store(next.is_some(), Ordering::Relaxed);
-        if let Some(next) = next {
-            next.called.store(true, Ordering::Release);
-            next.thread.unpark();
-        }
+        let queue = self.0;
+        fifo::release(&queue.state, |state| {
+            let next = state.line.hand_off();
+            queue.busy.store(next.is_some(), Ordering::Relaxed);
+            next
+        });
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn each_gets_its_turn_in_the_order_in_which_it_came() {
-        let line = Line::default();
-        let order = Mutex::new(Vec::new());
-        let minute = || Deadline::after(Duration::from_secs(60));
-        let held = line.enter(&minute()).unwrap();
-        thread::scope(|scope| {
-            for number in 0..20 {
-                let (line, order) = (&line, &order);
-                scope.spawn(move || {
-                    let turn = line.enter(&minute()).unwrap();
-                    order.lock().unwrap().push(number);
-                    drop(turn);
-                });
-                while line.lock().waiting.len() <= number {
-                    thread::yield_now();
-                }
-            }
-            // Who gives up leaves the line as it was.
-            assert!(line.enter(&Deadline::after(Duration::ZERO)).is_none());
-            assert_eq!(line.lock().waiting.len(), 20);
-            drop(held);
+    fn released_slot_wakes_the_first_in_the_queue() {
+        let queue = ReaderQueue::default();
+        let turn = queue.enter(&Deadline::after(Duration::ZERO)).unwrap();
+        assert!(queue.is_busy());
+        let start = Instant::now();
+        queue.notify_released();
+        turn.wait_for_release(Duration::from_secs(60));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                turn.wait_for_release(Duration::from_secs(60));
+                drop(turn);
+            });
+            queue.notify_released();
+            waits.join().unwrap();
         });
-        assert_eq!(order.into_inner().unwrap(), (0..20).collect::<Vec<_>>());
-        assert!(line.lock().first.is_none() && !line.busy.load(Ordering::Relaxed));
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(!queue.is_busy());
+        queue.notify_released();
+        assert!(!lock(&queue.state).released, "nobody waits");
     }
 }

@@ -6,8 +6,9 @@
 
 use std::cmp::Ordering;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use crate::sync::primitives::unpoisoned;
 use crate::verify::branches::{Branch, Branches};
 use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::keys::{Keys, Span};
@@ -82,9 +83,7 @@ pub(crate) fn walk<R: Rows>(
             for worker in run(space, place, rows, &branches, record.leaf_pages)? {
                 worker.end(&mut walked, &mut count);
             }
-            let branches = branches
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner);
+            let branches = unpoisoned(branches.into_inner());
             branch_pages = branches.seen;
             walked.findings.append(branches.findings);
         }
@@ -130,10 +129,7 @@ fn run<'a, R: Rows>(
     let work = || -> io::Result<Worker<'a, R>> {
         let mut worker = Worker::new(space, place, rows);
         loop {
-            let next = branches
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next()?;
+            let next = unpoisoned(branches.lock()).next()?;
             match next {
                 Some(branch) => worker.branch(&branch)?,
                 None => return Ok(worker),

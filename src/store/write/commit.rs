@@ -79,8 +79,8 @@ impl Pool {
             // Of its own: the commits before were no wait.
             let deadline = self.env.deadline();
             let growth = spent.as_ref().unwrap_or(&deadline);
-            let mut room = Room::default();
-            let fit = ops.iter().take_while(|op| room.take(op)).count().max(1);
+            let mut budget = BatchBudget::default();
+            let fit = ops.iter().take_while(|op| budget.fits(op)).count().max(1);
             let (batch, rest) = ops.split_at(fit);
             match self.write_alone(&deadline, growth, |writing| write_batch(writing, batch)) {
                 Ok(written) => {
@@ -108,22 +108,20 @@ impl Pool {
         growth: &Deadline,
         work: impl FnOnce(&Writing<'_>) -> R,
     ) -> Result<R> {
-        match self.queue.enter(deadline, || OwnedOp::Alone) {
+        match self.queue.enter_alone(deadline) {
             Entered::Leader(_lead) => {
-                // Given back before the lead is passed on.
+                // Released before the lead is handed off.
                 let writing = self.env.begin_writing(deadline)?;
                 Ok(work(&writing.growing_within(growth)))
             }
-            Entered::Done(result) => Err(result.err().unwrap_or(Error::Internal {
+            Entered::Done(_) => Err(Error::Internal {
                 what: "another thread did work that shares its commit with no other",
-            })),
+            }),
             Entered::TimedOut => Err(deadline.expired("the commits of other threads")),
         }
     }
 
-    /// Commits the leader's own operation, and with it those that have come meanwhile. While those
-    /// that come next would have to be woken, and their commits are short, it leads on for
-    /// them.
+    /// Commits the leader's own operation, and with it those that other threads have submitted.
     fn lead(
         &self,
         mut lead: CommitLead<'_>,
@@ -132,60 +130,40 @@ impl Pool {
         growth: &Deadline,
     ) -> Result<Written> {
         let writing = self.env.begin_writing(deadline)?.growing_within(growth);
-        let (own, mut results) = with_followers(&writing, &mut lead, Some(own), GATHER);
-        for _ in 0..EXTRA_ROUNDS {
-            if !lead.next_sleeps() {
-                break;
-            }
-            lead.answer(results);
-            (_, results) = with_followers(&writing, &mut lead, None, Duration::ZERO);
+        let mut budget = BatchBudget::default();
+        budget.fits(own);
+        let followers = lead.drain(GROUP_COMMIT_DELAY, |work| budget.fits(&work.as_op()));
+        if followers.is_empty() {
+            return write_one(&writing, own);
         }
-        // Given back before the lead is passed on.
+        let followers = followers.into_iter().map(OwnedOp::as_op);
+        let ops: Vec<_> = std::iter::once(*own).chain(followers).collect();
+        let mut results = write_batch(&writing, &ops).into_iter();
+        let own = results.next().unwrap_or(Err(Error::Internal {
+            what: "a leader's own operation has no result",
+        }));
+        // Released before the lead is handed off.
         drop(writing);
         lead.finish(results);
-        own.unwrap_or(Err(Error::Internal {
-            what: "a leader's own operation has no result",
-        }))
+        own
     }
 }
 
-/// One round of a leader: its own operation, if it is still to be done, and those of who waits.
-fn with_followers(
-    writing: &Writing<'_>,
-    lead: &mut CommitLead<'_>,
-    own: Option<&Op<'_>>,
-    gather: Duration,
-) -> (Option<Result<Written>>, Vec<Result<Written>>) {
-    let mut room = Room::default();
-    if let Some(own) = own {
-        room.take(own);
-    }
-    let followers = lead.take(gather, |work| work.as_op().is_some_and(|op| room.take(&op)));
-    if followers.is_empty() {
-        return (own.map(|op| write_one(writing, op)), Vec::new());
-    }
-    let followers = followers.iter().filter_map(|r| r.work.as_op());
-    let ops: Vec<_> = own.copied().into_iter().chain(followers).collect();
-    let mut results = write_batch(writing, &ops);
-    let own = own.map(|_| results.remove(0));
-    (own, results)
-}
-
-/// Most operations, and most bytes of texts, that share a commit: what comes after them waits for
+/// Most operations, and most bytes of texts, that share a commit. What comes after them waits for
 /// the next.
 const BATCH_OPS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What a commit has taken of that.
+/// How much of that a commit has used.
 #[derive(Default)]
-struct Room {
+struct BatchBudget {
     ops: usize,
     bytes: usize,
 }
 
-impl Room {
-    /// Whether the commit has room for the operation, too.
-    fn take(&mut self, op: &Op<'_>) -> bool {
+impl BatchBudget {
+    /// Counts one more operation; whether it still fits into the commit.
+    fn fits(&mut self, op: &Op<'_>) -> bool {
         self.ops += 1;
         self.bytes += op.bytes();
         self.ops <= BATCH_OPS && self.bytes <= BATCH_BYTES
@@ -195,11 +173,8 @@ impl Room {
 /// Bytes that most rows have room in.
 const COMMON_ROW: usize = 256;
 
-/// How often a leader goes on for others when its own operation is done.
-const EXTRA_ROUNDS: u32 = 3;
-
-/// Longest that a leader waits for those whom the last commit has released.
-const GATHER: Duration = Duration::from_micros(500);
+/// Longest that a leader waits for the threads that the last commit has released.
+const GROUP_COMMIT_DELAY: Duration = Duration::from_micros(500);
 
 /// Writes operations in one commit, and says for each how it ended.
 fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Written>> {

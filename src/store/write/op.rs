@@ -24,29 +24,15 @@ pub(crate) enum Op<'a> {
 /// A write that another thread may do.
 pub(crate) enum OwnedOp {
     Add(DeviceInfo),
-    Update {
-        device: DeviceInfo,
-        generation: u64,
-    },
-    ChangeState {
-        name: Box<[u8]>,
-        state: DeviceState,
-    },
-    MarkFaulty {
-        name: Box<[u8]>,
-    },
-    Remove {
-        name: Box<[u8]>,
-    },
-    /// Work that shares its commit with no other: its owner does it, once it leads.
-    Alone,
+    Update { device: DeviceInfo, generation: u64 },
+    ChangeState { name: Box<[u8]>, state: DeviceState },
+    MarkFaulty { name: Box<[u8]> },
+    Remove { name: Box<[u8]> },
 }
 
 impl OwnedOp {
-    /// The operation, unless it is one that its owner keeps.
-    pub fn as_op(&self) -> Option<Op<'_>> {
-        Some(match self {
-            OwnedOp::Alone => return None,
+    pub fn as_op(&self) -> Op<'_> {
+        match self {
             OwnedOp::Add(device) => Op::Add(device.as_ref()),
             OwnedOp::Update { device, generation } => Op::Update {
                 device: device.as_ref(),
@@ -58,7 +44,7 @@ impl OwnedOp {
             },
             OwnedOp::MarkFaulty { name } => Op::MarkFaulty { name },
             OwnedOp::Remove { name } => Op::Remove { name },
-        })
+        }
     }
 }
 

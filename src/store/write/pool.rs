@@ -11,7 +11,7 @@ use crate::lmdb::env::Env;
 use crate::lmdb::read::Try;
 use crate::store::write::device_locks::DeviceLocks;
 use crate::store::write::queue::{self, CommitQueue};
-use crate::sync::read_permits::Slot;
+use crate::sync::read_permits::ReadPermit;
 
 /// A store, shared by its handle and by the walks and updates that it has given out.
 pub(crate) struct Pool {
@@ -45,12 +45,12 @@ impl Pool {
     #[inline]
     pub fn try_read<R>(
         &self,
-        slot: &Slot,
+        permit: &ReadPermit,
         name: &[u8],
         mut look: impl FnMut(DeviceRef<'_>) -> Result<R>,
     ) -> Result<Try<R>> {
         self.check_lookup(name)?;
-        self.env.try_read_row(slot, Table::Devices, name, |row| {
+        self.env.try_read_row(permit, Table::Devices, name, |row| {
             look(self.decode(name, row)?)
         })
     }

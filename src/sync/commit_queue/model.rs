@@ -1,49 +1,45 @@
-//! Every interleaving of a few threads; `make loom` runs it. Waits have no end there, or none at
-//! all.
+//! Every interleaving of a few threads; `make loom` runs it.
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::*;
+use crate::sync::primitives::ENDLESS;
 
 const LOST: usize = usize::MAX;
 const LATE: usize = usize::MAX - 1;
 
+/// A wait that can end at any moment.
+const SHORT: Duration = Duration::from_secs(1);
+
 struct Store {
     queue: Queue<usize, usize>,
-    /// What the store's gate is: a leader holds it, and so does who closes the store.
+    /// Stands for the store's writer gate, which a leader holds, as does a thread that closes the
+    /// store: whether the store is open.
     gate: Mutex<bool>,
     done: AtomicUsize,
-    /// How long a leader waits for as many as came last time.
-    gather: Duration,
+    /// Longest group-commit delay.
+    delay: Duration,
 }
 
-/// How long commits take, as the queue sees it; without a clock, it does not learn otherwise. If
-/// they are short, who waits looks before it sleeps, and a leader goes on once for who sleeps.
-const PACES: [Option<Duration>; 2] = [None, Some(Duration::ZERO)];
-
 impl Store {
-    fn new(pace: Option<Duration>) -> Arc<Store> {
-        Arc::new(Store::at_pace(pace))
+    fn new() -> Arc<Store> {
+        Arc::new(Store::with_delay(Duration::ZERO))
     }
 
-    /// One whose last commit was for `last` others, so that the next leader waits for as many.
-    fn gathering(last: usize) -> Arc<Store> {
-        let mut store = Store::at_pace(None);
-        store.gather = LONG;
+    /// A store whose last commit had so many followers, so that the next leader waits for as many.
+    fn delaying(last: usize) -> Arc<Store> {
+        let store = Store::with_delay(SHORT);
         lock(&store.queue.state).last = last;
         Arc::new(store)
     }
 
-    fn at_pace(pace: Option<Duration>) -> Store {
-        let mut queue = Queue::new(|| LOST);
-        queue.parallel = true;
-        lock(&queue.state).typical = pace;
+    fn with_delay(delay: Duration) -> Store {
         Store {
-            queue,
+            queue: Queue::new(|| LOST),
             gate: Mutex::new(true),
             done: AtomicUsize::new(0),
-            gather: Duration::ZERO,
+            delay,
         }
     }
 
@@ -56,12 +52,13 @@ impl Store {
                 if !*open {
                     return LOST;
                 }
-                self.done.fetch_add(1, Ordering::SeqCst);
-                let mut results = self.followers(&mut lead, most);
-                if lead.next_sleeps() {
-                    lead.answer(results);
-                    results = self.followers(&mut lead, most);
-                }
+                let mut left = most;
+                let followers = lead.drain(self.delay, |_| {
+                    left = left.wrapping_sub(1);
+                    left < most
+                });
+                let results: Vec<_> = followers.into_iter().map(|work| 10 * work).collect();
+                self.done.fetch_add(1 + results.len(), Ordering::SeqCst);
                 drop(open);
                 lead.finish(results);
                 10 * number
@@ -69,25 +66,9 @@ impl Store {
         }
     }
 
-    fn followers(&self, lead: &mut Lead<'_, usize, usize>, most: usize) -> Vec<usize> {
-        let mut room = most;
-        let taken = lead.take(self.gather, |_| {
-            room = room.wrapping_sub(1);
-            room < most
-        });
-        self.done.fetch_add(taken.len(), Ordering::SeqCst);
-        taken.iter().map(|r| 10 * r.work).collect()
-    }
-
     fn check_idle(&self) {
         let state = lock(&self.queue.state);
-        assert!(!state.led && state.waiting.is_empty() && state.wanted == 0);
-    }
-}
-
-fn explore_paces(body: impl Fn(Option<Duration>) + Copy + Sync + Send + 'static) {
-    for pace in PACES {
-        explore(move || body(pace));
+        assert!(!state.line.is_held() && state.line.waiting() == 0 && state.wanted == 0);
     }
 }
 
@@ -97,21 +78,20 @@ fn explore(body: impl Fn() + Sync + Send + 'static) {
     model.check(body);
 }
 
-const LONG: Duration = Duration::from_secs(3600);
-
 #[test]
-fn everybody_gets_its_own_result_once() {
-    let cases = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)];
-    for (most, pace) in cases {
+fn every_thread_gets_its_own_result_once() {
+    for most in 0..=2 {
         explore(move || {
-            let store = Store::new(PACES[pace]);
+            let store = Store::new();
             let threads: Vec<_> = (1..=2)
                 .map(|number| {
                     let store = Arc::clone(&store);
-                    thread::spawn(move || assert_eq!(store.write(number, LONG, most), 10 * number))
+                    thread::spawn(move || {
+                        assert_eq!(store.write(number, ENDLESS, most), 10 * number)
+                    })
                 })
                 .collect();
-            assert_eq!(store.write(3, LONG, most), 30);
+            assert_eq!(store.write(3, ENDLESS, most), 30);
             for thread in threads {
                 thread.join().unwrap();
             }
@@ -122,42 +102,44 @@ fn everybody_gets_its_own_result_once() {
 }
 
 #[test]
-fn who_does_not_wait_is_done_or_withdrawn_and_never_both() {
-    explore_paces(|pace| {
-        let store = Store::new(pace);
-        let hasty = Arc::clone(&store);
-        let hasty = thread::spawn(move || hasty.write(1, Duration::ZERO, 2));
-        let other = Arc::clone(&store);
-        let other = thread::spawn(move || assert_eq!(other.write(2, LONG, 2), 20));
-        assert_eq!(store.write(3, LONG, 2), 30);
-        other.join().unwrap();
-        let done = match hasty.join().unwrap() {
-            LATE => 2,
-            result => {
-                assert_eq!(result, 10);
-                3
-            }
-        };
-        assert_eq!(store.done.load(Ordering::SeqCst), done);
-        store.check_idle();
-    });
+fn thread_that_times_out_is_done_or_withdrawn_and_never_both() {
+    for wait in [Duration::ZERO, SHORT] {
+        explore(move || {
+            let store = Store::new();
+            let hasty = Arc::clone(&store);
+            let hasty = thread::spawn(move || hasty.write(1, wait, 2));
+            let other = Arc::clone(&store);
+            let other = thread::spawn(move || assert_eq!(other.write(2, ENDLESS, 2), 20));
+            assert_eq!(store.write(3, ENDLESS, 2), 30);
+            other.join().unwrap();
+            let done = match hasty.join().unwrap() {
+                LATE => 2,
+                result => {
+                    assert_eq!(result, 10);
+                    3
+                }
+            };
+            assert_eq!(store.done.load(Ordering::SeqCst), done);
+            store.check_idle();
+        });
+    }
 }
 
 #[test]
-fn who_gathers_waits_for_nobody_for_ever_and_passes_nobody_over() {
+fn group_commit_delay_ends_and_passes_no_thread_over() {
     for (last, most, wait) in [
-        (1, 2, LONG),
-        (2, 2, LONG),
-        (2, 1, LONG),
+        (1, 2, ENDLESS),
+        (2, 2, ENDLESS),
+        (2, 1, ENDLESS),
         (2, 2, Duration::ZERO),
     ] {
         explore(move || {
-            let store = Store::gathering(last);
-            let threads = [(1, LONG), (2, wait)].map(|(number, wait)| {
+            let store = Store::delaying(last);
+            let threads = [(1, ENDLESS), (2, wait)].map(|(number, wait)| {
                 let store = Arc::clone(&store);
                 thread::spawn(move || (number, store.write(number, wait, most)))
             });
-            assert_eq!(store.write(3, LONG, most), 30);
+            assert_eq!(store.write(3, ENDLESS, most), 30);
             let mut done = 1;
             for thread in threads {
                 let (number, result) = thread.join().unwrap();
@@ -172,16 +154,16 @@ fn who_gathers_waits_for_nobody_for_ever_and_passes_nobody_over() {
 }
 
 #[test]
-fn a_lead_that_is_dropped_goes_on_and_loses_only_what_it_took() {
-    explore_paces(|pace| {
-        let store = Store::new(pace);
+fn dropped_lead_is_handed_off_and_loses_only_what_it_drained() {
+    explore(|| {
+        let store = Store::new();
         let other = Arc::clone(&store);
-        let other = thread::spawn(move || other.write(1, LONG, 2));
-        match store.queue.enter(&Deadline::after(LONG), || 2) {
+        let other = thread::spawn(move || other.write(1, ENDLESS, 2));
+        match store.queue.enter(&Deadline::after(ENDLESS), || 2) {
             Entered::Leader(mut lead) => {
-                let taken = lead.take(Duration::ZERO, |_| true).len();
+                let drained = lead.drain(Duration::ZERO, |_| true).len();
                 drop(lead);
-                assert_eq!(other.join().unwrap(), if taken == 1 { LOST } else { 10 });
+                assert_eq!(other.join().unwrap(), if drained == 1 { LOST } else { 10 });
             }
             Entered::Done(result) => {
                 assert_eq!(result, 20);
@@ -194,14 +176,33 @@ fn a_lead_that_is_dropped_goes_on_and_loses_only_what_it_took() {
 }
 
 #[test]
+fn thread_that_enters_alone_leads() {
+    explore(|| {
+        let store = Store::new();
+        let threads = [1, 2].map(|number| {
+            let store = Arc::clone(&store);
+            thread::spawn(move || assert_eq!(store.write(number, ENDLESS, 2), 10 * number))
+        });
+        match store.queue.enter_alone(&Deadline::after(ENDLESS)) {
+            Entered::Leader(lead) => lead.finish([]),
+            _ => panic!("nobody else can do its work"),
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        store.check_idle();
+    });
+}
+
+#[test]
 fn closing_meets_no_deadlock() {
-    explore_paces(|pace| {
-        let store = Store::new(pace);
+    explore(|| {
+        let store = Store::new();
         let other = Arc::clone(&store);
-        let other = thread::spawn(move || other.write(1, LONG, 2));
+        let other = thread::spawn(move || other.write(1, ENDLESS, 2));
         let closer = Arc::clone(&store);
         let closer = thread::spawn(move || *lock(&closer.gate) = false);
-        let results = [store.write(2, LONG, 2), other.join().unwrap()];
+        let results = [store.write(2, ENDLESS, 2), other.join().unwrap()];
         closer.join().unwrap();
         assert!([20, LOST].contains(&results[0]) && [10, LOST].contains(&results[1]));
         store.check_idle();

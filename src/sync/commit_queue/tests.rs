@@ -6,19 +6,17 @@ use super::*;
 
 type Numbers = Queue<usize, Option<usize>>;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Does one piece of work as the store does: alone, or with all that are waiting.
 fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize> {
-    match queue.enter(&Deadline::after(Duration::from_secs(60)), || number) {
+    match queue.enter(&Deadline::after(MINUTE), || number) {
         Entered::Done(result) => result,
         Entered::TimedOut => None,
         Entered::Leader(mut lead) => {
-            let mut results = commit(&mut lead, commits);
-            for _ in 0..3 {
-                if lead.next_sleeps() {
-                    lead.answer(results);
-                    results = commit(&mut lead, commits);
-                }
-            }
+            commits.fetch_add(1, Ordering::Relaxed);
+            let work = lead.drain(Duration::from_micros(200), |_| true);
+            let results: Vec<_> = work.into_iter().map(|number| Some(2 * number)).collect();
             lead.finish(results);
             Some(2 * number)
         }
@@ -33,14 +31,22 @@ fn first(queue: &Numbers) -> Lead<'_, usize, Option<usize>> {
     }
 }
 
-fn commit(lead: &mut Lead<'_, usize, Option<usize>>, commits: &AtomicUsize) -> Vec<Option<usize>> {
-    commits.fetch_add(1, Ordering::Relaxed);
-    let taken = lead.take(Duration::from_micros(200), |_| true);
-    taken.iter().map(|r| Some(2 * r.work)).collect()
+fn in_line(queue: &Numbers) -> usize {
+    lock(&queue.state).line.waiting()
+}
+
+fn await_in_line(queue: &Numbers, count: usize) {
+    while in_line(queue) < count {
+        std::thread::yield_now();
+    }
+}
+
+fn is_idle(queue: &Numbers) -> bool {
+    !lock(&queue.state).line.is_held() && in_line(queue) == 0
 }
 
 #[test]
-fn every_one_of_many_gets_its_own_result() {
+fn each_of_many_threads_gets_its_own_result() {
     let (queue, commits) = (Numbers::new(|| None), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for thread in 0..16 {
@@ -55,25 +61,21 @@ fn every_one_of_many_gets_its_own_result() {
     });
     let commits = commits.into_inner();
     assert!((1..=16 * 500).contains(&commits));
-    assert!(!lock(&queue.state).led && lock(&queue.state).waiting.is_empty());
+    assert!(is_idle(&queue));
 }
 
 #[test]
-fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
+fn leader_that_panics_loses_only_what_it_had_drained() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (queue, commits) = (&queue, &commits);
         let first = scope.spawn(move || double(queue, 1, commits));
-        while lock(&queue.state).waiting.is_empty() {
-            std::thread::yield_now();
-        }
-        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
+        await_in_line(queue, 1);
+        assert_eq!(lead.drain(Duration::ZERO, |_| true), [&1]);
         let second = scope.spawn(move || double(queue, 2, commits));
-        while lock(&queue.state).waiting.is_empty() {
-            std::thread::yield_now();
-        }
+        await_in_line(queue, 1);
         let dies = scope.spawn(move || {
             let _lead = lead;
             std::panic::resume_unwind(Box::new("on purpose"));
@@ -85,80 +87,16 @@ fn a_leader_that_panics_takes_down_only_what_it_had_taken() {
 }
 
 #[test]
-fn who_waits_too_long_withdraws_and_nobody_does_its_work() {
+fn thread_that_times_out_withdraws_its_work() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
     assert!(matches!(entered, Entered::TimedOut));
-    assert!(lead.take(Duration::ZERO, |_| true).is_empty());
-}
-
-/// Who leads while another waits, and how the queue takes the commits for: this long.
-fn with_one_waiting(
-    typical: Duration,
-    then: impl FnOnce(Lead<'_, usize, Option<usize>>, &Numbers),
-) {
-    let queue = Numbers::new(|| None);
-    let lead = first(&queue);
-    lock(&queue.state).typical = Some(typical);
-    let commits = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let (queue, commits) = (&queue, &commits);
-        let other = scope.spawn(move || double(queue, 1, commits));
-        let sleeps = |state: &State<_, _>| {
-            let next = state.waiting.front();
-            next.is_some_and(|next| lock(&next.slot).sleeps)
-        };
-        while !sleeps(&lock(&queue.state)) {
-            std::thread::yield_now();
-        }
-        then(lead, queue);
-        assert_eq!(other.join().unwrap(), Some(2));
-    });
-    assert!(!lock(&queue.state).led && lock(&queue.state).waiting.is_empty());
+    assert!(lead.drain(Duration::ZERO, |_| true).is_empty());
 }
 
 #[test]
-fn a_leader_goes_on_for_who_sleeps_if_commits_are_short() {
-    with_one_waiting(Duration::ZERO, |mut lead, queue| {
-        assert!(lead.next_sleeps());
-        lead.answer([]);
-        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
-        assert!(!lead.next_sleeps());
-        lead.answer([Some(2)]);
-        assert!(lock(&queue.state).led, "it leads on");
-        lead.finish([]);
-    });
-}
-
-#[test]
-fn a_leader_passes_the_lead_on_if_commits_are_long() {
-    with_one_waiting(Duration::from_secs(1), |lead, _| {
-        assert!(!lead.next_sleeps());
-        lead.finish([]);
-    });
-}
-
-#[test]
-fn the_queue_learns_how_long_commits_take() {
-    with_one_waiting(Duration::from_secs(1), |mut lead, queue| {
-        let start = Instant::now();
-        while !lead.next_sleeps() {
-            assert!(start.elapsed() < Duration::from_secs(60), "they are short");
-            lead.take(Duration::ZERO, |_| false);
-            lead.answer([]);
-        }
-        assert!(lock(&queue.state).short());
-        lead.take(Duration::ZERO, |_| false);
-        std::thread::sleep(10 * SHORT);
-        lead.answer([]);
-        assert!(!lead.next_sleeps(), "the last one was long");
-        lead.finish([]);
-    });
-}
-
-#[test]
-fn what_does_not_fit_waits_for_the_next() {
+fn work_that_does_not_fit_waits_for_the_next_commit() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
@@ -167,15 +105,13 @@ fn what_does_not_fit_waits_for_the_next() {
         let threads: Vec<_> = (1..=3)
             .map(|number| scope.spawn(move || double(queue, number, commits)))
             .collect();
-        while lock(&queue.state).waiting.len() < 3 {
-            std::thread::yield_now();
-        }
-        let mut room = 2;
-        let taken = lead.take(Duration::ZERO, |_| {
-            room -= 1;
-            room >= 0
+        await_in_line(queue, 3);
+        let mut left = 2;
+        let work = lead.drain(Duration::ZERO, |_| {
+            left -= 1;
+            left >= 0
         });
-        let results: Vec<_> = taken.iter().map(|r| Some(2 * r.work)).collect();
+        let results: Vec<_> = work.into_iter().map(|number| Some(2 * number)).collect();
         assert_eq!(results.len(), 2);
         lead.finish(results);
         for (number, thread) in (1..=3).zip(threads) {
@@ -186,18 +122,66 @@ fn what_does_not_fit_waits_for_the_next() {
 }
 
 #[test]
-fn who_has_no_result_is_told_that_it_is_lost() {
+fn thread_that_enters_alone_is_never_a_follower() {
+    let queue = Numbers::new(|| None);
+    let mut lead = first(&queue);
+    let commits = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (queue, commits) = (&queue, &commits);
+        let before = scope.spawn(move || double(queue, 1, commits));
+        await_in_line(queue, 1);
+        let alone = scope.spawn(move || match queue.enter_alone(&Deadline::after(MINUTE)) {
+            Entered::Leader(mut lead) => lead.drain(Duration::ZERO, |_| false).len(),
+            _ => panic!("nobody could do its work"),
+        });
+        await_in_line(queue, 2);
+        let after = scope.spawn(move || double(queue, 2, commits));
+        await_in_line(queue, 3);
+        assert_eq!(lead.drain(Duration::ZERO, |_| true), [&1]);
+        lead.finish([Some(2)]);
+        assert_eq!(before.join().unwrap(), Some(2));
+        assert_eq!(alone.join().unwrap(), 0);
+        assert_eq!(after.join().unwrap(), Some(4));
+        assert_eq!(commits.load(Ordering::Relaxed), 1, "the last led itself");
+    });
+    assert!(matches!(
+        queue.enter_alone(&Deadline::after(Duration::ZERO)),
+        Entered::Leader(_)
+    ));
+    assert!(is_idle(&queue));
+}
+
+#[test]
+fn work_without_a_result_is_lost() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let commits = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (queue, commits) = (&queue, &commits);
         let other = scope.spawn(move || double(queue, 1, commits));
-        while lock(&queue.state).waiting.is_empty() {
-            std::thread::yield_now();
-        }
-        assert_eq!(lead.take(Duration::ZERO, |_| true).len(), 1);
+        await_in_line(queue, 1);
+        assert_eq!(lead.drain(Duration::ZERO, |_| true).len(), 1);
         lead.finish([]);
         assert_eq!(other.join().unwrap(), None);
     });
+}
+
+#[test]
+fn group_commit_delay_waits_for_as_many_as_last_time_unless_commits_are_short() {
+    let queue = Numbers::new(|| None);
+    let lead = first(&queue);
+    lock(&queue.state).last = 1;
+    let wait = |typical| {
+        let mut state = lock(&queue.state);
+        state.typical = typical;
+        let start = Instant::now();
+        drop(queue.delay(state, Duration::from_millis(20)));
+        start.elapsed()
+    };
+    let silence = Duration::from_micros(100);
+    assert!(wait(None) >= silence);
+    assert!(wait(Some(Duration::from_secs(1))) >= silence);
+    let shortest = (0..20).map(|_| wait(Some(Duration::from_micros(60)))).min();
+    assert!(shortest < Some(silence), "{shortest:?}");
+    drop(lead);
 }

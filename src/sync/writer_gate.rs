@@ -1,0 +1,97 @@
+//! One writer at a time in this process.
+
+use std::cell::{Ref, RefCell};
+
+use crate::error::Result;
+use crate::sync::deadline::Deadline;
+use crate::sync::fifo::{self, Line};
+use crate::sync::primitives::{lock, Mutex};
+
+/// Lets one writer of this process through at a time, and hands each what the one before it left
+/// for it.
+///
+/// In line are the leader of the commit queue and the threads that close or flush the store or
+/// replace its map.
+#[derive(Default)]
+pub(crate) struct WriterGate<T> {
+    state: Mutex<State<T>>,
+}
+
+#[derive(Default)]
+struct State<T> {
+    line: Line,
+    /// What the last writer left, while there is none.
+    handed_over: T,
+}
+
+/// This thread is the process's writer until this is dropped.
+pub(crate) struct Writer<'a, T: Default> {
+    gate: &'a WriterGate<T>,
+    handed_over: RefCell<T>,
+}
+
+impl<T: Default> WriterGate<T> {
+    /// How many threads wait to be the writer.
+    pub fn waiting(&self) -> usize {
+        lock(&self.state).line.waiting()
+    }
+
+    pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_, T>> {
+        let mut state = fifo::acquire(&self.state, deadline, |state| &mut state.line)
+            .ok_or_else(|| deadline.expired("another writer in this process"))?;
+        Ok(Writer {
+            gate: self,
+            handed_over: RefCell::new(std::mem::take(&mut state.handed_over)),
+        })
+    }
+}
+
+impl<T: Default> Writer<'_, T> {
+    /// What the last writer handed over, or this one since.
+    pub fn handed_over(&self) -> Ref<'_, T> {
+        self.handed_over.borrow()
+    }
+
+    /// Leaves something for the next writer.
+    pub fn hand_over(&self, value: T) {
+        self.handed_over.replace(value);
+    }
+}
+
+impl<T: Default> Drop for Writer<'_, T> {
+    fn drop(&mut self) {
+        fifo::release(&self.gate.state, |state| {
+            state.handed_over = self.handed_over.take();
+            state.line.hand_off()
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn writer_gets_what_the_last_writer_left() {
+        let gate = WriterGate::default();
+        let now = || Deadline::after(Duration::ZERO);
+        let held = gate.acquire(&now()).unwrap();
+        held.hand_over(7);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));
+                got.is_ok_and(|writer| *writer.handed_over() == 7)
+            });
+            while gate.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            drop(held);
+            assert!(waits.join().unwrap());
+        });
+        assert!(gate
+            .acquire(&now())
+            .is_ok_and(|writer| *writer.handed_over() == 7));
+    }
+}
