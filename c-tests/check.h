@@ -71,7 +71,7 @@ unsigned scaled(unsigned count);
 double seconds(void);
 void sleep_ms(unsigned milliseconds);
 
-/* For the runner: the name of this program, which stays valid, and what a check that fails calls. */
+/* For the runner: this program's name, which stays valid, and what a check that fails calls. */
 void begin_checks(const char *program, void (*clean_up)(void));
 /* For the runner: the name of the test, or of the role, that runs from now on. */
 void begin_test(const char *name);

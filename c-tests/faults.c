@@ -1,8 +1,8 @@
 /*
- * System calls that fail on demand: a full disk and a broken one, without either.
+ * System calls that fail on demand, as on a full or a broken disk.
  *
- * A program's own definition of a function of the C library comes before the C library's, for the shared library
- * as for the archive, so the library's calls arrive here. Nothing fails unless a test asks for it.
+ * These definitions take precedence over the C library's, for the shared library as for the
+ * archive, so the library's calls arrive here. Nothing fails unless a test asks for it.
  */
 #include "faults.h"
 
@@ -53,7 +53,7 @@ unsigned fault_end(enum fault_kind kind) {
     return faults[kind].failed;
 }
 
-/* Counted under a lock: some calls are made by threads of the library's own. */
+/* Counts under a lock: threads of the library make some of the calls. */
 static int is_due(enum fault_kind kind) {
     static char counting;
     int due = 0;
@@ -89,8 +89,8 @@ int fault_is_due(enum fault_kind kind) {
 }
 
 /*
- * syscall(), with all arguments that there can be: nobody knows how many it was given. The library gives a new file its
- * name by it, and all of the calls here go through it as well.
+ * syscall(), with as many arguments as there can be: how many the caller passed is unknown. The
+ * library calls renameat2 through it, and all calls in this file go through it as well.
  */
 long system_call(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
 
@@ -105,15 +105,17 @@ long system_call(long number, long a, long b, long c, long d, long e, long f) {
     return next(number, a, b, c, d, e, f);
 }
 
-/* A write that is due to fail, and for an error of FAULT_SHORT one of the first half. */
-static int write_fails(enum fault_kind kind, int fd, const void *bytes, size_t len, int64_t offset, ssize_t *result) {
+/* Whether a write is due to fail. With FAULT_SHORT, it writes the first half. */
+static int write_fails(enum fault_kind kind, int fd, const void *bytes, size_t len, int64_t offset,
+                       ssize_t *result) {
     if (!fault_is_due(kind)) {
         return 0;
     }
     *result = -1;
     if (errno == FAULT_SHORT) {
         size_t half = len / 2 > 0 ? len / 2 : len;
-        *result = offset >= 0 ? syscall(SYS_pwrite64, fd, bytes, half, offset) : syscall(SYS_write, fd, bytes, half);
+        *result = offset >= 0 ? syscall(SYS_pwrite64, fd, bytes, half, offset)
+                              : syscall(SYS_write, fd, bytes, half);
     } else if ((errno & FAULT_DONE) != 0) {
         int error = errno & ~FAULT_DONE;
         syscall(SYS_pwrite64, fd, bytes, len, offset);
@@ -173,7 +175,7 @@ ssize_t write(int fd, const void *bytes, size_t len) {
     return (ssize_t)syscall(SYS_write, fd, bytes, len);
 }
 
-/* A read that is due to fail, or to get half of what it could. */
+/* Whether a read is due to fail. With FAULT_SHORT, it gets half of what it asked for. */
 static int read_fails(size_t *len) {
     if (!fault_is_due(FAULT_READ)) {
         return 0;
@@ -203,8 +205,8 @@ void fault_below(const char *prefix) {
 }
 
 static int open_at(const char *path, int flags, mode_t mode) {
-    if (faults[FAULT_OPEN].failing > 0 && strncmp(path, failing_paths, strlen(failing_paths)) == 0 &&
-        fault_is_due(FAULT_OPEN)) {
+    if (faults[FAULT_OPEN].failing > 0 &&
+        strncmp(path, failing_paths, strlen(failing_paths)) == 0 && fault_is_due(FAULT_OPEN)) {
         return -1;
     }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
@@ -293,7 +295,9 @@ void *mremap(void *at, size_t len, size_t new_len, int flags, ...) {
         wanted = va_arg(rest, void *);
         va_end(rest);
     }
-    return fault_is_due(FAULT_MAP) ? MAP_FAILED : (void *)syscall(SYS_mremap, at, len, new_len, (long)flags, wanted);
+    return fault_is_due(FAULT_MAP)
+               ? MAP_FAILED
+               : (void *)syscall(SYS_mremap, at, len, new_len, (long)flags, wanted);
 }
 
 int stat64(const char *path, struct stat64 *found) {
@@ -301,7 +305,9 @@ int stat64(const char *path, struct stat64 *found) {
 }
 
 int lstat64(const char *path, struct stat64 *found) {
-    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_newfstatat, AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW);
+    return fault_is_due(FAULT_STAT)
+               ? -1
+               : (int)syscall(SYS_newfstatat, AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW);
 }
 
 int fstat64(int fd, struct stat64 *found) {
@@ -313,7 +319,8 @@ int fstat(int fd, struct stat *found) {
 }
 
 int statx(int directory, const char *path, int flags, unsigned mask, struct statx *found) {
-    return fault_is_due(FAULT_STAT) ? -1 : (int)syscall(SYS_statx, directory, path, flags, mask, found);
+    return fault_is_due(FAULT_STAT) ? -1
+                                    : (int)syscall(SYS_statx, directory, path, flags, mask, found);
 }
 
 int statvfs(const char *path, struct statvfs *found) {
@@ -365,7 +372,9 @@ int rename(const char *from, const char *to) {
 }
 
 int linkat(int from_directory, const char *from, int to_directory, const char *to, int flags) {
-    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_linkat, from_directory, from, to_directory, to, flags);
+    return fault_is_due(FAULT_NAME)
+               ? -1
+               : (int)syscall(SYS_linkat, from_directory, from, to_directory, to, flags);
 }
 
 int unlink(const char *path) {

@@ -19,26 +19,26 @@ enum fault_kind {
     FAULT_READ,  /* read and pread */
     FAULT_CLOSE, /* close, which closes the descriptor all the same, as Linux does */
     FAULT_NAME,  /* rename, link, unlink, and changes of owner and mode */
-    FAULT_MEMORY, /* memory that LMDB asks for, once fault_memory_of_lmdb has found it (memory.c) */
+    FAULT_MEMORY, /* allocations of LMDB; needs fault_memory_of_lmdb (memory.c) */
     FAULT_KINDS
 };
 
-/* The error that makes a write or a read get through with half of the bytes and say so, instead of failing. */
+/* An error that makes a write or a read transfer half of the bytes instead of failing. */
 #define FAULT_SHORT (-1)
-/* Added to an error: the write is made all the same, as when only its flush failed. */
+/* Added to an error: the write is made before it fails, as when only its flush failed. */
 #define FAULT_DONE 0x10000
 
-/* Lets `calls` calls of this kind go well and then `count` of them fail with `error`. */
+/* Lets `calls` calls of this kind succeed, and then makes `count` of them fail with `error`. */
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error);
-/* Lets `calls` calls go well; the next one sends this signal to the process before it is done. */
+/* Lets `calls` calls succeed; the next one first sends this signal to the process. */
 void fault_signal(enum fault_kind kind, unsigned calls, int signal_number);
-/* Nothing fails any more; how many calls of this kind have failed since fault_after. */
+/* Ends the failures; returns how many calls of this kind have failed since fault_after. */
 unsigned fault_end(enum fault_kind kind);
-/* Paths that begin so can be made to fail to open. */
+/* Only paths with this prefix can fail to open. */
 void fault_below(const char *prefix);
-/* Looks up where LMDB's functions are. */
+/* Looks up the addresses of LMDB's functions. */
 void fault_memory_of_lmdb(void);
-/* For the functions that fail: whether any call of this kind is to fail; whether this one is, which is counted. */
+/* For the functions that fail: whether any call of this kind is to fail; whether this one is. */
 int fault_is_armed(enum fault_kind kind);
 int fault_is_due(enum fault_kind kind);
 /* How many directories have been flushed so far. */

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Builds and runs the C tests: run.sh test|valgrind|sanitize. The Makefile sets what is used here.
 #
-# Every program prints "plan NAME COUNT", then "ok ..." for each test that passed. A test that was planned and did not
-# pass has failed, so a program that dies or ends early cannot be taken for one that passed.
+# Every program prints "plan NAME COUNT", then "ok ..." for each test that passed. A planned test
+# that did not pass has failed, so a program that dies or ends early cannot count as passed.
 set -eu
 cd "$(dirname "$0")"
 mode=$1
-# Sanitizers as old as gcc 12 and clang 14 end a program at its start, now and then, where the kernel chooses addresses
-# from more than they know of (vm.mmap_rnd_bits above 28). So it is to choose none, where that is allowed.
+# Sanitizers as old as those of gcc 12 and clang 14 sometimes end a program at its start if the
+# kernel randomizes more bits of addresses than they expect (vm.mmap_rnd_bits above 28). So address
+# randomization is turned off, if that is allowed.
 if [ "$mode" = sanitize ] && [ -z "${PM_FIXED_ADDRESSES:-}" ] && setarch -R true 2>/dev/null; then
     PM_FIXED_ADDRESSES=1 exec setarch -R ./run.sh sanitize
 fi
@@ -39,18 +40,19 @@ compile() {
             test_ctypes) ;;
             test_cpp)
                 # shellcheck disable=SC2086
-                "$cxx" -std=c++17 -g -O1 $WARNINGS $CPPFLAGS_ALL "$@" test_cpp.cpp $objects -o "$dir/test_cpp" \
-                    $link -lpthread -ldl
+                "$cxx" -std=c++17 -g -O1 $WARNINGS $CPPFLAGS_ALL "$@" test_cpp.cpp $objects \
+                    -o "$dir/test_cpp" $link -lpthread -ldl
                 ;;
             test_dlopen)
                 # Not linked to the library: that is its point.
                 # shellcheck disable=SC2086
-                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" test_dlopen.c -o "$dir/test_dlopen" -ldl -lpthread
+                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" test_dlopen.c \
+                    -o "$dir/test_dlopen" -ldl -lpthread
                 ;;
             *)
                 # shellcheck disable=SC2086
-                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" "$program.c" $objects -o "$dir/$program" \
-                    $link -lpthread -ldl
+                "$cc" -std=c99 -g -O1 $C_WARNINGS $CPPFLAGS_ALL "$@" "$program.c" $objects \
+                    -o "$dir/$program" $link -lpthread -ldl
                 ;;
         esac
     done
@@ -62,12 +64,13 @@ report() {
     planned=$(sed -n 's/^plan [^ ]* //p' "$1")
     good=$(grep -c '^ok ' "$1" || true)
     [ -n "${TEST:-}" ] && planned=$good && [ "$good" = 0 ] && [ "$2" = 0 ] && return 0
-    # A program that did not even say what it was going to do counts as one that failed.
+    # A program that printed no plan counts as failed.
     bad=$((${planned:-$((good + 1))} - good))
     if [ "$2" != 0 ] && [ "$bad" -le 0 ]; then bad=1; fi
-    # What memcheck says of a child, or of one that was killed, is in no exit status.
+    # memcheck's reports on child processes show in no exit status.
     if grep -q '^==[0-9]*== ' "$1" && [ "$bad" -le 0 ]; then bad=1; fi
-    [ "$bad" = 0 ] || printf 'FAILED %s ended with status %s, %s tests not passed\n' "$3" "$2" "$bad"
+    [ "$bad" = 0 ] ||
+        printf 'FAILED %s ended with status %s, %s tests not passed\n' "$3" "$2" "$bad"
     passed=$((passed + good))
     failed=$((failed + bad))
 }
@@ -90,7 +93,8 @@ run() {
 python_client() {
     case " $ONLY " in *' test_ctypes '*) ;; *) return 0 ;; esac
     status=0
-    PM_LIBRARY=$SO PM_EXPECTED_HEADER=$HEADER python3 test_ctypes.py >"$OUT/test_ctypes.log" 2>&1 || status=$?
+    PM_LIBRARY=$SO PM_EXPECTED_HEADER=$HEADER \
+        python3 test_ctypes.py >"$OUT/test_ctypes.log" 2>&1 || status=$?
     report "$OUT/test_ctypes.log" "$status" test_ctypes
 }
 
@@ -129,7 +133,7 @@ run_test() {
     fi
 }
 
-# memcheck and the sanitizers have an allocator of their own: memory.c, which is one too, would be in their way.
+# memcheck and the sanitizers bring an allocator of their own, so memory.c is left out.
 other_malloc() {
     HARNESS=$(echo "$HARNESS" | sed 's/ memory.c//')
     CPPFLAGS_ALL="$CPPFLAGS_ALL -DPM_TEST_OTHER_MALLOC"
@@ -142,8 +146,9 @@ memcheck() {
         --error-exitcode=99 --leak-check=full --show-leak-kinds="$1" --errors-for-leak-kinds="$1"
 }
 
-# What is possibly lost, and makes a user's valgrind fail as well, is looked at where the system does not leave such
-# memory behind itself, as it does for threads that run at the end.
+# Memory that is "possibly lost" would make a user's valgrind fail as well. It is checked in
+# programs that end without threads: the system itself leaves such memory for threads that still
+# run.
 run_valgrind() {
     export PM_TEST_SLOW=1
     other_malloc
@@ -151,7 +156,9 @@ run_valgrind() {
     alone='' others=''
     for program in $ONLY; do
         case $program in
-            test_changes | test_check | test_device | test_import | test_stats | test_update) alone="$alone $program" ;;
+            test_changes | test_check | test_device | test_import | test_stats | test_update)
+                alone="$alone $program"
+                ;;
             *) others="$others $program" ;;
         esac
     done
@@ -169,8 +176,8 @@ run_sanitize() {
         # shellcheck disable=SC2086
         compile "sanitize-$compiler" "$compiler" "$cxx" so $SANITIZERS
         # shellcheck disable=SC2086
-        "$compiler" -std=c99 -g -O0 $CPPFLAGS_ALL $SANITIZERS sanitizer_proof.c -o "$OUT/sanitize-$compiler/proof" \
-            "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
+        "$compiler" -std=c99 -g -O0 $CPPFLAGS_ALL $SANITIZERS sanitizer_proof.c \
+            -o "$OUT/sanitize-$compiler/proof" "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
         for what in use-after-free overflow leak; do
             check "sanitize-$compiler: the sanitizers catch: $what" ./sanitizer_proof.sh \
                 "$OUT/sanitize-$compiler/proof" $what
@@ -185,16 +192,17 @@ run_sanitize() {
     esac
 }
 
-# The threads' test under ThreadSanitizer: the C side only, for it knows nothing of the locks of a library that is not
-# built with it. Without faults.c, which defines functions that it defines as well, and what needs it.
+# The threads' test under ThreadSanitizer: the C side only, since it does not see the locks of a
+# library that is built without it. faults.c and strikes.c are left out: it interposes the same
+# functions.
 race_free() {
     variant=threads-$1
     every_part=$HARNESS every_program=$ONLY
     HARNESS=$(echo "$HARNESS" | sed 's/faults.c strikes.c//') ONLY=test_threads
     compile "$variant" "$1" "$2" so -fsanitize=thread
     # shellcheck disable=SC2086
-    "$1" -std=c99 -g -O1 $CPPFLAGS_ALL -fsanitize=thread sanitizer_proof.c -o "$OUT/$variant/proof" \
-        "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
+    "$1" -std=c99 -g -O1 $CPPFLAGS_ALL -fsanitize=thread sanitizer_proof.c \
+        -o "$OUT/$variant/proof" "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
     check "$variant: the sanitizer catches: race" ./sanitizer_proof.sh "$OUT/$variant/proof" race
     run "$variant" env TSAN_OPTIONS=ignore_noninstrumented_modules=1
     HARNESS=$every_part ONLY=$every_program

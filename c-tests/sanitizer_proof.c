@@ -1,5 +1,6 @@
 /*
- * Mistakes that the sanitizers must catch: without one that does, a clean run of the tests under them says nothing.
+ * Mistakes that the sanitizers must catch: unless they do, a clean run of the tests under them
+ * proves nothing.
  * Each is made with memory that the library has handed out.
  */
 #include <pool_metadata.h>
@@ -21,7 +22,8 @@ static pm_names *some_names(void) {
     }
     snprintf(file, sizeof file, "%s/pool.db", path);
     snprintf(lock, sizeof lock, "%s-lock", file);
-    if (pm_open(PM_CSTR(file), NULL, &store, NULL) != PM_OK || pm_get_device_names(store, &names, NULL) != PM_OK ||
+    if (pm_open(PM_CSTR(file), NULL, &store, NULL) != PM_OK ||
+        pm_get_device_names(store, &names, NULL) != PM_OK ||
         pm_close(store, NULL) != PM_OK) {
         exit(91);
     }

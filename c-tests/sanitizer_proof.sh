@@ -1,5 +1,6 @@
 #!/bin/sh
-# sanitizer_proof.sh PROGRAM MISTAKE: succeeds if the sanitizers let the sound program pass and catch the mistake.
+# sanitizer_proof.sh PROGRAM MISTAKE: succeeds if the sanitizers let the sound program pass and
+# catch the mistake.
 set -eu
 case $2 in
     use-after-free) words=heap-use-after-free ;;

@@ -1,4 +1,4 @@
-/* One call after the other that fails, through work that makes many of them. */
+/* Makes one call after another fail, in work that makes many of them. */
 #include "strikes.h"
 
 #include <errno.h>
@@ -6,19 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-void check_told(const pm_error *error, int32_t status, const struct fault *fault, const char *below) {
+void check_told(const pm_error *error, int32_t status, const struct fault *fault,
+                const char *below) {
     int plain = status == PM_ERR_IO || status == PM_ERR_DISK_FULL || status == PM_ERR_PERMISSION;
     CHECK(error->code == status);
     if (!plain && status != PM_ERR_NO_MEMORY && status != PM_ERR_MAP_FULL) {
-        fail(__FILE__, __LINE__, "an error that says something else: %s: %s", pm_status_name(status), error->message);
+        fail(__FILE__, __LINE__, "an error that says something else: %s: %s",
+             pm_status_name(status), error->message);
     }
     if (plain) {
         CHECK(strstr(error->message, below) != NULL);
-        /* A write that was cut short has no error of its own: LMDB calls that one or the other. */
+        /* A short write has no error number: LMDB reports it as one of these. */
         if (fault->error == FAULT_SHORT) {
             CHECK(error->os_error == EIO || error->os_error == ENOSPC);
         } else if (fault->kind == FAULT_LOCK && error->os_error == EINVAL) {
-            /* LMDB took the lock that it was refused for one that others have, and the new lock file is empty. */
+            /* LMDB assumed that another process has the lock, and found the lock file empty. */
             CHECK(strstr(error->message, "opening the store") != NULL);
         } else if (error->os_error != (fault->error & ~FAULT_DONE)) {
             fail(__FILE__, __LINE__, "error %d: %s", error->os_error, error->message);
@@ -27,12 +29,13 @@ void check_told(const pm_error *error, int32_t status, const struct fault *fault
     }
 }
 
-/* Calls between two that are struck: none, or some where each step takes long. */
+/* The distance of two calls that are struck: 1, or more where each step takes long. */
 static unsigned stride(void) {
     return getenv("PM_TEST_EVERY_CALL") != NULL ? 1 : getenv("PM_TEST_SLOW") != NULL ? 61 : 7;
 }
 
-unsigned strike_for(strike_work *work, unsigned count, enum fault_kind kind, int error, unsigned fewest) {
+unsigned strike_for(strike_work *work, unsigned count, enum fault_kind kind, int error,
+                    unsigned fewest) {
     struct fault fault;
     unsigned refused = 0;
     unsigned runs = 0;

@@ -1,9 +1,9 @@
 /*
- * A disk, a quota, a limit that strikes at each single call of a day's work: creation, writes, growth, reopening.
+ * Every single system call of a day's work fails: creation, writes, growth, reopening.
  *
- * For every call of every kind (see faults.c), once with that call alone failing and once with all that follow, the
- * operation that is hit says so and has changed nothing, reads go on, and a store that is opened again has what was
- * acknowledged.
+ * Each call of every kind (see faults.c) fails once alone and once with all that follow. The
+ * operation that it hits reports that and has changed nothing, reads go on, and a store that is
+ * opened again has what was acknowledged.
  */
 #include "test.h"
 
@@ -16,7 +16,7 @@
 
 #define DEVICES 16
 
-/* What a device is to be like; the name says whether there is one. */
+/* What a device must be like; an entry without a name is free. */
 struct expected {
     const char *name;
     int32_t state;
@@ -33,17 +33,17 @@ struct step {
 
 /* A map of 1 MiB at first, which these devices do not fit in. */
 static const struct step steps[] = {
-    {OPEN, NULL, 0},          {ADD, "base", 0},      {ADD, "large", 100 << 10}, {TEXT, "base", 3000},
-    {LIST, "x", 0},           {FAULTY, "x1", 0},     {ADD, "x1", 10},           {STATE, "x2", 0},
-    {READ, NULL, 0},          {ADD, "g1", 250000},   {ADD, "g2", 250000},       {ADD, "g3", 250000},
-    {ADD, "g4", 250000},      {REMOVE, "g2", 0},     {TEXT, "g3", 200000},      {LIST, "y", 5000},
-    {CLOSE, NULL, 0},         {OPEN, NULL, 0},       {READ, NULL, 0},           {TEXT, "g1", 1},
-    {REMOVE, "g4", 0},        {ADD, "last", 60000},  {CLOSE, NULL, 0},
+    {OPEN, NULL, 0},     {ADD, "base", 0},     {ADD, "large", 100 << 10}, {TEXT, "base", 3000},
+    {LIST, "x", 0},      {FAULTY, "x1", 0},    {ADD, "x1", 10},           {STATE, "x2", 0},
+    {READ, NULL, 0},     {ADD, "g1", 250000},  {ADD, "g2", 250000},       {ADD, "g3", 250000},
+    {ADD, "g4", 250000}, {REMOVE, "g2", 0},    {TEXT, "g3", 200000},      {LIST, "y", 5000},
+    {CLOSE, NULL, 0},    {OPEN, NULL, 0},      {READ, NULL, 0},           {TEXT, "g1", 1},
+    {REMOVE, "g4", 0},   {ADD, "last", 60000}, {CLOSE, NULL, 0},
 };
 
 static pm_store *store;
 static const char *path;
-/* Where it is. */
+/* The directory of the store. */
 static const char *directory;
 static struct expected model[DEVICES];
 static char text[300 << 10];
@@ -71,7 +71,7 @@ static void expect(const char *name, int32_t state, size_t text_len) {
     at->text_len = text_len;
 }
 
-/* Fails unless the store holds what the model does; opening, or here, has verified it. */
+/* Fails unless the store is sound and holds what the model does. */
 static void check_model(void) {
     size_t i;
     uint64_t count = 0;
@@ -166,7 +166,7 @@ static int32_t take(const struct step *step, pm_error *error) {
     return PM_ERR_INTERNAL;
 }
 
-/* What the step has changed, once it has succeeded. */
+/* Notes in the model what a step that succeeded has changed. */
 static void note(const struct step *step) {
     struct expected *it = step->name != NULL ? find(step->name) : NULL;
     switch (step->verb) {
@@ -205,19 +205,20 @@ static void reopen(void) {
 }
 
 /*
- * After a step that failed: reads go on, and so do writes, if need be with the store opened again. A store that could
- * not be written or flushed leaves no temporary file.
+ * After a step that failed: reads go on, and so do writes, if need be with the store opened again.
+ * A store that could not be written or flushed leaves no temporary file.
  */
 static void recover(const struct step *step, enum fault_kind kind) {
     pm_error error = PM_ERROR_INIT;
     int32_t status;
     if (step->verb == OPEN) {
-        CHECK((kind != FAULT_WRITE && kind != FAULT_SYNC) || access(place("pool.db.new"), F_OK) != 0);
+        CHECK((kind != FAULT_WRITE && kind != FAULT_SYNC) ||
+              access(place("pool.db.new"), F_OK) != 0);
         OK(open_it(why()));
         check_model();
         return;
     }
-    /* Where the map is gone, and the system had no other, there is nothing to read from. */
+    /* If the system gave no larger map and the old one was released, the store is closed. */
     status = pm_verify(store, &error);
     if (status == PM_ERR_CLOSED) {
         pm_store *closed = store;
@@ -247,7 +248,7 @@ static void remove_store(void) {
     }
 }
 
-/* All steps, with `count` calls from the k-th on failing; 0 if no call was left to fail. */
+/* Takes all steps while `count` calls from the k-th on fail; see strike_work. */
 static int work(const struct fault *fault, unsigned k, unsigned count, unsigned *refused) {
     unsigned hits = 0;
     size_t i;
@@ -327,14 +328,14 @@ static void address_space(void) {
     strike(work, FAULT_SPACE, ENOMEM, 3);
 }
 
-/* A write that a signal interrupts is made again, and one that was cut short goes on or fails as a whole. */
+/* A write that a signal interrupts is repeated; a short write is continued or fails as a whole. */
 static void writes_that_do_not_get_through_at_once(void) {
     begin();
     CHECK_INT(0, strike_for(work, 1, FAULT_WRITE, EINTR, 100));
     strike(work, FAULT_WRITE, FAULT_SHORT, 100);
 }
 
-/* The meta page has got into the file, and its flush has failed: LMDB puts the old one back. */
+/* The meta page is in the file, and its flush failed: LMDB writes the old one back. */
 static void meta_pages_whose_flush_fails(void) {
     begin();
     CHECK(strike_for(work, 1, FAULT_META, EIO | FAULT_DONE, 10) > 0);
@@ -358,11 +359,11 @@ static void reads(void) {
     begin();
     strike(work, FAULT_READ, EIO, 20);
     CHECK_INT(0, strike_for(work, 1, FAULT_READ, FAULT_SHORT, 20));
-    /* Of LMDB's two reads when it opens a file, it makes none again. */
+    /* LMDB repeats neither of its two reads when it opens a file. */
     CHECK(strike_for(work, 1, FAULT_READ, EINTR, 20) <= 6);
 }
 
-/* What matters was flushed before. */
+/* A failed close loses nothing: everything was flushed before. */
 static void closes(void) {
     begin();
     CHECK_INT(0, strike_for(work, 1, FAULT_CLOSE, EIO, 5));

@@ -1,8 +1,10 @@
 /*
- * The same strikes as in test_every_call.c at what makes whole files: backups, restores, repairs, salvages.
+ * Every single system call fails, as in test_every_call.c, of the operations that make whole files:
+ * backups, restores, repairs, salvages.
  *
- * The operation that is hit says so; the file that it reads is as it was, at its target there is what was there before
- * or the whole new store, nothing else is left behind, and the next try succeeds.
+ * The operation that is hit reports that; the file that it reads is unchanged, its destination
+ * holds what it held before or the whole new store, nothing else is left, and the next try
+ * succeeds.
  */
 #include "test.h"
 
@@ -83,10 +85,17 @@ static void put(const char *path, const struct file *file) {
 }
 
 static void remove_files(void) {
-    static const char *const files[] = {"pool.db",   "backup.db",           "new.db", "pool.db.before-repair-1",
-                                        "pool.db.before-restore", "pool.db.before-repair-1.partial",
-                                        "pool.db.restoring", "new.db.restoring", "backup.db.partial",
-                                        "new.db.salvaging", "old.db"};
+    static const char *const files[] = {"pool.db",
+                                        "backup.db",
+                                        "new.db",
+                                        "pool.db.before-repair-1",
+                                        "pool.db.before-restore",
+                                        "pool.db.before-repair-1.partial",
+                                        "pool.db.restoring",
+                                        "new.db.restoring",
+                                        "backup.db.partial",
+                                        "new.db.salvaging",
+                                        "old.db"};
     char lock[4096];
     size_t i;
     for (i = 0; i < COUNT(files); i++) {
@@ -99,7 +108,8 @@ static void remove_files(void) {
 /* What there is before the operation. */
 static void lay_out(void) {
     remove_files();
-    put(place("pool.db"), operation == REPAIR ? &unfixed : operation == SALVAGE ? &damaged : &sound);
+    put(place("pool.db"),
+        operation == REPAIR ? &unfixed : operation == SALVAGE ? &damaged : &sound);
     store = NULL;
     switch (operation) {
         case BACKUP:
@@ -193,7 +203,7 @@ static int is_fixed(void) {
     return total == 0;
 }
 
-/* Whether an operation that failed got its file in place all the same: then it is whole, and else all is as it was. */
+/* Whether an operation that failed has put its whole file in place; else all is as it was. */
 static int is_done(void) {
     uint64_t count;
     if (operation == REPAIR) {
@@ -208,10 +218,14 @@ static int is_done(void) {
     return count != 1;
 }
 
-/* No draft stays behind but an empty one, where its maker could not make sure to be it. The next try takes it over. */
+/*
+ * No temporary file is left, except an empty one if its maker could not lock it. The next try takes
+ * that over.
+ */
 static void check_nothing_left(const struct fault *fault) {
-    static const char *const drafts[] = {"backup.db.partial", "pool.db.before-repair-1.partial", "pool.db.restoring",
-                                         "new.db.restoring", "new.db.salvaging"};
+    static const char *const drafts[] = {"backup.db.partial", "pool.db.before-repair-1.partial",
+                                         "pool.db.restoring", "new.db.restoring",
+                                         "new.db.salvaging"};
     size_t i;
     for (i = 0; i < COUNT(drafts); i++) {
         struct stat facts;

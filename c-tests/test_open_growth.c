@@ -1,4 +1,4 @@
-/* A store that another process makes larger in the very moment when this one opens it; see faults.c. */
+/* A store that another process makes larger while this one opens it; see faults.c. */
 #include "test.h"
 
 #include <signal.h>

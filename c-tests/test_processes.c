@@ -215,7 +215,8 @@ static void what_another_process_changed_meanwhile_is_a_conflict(void) {
     open_pool(0);
     peer = start("change_remove_add");
     told_peer = &peer;
-    FAILS(PM_ERR_CONFLICT, pm_update_device(store, PM_LIT("base"), let_the_peer_change_it, NULL, why()));
+    FAILS(PM_ERR_CONFLICT,
+          pm_update_device(store, PM_LIT("base"), let_the_peer_change_it, NULL, why()));
     CHECK(strstr(told()->message, "\"base\"") != NULL);
     CHECK_INT(PM_STATE_CREATED, state_of(store, "base"));
     OK(pm_update_begin(store, PM_LIT("base"), &update, &device, why()));
@@ -351,7 +352,7 @@ static void a_map_that_another_process_made_larger(void) {
     close_store(store);
 }
 
-/* Through a hard link LMDB would keep its locks in another file: both would write, each over the other. */
+/* Through a hard link LMDB would keep its locks in another file, so both could write at once. */
 static void a_hard_link_that_another_process_has_open(void) {
     pm_store *second = UNTOUCHED;
     struct peer peer;

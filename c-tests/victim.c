@@ -1,6 +1,7 @@
 /*
- * A process to be killed: victim PREFIX PATH opens the store, says "O", and takes step after step, "+" for each that is
- * done, until somebody kills it. tests/kills/steps.rs takes the same steps and says what they leave.
+ * A process to be killed: victim PREFIX PATH opens the store, prints "O", and takes one step after
+ * another until it is killed, with a "+" for each that is done. tests/kills/steps.rs takes the same
+ * steps and knows what they leave.
  */
 #include <pool_metadata.h>
 
@@ -55,7 +56,8 @@ static void update(unsigned step) {
     ok(pm_update_commit(begun, &error), &error);
 }
 
-static void apply(int32_t first_kind, pm_device *first, int32_t second_kind, pm_device *second, pm_device *activated) {
+static void apply(int32_t first_kind, pm_device *first, int32_t second_kind, pm_device *second,
+                  pm_device *activated) {
     pm_error error = PM_ERROR_INIT;
     pm_change changes[3];
     changes[0].kind = first_kind;
@@ -110,7 +112,8 @@ static void take(unsigned step) {
             break;
         case 5:
             own = device(step, "-b", 0);
-            ok(pm_change_device_state(store, own.name, own.name_len, PM_STATE_SUSPENDED, &error), &error);
+            ok(pm_change_device_state(store, own.name, own.name_len, PM_STATE_SUSPENDED, &error),
+               &error);
             break;
         case 6: {
             pm_device b = device(step, "-b", 0);

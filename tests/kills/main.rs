@@ -218,8 +218,9 @@ fn killed_processes_lose_no_acknowledged_write() {
         ground.killed_opening.into_inner(),
     );
     println!(
-        "{kills} processes killed in {:?}, {early} of them before they had the store open; {steps} steps done by them; \
-         the longest write beside them took {:?}; {} reader slots in use",
+        "{kills} processes killed in {:?}, {early} of them before they had the store open; \
+         {steps} steps done by them; the longest write beside them took {:?}; \
+         {} reader slots in use",
         start.elapsed(),
         ground.longest.into_inner().unwrap(),
         stats.readers_in_use,

@@ -81,7 +81,8 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
                 let seed = campaign.seed;
                 let wanted = campaign.until.is_some_and(|what| why.contains(what));
                 found.violations.push(format!(
-                    "seed {seed}, event {number}, image {index} ({survivors:?}), after {last:?}: {why}"
+                    "seed {seed}, event {number}, image {index} ({survivors:?}), \
+                     after {last:?}: {why}"
                 ));
                 if wanted || found.violations.len() >= campaign.enough {
                     return found;

@@ -77,7 +77,11 @@ fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject,
         opened,
         violations,
     } = found;
-    println!("{what}, seed {seed}: {cuts} points, {images} images, {opened} of them different: {} violations", violations.len());
+    let wrong = violations.len();
+    println!(
+        "{what}, seed {seed}: {cuts} points, {images} images, {opened} of them different: \
+         {wrong} violations"
+    );
     assert!(violations.is_empty(), "{violations:#?}");
     assert!(cuts >= fewest && opened > cuts, "that was no campaign");
 }
