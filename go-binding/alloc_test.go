@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What calls may allocate. With the race detector on, the runtime allocates by itself and sync.Pool
-// forgets on purpose.
+// How much calls may allocate. Under the race detector the runtime allocates by itself, and
+// sync.Pool drops elements on purpose.
 
 func TestGetAllocatesTwice(t *testing.T) {
 	store := newStore(t)
@@ -54,7 +54,7 @@ func TestWalkAllocatesByThePage(t *testing.T) {
 	if shown != n || allocs > n/100 {
 		t.Errorf("%v allocations for an iteration over %d devices", allocs, shown)
 	}
-	// The devices themselves take nothing.
+	// The devices themselves allocate nothing.
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for _, err := range store.Devices() {
@@ -72,7 +72,7 @@ func TestWalkAllocatesByThePage(t *testing.T) {
 	}
 }
 
-// A write costs what it hands to the callback, and nothing for the error that it does not have.
+// A write allocates what its callback gets, and nothing for an error that it does not return.
 func TestWritesAllocateLittle(t *testing.T) {
 	store := newStore(t, WithDurability(DurabilityRelaxed))
 	add(t, store, DeviceInfo{Name: "dev"})

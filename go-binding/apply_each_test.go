@@ -73,7 +73,7 @@ func TestApplyEachOfMoreThanOneCallTakesMakesFewCommits(t *testing.T) {
 	for i := range many {
 		changes = append(changes, Change{ChangeAdd, named(fmt.Sprintf("device-%d", i))})
 	}
-	// Two of them of one device, in their order.
+	// Two changes of one device are made in their order.
 	changes = append(changes, Change{ChangeRemove, named("device-7")})
 	before, err := store.Stats()
 	ok(t, err)
@@ -176,7 +176,7 @@ func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.D
 		device.Error = text
 		changes = append(changes, Change{ChangeAdd, device})
 	}
-	// More than a page of a walk has room for.
+	// More than fit into a page of a walk.
 	for i := range 100 {
 		add(t, store, DeviceInfo{Name: fmt.Sprint("there-", i), Error: text})
 	}
@@ -212,7 +212,7 @@ func TestApplyEachOfLockedDevicesWithFullMapMakesOtherChanges(t *testing.T) {
 	const wait = time.Second
 	store := newStore(t, WithLockWait(wait), WithMapSize(1<<20))
 	for i := range 100 {
-		// More than a page of a walk has room for.
+		// More than fit into a page of a walk.
 		add(t, store, DeviceInfo{Name: fmt.Sprint("there-", i), Error: strings.Repeat("e", 1500)})
 	}
 	var changes []Change

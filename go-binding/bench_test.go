@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// The stores are made where TMPDIR says: on a tmpfs the benchmarks show the library's own cost,
-// elsewhere the disk's.
+// TMPDIR says where the stores are made: on a tmpfs the benchmarks show the library's own cost,
+// elsewhere that of the disk.
 //
 //	TMPDIR=/dev/shm go test -run '^$' -bench . -benchmem
 
@@ -59,7 +59,7 @@ func bySize(b *testing.B, run func(b *testing.B, store *PoolMetadata, n int)) {
 	}
 }
 
-// by64 runs a benchmark on 64 goroutines, each with the numbers of its own turns.
+// by64 runs a benchmark on 64 goroutines. Each turn has a number of its own.
 func by64(b *testing.B, turn func(i int)) {
 	var next atomic.Int64
 	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
@@ -76,7 +76,7 @@ func BenchmarkGet(b *testing.B) {
 		names := someNames(n)
 		i := 0
 		for b.Loop() {
-			// Not by ok, which would take a part of the time.
+			// Not with ok, whose time would count.
 			if _, err := store.GetDevice(ctx, names[i%len(names)]); err != nil {
 				b.Fatal(err)
 			}

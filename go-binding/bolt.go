@@ -90,7 +90,7 @@ func Migrate(path string, opts ...MigrateOption) (*Migration, error) {
 	}
 	if store, now := Open(path, WithReadOnly(), WithVerify(VerifyNone)); now == nil {
 		return nil, errors.Join(newError(CodeConflict, op, doing+path,
-			"another process has done it meanwhile"), store.Close())
+			"another process has migrated it meanwhile"), store.Close())
 	}
 	return nil, boltError(err, op, doing+path)
 }
@@ -116,12 +116,12 @@ func openOrMigrate(path string) (*PoolMetadata, error) {
 		return m, err
 	}
 	_, failed := migrate(path, migrateOptionsOf(nil))
-	told := boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
+	failure := boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
 	if errors.Is(failed, takeover.ErrUnflushed) {
-		return nil, told
+		return nil, failure
 	}
 	if m, err = Open(path); failed != nil && errors.Is(err, ErrBboltFile) {
-		return nil, told
+		return nil, failure
 	}
 	// If the migration failed because another process was faster, this is that process's store.
 	return m, err
@@ -129,13 +129,13 @@ func openOrMigrate(path string) (*PoolMetadata, error) {
 
 func migrate(path string, o migrateOptions) (*Migration, error) {
 	var found *Migration
-	kept, err := takeover.Run(path, o.wait, func(old *boltfile.File, draft string) error {
+	kept, err := takeover.Run(path, o.wait, func(old *boltfile.File, temp string) error {
 		contents, err := old.Read(o.stage("reading"))
 		if err != nil {
 			return err
 		}
 		found = migrationOf(contents)
-		return build(draft, contents, o)
+		return build(temp, contents, o)
 	})
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func build(path string, contents *boltfile.Contents, o migrateOptions) error {
 	}
 	if difference := boltfile.Difference(contents, written); difference != "" {
 		return newError(CodeInternal, "Migrate", "migrate",
-			"what was written reads back as something else: "+difference)
+			"the new store reads back differently: "+difference)
 	}
 	o.progress("verifying", len(devices), len(devices))
 	return nil
@@ -255,7 +255,7 @@ func readBbolt(path, op string, opts []MigrateOption) (*boltfile.Contents, error
 	if err != nil {
 		return nil, boltError(err, op, doing+path)
 	}
-	defer file.Close() // when o.progress does not return
+	defer file.Close() // if o.progress panics
 	contents, err := file.Read(o.stage("reading"))
 	return contents, boltError(errors.Join(err, file.Close()), op, doing+path)
 }

@@ -21,14 +21,14 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/takeover"
 )
 
-// A process that a test has started with this variable set opens the store at that path, and is
-// gone before TestMain.
+// A process that a test has started with this variable set opens the store at that path, and exits
+// before TestMain.
 const (
 	openVariable  = "PM_TEST_OPEN"  // the path
 	stopVariable  = "PM_TEST_STOP"  // the step of a migration in which the process is killed
-	addVariable   = "PM_TEST_ADD"   // a device to add then
-	tmpfsVariable = "PM_TEST_TMPFS" // size of a disk to make where the store is to be
-	fromVariable  = "PM_TEST_FROM"  // what to copy there then
+	addVariable   = "PM_TEST_ADD"   // a device to add
+	tmpfsVariable = "PM_TEST_TMPFS" // size of a disk to make for the store
+	fromVariable  = "PM_TEST_FROM"  // what to copy there
 )
 
 func init() {
@@ -81,8 +81,8 @@ func killed(err error) bool {
 	return isStatus && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// expectInForce checks that what is at the path, a bbolt file or a store, says all that was in the
-// bbolt file, and tells whether it is a store. It changes nothing.
+// expectInForce checks that the file at the path, a bbolt file or a store, has the contents of the
+// old bbolt file, and reports whether it is a store. It changes nothing.
 func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore bool) {
 	t.Helper()
 	store, err := Open(path, WithReadOnly())
@@ -103,9 +103,9 @@ func expectInForce(t *testing.T, path string, want *boltfile.Contents) (isStore 
 	return false
 }
 
-// A process is killed before each step; whoever opens the store next finds all of it, and no trace
-// of the first.
-func TestKilledAtEveryStep(t *testing.T) {
+// A process is killed before each step: the next one that opens the store finds all of it, and no
+// file of the first.
+func TestMigrationKilledAtEachStepLeavesOneStore(t *testing.T) {
 	var inForce []bool
 	for step := 1; ; step++ {
 		path := fixture(t, "pool")
@@ -123,7 +123,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}
 		isStore := expectInForce(t, path, want)
 		inForce = append(inForce, isStore)
-		// Another process, killed in the same step, does not make it worse.
+		// Killing another process in that step changes nothing more.
 		if err := opener(path, fmt.Sprint(stopVariable, "=", step)).Run(); err != nil && !killed(err) {
 			t.Fatalf("step %d, again: %v", step, err)
 		}
@@ -149,9 +149,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// After a kill an operator may go back to the stock containerd at once, and take the store over
-// later.
-func TestKilledAndThenUsedByContainerd(t *testing.T) {
+// After a kill an operator may go back to the stock containerd at once, and migrate later.
+func TestKilledMigrationLeavesFileForContainerd(t *testing.T) {
 	for step := 1; step <= 8; step++ {
 		path := fixture(t, "pool")
 		if err := opener(path, fmt.Sprint(stopVariable, "=", step)).Run(); !killed(err) {
@@ -168,8 +167,8 @@ func TestKilledAndThenUsedByContainerd(t *testing.T) {
 	}
 }
 
-// At a random moment rather than between two steps.
-func TestKilledAnyTime(t *testing.T) {
+// Kills at random moments rather than between two steps.
+func TestMigrationKilledAtRandomMomentLeavesOneStore(t *testing.T) {
 	from := largeBolt(t, 3000)
 	want, err := readBbolt(from, "", nil)
 	ok(t, err)
@@ -204,7 +203,7 @@ func TestKilledAnyTime(t *testing.T) {
 }
 
 // Several processes find the same bbolt file; one migrates it, and all of them use the store.
-func TestProcessesMigrateAtOnce(t *testing.T) {
+func TestConcurrentProcessesMigrateOnce(t *testing.T) {
 	for range 3 {
 		path := fixture(t, "pool")
 		want := len(containerdSays(t, "pool"))
@@ -231,8 +230,8 @@ func TestProcessesMigrateAtOnce(t *testing.T) {
 	}
 }
 
-// Within one process, one gets the store, and the others are told so.
-func TestGoroutinesMigrateAtOnce(t *testing.T) {
+// Within one process, one goroutine gets the store, and the others ErrAlreadyOpen.
+func TestConcurrentGoroutinesMigrateOnce(t *testing.T) {
 	path := fixture(t, "pool")
 	var (
 		group  sync.WaitGroup
@@ -262,8 +261,9 @@ func TestGoroutinesMigrateAtOnce(t *testing.T) {
 	expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
 }
 
-// Another process is through after this one has found a bbolt file and before it has claimed it.
-func TestAnotherWasFaster(t *testing.T) {
+// Another process completes the migration after this one has found a bbolt file and before it has
+// claimed it.
+func TestMigrationByAnotherProcessIsUsed(t *testing.T) {
 	defer func(step func(string)) { takeover.Step = step }(takeover.Step)
 	another := func(path string) {
 		takeover.Step = func(string) {
@@ -284,7 +284,7 @@ func TestAnotherWasFaster(t *testing.T) {
 	wantError(t, err, ErrConflict)
 }
 
-func TestWithoutPermission(t *testing.T) {
+func TestMigrateWithoutPermissionFails(t *testing.T) {
 	for name, forbid := range map[string]func(path string) error{
 		"the file":      func(path string) error { return os.Chmod(path, 0o400) },
 		"the directory": func(path string) error { return os.Chmod(filepath.Dir(path), 0o500) },
@@ -306,13 +306,12 @@ func TestWithoutPermission(t *testing.T) {
 	}
 }
 
-// asNobody does something without the rights over files that root has; for others it changes
-// nothing.
+// asNobody runs do without root's privileges over files; for other users it changes nothing.
 func asNobody(user uintptr, do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// The thread ends with the goroutine, which does not unlock it.
+		// The goroutine does not unlock its thread, so the thread ends with it.
 		runtime.LockOSThread()
 		if os.Geteuid() == 0 {
 			_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, user, 0, 0)
@@ -322,7 +321,7 @@ func asNobody(user uintptr, do func()) {
 	<-done
 }
 
-// On a full disk the migration fails and leaves no trace, whether there is room for a part of it or
+// On a full disk the migration fails and leaves no file, whether there is room for a part of it or
 // not.
 func TestDiskFullWhileMigrating(t *testing.T) {
 	from := largeBolt(t, 3000)
@@ -345,7 +344,7 @@ func TestDiskFullWhileMigrating(t *testing.T) {
 	}
 }
 
-// ownMounts are the attributes of a process that may mount what nobody else sees.
+// ownMounts are the attributes of a process with a mount namespace of its own.
 func ownMounts() *syscall.SysProcAttr {
 	if os.Geteuid() == 0 {
 		return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
@@ -357,8 +356,8 @@ func ownMounts() *syscall.SysProcAttr {
 	}
 }
 
-// limitDisk sees to it that there is no more room than that in the directory of path, and returns
-// the error that a migration must end with.
+// limitDisk limits the space in the directory of path, and returns the error that a migration must
+// return.
 func limitDisk(path, size string) error {
 	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
 	if err == nil {
@@ -367,7 +366,7 @@ func limitDisk(path, size string) error {
 	if err == nil {
 		return ErrDiskFull
 	}
-	// Where nothing can be mounted, no file may get as large as a new store is.
+	// Without the right to mount, a limit on file sizes keeps files smaller than a new store.
 	signal.Ignore(syscall.SIGXFSZ)
 	limit := syscall.Rlimit{Cur: 200 << 10, Max: 200 << 10}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
@@ -376,7 +375,7 @@ func limitDisk(path, size string) error {
 	return syscall.EFBIG
 }
 
-// openOnFullDisk does what TestDiskFullWhileMigrating is about, in a process of its own.
+// openOnFullDisk is the part of TestDiskFullWhileMigrating that needs a process of its own.
 func openOnFullDisk(path, size string) error {
 	file, err := os.ReadFile(os.Getenv(fromVariable))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// reporting are the calls that tell how far they are, and the stages that they tell of.
+// reporting has the calls that report progress, and their stages.
 var reporting = map[string]struct {
 	stages []string
 	call   func(t *testing.T, bolt string, option MigrateOption) (beside string, err error)
@@ -36,9 +36,9 @@ var reporting = map[string]struct {
 		}},
 }
 
-// What the caller's own function throws is the caller's, and no damage of the file. What was begun
-// is undone.
-func TestPanicAndGoexitInProgress(t *testing.T) {
+// A panic in the caller's own function reaches the caller, and is not taken for damage of the file.
+// The operation is undone.
+func TestPanicAndGoexitInProgressUndoMigration(t *testing.T) {
 	for name, c := range reporting {
 		for _, stage := range c.stages {
 			path := fixture(t, "pool")
@@ -86,8 +86,8 @@ func expectUnlocked(t *testing.T, path string) {
 	ok(t, db.Close())
 }
 
-// An export that is given up leaves neither a file nor a descriptor of one.
-func TestPanicInAnExportLeavesNothing(t *testing.T) {
+// An aborted export leaves neither a file nor an open descriptor.
+func TestPanicInExportLeavesNoFile(t *testing.T) {
 	store := newStore(t)
 	livedIn(t, store)
 	path := newPath(t)
@@ -106,7 +106,7 @@ func TestPanicInAnExportLeavesNothing(t *testing.T) {
 	ok(t, store.ExportBbolt(path))
 }
 
-func TestNoProgress(t *testing.T) {
+func TestNilProgressIsAllowed(t *testing.T) {
 	for name, c := range reporting {
 		if _, err := c.call(t, fixture(t, "pool"), MigrateProgress(nil)); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -114,8 +114,8 @@ func TestNoProgress(t *testing.T) {
 	}
 }
 
-// What is no bbolt file is not called a damaged one, and a pipe is not waited for.
-func TestInspectAndCompareWhatIsNoBboltFile(t *testing.T) {
+// Other files are not reported as damaged bbolt files, and a pipe does not block the call.
+func TestInspectAndCompareOfOtherFilesFail(t *testing.T) {
 	dir := t.TempDir()
 	pipe, text := filepath.Join(dir, "pipe"), filepath.Join(dir, "text")
 	ok(t, syscall.Mkfifo(pipe, 0o600))
@@ -143,7 +143,7 @@ func TestInspectAndCompareWhatIsNoBboltFile(t *testing.T) {
 	}
 }
 
-func TestExportToNoPath(t *testing.T) {
+func TestExportToInvalidPathFails(t *testing.T) {
 	store := newStore(t)
 	for _, path := range []string{"", "a\x00b"} {
 		err := store.ExportBbolt(path)
@@ -154,7 +154,7 @@ func TestExportToNoPath(t *testing.T) {
 	}
 }
 
-// However long the texts are that differ, and whatever is in them, the message is for a terminal.
+// The message fits on a terminal, whatever the texts that differ.
 func TestDifferencesAreShort(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "dev", ParentName: "\xff",
@@ -178,7 +178,7 @@ func TestDifferencesAreShort(t *testing.T) {
 	}
 }
 
-// An error tells which call it is of.
+// An error names its call.
 func TestErrorsNameTheirCall(t *testing.T) {
 	path := newPath(t)
 	store := newStore(t)

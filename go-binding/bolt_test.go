@@ -16,7 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// fixture copies a bbolt file that containerd's own store has written to where a store may be.
+// fixture copies a bbolt file that containerd's own store has written to the path of a store.
 func fixture(t testing.TB, name string) string {
 	t.Helper()
 	bytes, err := os.ReadFile(filepath.Join("testdata", name+".bolt"))
@@ -26,7 +26,7 @@ func fixture(t testing.TB, name string) string {
 	return path
 }
 
-// containerdSays returns the devices of a fixture as containerd's own store tells them.
+// containerdSays returns the devices of a fixture as containerd's own store reads them.
 func containerdSays(t testing.TB, name string) []DeviceInfo {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -55,7 +55,7 @@ func filesAt(t testing.TB, path string) []string {
 	return names
 }
 
-// expectFiles checks that there are these files beside path, and no others.
+// expectFiles checks that these files, and no others, are beside path.
 func expectFiles(t testing.TB, path string, want ...string) {
 	t.Helper()
 	slices.Sort(want)
@@ -64,7 +64,7 @@ func expectFiles(t testing.TB, path string, want ...string) {
 	}
 }
 
-// expectUntouched checks that nothing was done to a bbolt file, nor beside it.
+// expectUntouched checks that a bbolt file is unchanged, and that no file was made beside it.
 func expectUntouched(t testing.TB, path string, before []byte) {
 	t.Helper()
 	after, err := os.ReadFile(path)
@@ -75,7 +75,7 @@ func expectUntouched(t testing.TB, path string, before []byte) {
 	expectFiles(t, path, filepath.Base(path))
 }
 
-func TestNewPoolMetadataTakesABboltFileOver(t *testing.T) {
+func TestNewPoolMetadataMigratesBboltFile(t *testing.T) {
 	path := fixture(t, "pool")
 	before, err := os.ReadFile(path)
 	ok(t, err)
@@ -86,7 +86,7 @@ func TestNewPoolMetadataTakesABboltFileOver(t *testing.T) {
 	got, ids, err := store.Snapshot()
 	ok(t, err)
 	if !slices.Equal(got, want) || len(got) == 0 {
-		t.Errorf("%d devices, not the %d that containerd tells", len(got), len(want))
+		t.Errorf("%d devices, not the %d of containerd", len(got), len(want))
 	}
 	checkSound(t, store)
 	expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
@@ -97,7 +97,7 @@ func TestNewPoolMetadataTakesABboltFileOver(t *testing.T) {
 	if err != nil || difference != "" {
 		t.Errorf("%q, %v", difference, err)
 	}
-	// The lowest free id comes first, and when there is none left, the one behind the last.
+	// The lowest free id comes first, and then the one after the last.
 	for _, id := range append(slices.Clone(ids.Free), ids.LastID+1) {
 		if info := add(t, store, DeviceInfo{Name: fmt.Sprint("new-", id)}); info.DeviceID != id {
 			t.Errorf("a new device got id %d, not %d", info.DeviceID, id)
@@ -114,7 +114,7 @@ func TestNewPoolMetadataTakesABboltFileOver(t *testing.T) {
 	expectFiles(t, path, "metadata.db", "metadata.db-lock", "metadata.db.bbolt")
 }
 
-func TestMigrateTells(t *testing.T) {
+func TestMigrateReportsContents(t *testing.T) {
 	path := fixture(t, "odd")
 	seen, err := InspectBbolt(path)
 	ok(t, err)
@@ -150,7 +150,7 @@ func TestMigrateTells(t *testing.T) {
 	openStore(t, path)
 }
 
-func TestMigrateWhatIsNotThere(t *testing.T) {
+func TestMigrateOfMissingFileFails(t *testing.T) {
 	path := newPath(t)
 	_, err := Migrate(path)
 	wantError(t, err, ErrNoSuchFile)
@@ -160,7 +160,7 @@ func TestMigrateWhatIsNotThere(t *testing.T) {
 	expectFiles(t, path)
 }
 
-func TestMigrateByASymbolicLink(t *testing.T) {
+func TestMigrateFollowsSymbolicLink(t *testing.T) {
 	path := fixture(t, "pool")
 	link := filepath.Join(t.TempDir(), "link")
 	ok(t, os.Symlink(path, link))
@@ -176,8 +176,8 @@ func TestMigrateByASymbolicLink(t *testing.T) {
 	openStore(t, link)
 }
 
-// A file that was kept earlier is not overwritten, whatever it is.
-func TestMigrateKeepsWhatWasKept(t *testing.T) {
+// A file that was kept earlier is not overwritten.
+func TestMigrateKeepsEarlierKeptFiles(t *testing.T) {
 	path := fixture(t, "pool")
 	ok(t, os.WriteFile(path+".bbolt", []byte("earlier"), 0o600))
 	ok(t, os.Symlink("nowhere", path+".bbolt.1"))
@@ -193,7 +193,7 @@ func TestMigrateKeepsWhatWasKept(t *testing.T) {
 	}
 }
 
-func TestMigrateKeepsThePermissions(t *testing.T) {
+func TestMigrateKeepsPermissions(t *testing.T) {
 	path := fixture(t, "pool")
 	ok(t, os.Chmod(path, 0o640))
 	_, err := Migrate(path)
@@ -203,7 +203,7 @@ func TestMigrateKeepsThePermissions(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
+func TestMigrateLeavesUnfitFileUnchanged(t *testing.T) {
 	change := func(at, length int) func([]byte) []byte {
 		return func(file []byte) []byte {
 			for i := range length {
@@ -241,7 +241,7 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 				prefix := "failed to migrate the bbolt file " + path + ": "
 				if err == nil || !strings.HasPrefix(err.Error(), prefix) ||
 					!strings.Contains(err.Error(), c.words) {
-					t.Errorf("%v does not begin with %q and tell of %q", err, prefix, c.words)
+					t.Errorf("%v does not begin with %q or lacks %q", err, prefix, c.words)
 				}
 				expectUntouched(t, path, before)
 			}
@@ -249,7 +249,7 @@ func TestWhatCannotBeTakenOverIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAnotherProgramsBboltFile(t *testing.T) {
+func TestBboltFileOfAnotherProgramIsRefused(t *testing.T) {
 	path := newPath(t)
 	db, err := bolt.Open(path, 0o600, nil)
 	ok(t, err)
@@ -268,7 +268,7 @@ func TestAnotherProgramsBboltFile(t *testing.T) {
 	expectUntouched(t, path, before)
 }
 
-func TestALockedBboltFile(t *testing.T) {
+func TestLockedBboltFileTimesOut(t *testing.T) {
 	path := fixture(t, "pool")
 	before, err := os.ReadFile(path)
 	ok(t, err)

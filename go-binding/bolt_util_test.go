@@ -10,7 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// largeBolt makes a bbolt file with that many devices, and some free and faulty ids.
+// largeBolt makes a bbolt file with devices, and some free and faulty ids.
 func largeBolt(t testing.TB, devices int) string {
 	t.Helper()
 	c := &boltfile.Contents{LastID: uint32(devices + devices/5)}
@@ -30,7 +30,7 @@ func largeBolt(t testing.TB, devices int) string {
 	return path
 }
 
-// copyOf copies a file to where a store may be.
+// copyOf copies a file to the path of a store.
 func copyOf(t testing.TB, from string) string {
 	t.Helper()
 	file, err := os.ReadFile(from)
@@ -40,7 +40,7 @@ func copyOf(t testing.TB, from string) string {
 	return path
 }
 
-// editBolt changes a record in a bbolt file, and returns the file's bytes then.
+// editBolt changes a record in a bbolt file, and returns the new bytes of the file.
 func editBolt(t testing.TB, path, name, record string) []byte {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, nil)

@@ -97,7 +97,7 @@ int32_t pmgo_apply(uintptr_t store, int32_t how, pmgo_change *changes, size_t co
         return apply_one(to, changes, texts);
     }
     for (i = 0; i < count; i++) {
-        /* Stays so if there is no memory to call the library with. */
+        /* The result if there is no memory to call the library with. */
         changes[i].status = PM_ERR_NO_MEMORY;
     }
     list = malloc((count + 1) * sizeof *list);

@@ -51,8 +51,8 @@ func TestCheckAndRepairReportDamage(t *testing.T) {
 	wantError(t, err, ErrCorrupt)
 	report, err := CheckFile(path, 0, WithLockWait(time.Second))
 	ok(t, err)
-	// Its checksum does not hold; the digest shows it as well; and its id is nobody's, as far as
-	// can be known.
+	// The record has a wrong checksum, the digest shows that too, and its id has no owner that is
+	// known.
 	want := []Finding{
 		{Kind: FindingRecordDamaged, Name: "broken", Fix: FixNothing},
 		{Kind: FindingDigest, Fix: FixHeader},

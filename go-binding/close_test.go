@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestClose(t *testing.T) {
+func TestCallsAfterCloseFail(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "dev"})
 	for op, err := range everyCall(store) {
@@ -32,12 +32,12 @@ func TestClose(t *testing.T) {
 	wantError(t, u.Commit(), ErrClosed)
 }
 
-// Close comes while a callback runs, waits, and what the callback does is written.
+// Close waits for a running callback, whose changes are written.
 func TestCloseWaitsForCallbacks(t *testing.T) {
 	path := newPath(t)
 	store := openStore(t, path)
-	// So few that the library's own walk is over when the callback runs: it is not what Close waits
-	// for.
+	// So few devices that the library's own walk has ended when the callback runs: Close does not
+	// wait for that.
 	fill(t, store, 3)
 	const name = "containerd-pool-snap-000000"
 	for _, call := range []func(func(*DeviceInfo) error) error{
@@ -78,7 +78,7 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 	}
 }
 
-func TestCloseFromInsideACallback(t *testing.T) {
+func TestCloseInsideCallbackIsBusy(t *testing.T) {
 	store := newStore(t, WithLockWait(50*time.Millisecond))
 	add(t, store, DeviceInfo{Name: "dev"})
 	within(t, func() {
@@ -92,8 +92,7 @@ func TestCloseFromInsideACallback(t *testing.T) {
 	ok(t, store.Close())
 }
 
-// Sixty-four goroutines do everything at once until the store is closed under them, several times
-// over.
+// Sixty-four goroutines make calls of all kinds until the store is closed, several times.
 func TestCloseUnderLoad(t *testing.T) {
 	path := newPath(t)
 	for range 5 {
@@ -165,10 +164,9 @@ func someCall(store *PoolMetadata, i int, name string) error {
 	}
 }
 
-// Several that close the store at once wait together no longer than one would. One after the other
-// they never need less than twenty times as long, so one attempt that the machine has not held up
-// is enough.
-func TestClosesAtOnceShareOneWait(t *testing.T) {
+// Concurrent calls of Close wait no longer than one would. One after the other they need at least
+// twenty times as long, so one attempt that the machine has not delayed is enough.
+func TestConcurrentClosesShareOneWait(t *testing.T) {
 	const wait, closers, attempts = 300 * time.Millisecond, 20, 20
 	for range attempts {
 		took := closeAtOnce(t, wait, closers)
@@ -182,7 +180,8 @@ func TestClosesAtOnceShareOneWait(t *testing.T) {
 	t.Errorf("%d of them never gave up together", closers)
 }
 
-// closeAtOnce has several close a store that is in use, and returns how long they waited in vain.
+// closeAtOnce makes several calls of Close while the store is in use, and returns how long they
+// took to time out.
 func closeAtOnce(t *testing.T, wait time.Duration, closers int) (took time.Duration) {
 	t.Helper()
 	store := newStore(t, WithLockWait(wait))

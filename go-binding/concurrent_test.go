@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// fillMany adds n devices with all hands, in no order.
+// fillMany adds n devices with many goroutines, in no order.
 func fillMany(t testing.TB, store *PoolMetadata, n int) {
 	t.Helper()
 	var (
@@ -37,8 +37,8 @@ func deviceName(i int) string {
 	return fmt.Sprintf("containerd-pool-snap-%06d", i)
 }
 
-// Sixty-four goroutines change one device; no change is lost.
-func TestUpdatesOfOneDeviceTakeTurns(t *testing.T) {
+// Sixty-four goroutines change one device, and no change is lost.
+func TestConcurrentUpdatesOfOneDeviceLoseNone(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "counter"})
 	var all sync.WaitGroup
@@ -66,8 +66,8 @@ func TestUpdatesOfOneDeviceTakeTurns(t *testing.T) {
 	}
 }
 
-// Sixty-four goroutines live through the lives of their own devices, and readers look on.
-func TestEverythingAtOnce(t *testing.T) {
+// Sixty-four goroutines add, change and remove their own devices, while others read.
+func TestConcurrentCallsOfAllKinds(t *testing.T) {
 	store := newStore(t)
 	var (
 		writers, readers sync.WaitGroup
@@ -149,9 +149,9 @@ func oneLife(store *PoolMetadata, name string, ids *sync.Map) error {
 	return nil
 }
 
-// Three thousand goroutines read at once. There are 1,024 places for readers: the others wait, and
-// nobody fails.
-func TestThousandsOfReaders(t *testing.T) {
+// Three thousand goroutines read at once. The reader table has 1,024 slots: the other goroutines
+// wait, and none fails.
+func TestThousandsOfReadersWaitForSlots(t *testing.T) {
 	const goroutines, devices = 3000, 1500 // more than one page of a walk, so that it stays open
 	store := newStore(t, WithDurability(DurabilityRelaxed))
 	fillMany(t, store, devices)
@@ -181,9 +181,8 @@ func TestThousandsOfReaders(t *testing.T) {
 			}
 		}()
 	}
-	// All places are taken when there are no more walks though there are still goroutines, and
-	// these wait. That they do is counted for the whole process: another store tells it, to ask
-	// which takes no place of this one.
+	// All slots are in use when the number of walks stops growing and goroutines wait. The count of
+	// waits is for the whole process: another store reports it, without a slot of this one.
 	var last int64
 	eventually(t, func() bool {
 		time.Sleep(50 * time.Millisecond)
@@ -195,7 +194,7 @@ func TestThousandsOfReaders(t *testing.T) {
 	if last > 1024 {
 		t.Errorf("%d walks are open", last)
 	}
-	// Writing needs no place.
+	// A write needs no slot.
 	ok(t, store.ChangeDeviceState(ctx, deviceName(0), Suspended))
 	close(released)
 	all.Wait()

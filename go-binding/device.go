@@ -106,7 +106,7 @@ func checkState(state DeviceState, op string, doing func() string) error {
 		return nil
 	}
 	return newError(CodeInvalidState, op, doing(),
-		fmt.Sprintf("%d is no device state; they go from %d (Unknown) to %d (Faulty)", int(state),
+		fmt.Sprintf("%d is not a device state; they go from %d (Unknown) to %d (Faulty)", int(state),
 			Unknown, Faulty))
 }
 

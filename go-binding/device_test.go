@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The meaning of each operation is told once, by the library's own tests in Rust and C. Here is what
+// The tests of the library in Rust and C say what each operation means. The tests here cover what
 // the Go package adds: how records cross the boundary, and which errors come back.
 func TestRecordsCrossTheBoundaryUnchanged(t *testing.T) {
 	store := newStore(t)

@@ -33,8 +33,8 @@ func TestErrorsAreContainerds(t *testing.T) {
 	}
 }
 
-// Those that the package never sees: callbacks and nested writes of C programs, and mistakes that
-// it does not make.
+// Codes that the package never gets: for callbacks and nested writes of C programs, and for
+// mistakes that it does not make.
 var notForGo = map[string]bool{
 	"CALLBACK": true, "NESTED_WRITE": true, "BUFFER_TOO_SMALL": true, "STRUCT_SIZE": true,
 }
@@ -88,7 +88,7 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// A long name is not cut in the middle of a message, and odd bytes are escaped.
+// A long name is not truncated in a message, and other bytes than ASCII are escaped.
 func TestMessagesNameTheDevice(t *testing.T) {
 	store := newStore(t)
 	name := strings.Repeat("long", 100) + "\xff"
@@ -100,8 +100,8 @@ func TestMessagesNameTheDevice(t *testing.T) {
 	}
 }
 
-// A name that no device can have may be of any length. The message shows both its ends.
-func TestMessagesDoNotRepeatAMebibyte(t *testing.T) {
+// A name that is too long for a device is shortened to both its ends in the message.
+func TestMessagesShortenLongNames(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "base"})
 	name := "begin" + strings.Repeat("x", 1<<20) + "end"

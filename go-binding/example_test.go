@@ -12,7 +12,7 @@ import (
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 )
 
-// tempStore makes a store with two devices for an example, and what takes it away again.
+// tempStore makes a store with two devices for an example, and returns a function that removes it.
 func tempStore() (*poolmetadata.PoolMetadata, func()) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -48,14 +48,14 @@ func Example() {
 	}
 	defer store.Close()
 
-	// Write down what is about to be done; the store says which id to do it with.
+	// Write down the operation first; the store assigns the id for it.
 	info := &poolmetadata.DeviceInfo{Name: "base", Size: 10 << 30, State: poolmetadata.Creating}
 	if err := store.AddDevice(ctx, info); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("create_thin", info.DeviceID)
 
-	// And then that it was done.
+	// Then write down that it is done.
 	if err := store.ChangeDeviceState(ctx, "base", poolmetadata.Created); err != nil {
 		log.Fatal(err)
 	}

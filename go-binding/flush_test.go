@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// After a failed fsync no update begins: its callback would have side effects that cannot be written
-// down. The fsyncs of a whole process fail, so the test needs a process of its own.
+// After a failed fsync no update begins: its callback would have side effects that cannot be
+// written down. The fsyncs of a whole process fail, so the test needs a process of its own.
 func TestNoCallbackAfterFailedFsync(t *testing.T) {
 	path := newPath(t)
 	add(t, openStore(t, path), DeviceInfo{Name: "dev"})

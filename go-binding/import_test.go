@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// livedIn fills a store with devices, free ids and faulty ones.
+// livedIn fills a store with devices, free ids and faulty ids.
 func livedIn(t testing.TB, store *PoolMetadata) {
 	t.Helper()
 	for i := range 40 {

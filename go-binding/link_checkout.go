@@ -2,8 +2,8 @@
 
 package poolmetadata
 
-// The archive that `make` leaves in the checkout. It goes into the program whole: nothing is needed
-// at run time.
+// The archive that `make` builds in the checkout. It is linked statically: the program needs
+// nothing of it at run time.
 
 // #cgo CFLAGS: -I${SRCDIR}/../include
 // #cgo LDFLAGS: ${SRCDIR}/../target/dist/libpool_metadata.a -lutil -lrt -lpthread -lm -ldl

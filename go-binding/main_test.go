@@ -13,7 +13,8 @@ import (
 
 var ctx = context.Background()
 
-// TestMain runs the tests, or, in a process that startChild has started, the child's part of a test.
+// TestMain runs the tests, or, in a child process, the child's part of
+// TestNoCallbackAfterFailedFsync.
 func TestMain(m *testing.M) {
 	if os.Getenv("PM_TEST_CHILD") != "" {
 		if err := failFlushInChild(os.Args[1], os.Args[2]); err != nil {
@@ -25,17 +26,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long anything may take on a machine that does much else at the same time. What
-// takes longer hangs.
+// patience is how long anything may take on a busy machine. A call that takes longer hangs.
 const patience = 3 * time.Minute
 
-// newPath returns where a store may be made.
+// newPath returns a path for a new store.
 func newPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "metadata.db")
 }
 
-// newStore makes a store that is checked and closed at the test's end. Unless the test says
-// otherwise, no slow disk makes its calls time out.
+// newStore makes a store that is checked and closed at the end of the test. Its default lock wait
+// is so long that a slow disk does not make calls time out.
 func newStore(t testing.TB, opts ...Option) *PoolMetadata {
 	t.Helper()
 	return openStore(t, newPath(t), opts...)
@@ -69,7 +69,7 @@ func checkSound(t testing.TB, store *PoolMetadata) {
 		t.Error(err)
 	}
 	if all := stats.TakenIDs + stats.FreeIDs + stats.FaultyIDs; all != stats.LastID {
-		t.Errorf("%d ids are accounted for, %d were given out", all, stats.LastID)
+		t.Errorf("%d ids are accounted for, %d were assigned", all, stats.LastID)
 	}
 	if stats.TakenIDs > stats.Devices || stats.Devices > stats.TakenIDs+stats.FaultyIDs {
 		t.Errorf("%d devices cannot own %d taken and %d faulty ids", stats.Devices, stats.TakenIDs,
@@ -77,7 +77,7 @@ func checkSound(t testing.TB, store *PoolMetadata) {
 	}
 }
 
-// add adds a device and returns what the store has to have then.
+// add adds a device and returns the record that the store must then have.
 func add(t testing.TB, store *PoolMetadata, info DeviceInfo) DeviceInfo {
 	t.Helper()
 	if err := store.AddDevice(ctx, &info); err != nil {

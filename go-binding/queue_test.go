@@ -134,7 +134,7 @@ func TestWriteThatTimedOutIsNotMadeLater(t *testing.T) {
 	names, err := store.GetDeviceNames(ctx)
 	ok(t, err)
 	if len(names) != 0 {
-		t.Errorf("%q were added all the same", names)
+		t.Errorf("%q were added", names)
 	}
 	awaitNoLeader(t, store)
 	add(t, store, DeviceInfo{Name: "later"})

@@ -24,7 +24,7 @@ func ExamplePoolMetadata_Backup() {
 	if err := store.Backup(context.Background(), backup, poolmetadata.BackupCompact()); err != nil {
 		log.Fatal(err)
 	}
-	// Elsewhere, or here once the store is closed.
+	// At another path, or at this one once the store is closed.
 	path := filepath.Join(dir, "metadata.db")
 	if _, err := poolmetadata.Restore(backup, path); err != nil {
 		log.Fatal(err)
@@ -39,20 +39,20 @@ func ExamplePoolMetadata_Backup() {
 	// Output: [base snap] <nil>
 }
 
-// What to do about a store that is refused as damaged.
+// How to repair a store that is refused as damaged.
 func ExampleRepair() {
 	openAnyway := func(path string) (*poolmetadata.PoolMetadata, error) {
 		store, err := poolmetadata.Open(path)
 		if !errors.Is(err, poolmetadata.ErrCorrupt) {
 			return store, err
 		}
-		// Its rows contradict each other: what needs no guessing is fixed, and the file kept as it
-		// was.
+		// Its rows contradict each other: Repair fixes what needs no guess, and keeps a copy of the
+		// file.
 		report, err := poolmetadata.Repair(path, nil)
 		if err == nil && report.Left == 0 {
 			return poolmetadata.Open(path)
 		}
-		// Its structure, or a record, is damaged: a new store has every record that is whole.
+		// Its structure, or a record, is damaged: Salvage makes a new store of the intact records.
 		salvaged, err := poolmetadata.Salvage(path, path+".salvaged", 0)
 		if err != nil {
 			return nil, err

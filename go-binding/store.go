@@ -21,7 +21,7 @@ type PoolMetadata struct {
 	handle   C.uintptr_t
 	lockWait time.Duration
 	readOnly bool
-	suspect  atomic.Bool // a write has failed such that the store may take no more of them
+	suspect  atomic.Bool // a write has failed in a way that may stop all writes
 	forgot   runtime.Cleanup
 
 	locks deviceLocks
@@ -35,7 +35,7 @@ type PoolMetadata struct {
 
 // closeAttempt is a Close in progress.
 type closeAttempt struct {
-	ended chan struct{} // closed when err is there
+	ended chan struct{} // closed once err is set
 	err   error
 }
 
@@ -188,7 +188,7 @@ type gate struct {
 	closed  atomic.Bool
 	mu      sync.Mutex
 	inside  int
-	emptied chan struct{} // closed when the last one leaves a shut gate
+	emptied chan struct{} // closed when the last call leaves a shut gate
 }
 
 func (g *gate) isShut() bool {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// eventually lets the garbage collector do its work until something holds.
+// eventually runs the garbage collector until something holds.
 func eventually(t testing.TB, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); {
@@ -138,7 +138,7 @@ func TestForgottenStoreIsClosed(t *testing.T) {
 		}
 		return err == nil
 	})
-	// The first one's handle is closed only once: this store is not affected.
+	// The handle of the first store is closed only once: this store is not affected.
 	for range 20 {
 		runtime.GC()
 	}

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Writers of all kinds meet on few devices, with a lock wait so short that it is over all the time,
-// until the store is closed under them. What was told to be made has been made, what was refused
-// has not, and nothing is left behind.
-func TestWritesAndTimeoutsThatMeet(t *testing.T) {
+// Writers of all kinds contend for few devices, with a lock wait so short that they often time out,
+// until the store is closed. Writes that succeeded are in the store, the others are not, and no
+// lock is left.
+func TestContendingWritesAndTimeoutsLoseNothing(t *testing.T) {
 	for _, processors := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint(processors), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
@@ -31,7 +31,7 @@ func stress(t *testing.T) {
 	s := stressed{store: store}
 	for i := range devices {
 		name := fmt.Sprint(i)
-		// The wait may be too short for this, too.
+		// The lock wait may be too short for this, too.
 		eventually(t, func() bool { return store.AddDevice(ctx, &DeviceInfo{Name: name}) == nil })
 	}
 	var all sync.WaitGroup
@@ -48,7 +48,7 @@ func stress(t *testing.T) {
 		}()
 	}
 	within(t, all.Wait)
-	// The garbage collector ends the updates that were forgotten.
+	// The garbage collector aborts the updates that were forgotten.
 	eventually(t, func() bool {
 		store.locks.queue.mu.Lock()
 		defer store.locks.queue.mu.Unlock()
@@ -64,7 +64,7 @@ func stress(t *testing.T) {
 			t.Errorf("%+v, %v: %d changes were made", info, err, made)
 		}
 	}
-	// Now the same with an end.
+	// Now the steps go on until the store is closed.
 	for g := range goroutines {
 		all.Add(1)
 		go func() {
@@ -91,7 +91,7 @@ func expected(err error) bool {
 		errors.Is(err, ErrNotFound)
 }
 
-// stressed counts how often each device's size has been raised by one.
+// stressed counts how often each device's size was incremented.
 type stressed struct {
 	store *PoolMetadata
 	made  [8]atomic.Uint64
@@ -108,7 +108,7 @@ func (s *stressed) step(goroutine, what, device int) error {
 			if what == 0 {
 				return nil
 			}
-			// In a ring, so that they wait for each other.
+			// In a ring, so that updates wait for each other.
 			return s.store.ChangeDeviceState(ctx, fmt.Sprint((device+1)%4), Suspended)
 		})
 	case 2:

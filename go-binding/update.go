@@ -76,7 +76,7 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 	}
 	stats, err := m.Stats()
 	if err != nil {
-		return nil // the read that comes next says more
+		return nil // the next read says more
 	}
 	if !stats.WritesStopped {
 		m.suspect.Store(false)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestUpdate(t *testing.T) {
+func TestUpdateWritesChangedRecord(t *testing.T) {
 	store := newStore(t)
 	info := add(t, store, DeviceInfo{Name: "dev", ParentName: "base", Size: 3, State: Activated,
 		Error: "old"})
@@ -28,7 +28,7 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("the callback was called %d times", calls)
 	}
 	expect(t, store, info)
-	// The record is too large for the first buffer by now.
+	// The record is now too large for the first buffer.
 	ok(t, store.UpdateDevice(ctx, "dev", func(got *DeviceInfo) error {
 		if *got != info {
 			t.Errorf("the callback got %.200v", *got)
@@ -44,8 +44,7 @@ type oddError struct{ text string }
 
 func (e *oddError) Error() string { return e.text }
 
-// The callback's own error comes back as the very same value, whatever it is, and nothing is
-// written.
+// UpdateDevice returns the callback's error value itself, and nothing is written.
 func TestUpdateReturnsTheCallbacksError(t *testing.T) {
 	store := newStore(t)
 	info := add(t, store, DeviceInfo{Name: "dev"})
@@ -101,8 +100,8 @@ func TestUpdateRefusesBadRecords(t *testing.T) {
 	checkWritable(t, store, "dev")
 }
 
-// checkWritable has another goroutine write a device, and another one, which a lock left behind
-// would prevent.
+// checkWritable writes a device, and another one, in another goroutine. A lock that was left would
+// prevent that.
 func checkWritable(t testing.TB, store *PoolMetadata, name string) {
 	t.Helper()
 	within(t, func() {
@@ -117,7 +116,7 @@ func checkWritable(t testing.TB, store *PoolMetadata, name string) {
 	})
 }
 
-func TestPanicInUpdate(t *testing.T) {
+func TestPanicInUpdateReachesCaller(t *testing.T) {
 	store := newStore(t)
 	info := add(t, store, DeviceInfo{Name: "dev"})
 	value := &oddError{"thrown"}
@@ -137,7 +136,7 @@ func TestPanicInUpdate(t *testing.T) {
 	checkWritable(t, store, "dev")
 }
 
-// A panic of the runtime, with a stack that still shows the callback.
+// A panic of the runtime has a stack that shows the callback.
 func TestRuntimePanicInUpdateKeepsItsStack(t *testing.T) {
 	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "dev"})
@@ -163,8 +162,8 @@ func stumble(*DeviceInfo) error {
 	return nil
 }
 
-// What t.FailNow does in a callback.
-func TestGoexitInUpdate(t *testing.T) {
+// t.FailNow in a callback calls Goexit.
+func TestGoexitInUpdateAbortsIt(t *testing.T) {
 	store := newStore(t)
 	info := add(t, store, DeviceInfo{Name: "dev"})
 	returned := false
@@ -184,9 +183,8 @@ func TestGoexitInUpdate(t *testing.T) {
 	ok(t, store.Close())
 }
 
-// Inside a callback everything may be read, other devices may be written, and the same one gives a
-// timeout.
-func TestCallsFromInsideAnUpdate(t *testing.T) {
+// A callback may read everything and write other devices; a write of its own device times out.
+func TestCallsInsideUpdateCallback(t *testing.T) {
 	const wait = 150 * time.Millisecond
 	store := newStore(t, WithLockWait(wait))
 	add(t, store, DeviceInfo{Name: "dev", Size: 1})
@@ -203,7 +201,7 @@ func TestCallsFromInsideAnUpdate(t *testing.T) {
 			start := time.Now()
 			wantError(t, store.RemoveDevice(ctx, "dev"), ErrTimeout)
 			if took := time.Since(start); took < wait || took >= DefaultLockWait {
-				t.Errorf("the nested write gave up after %v", took)
+				t.Errorf("the nested write timed out after %v", took)
 			}
 			wantError(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error { return nil }), ErrTimeout)
 			info.Size = 2
@@ -254,7 +252,7 @@ func TestTwoStepUpdate(t *testing.T) {
 	checkWritable(t, store, "dev")
 }
 
-func TestForgottenUpdateIsGivenUp(t *testing.T) {
+func TestForgottenUpdateIsAborted(t *testing.T) {
 	store := newStore(t, WithLockWait(20*time.Millisecond))
 	info := add(t, store, DeviceInfo{Name: "dev"})
 	func() {

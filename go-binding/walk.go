@@ -108,14 +108,14 @@ const (
 
 // nativeWalk is a walk of the library and its current page.
 type nativeWalk struct {
-	handle C.uintptr_t // 0 if no page comes after this one
-	then   error       // what comes after this page, if the walk has failed there
+	handle C.uintptr_t // 0 after the last page
+	then   error       // the error after this page, if there is one
 	buffer *[pageWords]C.uint64_t
 	page   []C.uint64_t
-	at     int    // where in the page the next record is
-	left   int    // how many there are from that one on
-	free   []byte // room for texts
-	parent string // the last parent's name, if it lies in the same chunk as that room
+	at     int    // offset of the next record in the page
+	left   int    // how many records are left from that one on
+	free   []byte // free bytes for texts
+	parent string // the last parent's name, if it is in the chunk of those bytes
 }
 
 // first opens the walk and reads its first page. A walk of one page ends with it, so that callbacks

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// fill adds n devices, more than fit into one page if there are many, and returns them by name.
+// fill adds n devices, and returns them in the order of their names.
 func fill(t testing.TB, store *PoolMetadata, n int) []DeviceInfo {
 	t.Helper()
 	var all []DeviceInfo
 	for i := range n {
-		// In an order that is not that of the names.
+		// Added in another order than that of the names.
 		at := i * 7919 % n
 		all = append(all, add(t, store, DeviceInfo{
 			Name:       fmt.Sprintf("containerd-pool-snap-%06d", at),
@@ -58,7 +58,7 @@ func TestWalksOfAllSizes(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			store := newStore(t, WithDurability(DurabilityRelaxed))
 			all := fill(t, store, n)
-			// What the callback was given stays good after the walk.
+			// Devices that a callback got stay valid after the walk.
 			checkAll(t, walked(t, store), all)
 			var ranged []*DeviceInfo
 			for info, err := range store.Devices() {
@@ -80,7 +80,7 @@ func TestWalksOfAllSizes(t *testing.T) {
 	}
 }
 
-// Records of a megabyte between small ones: at the start of a walk, in its middle and at its end.
+// Large records between small ones, at the start of a walk, in its middle and at its end.
 func TestWalkWithLargeRecords(t *testing.T) {
 	store := newStore(t)
 	var all []DeviceInfo
@@ -92,9 +92,8 @@ func TestWalkWithLargeRecords(t *testing.T) {
 	checkAll(t, walked(t, store), all)
 }
 
-// What devices have in common they may share, and nothing else: parents that follow each other are
-// equal, begin alike, are missing, or have an error text behind them, over many of the blocks that
-// texts lie in.
+// Devices share the bytes of equal parents, and no others: consecutive parents are equal, have a
+// common prefix, are missing, or are followed by an error text, over many chunks of texts.
 func TestWalkWithEqualParents(t *testing.T) {
 	store := newStore(t, WithDurability(DurabilityRelaxed))
 	long := strings.Repeat("p", MaxNameLen)
@@ -140,8 +139,8 @@ func TestWalkReturnsTheCallbacksError(t *testing.T) {
 	wantError(t, store.WalkDevices(ctx, nil), ErrInvalidArgument)
 }
 
-// The walk shows the store as it was; what the callback writes is there after it.
-func TestCallbackOfAWalkMayWrite(t *testing.T) {
+// The walk shows the store as it was; the callback's writes are there after it.
+func TestWalkCallbackMayWrite(t *testing.T) {
 	store := newStore(t)
 	fill(t, store, 900)
 	seen := 0
@@ -183,11 +182,11 @@ func TestPanicAndGoexitInWalk(t *testing.T) {
 		})
 	})
 	checkWritable(t, store, "containerd-pool-snap-000000")
-	// A walk that had stayed open would keep the store from closing.
+	// An open walk would prevent the store from closing.
 	ok(t, store.Close())
 }
 
-func TestLeavingAnIteration(t *testing.T) {
+func TestLeavingIterationEndsWalk(t *testing.T) {
 	store := newStore(t)
 	all := fill(t, store, 900)
 	for info, err := range store.Devices() {
@@ -213,9 +212,10 @@ func TestLeavingAnIteration(t *testing.T) {
 	}
 }
 
-// A record that was damaged on disk is an error, wherever it is met, and the others are not.
-func TestDamagedRecord(t *testing.T) {
-	// On a walk's first page and on a later one.
+// A record that was damaged on disk is an error in every call that reads it; the others are not
+// affected.
+func TestDamagedRecordIsAnError(t *testing.T) {
+	// The record is on the first page of a walk and on a later one.
 	for _, sound := range []int{0, 9, 899} {
 		t.Run(strconv.Itoa(sound), func(t *testing.T) { damagedRecord(t, sound) })
 	}

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// goCommand runs the go command in a directory and returns what it printed. What it complained
-// about becomes the error.
+// goCommand runs the go command in a directory and returns its output. Its error output becomes the
+// error.
 //
-// A workspace and GOFLAGS of the caller's would name other go.mod files than the ones meant here.
+// The caller's workspace and GOFLAGS would name other go.mod files than these.
 func goCommand(dir string, arguments ...string) ([]byte, error) {
 	command := exec.Command("go", arguments...)
 	command.Dir = dir

@@ -1,9 +1,9 @@
 // Package containerd makes the real devmapper snapshotter of containerd use this module's store.
 //
 // Two files of the snapshotter's package, metadata.go and device_info.go, are its store. [Write]
-// makes an overlay for `go build -overlay` in which they are replaced by the few lines in the
-// directory devmapper, and in which containerd's go.mod and go.sum know of this module. The source
-// tree itself is only read. The command containerd-overlay is a front for it.
+// makes an overlay for `go build -overlay` that replaces them by the few lines in the directory
+// devmapper, and that adds this module to containerd's go.mod and go.sum. The source tree itself is
+// only read. The command containerd-overlay is a front end for it.
 package containerd
 
 import (
@@ -20,7 +20,7 @@ import (
 // Module is the path of the module that the overlay brings in.
 const Module = "github.com/pool-metadata/pool-metadata/go-binding"
 
-// Files that show that a directory is one of Write's: what it makes last, and what it makes first.
+// Files that identify a directory of Write's: the last that it makes, and the first.
 const (
 	overlayFile = "overlay.json"
 	outFile     = ".containerd-overlay"
@@ -36,40 +36,40 @@ const (
 //go:embed devmapper/metadata.go devmapper/device_info.go
 var replacements embed.FS
 
-// Where the snapshotter's package is, by containerd's module path.
+// The directory of the snapshotter's package, by containerd's module path.
 var packageDirs = map[string]string{
 	"github.com/containerd/containerd":    "snapshots/devmapper",
 	"github.com/containerd/containerd/v2": "plugins/snapshots/devmapper",
 }
 
-// Config says what [Write] is to make.
+// Config is the input of [Write].
 type Config struct {
 	// Source is containerd's source: a directory with its go.mod, or a version or version query
 	// such as "v2.4.2", "v1.7" or "latest". A version is fetched through the Go module proxy and
 	// copied to the directory source in Out, because the go command replaces nothing inside its
 	// module cache.
 	Source string
-	// Out is the directory that the overlay's files go to: one that is not there, that is empty, or
-	// that an earlier Write has filled. The overlay names the files in it by their absolute paths,
-	// so it has to stay where it is until the build is done.
+	// Out is the directory for the overlay's files: a new or empty directory, or one that an
+	// earlier Write has filled. The overlay names the files in it by their absolute paths, so it
+	// has to stay where it is until the build is done.
 	Out string
 	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
 	Binding string
 	// Files are the contents of further files of the snapshotter's package, by name, or of other
-	// replacements. Those that are nil are left out of the package.
+	// replacements. A nil removes the file from the package.
 	Files map[string][]byte
 }
 
-// Overlay is what [Write] made.
+// Overlay is the result of [Write].
 type Overlay struct {
 	// JSON is the path of the file for `go build -overlay`.
 	JSON string
-	// Source is the directory of containerd's source, where the build is to be started.
+	// Source is the directory of containerd's source, in which to run the build.
 	Source string
 	// Module is containerd's module path, and Package the directory of the snapshotter below
 	// Source.
 	Module, Package string
-	// Vendored tells that the source has a vendor directory, which the build must leave aside
+	// Vendored says that the source has a vendor directory, which the build must ignore
 	// (-mod=readonly).
 	Vendored bool
 }
@@ -128,7 +128,7 @@ func Write(config Config) (*Overlay, error) {
 	return overlay, nil
 }
 
-// checkOut refuses a directory of somebody else's, in which files would be written over.
+// checkOut refuses a directory with other files, which Write could overwrite.
 func checkOut(out string) error {
 	entries, err := os.ReadDir(out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -193,8 +193,8 @@ func writeJSON(path string, replace map[string]string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// writeModFiles puts copies of containerd's go.mod and go.sum into out that know of this module.
-// What containerd requires already stays as it is, unless this module needs something newer.
+// writeModFiles puts copies of containerd's go.mod and go.sum into out, with this module added.
+// Containerd's own requirements stay as they are, unless this module needs newer versions.
 func writeModFiles(overlay *Overlay, out, binding string) error {
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(overlay.Source, name))
@@ -212,7 +212,7 @@ func writeModFiles(overlay *Overlay, out, binding string) error {
 		if err != nil {
 			return err
 		}
-		// The version is a name for what is in the directory.
+		// With a directory, the version is only a name.
 		edits = []string{"-require=" + Module + "@v0.0.0", "-replace=" + Module + "=" + dir}
 	} else if !isVersion(binding) {
 		return fmt.Errorf("%q is neither a directory nor a version of %s", binding, Module)
@@ -227,7 +227,7 @@ func writeModFiles(overlay *Overlay, out, binding string) error {
 	return err
 }
 
-// isVersion tells a module's version from other text.
+// isVersion reports whether a text is the version of a module.
 func isVersion(text string) bool {
 	return len(text) > 1 && text[0] == 'v' && text[1] >= '0' && text[1] <= '9'
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// source is as much of containerd as the overlay has to do with: a store that cannot be used, and a
-// program that does.
+// source is the part of containerd that the overlay deals with: a store that does not work, and a
+// program that uses it.
 var source = map[string]string{
 	"go.mod": "module github.com/containerd/containerd/v2\n\ngo 1.24.0\n",
 	"go.sum": "",
@@ -44,7 +44,7 @@ func main() {
 `,
 }
 
-// writeSource makes a tree of what is in source, with some files changed; those that are "-" are
+// writeSource makes a tree of the files in source, some of them changed; those that are "-" are
 // left out.
 func writeSource(t *testing.T, changes map[string]string) string {
 	t.Helper()
@@ -172,9 +172,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Somebody's own directory is not filled, nor is what they have under the names of ours written
-// over.
-func TestOutOfSomebodyElse(t *testing.T) {
+// A directory with other files is refused, and files in it keep their contents.
+func TestWriteRefusesForeignDirectory(t *testing.T) {
 	dir, out := writeSource(t, nil), t.TempDir()
 	mine := filepath.Join(out, "go.mod")
 	if err := os.WriteFile(mine, []byte("module mine\n"), 0o644); err != nil {

@@ -45,7 +45,7 @@ func download(version string) (string, error) {
 	if version == "v1" || strings.HasPrefix(version, "v1.") {
 		path = "github.com/containerd/containerd"
 	}
-	// Somewhere without a go.mod, so that the version asked for is the one that comes.
+	// In a directory without a go.mod, so that no requirement changes the version.
 	nowhere, err := os.MkdirTemp("", "containerd-overlay-")
 	if err != nil {
 		return "", err

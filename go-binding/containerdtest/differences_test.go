@@ -15,7 +15,8 @@ import (
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 )
 
-// TestRefusals has what containerd's store takes and ours does not, each with its error.
+// TestRefusals has the values that containerd's store accepts and ours refuses, each with its
+// error.
 func TestRefusals(t *testing.T) {
 	long := strings.Repeat("x", poolmetadata.MaxNameLen+1)
 	for what, refused := range map[string]struct {
@@ -49,7 +50,7 @@ func TestRefusals(t *testing.T) {
 			if refused.device.Name != "a" {
 				return
 			}
-			// An update is held to the same, and leaves the device as it was.
+			// An update with such a value fails too, and leaves the device unchanged.
 			p.must(p.ours.Add(&device{Name: "a", Size: 1}))
 			err := p.ours.Update("a", func(d *device) error {
 				d.Parent, d.State, d.Error = refused.device.Parent, refused.device.State, refused.device.Error
@@ -65,8 +66,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestBytes shows that ours keeps texts to the byte, where containerd's JSON replaces what is no
-// UTF-8.
+// TestBytes shows that ours keeps the bytes of texts, whereas containerd's JSON replaces those that
+// are not valid UTF-8.
 func TestBytes(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	want := device{ID: 1, Name: "n\xff", Parent: "p\xfe", Error: "e\x80"}
@@ -86,7 +87,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestFailedAdd shows that ours leaves the caller's device alone when it is not added.
+// TestFailedAdd shows that ours leaves the caller's device unchanged when it is not added.
 func TestFailedAdd(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	theirs, ours := device{ID: 77}, device{ID: 77}
@@ -97,8 +98,7 @@ func TestFailedAdd(t *testing.T) {
 }
 
 // TestReplacedFaultyDevice shows that the id of a device that was only put into the state Faulty,
-// and then replaced, is faulty in ours. In containerd's it stays taken, and nobody can tell any
-// more by whom.
+// and then replaced, is faulty in ours. In containerd's it stays taken, without an owner.
 func TestReplacedFaultyDevice(t *testing.T) {
 	p := newPair(t, openContainerd2)
 	for _, s := range []store{p.theirs, p.ours} {
@@ -118,7 +118,7 @@ func TestReplacedFaultyDevice(t *testing.T) {
 }
 
 // TestSecondOpen shows that a second open of the same file in one process, which is what containerd
-// does when the pool was missing at first, is an error at once. containerd's own store waits for
+// does when the pool was missing at first, is an error at once. containerd's own store blocks for
 // ever.
 func TestSecondOpen(t *testing.T) {
 	p := newPair(t, openContainerd2)
@@ -128,7 +128,7 @@ func TestSecondOpen(t *testing.T) {
 }
 
 // TestSnapshotsFile opens the wrong one of the two files that the snapshotter has in its directory:
-// metadata.db, with the names of snapshots. It is refused, and left as it was.
+// metadata.db, with the names of snapshots. It is refused, and left unchanged.
 func TestSnapshotsFile(t *testing.T) {
 	path := filepath.Join(scratch(t), "metadata.db")
 	snapshots, err := storage.NewMetaStore(path)

@@ -17,7 +17,7 @@ var (
 // containerds are the stores that ours is compared with.
 var containerds = map[string]opener{"v1.7": openContainerd1, "v2": openContainerd2}
 
-// run does what a program says to both stores and compares them after each step and at the end.
+// run runs a program on both stores and compares them after each step and at the end.
 func run(t testing.TB, open opener, code []byte) {
 	pair := newPair(t, open)
 	for p := (&program{code}); p.more(); {
@@ -26,8 +26,8 @@ func run(t testing.TB, open opener, code []byte) {
 	pair.finish()
 }
 
-// step does one operation. Those that change devices are the most frequent, those that replace
-// files the rarest.
+// step runs one operation. Changes of devices are the most frequent, replacements of files the
+// rarest.
 func step(pair *pair, p *program) {
 	switch op := p.next(); {
 	case op < 72:
@@ -76,7 +76,7 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
-// Pieces of programs, as step reads them. Devices are named by their place in names.
+// Pieces of programs, as step reads them. Devices are given by their index in names.
 func addDevice(name byte) []byte  { return []byte{0, 0, name, 1, 2, 2, 3} }
 func addFaulty(name byte) []byte  { return []byte{0, 9, name, 1, 3, 13, 0} }
 func markDevice(name byte) []byte { return []byte{160, name} }
@@ -94,7 +94,7 @@ var (
 	giveBack    = []byte{254}
 )
 
-// seeds are programs about what is peculiar to the stores.
+// seeds are programs for the peculiarities of the stores.
 func seeds() [][]byte {
 	var digits, endings []byte
 	// Ids of one digit and of two become free, and containerd takes 10 before 2.
@@ -107,7 +107,7 @@ func seeds() [][]byte {
 	for _, name := range []byte{12, 13, 1, 2} {
 		digits = append(digits, addDevice(name)...)
 	}
-	// Every way for a callback to end, on a device that is there and on one that is not.
+	// Every way for a callback to end, on an existing device and on an absent one.
 	endings = append(endings, addDevice(0)...)
 	for ending := range byte(callbackEndings) {
 		endings = append(append(endings, updateDevice(0, ending)...), updateDevice(1, ending)...)
@@ -116,8 +116,8 @@ func seeds() [][]byte {
 		{},
 		append(digits, walkAll...),
 		endings,
-		// A faulty device is replaced, with its id faulty and with it still taken; then the files
-		// change sides.
+		// A faulty device is replaced, once with its id faulty and once with it still taken; then
+		// each store gets the other's file.
 		slices.Concat(addDevice(0), markDevice(0), addDevice(0), addFaulty(1), addDevice(1), addFaulty(2),
 			dropDevice(2),
 			takeOver, addDevice(3), giveBack, addDevice(4), walkAll),

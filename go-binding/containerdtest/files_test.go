@@ -17,8 +17,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// scratch returns a directory for a test's stores: in memory where the system has room there,
-// because every write of either store is flushed and there are hundreds of thousands.
+// scratch returns a directory for a test's stores: in memory if there is room, because there are
+// hundreds of thousands of writes, each with an fsync.
 func scratch(t testing.TB) string {
 	t.Helper()
 	const inMemory = "/dev/shm"
@@ -33,9 +33,8 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
-// hasRoom reports whether the stores of all the tests that run at once find room in a directory:
-// those of one take up to 1.2 MiB. Some containers have no more than 64 MiB of memory there, for
-// whoever wants it.
+// hasRoom reports whether a directory has room for the stores of all tests that run at once: those
+// of one take up to 1.2 MiB. Some containers have only 64 MiB of memory there, for all processes.
 func hasRoom(dir string) bool {
 	const each = 4 << 20
 	var has syscall.Statfs_t
@@ -43,14 +42,14 @@ func hasRoom(dir string) bool {
 		has.Bavail*uint64(has.Bsize) >= uint64(runtime.GOMAXPROCS(0))*each
 }
 
-// native is this module's own store behind the adapter.
+// native is this module's store behind the adapter.
 func (p *pair) native() *poolmetadata.PoolMetadata {
 	return p.ours.(adapter[poolmetadata.DeviceInfo, poolmetadata.DeviceState,
 		poolmetadata.DeviceInfoCallback]).
 		methods.(*poolmetadata.PoolMetadata)
 }
 
-// takeOver replaces our store by what it makes of containerd's file.
+// takeOver replaces our store by a migration of containerd's file.
 func (p *pair) takeOver() {
 	p.t.Helper()
 	p.note("take containerd's file over")
@@ -64,7 +63,8 @@ func (p *pair) takeOver() {
 	p.must(err)
 	p.must(os.WriteFile(p.ourPath(), text, 0o600))
 	p.reopen()
-	// Ids are those of the file, but for those that containerd has lost: taken, and nobody's.
+	// Ids are those of the file, except those that containerd has lost: taken, and without an
+	// owner.
 	owned := map[uint32]bool{}
 	for name, ids := range p.ids {
 		owned[ids.theirs] = true
@@ -92,7 +92,7 @@ func (p *pair) giveBack() {
 	p.theirIDs.last, p.theirIDs.states = p.ourIDs.last, maps.Clone(p.ourIDs.states)
 }
 
-// finish closes both and compares the files, down to the rows of the buckets.
+// finish closes both and compares the files, including the rows of the buckets.
 func (p *pair) finish() {
 	p.t.Helper()
 	p.note("finish")
@@ -118,7 +118,7 @@ func (p *pair) finish() {
 	}
 }
 
-// sameRecord compares the JSON of a device: to the byte, but for the id.
+// sameRecord compares the bytes of a device's JSON, except the id.
 func (p *pair) sameRecord(name string, theirs, ours []byte) {
 	p.t.Helper()
 	ids := p.ids[name]
@@ -133,7 +133,7 @@ func (p *pair) sameRecord(name string, theirs, ours []byte) {
 	}
 }
 
-// boltFile is what is in a file of containerd's.
+// boltFile is the contents of a file of containerd's.
 type boltFile struct {
 	devices map[string][]byte
 	ids     map[uint32]int

@@ -14,21 +14,21 @@ import (
 	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
 )
 
-// settings of the go command. Those of the caller's for C would have all of containerd compiled
-// anew; what they are for, forLibrary does.
+// settings of the go command. The caller's settings for C would make the go command compile all of
+// containerd again; forLibrary does what they are for.
 var settings = []string{"GOWORK=off", "GOFLAGS=-buildvcs=false", "CGO_CFLAGS="}
 
-// forLibrary returns a flag for builds that has the go command see when the C header has changed,
-// and compile what includes it again: it looks at no file outside of packages. The compiler ignores
-// the value.
+// forLibrary returns a build flag that changes with the C header, so that the go command compiles
+// again what includes it: its cache ignores files outside of packages. The compiler ignores the
+// value.
 func forLibrary(t *testing.T) string {
 	t.Helper()
 	header := crc32.ChecksumIEEE(read(t, "../../include/pool_metadata.h"))
 	return fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, header)
 }
 
-// goTool runs the go command in a directory, with more in its environment, and returns what it
-// prints.
+// goTool runs the go command in a directory, with additions to its environment, and returns its
+// output.
 func goTool(t *testing.T, dir string, environment []string, arguments ...string) string {
 	t.Helper()
 	output, err := tryGoTool(dir, environment, arguments...)
@@ -52,8 +52,8 @@ func tryGoTool(dir string, environment []string, arguments ...string) (string, e
 	return stdout.String(), nil
 }
 
-// retried does what may have to fetch something, up to three times: the go command gives up where a
-// network fails once.
+// retried runs a command that may fetch modules, up to three times: the go command gives up after
+// one network failure.
 func retried(t *testing.T, do func() error) {
 	t.Helper()
 	var err error
@@ -67,7 +67,7 @@ func retried(t *testing.T, do func() error) {
 	t.Fatal(err)
 }
 
-// fetch has the go command fetch all that is needed for some packages and their tests.
+// fetch fetches the modules that some packages and their tests need.
 func fetch(t *testing.T, dir, overlay string, packages ...string) {
 	t.Helper()
 	arguments := []string{"list", "-deps", "-test", `-f={{""}}`, "-overlay=" + overlay}
@@ -80,7 +80,7 @@ func fetch(t *testing.T, dir, overlay string, packages ...string) {
 	})
 }
 
-// result is how a test of containerd's ended: "pass", "skip" or "fail", and what it printed.
+// result is how a test of containerd ended: "pass", "skip" or "fail", and its output.
 type result struct {
 	action, output string
 }

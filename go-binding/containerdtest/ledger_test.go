@@ -5,26 +5,26 @@ import (
 	"strconv"
 )
 
-// What the bucket of ids has for an id.
+// The values of the bucket of ids.
 const (
 	idFree = iota
 	idTaken
 	idFaulty
 )
 
-// ledger foretells the ids that a store gives out, and the state of each.
+// ledger predicts the ids that a store assigns, and the state of each.
 type ledger struct {
-	// earlier tells which of two free ids the store reuses first.
+	// earlier reports whether the store reuses the first of two free ids first.
 	earlier func(a, b uint32) bool
-	// left is what becomes of the id of a faulty device that is replaced: the state it had, or
-	// always idFaulty.
+	// left is the new state of the id of a faulty device that is replaced: its old state, or always
+	// idFaulty.
 	left   func(state int) int
 	states map[uint32]int
 	last   uint32
 }
 
-// containerdLedger foretells containerd's store, which keeps free ids in the order of their decimal
-// digits, and leaves the id of a replaced device in whatever state it was.
+// containerdLedger predicts containerd's store, which keeps free ids in the order of their decimal
+// digits, and leaves the id of a replaced device in its state.
 func containerdLedger() *ledger {
 	return &ledger{
 		earlier: func(a, b uint32) bool { return strconv.Itoa(int(a)) < strconv.Itoa(int(b)) },
@@ -33,7 +33,7 @@ func containerdLedger() *ledger {
 	}
 }
 
-// ourLedger foretells this module's store: the lowest number first, and the id of a replaced device
+// ourLedger predicts this module's store: the lowest number first, and the id of a replaced device
 // is faulty.
 func ourLedger() *ledger {
 	return &ledger{
@@ -59,10 +59,10 @@ func (l *ledger) take() uint32 {
 	return best
 }
 
-// replace is for the id of a faulty device that is added again.
+// replace changes the id of a faulty device that is added again.
 func (l *ledger) replace(id uint32) { l.states[id] = l.left(l.states[id]) }
 
-// difference says where the ledger and the states of a store's ids differ, or returns "".
+// difference describes how the ledger and the states of a store's ids differ, or returns "".
 func (l *ledger) difference(states map[uint32]int, last uint32) string {
 	if last != l.last {
 		return fmt.Sprintf("the last id is %d, want %d", last, l.last)

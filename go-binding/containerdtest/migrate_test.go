@@ -24,7 +24,8 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
-// containerdOpens opens a file as containerd does; no test should hang where it would.
+// containerdOpens opens a file as containerd does, but with a time limit: containerd would block
+// for ever.
 func containerdOpens(t testing.TB, path string) *devmapper2.PoolMetadata {
 	t.Helper()
 	store, err := devmapper2.NewPoolMetadata(path)
@@ -33,7 +34,7 @@ func containerdOpens(t testing.TB, path string) *devmapper2.PoolMetadata {
 	return store
 }
 
-// busyStore fills one of containerd's stores by a random sequence of what the snapshotter does.
+// busyStore fills one of containerd's stores by a random sequence of the snapshotter's operations.
 func busyStore(t testing.TB, store *devmapper2.PoolMetadata, random *rand.Rand, operations int) {
 	t.Helper()
 	ctx := context.Background()
@@ -65,7 +66,7 @@ func busyStore(t testing.TB, store *devmapper2.PoolMetadata, random *rand.Rand, 
 	}
 }
 
-// everything is all that one of containerd's files says.
+// everything is the contents of one of containerd's files.
 type everything struct {
 	devices  []poolmetadata.DeviceInfo
 	ids      map[uint32]byte
@@ -100,8 +101,8 @@ func everythingIn(t testing.TB, path string) everything {
 	return e
 }
 
-// expectSame compares a store of this project with what was in one of containerd's files. Ids that
-// were taken there and that no device has are faulty here: containerd has lost them.
+// expectSame compares a store of this project with the contents of one of containerd's files. Ids
+// that are taken there and have no device are faulty here: containerd has lost them.
 func expectSame(t testing.TB, store *poolmetadata.PoolMetadata, want everything) (lost int) {
 	t.Helper()
 	devices, ids, err := store.Snapshot()
@@ -131,7 +132,7 @@ func expectSame(t testing.TB, store *poolmetadata.PoolMetadata, want everything)
 	return lost
 }
 
-func TestWhatContainerdWroteIsTakenOver(t *testing.T) {
+func TestMigrationKeepsContentsOfContainerd(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	lost := 0
 	for round := range 12 {
@@ -151,9 +152,8 @@ func TestWhatContainerdWroteIsTakenOver(t *testing.T) {
 	}
 }
 
-// The stock containerd goes on with what was exported as if it had written it itself, and that can
-// come back.
-func TestContainerdGoesOnWithAnExport(t *testing.T) {
+// The stock containerd can use an exported file like its own, and the file can be migrated again.
+func TestContainerdUsesExport(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	first, err := devmapper2.NewPoolMetadata(filepath.Join(dir, "metadata.db"))
@@ -182,7 +182,7 @@ func TestContainerdGoesOnWithAnExport(t *testing.T) {
 		must(t, theirs.AddDevice(ctx, &info))
 		return info.DeviceID
 	}
-	// containerd gives free ids out in the order of their decimal texts, then new ones.
+	// containerd assigns free ids in the order of their decimal texts, then new ones.
 	texts := make([]string, len(ids.Free))
 	for i, id := range ids.Free {
 		texts[i] = strconv.Itoa(int(id))
@@ -212,7 +212,7 @@ func TestContainerdGoesOnWithAnExport(t *testing.T) {
 }
 
 // containerd 1.7 has the same files.
-func TestContainerd17GoesOnWithAnExport(t *testing.T) {
+func TestContainerd17UsesExport(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	ours, err := poolmetadata.NewPoolMetadata(filepath.Join(dir, "ours.db"))
@@ -247,8 +247,8 @@ func TestContainerd17GoesOnWithAnExport(t *testing.T) {
 	must(t, back.Close())
 }
 
-// While containerd runs, its file is left alone.
-func TestARunningContainerdIsNotDisturbed(t *testing.T) {
+// While containerd runs, its file is left unchanged.
+func TestMigrationLeavesFileOfRunningContainerd(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "metadata.db")
 	theirs := containerdOpens(t, path)

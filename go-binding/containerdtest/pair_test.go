@@ -16,14 +16,14 @@ type both struct {
 	theirs, ours uint32
 }
 
-// pair does the same to containerd's store and to ours, and compares.
+// pair runs each operation on containerd's store and on ours, and compares the results.
 type pair struct {
 	t            testing.TB
 	open         opener // of containerd's
 	dir          string
 	theirs, ours store
 
-	// What is expected of the ids. Everything else is compared directly.
+	// The predictions for the ids. Everything else is compared directly.
 	theirIDs, ourIDs *ledger
 	ids              map[string]both
 
@@ -86,16 +86,17 @@ func (p *pair) note(format string, arguments ...any) {
 	p.done = append(p.done, fmt.Sprintf(format, arguments...))
 }
 
-// errCallback is what callbacks fail with.
+// errCallback is the error of callbacks.
 var errCallback = errors.New("the callback's own error")
 
-// sameError compares what an operation of both stores returned, and tells whether it succeeded.
+// sameError compares the errors that both stores returned, and reports whether the operation
+// succeeded.
 func (p *pair) sameError(theirs, ours error) bool {
 	p.t.Helper()
 	if (theirs == nil) != (ours == nil) {
 		p.t.Fatalf("theirs: %v\nours:   %v", theirs, ours)
 	}
-	// containerd returns these as they are, and some of its callers compare with ==.
+	// containerd returns these values themselves, and some of its callers compare with ==.
 	for _, exact := range []error{errCallback, errdefs.ErrNotFound} {
 		if (theirs == exact) != (ours == exact) {
 			p.t.Fatalf("one is %q itself and the other is not\ntheirs: %#v\nours:   %#v", exact, theirs,
@@ -110,7 +111,7 @@ func (p *pair) sameError(theirs, ours error) bool {
 	return theirs == nil
 }
 
-// sameDevice compares the same device of both stores, its ids with what they must be.
+// sameDevice compares a device of both stores, and its ids with the predictions.
 func (p *pair) sameDevice(theirs, ours device) {
 	p.t.Helper()
 	if want := p.ids[theirs.Name]; theirs.ID != want.theirs || ours.ID != want.ours {
@@ -186,7 +187,7 @@ func (p *pair) remove(name string) {
 	}
 }
 
-// walk walks over both until the callback has seen so many devices, and then fails.
+// walk walks over both until the callback has seen that many devices, and then fails.
 func (p *pair) walk(enough int) {
 	p.t.Helper()
 	p.note("walk over %d", enough)
@@ -222,7 +223,7 @@ func (p *pair) names() {
 	}
 }
 
-// closed closes both, twice, and sees to it that calls then fail.
+// closed closes both, twice, and checks that calls then fail.
 func (p *pair) closed() {
 	p.t.Helper()
 	p.note("close, call, reopen")
@@ -246,7 +247,7 @@ func (p *pair) closed() {
 	p.reopen()
 }
 
-// onlyEmpty lets the error through if what came with it is the empty device.
+// onlyEmpty returns the error if the device that came with it is empty.
 func onlyEmpty(d device, err error) error {
 	if d != (device{}) {
 		return nil

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// program is a sequence of operations in bytes, such as a fuzzer makes: an operation, then what it
-// needs.
+// program is a sequence of operations in bytes, such as a fuzzer makes: an operation, then its
+// arguments.
 type program struct {
 	rest []byte
 }
@@ -26,16 +26,16 @@ func (p *program) next() byte {
 // pick returns one of the choices.
 func pick[T any](p *program, choices []T) T { return choices[int(p.next())%len(choices)] }
 
-// The names are few, so that operations meet on the same device. They have the order of bytes
-// disagree with that of numbers and letters, what JSON escapes, and the longest name there is.
+// The names are few, so that operations meet on one device. Among them are names whose byte order
+// is not that of numbers and letters, names that JSON escapes, and the longest name.
 var names = []string{
 	"a", "b", "aa", "snap-1", "snap-10", "snap-2", "B", "thin/dev", "<&>", "\u00e9", " ",
 	"line\nbreak", "\u2028",
 	"\"quoted\"", strings.Repeat("n", 511), "",
 }
 
-// name returns one of the names, or one out of the program's own bytes, made such that both stores
-// can hold it.
+// name returns one of the names, or one of the program's own bytes, changed such that both stores
+// allow it.
 func (p *program) name() string {
 	b := p.next()
 	if b < 0xf0 {
@@ -54,10 +54,10 @@ var texts = []string{
 	strings.Repeat("long ", 200), strings.Repeat("page", 5000),
 }
 
-// states has each state, and those twice that decide about something.
+// states has each state, and twice those that have an effect.
 var states = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 13}
 
-// device returns a device to add. Its id is for the store to ignore.
+// device returns a device to add. The store must ignore its id.
 func (p *program) device() device {
 	return device{
 		ID:     uint32(p.next()),

@@ -53,8 +53,8 @@ type adapter[D any, S ~int, F ~func(*D) error] struct {
 	from func(*D) device
 }
 
-// cancelled is the context of every call: the snapshotter rolls back with contexts that are over,
-// and must still write.
+// cancelled is the context of every call: the snapshotter rolls back with cancelled contexts, and
+// must still write.
 var cancelled = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -48,11 +48,11 @@ func TestSwap(t *testing.T) {
 // swap is one version of containerd and the overlays for it.
 type swap struct {
 	version string
-	// dir is below the checkout's target, always the same, so that the go command finds in its
-	// cache what it has built.
+	// dir is always the same directory below target, so that the go command finds its builds in its
+	// cache.
 	dir string
-	// real is the overlay that a packager uses, tests the one for the snapshotter's own tests, and
-	// day the one for the scenario.
+	// real is the overlay of a packager, tests the one for the snapshotter's own tests, and day the
+	// one for the scenario.
 	real, tests, day *containerd.Overlay
 }
 
@@ -66,13 +66,13 @@ func newSwap(t *testing.T, version string) *swap {
 	s.tests = s.overlay(t, "test", s.real.Source, map[string][]byte{
 		"metadata.go": read(t, "testoverlay/metadata.go"),
 	})
-	// The package's own tests stay out, because one of them looks into containerd's own store.
+	// The package's own tests are left out, because one of them reads containerd's own store.
 	alone := map[string][]byte{scenarioFile: read(t, "scenario/scenario_test.go.txt")}
 	for _, path := range s.testFiles(t) {
 		alone[filepath.Base(path)] = nil
 	}
 	s.day = s.overlay(t, "scenario", s.real.Source, alone)
-	// All that the tests below build.
+	// Everything that the tests below build.
 	fetch(t, s.real.Source, s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
 	fetch(t, s.tests.Source, s.tests.JSON, "./"+s.tests.Package+"/...")
 	fetch(t, s.real.Source, s.day.JSON, "./"+s.real.Package)
@@ -118,11 +118,11 @@ func (s *swap) test(t *testing.T) {
 	t.Run("vet", s.vet)
 	t.Run("build", s.build)
 	t.Run("scenario", s.scenario)
-	// Last, so that it shows that nothing above has changed anything either.
+	// Last, so that it covers everything above.
 	t.Run("unaltered", s.unaltered)
 }
 
-// unaltered compares the source with the checksum that the module proxy's users agree on.
+// unaltered compares the source with its checksum in Go's checksum database.
 func (s *swap) unaltered(t *testing.T) {
 	var module struct{ Path, Version, Sum string }
 	text := goTool(t, t.TempDir(), nil, "mod", "download", "-json", s.real.Module+"@"+s.version)
@@ -138,7 +138,7 @@ func (s *swap) unaltered(t *testing.T) {
 	}
 }
 
-// requirements sees to it that the overlay moves no version that containerd requires.
+// requirements checks that the overlay changes no version that containerd requires.
 func (s *swap) requirements(t *testing.T) {
 	type requirement struct{ Path, Version string }
 	list := func(file string) (all []requirement) {
@@ -209,7 +209,7 @@ func (s *swap) ownTests(t *testing.T) {
 	t.Logf("%d of the snapshotter's tests pass", passed)
 }
 
-// vet checks the command with the overlay that is built, and the package with its tests.
+// vet runs go vet on the command with the real overlay, and on the package with its tests.
 func (s *swap) vet(t *testing.T) {
 	goTool(t, s.real.Source, nil, "vet", forLibrary(t), "-overlay="+s.real.JSON, "./cmd/containerd",
 		"./"+s.real.Package+"/plugin")
@@ -217,10 +217,10 @@ func (s *swap) vet(t *testing.T) {
 		"./"+s.tests.Package+"/...")
 }
 
-// build builds containerd, starts it, and looks for our store in it.
+// build builds containerd, starts it, and checks that it contains our store.
 func (s *swap) build(t *testing.T) {
 	path := filepath.Join(s.dir, "containerd")
-	// The go command would leave it as it is when nothing but the archive has changed.
+	// The go command would not build it again if only the archive has changed.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -251,8 +251,8 @@ func (s *swap) build(t *testing.T) {
 	}
 }
 
-// scenario runs the snapshotter on a pretended device mapper, with containerd's store and with
-// ours, and compares what it has done.
+// scenario runs the snapshotter on a fake device mapper, with containerd's store and with ours, and
+// compares the transcripts.
 func (s *swap) scenario(t *testing.T) {
 	theirs, ours := s.transcript(t, s.stockOverlay(t)), s.transcript(t, s.day.JSON)
 	theirLines, ourLines := strings.Split(theirs, "\n"), strings.Split(ours, "\n")
@@ -264,7 +264,7 @@ func (s *swap) scenario(t *testing.T) {
 	if len(theirLines) != len(ourLines) {
 		t.Errorf("%d lines with containerd's store, %d with ours", len(theirLines), len(ourLines))
 	}
-	// That the scenario has gone where it was meant to go.
+	// The scenario must have reached these events.
 	for _, part := range []string{"State:Faulty", "message pool 0 create_snap 7 2", "delete",
 		"== reset: <nil>"} {
 		if !strings.Contains(ours, part) {
@@ -273,8 +273,7 @@ func (s *swap) scenario(t *testing.T) {
 	}
 }
 
-// stockOverlay leaves containerd its own store: of the scenario's overlay it has only what concerns
-// the tests.
+// stockOverlay keeps containerd's own store: it has only the test files of the scenario's overlay.
 func (s *swap) stockOverlay(t *testing.T) string {
 	t.Helper()
 	var overlay struct{ Replace map[string]string }

@@ -25,7 +25,7 @@ type outcome struct {
 	panicked any
 }
 
-// end runs fn in a goroutine of its own and tells how it ended.
+// end runs fn in a goroutine of its own and returns how it ended.
 func end(fn func() error) (o outcome) {
 	done := make(chan struct{})
 	go func() {
@@ -38,8 +38,8 @@ func end(fn func() error) (o outcome) {
 	return o
 }
 
-// update updates a device of both with a callback that gives it the fields of to and then ends as
-// it is told.
+// update updates a device of both with a callback that sets the fields of to and then ends in the
+// given way.
 func (p *pair) update(name string, to device, ending int) {
 	p.t.Helper()
 	p.note("update %.50q, ending %d, to %.200q", name, ending, fmt.Sprintf("%+v", to))
@@ -106,8 +106,8 @@ func (p *pair) identityError(name string, to device, ending int, err error) {
 	}
 }
 
-// shown is what the library's messages show of a name at least: they escape bytes, and leave out
-// the middle of long ones.
+// shown is the part of a name that the library's messages must have: they escape bytes, and leave
+// out the middle of long names.
 func shown(name string) string {
 	plain := strings.IndexFunc(name, func(r rune) bool {
 		return r < ' ' || r > '~' || strings.ContainsRune(`"'\\`, r)
@@ -118,8 +118,8 @@ func shown(name string) string {
 	return name[:min(len(name), 16)]
 }
 
-// view is all that can be read of a store, without ids. The callback of an update sees what was
-// there before it.
+// view is everything that can be read from a store, without ids. The callback of an update sees the
+// store as it was before.
 func (p *pair) view(s store, name string) string {
 	d, err := s.Get(name)
 	d.ID = 0

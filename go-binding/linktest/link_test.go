@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// build builds the program and returns where it is.
+// build builds the program and returns its path.
 func build(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
@@ -37,7 +37,7 @@ func run(t *testing.T, program string, env ...string) {
 	}
 }
 
-// needs returns the shared libraries that the program asks for, and whether it is fully static.
+// needs returns the shared libraries that the program needs, and whether it is fully static.
 func needs(t *testing.T, program string) (libraries []string, static bool) {
 	t.Helper()
 	file, err := elf.Open(program)
@@ -57,7 +57,7 @@ func needs(t *testing.T, program string) (libraries []string, static bool) {
 
 const soname = "libpool_metadata.so.0"
 
-// In a checkout, the library goes into the program.
+// In a checkout, the program contains the library.
 func TestCheckout(t *testing.T) {
 	program := build(t, nil)
 	if libraries, _ := needs(t, program); slices.Contains(libraries, soname) {
@@ -76,14 +76,14 @@ func TestFullyStatic(t *testing.T) {
 	run(t, program)
 }
 
-// install puts the library under a directory, which it returns with the environment to find it
-// there.
+// install installs the library in a directory, and returns that and the environment to find the
+// library there.
 func install(t *testing.T) (string, []string) {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "installed")
 	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "PREFIX="+prefix,
 		"DESTDIR=")
-	// What an outer make was told is not for this one.
+	// Variables of an outer make must not reach this one.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
 		return slices.Contains([]string{"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES",
@@ -94,8 +94,8 @@ func install(t *testing.T) (string, []string) {
 	}
 	return prefix, []string{
 		"PKG_CONFIG_PATH=" + filepath.Join(prefix, "lib/pkgconfig"),
-		// Go's build cache knows nothing of what pkg-config said: without this it takes what the
-		// last run linked.
+		// Go's build cache ignores what pkg-config prints: without this the last run's library
+		// would be linked.
 		"CGO_CPPFLAGS=-I" + filepath.Join(prefix, "include"),
 	}
 }
@@ -114,14 +114,14 @@ func TestInstalled(t *testing.T) {
 	if libraries, static := needs(t, static); !static {
 		t.Errorf("the program needs %v", libraries)
 	}
-	// It must not need the installation any more.
+	// It must run without the installation.
 	if err := os.Rename(prefix, prefix+".gone"); err != nil {
 		t.Fatal(err)
 	}
 	run(t, static)
 }
 
-// refusesAnotherABI runs the program with a library that says it has another version of the ABI.
+// refusesAnotherABI runs the program with a library that reports another version of the ABI.
 func refusesAnotherABI(t *testing.T, program, path string) {
 	dir := t.TempDir()
 	source, library := filepath.Join(dir, "other.c"), filepath.Join(dir, "other.so")
@@ -142,7 +142,7 @@ func refusesAnotherABI(t *testing.T, program, path string) {
 }
 
 // Where the package cannot be built, one line says why.
-func TestOneLineWhereItCannotBeBuilt(t *testing.T) {
+func TestBuildFailsWithOneLineReason(t *testing.T) {
 	for env, want := range map[string]string{
 		"CGO_ENABLED=0": "build_with_CGO_ENABLED_1",
 		"GOOS=freebsd":  "exist_on_Linux_only",

@@ -60,7 +60,7 @@ func run(arguments []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// explain says how to go on.
+// explain prints the commands of the next step.
 func explain(w io.Writer, overlay *containerd.Overlay) {
 	flag := "-overlay=" + overlay.JSON
 	inBuild, inVariable := shellWord(flag), flag
@@ -80,7 +80,7 @@ func explain(w io.Writer, overlay *containerd.Overlay) {
 	}
 }
 
-// shellWord returns a text as a single word of the shell's.
+// shellWord quotes a text as one word of the shell.
 func shellWord(text string) string {
 	if strings.ContainsAny(text, " \t\n'\"\\$`&|;<>()*?[]#!") {
 		return quoted(text)
@@ -92,8 +92,8 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// findBinding returns where the module that this command belongs to is: the checkout that it is run
-// in, or else its own version.
+// findBinding returns where this command's module is: the checkout that it runs in, or else its
+// version.
 func findBinding() (string, error) {
 	format := "{{if .Main}}{{.Dir}}{{end}}"
 	dir, err := exec.Command("go", "list", "-m", "-f", format, containerd.Module).Output()

@@ -78,8 +78,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What is said how to go on with can be given to a shell as it is, whatever the directories are
-// called.
+// A shell runs the printed commands as they are, whatever the names of the directories.
 func TestCommandsForOddDirectories(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "the source, & 'more'")
 	if err := os.Rename(writeSource(t), source); err != nil {
@@ -91,7 +90,7 @@ func TestCommandsForOddDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(stderr.String(), "\n")
-	// The build, of something that is there.
+	// The build command, with a package that exists.
 	build := strings.Replace(lines[1], "build", "list", 1)
 	build, _, _ = strings.Cut(build, " -o /tmp/containerd")
 	change, _, _ := strings.Cut(build, "&&")

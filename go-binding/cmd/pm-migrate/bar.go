@@ -14,8 +14,8 @@ import (
 
 const (
 	barWidth = 40
-	// barPause is the least time between two drawings, and before the first: what is quick needs no
-	// bar.
+	// barPause is the least time before the first drawing, since quick stages need no bar, and
+	// between two drawings.
 	barPause = 100 * time.Millisecond
 )
 
@@ -27,7 +27,7 @@ type bar struct {
 	shown bool
 }
 
-// show draws how far a stage is.
+// show draws the progress of a stage.
 func (b *bar) show(stage string, done, total int) {
 	now := time.Now()
 	if b.begun.IsZero() {

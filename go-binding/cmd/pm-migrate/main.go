@@ -7,10 +7,10 @@
 //	pm-migrate [-wait TIME] [-quiet] from STORE FILE
 //	pm-migrate [-wait TIME] [-quiet] check PATH [FILE]
 //
-// "to" puts a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt. "from"
-// writes the contents of a store to a new bbolt file. "check" reads what is at PATH, verifies it,
-// and says what is in it; of a bbolt file it says what "to" would make of it, and a store it
-// compares with the bbolt file FILE, if one is given.
+// "to" replaces the bbolt file at PATH by a store, and keeps the bbolt file as PATH.bbolt. "from"
+// writes the contents of a store to a new bbolt file. "check" verifies the file at PATH and
+// describes it. For a bbolt file it says what "to" would make of it; a store it compares with the
+// bbolt file FILE, if one is given.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run returns the exit status: 1 if what was asked for failed, 2 if it was not understood.
+// run returns the exit status: 1 for a failure, 2 for wrong arguments.
 func run(args []string, out, log io.Writer) int {
 	flags := flag.NewFlagSet("pm-migrate", flag.ContinueOnError)
 	flags.SetOutput(log)
@@ -54,8 +54,9 @@ func run(args []string, out, log io.Writer) int {
 	} else if err != nil {
 		return 2
 	}
-	told := &output{to: out}
-	c := command{out: told, options: []poolmetadata.MigrateOption{poolmetadata.MigrateLockWait(*wait)}}
+	printed := &output{to: out}
+	options := []poolmetadata.MigrateOption{poolmetadata.MigrateLockWait(*wait)}
+	c := command{out: printed, options: options}
 	if terminal, ok := log.(*os.File); ok && !*quiet && isTerminal(terminal) {
 		bar := &bar{to: log}
 		defer bar.end()
@@ -67,8 +68,8 @@ func run(args []string, out, log io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	if err == nil && told.err != nil {
-		err = fmt.Errorf("all is done, but cannot be told: %w", told.err)
+	if err == nil && printed.err != nil {
+		err = fmt.Errorf("all is done, but the output cannot be written: %w", printed.err)
 	}
 	if err != nil {
 		c.end()
@@ -95,14 +96,14 @@ func (o *output) Write(text []byte) (int, error) {
 
 var errUsage = errors.New("not understood")
 
-// command is what is done, and where it is told.
+// command is one run of the command and its output.
 type command struct {
 	out     io.Writer
 	options []poolmetadata.MigrateOption
 	finish  func()
 }
 
-// end ends the progress bar, so that what is printed next has a line of its own.
+// end ends the progress bar, so that the next output starts a line.
 func (c *command) end() {
 	if c.finish != nil {
 		c.finish()
@@ -133,7 +134,7 @@ func (c *command) to(path string) error {
 		return err
 	}
 	c.end()
-	c.tell(done)
+	c.describe(done)
 	fmt.Fprintf(c.out, "%s is a store now; the bbolt file is %s\n", path, done.Kept)
 	return nil
 }
@@ -160,7 +161,7 @@ func (c *command) check(path, file string) error {
 			return err
 		}
 		c.end()
-		c.tell(found)
+		c.describe(found)
 		fmt.Fprintf(c.out, "%s is a bbolt file, and can be migrated\n", path)
 		return nil
 	}
@@ -194,7 +195,7 @@ func (c *command) checkStore(store *poolmetadata.PoolMetadata, path, file string
 	return nil
 }
 
-func (c *command) tell(found *poolmetadata.Migration) {
+func (c *command) describe(found *poolmetadata.Migration) {
 	fmt.Fprintf(c.out, "devices %d, ids up to %d: %d free, %d faulty\n",
 		found.Devices, found.IDs.LastID, len(found.IDs.Free), len(found.IDs.Faulty))
 	for _, note := range found.Notes {

@@ -66,7 +66,7 @@ func TestThereAndBack(t *testing.T) {
 	expectText(t, log, "differ: 56 devices against 11")
 }
 
-func TestNotesAreTold(t *testing.T) {
+func TestNotesArePrinted(t *testing.T) {
 	path := fixture(t, "odd")
 	for _, command := range []string{"check", "to"} {
 		out, _ := invoke(t, 0, command, path)
@@ -101,8 +101,8 @@ func TestLockedFile(t *testing.T) {
 	}
 }
 
-// What nobody can read is no success.
-func TestFullOutput(t *testing.T) {
+// Output that cannot be written is a failure.
+func TestUnwritableOutputIsFailure(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestFullOutput(t *testing.T) {
 	if status := run([]string{"check", fixture(t, "pool")}, full, &log); status != 1 {
 		t.Errorf("exit status %d", status)
 	}
-	expectText(t, log.String(), "cannot be told", "no space left")
+	expectText(t, log.String(), "cannot be written", "no space left")
 }
 
 func TestUsage(t *testing.T) {
@@ -141,7 +141,7 @@ func TestBar(t *testing.T) {
 	if b.drawn.Before(before) {
 		t.Error("it does not know when it was drawn")
 	}
-	// However long this process was held up since.
+	// However long the machine has delayed this process.
 	b.drawn = time.Now().Add(time.Hour)
 	b.show("reading", 6, 10)
 	b.show("reading", 10, 10)

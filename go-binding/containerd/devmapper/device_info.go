@@ -4,10 +4,10 @@ package devmapper
 
 import poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 
-// DeviceInfo is what the store knows of one device.
+// DeviceInfo is the record of one device.
 type DeviceInfo = poolmetadata.DeviceInfo
 
-// DeviceState tells how far a device has come.
+// DeviceState is the state of a device.
 type DeviceState = poolmetadata.DeviceState
 
 // The states of a device.

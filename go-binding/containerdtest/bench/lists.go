@@ -10,9 +10,8 @@ import (
 
 const listDevices = 10_000
 
-// lists compares one list of 10,000 changes of state with the same changes one by one, each with a
-// commit of its own. containerd does the latter when it starts and finds devices that are
-// incomplete.
+// lists compares one list of 10,000 changes of state with those changes one by one, each with a
+// commit of its own. containerd makes single changes when it starts and finds incomplete devices.
 func (m *writers) lists(s inProcess) error {
 	if err := s.close(); err != nil {
 		return err

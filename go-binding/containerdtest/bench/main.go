@@ -1,16 +1,16 @@
 // Command bench compares this store with containerd's own, in one run on one machine, and prints
-// the ratios beside what they are to be.
+// the ratios beside their targets.
 //
 //	go run ./bench [-quick] [-ops get,walk] [-time 30ms] [-rounds 9] [-cpu]
 //	           [-disk DIRECTORY] [-tmpfs DIRECTORY]
 //	go run ./bench -writers PROGRAM [-quick] [-at 1,2,8,64,256] [-disk DIRECTORY]
 //
-// The two take turns within each round, who goes first as well, and of the rounds the lower
-// quartile counts: what else the machine does meanwhile meets both, and the worst of it is left
-// out. The garbage collector is as Go sets it, and what it costs is in the times.
+// The two stores take turns within each round, and take turns at going first. The lower quartile of
+// the rounds counts: other load on the machine affects both stores, and its worst moments are left
+// out. The garbage collector has its default settings, and its cost is included.
 //
-// With -writers it measures what many writers get done on a disk, against containerd's store and
-// raw LMDB, for which it starts PROGRAM: benches/programs/writers.rs, built.
+// With -writers it measures the throughput of many writers on a disk, against containerd's store
+// and raw LMDB, for which it starts PROGRAM: benches/programs/writers.rs, built.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 )
 
-// target is the ratio that is to be reached.
+// target is the ratio to reach.
 type target struct {
 	op      string
 	place   string // "" for both
@@ -155,7 +155,7 @@ func (c *config) places(directories map[string]string) error {
 	return nil
 }
 
-// size measures everything with a number of devices at one place.
+// size measures everything with one number of devices in one directory.
 func (c *config) size(place, dir string, devices int) error {
 	from, err := full(dir, devices)
 	if err != nil {
@@ -190,7 +190,7 @@ func (c *config) size(place, dir string, devices int) error {
 	return nil
 }
 
-// rows measures all operations with some goroutines, in rounds.
+// rows measures all operations with one number of goroutines, in rounds.
 func (c *config) rows(benches [2]*bench, goroutines int) (times [2][][]float64, err error) {
 	for which := range times {
 		times[which] = make([][]float64, len(operations))

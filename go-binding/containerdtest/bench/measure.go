@@ -24,9 +24,9 @@ type bench struct {
 	budget  time.Duration
 	cpu     bool // count the processor's time
 	store   store
-	// names has the names of all devices, in an order that jumps about.
+	// names has the names of all devices, in a scattered order.
 	names []string
-	// added is how many devices there are besides those, and freed how many of them were removed.
+	// added is how many devices were added to those, and freed how many of them were removed.
 	added, freed atomic.Int64
 }
 
@@ -40,7 +40,7 @@ func newBench(k kind, base string, devices int, c *config) (*bench, error) {
 	return b, b.restore()
 }
 
-// restore makes the store anew: what was added is gone, and so are the ids that it has freed.
+// restore makes the store again, without the devices that were added and the ids that were freed.
 func (b *bench) restore() error {
 	if b.store != nil {
 		if err := b.store.Close(); err != nil {
@@ -60,7 +60,7 @@ func (b *bench) open() (err error) {
 	return err
 }
 
-// copyFile makes a copy and flushes it, or the first operation would pay for that.
+// copyFile makes a copy and fsyncs it, since otherwise the first operation would pay for that.
 func copyFile(from, to string) error {
 	bytes, err := os.ReadFile(from)
 	if err != nil {
@@ -76,22 +76,21 @@ func copyFile(from, to string) error {
 
 func added(i int) string { return fmt.Sprintf("new-%09d", i) }
 
-// operation is something that is measured. All but the walks and open are done by several
-// goroutines at once.
+// operation is an operation to measure. All but walks and open run in several goroutines at once.
 type operation struct {
 	name string
 	// perDevice is whether the time is counted for each device in the store.
 	perDevice bool
 	// alone is whether it is measured with one goroutine only.
 	alone bool
-	// fresh is whether the store is made anew before.
+	// fresh is whether the store is made again before.
 	fresh bool
-	// chunk is how often it is done between two looks at the clock, which for short ones would
-	// count; 0 is 1.
+	// chunk is how often it runs between two readings of the clock, whose cost would count for
+	// short operations; 0 is 1.
 	chunk int64
-	// limit is how often it can be done at most; nil if there is no limit.
+	// limit is how often it can run; nil if there is no limit.
 	limit func(b *bench) int64
-	// run does it for the i-th time.
+	// run runs it for the i-th time.
 	run func(b *bench, i int) error
 }
 
@@ -102,8 +101,8 @@ func remove(b *bench, _ int) error {
 	return b.store.remove(added(int(b.added.Add(-1) + 1)))
 }
 
-// In this order: what is fresh has the number of devices that is said, and so has what follows
-// until something is added.
+// In this order, so that fresh operations, and those after them until devices are added, run with
+// the number of devices of their row.
 var operations = []operation{
 	{name: "get", fresh: true, chunk: 64,
 		run: func(b *bench, i int) error {
@@ -123,14 +122,14 @@ var operations = []operation{
 		return b.open()
 	}},
 	{name: "add", fresh: true, run: add},
-	// What was added is removed, and what was freed is taken again.
+	// remove removes what add has added, and re-add uses the ids that remove has freed.
 	{name: "remove", limit: func(b *bench) int64 { return b.added.Load() }, run: remove},
 	{name: "re-add", limit: func(b *bench) int64 { return b.freed.Load() }, run: add},
 }
 
-// measure does an operation with some goroutines until the time is over, on a store made anew if it
-// is to be fresh. It returns the nanoseconds each took: of all of them together, so that what goes
-// on at the same time counts once.
+// measure runs an operation in goroutines until the time is over, on a new store if it is to be
+// fresh. It returns the wall time in nanoseconds per operation, so that concurrent operations count
+// once.
 func (b *bench) measure(op operation, goroutines int, fresh bool) (float64, error) {
 	var (
 		next, times atomic.Int64
@@ -184,7 +183,7 @@ func (b *bench) measure(op operation, goroutines int, fresh bool) (float64, erro
 	return each, nil
 }
 
-// processorTime is how long this process has run by now, as a time since 1970.
+// processorTime is the processor time of this process so far, as a time since 1970.
 func processorTime() time.Time {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -193,8 +192,8 @@ func processorTime() time.Time {
 	return time.Unix(0, usage.Utime.Nano()+usage.Stime.Nano())
 }
 
-// typical returns the lower quartile: half of what is above the median of a busy machine is that
-// machine's.
+// typical returns the lower quartile: on a busy machine the times above the median show the
+// machine's load.
 func typical(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/4]

@@ -10,7 +10,7 @@ import (
 
 var ctx = context.Background()
 
-// store is what is measured of either store. Their methods are called just as the snapshotter does.
+// store has the operations to measure, which call the methods as the snapshotter does.
 type store interface {
 	add(name string) error
 	update(name string) error
@@ -22,7 +22,8 @@ type store interface {
 	Close() error
 }
 
-// kind is one of the two stores: how a file of it is made of a full store of ours, and opened.
+// kind is one of the two stores: how to make a file of it from a full store of ours, and how to
+// open it.
 type kind struct {
 	name string
 	make func(from *poolmetadata.PoolMetadata, path string) error

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// threads is a program whose threads write to our store, or straight to LMDB with its lock taken
-// for each write: benches/programs/writers.rs.
+// threads is a program whose threads write to our store, or directly to LMDB, which they lock for
+// each write: benches/programs/writers.rs.
 type threads struct {
 	kind    string // "raw" or "store"
 	base    string // a closed file of our store

@@ -33,16 +33,16 @@ type writers struct {
 
 const writersDevices = 1000
 
-// subject is one of those that are compared.
+// subject is one of the stores to compare.
 type subject interface {
-	// fresh makes its store anew.
+	// fresh makes its store again.
 	fresh() error
-	// write lets that many writers do an operation until the time is over.
+	// write runs an operation in that many writers until the time is over.
 	write(op operation, writers int, long time.Duration) (writes, error)
 	close() error
 }
 
-// writes is what was measured: how long it took, and how long each write did, in nanoseconds.
+// writes is a result: how long it took, and how long each write took, in nanoseconds.
 type writes struct {
 	took  time.Duration
 	times []int64
@@ -171,8 +171,8 @@ func (m *writers) verdict(value, bound float64, atLeast bool) string {
 	return fmt.Sprintf("%s %g  missed", sign, bound)
 }
 
-// lone measures one writer: they take turns at single writes, and the ratios are medians over the
-// turns.
+// lone measures one writer: the subjects take turns at single writes, and the ratios are medians
+// over the turns.
 func (m *writers) lone(op operation, subjects []subject) error {
 	times := make([][]float64, len(subjects))
 	for _, s := range subjects {
@@ -254,8 +254,8 @@ func (m *writers) many(op operation, subjects []subject) error {
 	return nil
 }
 
-// toTheirs prints how so many writers compare with containerd's; lone is how long one of them takes
-// for a write.
+// toTheirs prints how that many writers compare with containerd's; lone is how long a lone writer
+// takes for a write.
 func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *float64) {
 	ratio, target := ours.perSecond()/theirs.perSecond(), ""
 	switch count {

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package devmapper takes the place of the snapshotter's metadata.go in tests only.
+// Package devmapper replaces the snapshotter's metadata.go in tests only.
 //
-// A test of containerd's looks into the bbolt buckets of the store by its field db. Here the store
-// has such a field: its View exports the store to a bbolt file and opens that. All else is as in
-// the file that is used otherwise.
+// A test of containerd reads the bbolt buckets of the store through its field db. Here the store
+// has such a field: its View exports the store to a bbolt file and opens that. Everything else is
+// as in the real replacement.
 package devmapper
 
 import (
@@ -16,7 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// What containerd's tests name of the buckets.
+// The names of buckets that containerd's tests use.
 //
 //lint:ignore U1000 it is used when the file is where it belongs
 var deviceIDBucketName = []byte("device_ids")
@@ -24,7 +24,7 @@ var deviceIDBucketName = []byte("device_ids")
 //lint:ignore U1000 it is used when the file is where it belongs
 const deviceFaulty = 2
 
-// PoolMetadata is the store, and the field that the tests look into.
+// PoolMetadata is the store, and the field that the tests read.
 type PoolMetadata struct {
 	*poolmetadata.PoolMetadata
 	db exported
@@ -33,7 +33,7 @@ type PoolMetadata struct {
 // DeviceInfoCallback changes a device's record in an update.
 type DeviceInfoCallback = poolmetadata.DeviceInfoCallback
 
-// What the store's errors are compared with.
+// Values for comparison with the store's errors.
 var (
 	ErrNotFound      = poolmetadata.ErrNotFound
 	ErrAlreadyExists = poolmetadata.ErrAlreadyExists

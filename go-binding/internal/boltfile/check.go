@@ -12,12 +12,12 @@ const (
 	maxPageSize = 16 << 20
 )
 
-// maxDepth is more levels than a tree in a file that fits on a disk can have.
+// maxDepth is more levels than a tree can have in a file that fits on a disk.
 const maxDepth = 64
 
-// checkStructure says whether bbolt can read the file without leaving it or going round in it: the
-// meta pages, every page that can be reached from the root, and the list of free pages. Pages that
-// are neither reachable nor free are let be; nobody reads them.
+// checkStructure checks that bbolt can read the file without leaving it or looping: the meta pages,
+// every page that can be reached from the root, and the list of free pages. It ignores pages that
+// are neither reachable nor free, which bbolt never reads.
 func checkStructure(file io.ReaderAt, size int64) error {
 	c := checker{file: file, size: uint64(size)}
 	m, err := c.newestMeta()
@@ -42,7 +42,7 @@ type checker struct {
 	size     uint64
 	pageSize uint64
 	pages    uint64
-	// used marks the pages that something points to, or that are free.
+	// used marks the pages that are reachable or free.
 	used []bool
 }
 
@@ -84,8 +84,7 @@ func (c *checker) metaAt(at uint64) (meta, bool) {
 	return parseMeta(head[:])
 }
 
-// load reads a page and those that it overflows into, each of which must not be used by anything
-// else.
+// load reads a page and its overflow pages, none of which may be in use elsewhere.
 func (c *checker) load(id uint64, what string) (page, error) {
 	if id < 2 || id >= c.pages {
 		return page{}, damaged("%s is said to be page %d of %d", what, id, c.pages)
@@ -150,7 +149,7 @@ func (c *checker) freelist(id uint64) error {
 	return nil
 }
 
-// span is the keys that a page may have: from the first on, and before the end if there is one.
+// span is the range of keys that a page may have: from first, and before end if there is one.
 type span struct {
 	first, end []byte
 	bounded    bool

@@ -17,8 +17,8 @@ func lockExclusive(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// survives reads a file made of damaged bytes: an error or contents will do, anything else ends the
-// test's process. It tells whether the damage was found.
+// survives reads a file of damaged bytes and reports whether the damage was found. Contents and an
+// error are both fine; anything else ends the test's process.
 func survives(t *testing.T, path string, damagedBytes []byte) (found bool) {
 	t.Helper()
 	if err := os.WriteFile(path, damagedBytes, 0o600); err != nil {
@@ -65,8 +65,8 @@ func TestDamagedFilesAreErrors(t *testing.T) {
 				found++
 			}
 		}
-		// What is not found lies in unused room, in free pages, or inside a value, for which bbolt
-		// has no checksum.
+		// Damage that is not found is in unused space, in free pages, or inside a value: bbolt has
+		// no checksum for those.
 		t.Logf("%s: damage found in %d of %d files", fixture, found, rounds)
 		if found < rounds/10 {
 			t.Errorf("%s: damage was found in %d of %d files only", fixture, found, rounds)
@@ -74,7 +74,7 @@ func TestDamagedFilesAreErrors(t *testing.T) {
 	}
 }
 
-func TestFilesCutShortAreErrors(t *testing.T) {
+func TestTruncatedFilesAreErrors(t *testing.T) {
 	sound := bytesOf(t, "pool")
 	path := fileOf(t, sound)
 	m := newestMetaOf(t, sound)
@@ -95,7 +95,7 @@ func newestMetaOf(t *testing.T, file []byte) meta {
 	return m
 }
 
-// Damage that bbolt goes round in for ever, or asks for all memory for.
+// Damage that would make bbolt loop for ever, or allocate all memory.
 func TestCraftedDamage(t *testing.T) {
 	sound := bytesOf(t, "pool")
 	m := newestMetaOf(t, sound)
@@ -149,8 +149,7 @@ func TestCraftedDamage(t *testing.T) {
 	}
 }
 
-// bbolt writes its two meta pages in turn; one that is torn stands for a crash, and the other
-// counts.
+// bbolt writes its two meta pages in turn: a crash leaves one of them torn, and the other counts.
 func TestOneMetaPageIsEnough(t *testing.T) {
 	sound := bytesOf(t, "pool")
 	for i := range 2 {
@@ -168,7 +167,7 @@ func TestOneMetaPageIsEnough(t *testing.T) {
 	}
 }
 
-// Each six bytes of edits are an offset into a fixture, and what is written there.
+// Each six bytes of edits are an offset into a fixture and the bytes to write there.
 func FuzzRead(f *testing.F) {
 	var fixtures [][]byte
 	for _, name := range []string{"empty", "odd", "pool"} {

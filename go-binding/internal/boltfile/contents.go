@@ -1,6 +1,6 @@
 package boltfile
 
-// Limits of this store, which a bbolt file need not keep.
+// Limits of this store. A bbolt file may exceed them.
 const (
 	maxNameLen  = 511
 	maxErrorLen = 1 << 20
@@ -18,27 +18,27 @@ type Device struct {
 	Error      string `json:"error"`
 }
 
-// Contents is all that a file says, put so that it is a sound whole: each id from 1 to LastID is
-// free, or faulty, or belongs to one device; a faulty one may belong to one as well.
+// Contents is everything in a file, with contradictions resolved: each id from 1 to LastID is free,
+// or faulty, or belongs to one device; a faulty id may belong to one as well.
 type Contents struct {
 	// Devices are in the byte order of their names.
 	Devices []Device
-	// LastID is the highest id that was ever given out, 0 for none.
+	// LastID is the highest id that was ever assigned, 0 for none.
 	LastID uint32
 	// Free and Faulty are in ascending order.
 	Free, Faulty []uint32
-	// Notes say what in the file did not go together and how it was settled. They are no part of
-	// what is written.
+	// Notes say what in the file was contradictory and how it was resolved. They are not written to
+	// files.
 	Notes []string
 }
 
-// Progress is told how much of something is done. It may be nil.
+// Progress is called with how much of a stage is done. It may be nil.
 type Progress func(done, total int)
 
-// progressStep is how many devices pass between two calls of a Progress.
+// progressStep is the number of devices between two calls of a Progress.
 const progressStep = 1000
 
-func (p Progress) tell(done, total int) {
+func (p Progress) report(done, total int) {
 	if p != nil && (done%progressStep == 0 || done == total) {
 		p(done, total)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What can be wrong with a file.
+// The kinds of errors.
 var (
 	// ErrLocked says that another process holds the file.
 	ErrLocked = errors.New(
@@ -14,13 +14,13 @@ var (
 			"stop it, and try again")
 	// ErrDamaged says that the file is not what bbolt and containerd write.
 	ErrDamaged = errors.New("the bbolt file is damaged")
-	// ErrForeign says that the file is bbolt's and not the devmapper snapshotter's.
+	// ErrForeign says that the file is a bbolt file of another program.
 	ErrForeign = errors.New("the bbolt file is not a devmapper snapshotter's")
-	// ErrName says that devices or parents have names that this store cannot hold.
+	// ErrName says that devices or parents have names that this store does not allow.
 	ErrName = errors.New("this store cannot hold all names in the bbolt file")
 	// ErrState says that records have states that this store does not know.
 	ErrState = errors.New("this store does not know all states in the bbolt file")
-	// ErrText says that records have error texts that are too long for this store.
+	// ErrText says that records have longer error texts than this store allows.
 	ErrText = errors.New("this store cannot hold all error texts in the bbolt file")
 )
 
@@ -28,7 +28,7 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-// unfit is what this store cannot hold.
+// unfit gathers the values that this store does not allow.
 type unfit struct{ names, states, texts problems }
 
 func newUnfit() unfit {
@@ -39,7 +39,7 @@ func (u *unfit) err() error {
 	return errors.Join(u.names.err(), u.states.err(), u.texts.err())
 }
 
-// problems gathers all that is wrong, so that one look at the message is enough.
+// problems gathers everything that is wrong, for one message.
 type problems struct {
 	kind error
 	list []string

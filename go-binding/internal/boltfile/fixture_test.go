@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// said is what containerd's own store said of a fixture; see containerdtest/fixtures.
+// said is what containerd's own store reads from a fixture; see containerdtest/fixtures.
 type said struct {
 	Devices  []Device        `json:"devices"`
 	Keys     [][]byte        `json:"keys"`

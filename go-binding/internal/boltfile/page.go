@@ -24,7 +24,8 @@ const (
 	boltMagic   = 0xED0CDAED
 	boltVersion = 2
 	noFreelist  = math.MaxUint64
-	// countInFirst, as a freelist's count, says that the first number of the list is the count.
+	// countInFirst, as a freelist's count, says that the first number of the list is the count
+	// itself.
 	countInFirst = 0xFFFF
 )
 
@@ -35,12 +36,12 @@ type meta struct {
 	pageSize uint32
 	root     uint64
 	freelist uint64
-	// high is the number of pages in use; the ones from there on have no meaning.
+	// high is the number of pages in use; the pages after them have no meaning.
 	high uint64
 	txid uint64
 }
 
-// parseMeta returns false where bbolt would not take the bytes for a meta page.
+// parseMeta returns false for bytes that bbolt would not accept as a meta page.
 func parseMeta(page []byte) (meta, bool) {
 	if len(page) < pageHeaderLen+metaLen {
 		return meta{}, false
@@ -61,7 +62,7 @@ func parseMeta(page []byte) (meta, bool) {
 	}, true
 }
 
-// page is a page with those that it overflows into, or one inside a bucket's value.
+// page is a page with its overflow pages, or a page inside a bucket's value.
 type page struct {
 	bytes []byte
 }
@@ -71,7 +72,7 @@ func (p page) flags() uint16    { return native.Uint16(p.bytes[8:]) }
 func (p page) count() int       { return int(native.Uint16(p.bytes[10:])) }
 func (p page) overflow() uint64 { return uint64(native.Uint32(p.bytes[12:])) }
 
-// part returns the bytes from at on that a page claims to have there.
+// part returns size bytes of the page, which begin from bytes after at, if the page has them.
 func (p page) part(at int, from, size uint32) ([]byte, bool) {
 	start := uint64(at) + uint64(from)
 	end := start + uint64(size)

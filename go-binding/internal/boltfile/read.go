@@ -20,17 +20,17 @@ var (
 	idsBucket     = []byte("device_ids")
 )
 
-// lockPoll is the time between two looks at a lock that another process has.
+// lockPoll is the time between two attempts to get a lock that another process has.
 const lockPoll = 20 * time.Millisecond
 
-// File is a bbolt file that is open for reading. No process can write to it meanwhile.
+// File is a bbolt file that is open for reading. No process can write to it until it is closed.
 type File struct {
 	file *os.File
 	db   *bolt.DB
 }
 
-// Open opens the file, whose structure it has found sound. It waits no longer than that for a
-// process that writes to the file, as a running containerd always may; then the error is ErrLocked.
+// Open opens a file and checks its structure. It waits as long as wait for a process that has the
+// file open for writing, such as a running containerd; then the error is ErrLocked.
 func Open(path string, wait time.Duration) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func (f *File) open(path string, wait time.Duration) error {
 	if err := checkStructure(f.file, info.Size()); err != nil {
 		return err
 	}
-	// bbolt takes the lock once more, for a descriptor of its own; the locks get along.
+	// bbolt takes the lock once more, for a descriptor of its own; both are shared locks.
 	var again *os.File
 	options := bolt.Options{ReadOnly: true, Timeout: max(wait, lockPoll)}
 	options.OpenFile = func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
@@ -76,7 +76,7 @@ func (f *File) open(path string, wait time.Duration) error {
 	return err
 }
 
-// reopen opens the same file once more for bbolt, whatever its path leads to by now.
+// reopen opens the same file once more for bbolt, even if its path now leads to another file.
 func (f *File) reopen(path string, flag int, mode os.FileMode) (*os.File, error) {
 	again, err := os.OpenFile(path, flag, mode)
 	if err != nil {
@@ -95,7 +95,7 @@ func (f *File) reopen(path string, flag int, mode os.FileMode) (*os.File, error)
 	return again, nil
 }
 
-// Stat returns what the system knows of the file.
+// Stat returns the file's information.
 func (f *File) Stat() (os.FileInfo, error) {
 	return f.file.Stat()
 }
@@ -105,7 +105,7 @@ func (f *File) Fstat(stat *unix.Stat_t) error {
 	return unix.Fstat(int(f.file.Fd()), stat)
 }
 
-// Close closes the file and lets other processes have it.
+// Close closes the file and releases its lock.
 func (f *File) Close() error {
 	return errors.Join(f.db.Close(), f.file.Close())
 }
@@ -125,9 +125,9 @@ func lockShared(file *os.File, wait time.Duration) error {
 	}
 }
 
-// guard runs what reads through bbolt, and turns into an error what a disk that fails to deliver a
-// page makes of that: a fault in the map. A panic while the caller's own code runs, as away tells,
-// is the caller's.
+// guard runs code that reads through bbolt, and turns a fault in the map, which a disk that cannot
+// read a page causes, into an error. A panic in the caller's own code, during which away is set,
+// goes on to the caller.
 func guard(away *bool, read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -141,20 +141,20 @@ func guard(away *bool, read func() error) (err error) {
 	return read()
 }
 
-// Read reads all of the file.
+// Read reads the whole file.
 func (f *File) Read(progress Progress) (*Contents, error) {
 	var (
 		c    *Contents
 		away bool
 	)
-	tell := func(done, total int) {
+	report := func(done, total int) {
 		away = true
-		progress.tell(done, total)
+		progress.report(done, total)
 		away = false
 	}
 	err := guard(&away, func() error {
 		return f.db.View(func(tx *bolt.Tx) (err error) {
-			c, err = read(tx, tell)
+			c, err = read(tx, report)
 			return err
 		})
 	})
@@ -167,7 +167,7 @@ func read(tx *bolt.Tx, progress Progress) (*Contents, error) {
 		return nil, err
 	}
 	if devices == nil && ids == nil {
-		// containerd was stopped before it had made them.
+		// containerd was stopped before it had made the buckets.
 		return &Contents{}, nil
 	}
 	records, err := readDevices(devices, progress)
@@ -178,11 +178,11 @@ func read(tx *bolt.Tx, progress Progress) (*Contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	return settle(records, rows, ids.Sequence())
+	return resolve(records, rows, ids.Sequence())
 }
 
-// checkBuckets makes sure that the file holds what the snapshotter puts there, and nothing else,
-// which would be lost.
+// checkBuckets makes sure that the file has the snapshotter's buckets and no others, which would be
+// lost.
 func checkBuckets(tx *bolt.Tx) error {
 	var own int
 	var others []string
@@ -204,8 +204,8 @@ func checkBuckets(tx *bolt.Tx) error {
 	return nil
 }
 
-// whose says which file to take instead, if it can be told from the foreign buckets: what lies
-// beside the pool's file is easily taken for it.
+// whose says which file to use instead, if the foreign buckets show that: files beside the pool's
+// are easily mistaken for it.
 func whose(buckets []string) string {
 	if slices.Equal(buckets, []string{strconv.Quote("v1")}) {
 		return "; containerd's metadata.db and meta.db, which list snapshots and images, " +
@@ -228,12 +228,12 @@ func readDevices(bucket *bolt.Bucket, progress Progress) ([]Device, error) {
 		} else if device.Name != string(key) && device.Name != throughJSON(key) {
 			wrong.add("the record of device %q has the name %q", key, device.Name)
 		} else {
-			// JSON cannot hold a name that is no UTF-8; the key does.
+			// JSON cannot represent a name that is not valid UTF-8; the key has it.
 			device.Name = string(key)
 			device.fits(&unfit)
 		}
 		devices = append(devices, device)
-		progress.tell(len(devices), total)
+		progress.report(len(devices), total)
 		return nil
 	})
 	return devices, errors.Join(err, wrong.err(), unfit.err())
@@ -247,12 +247,12 @@ func countKeys(bucket *bolt.Bucket) (n int) {
 	return n
 }
 
-// throughJSON is what becomes of a name when containerd writes a record and reads it again.
+// throughJSON returns a name as containerd has it after writing and reading a record.
 func throughJSON(name []byte) string {
 	return strings.Map(func(r rune) rune { return r }, string(name))
 }
 
-// fits says what this store cannot hold of a record.
+// fits notes the values of a record that this store does not allow.
 func (d *Device) fits(unfit *unfit) {
 	for _, text := range []struct{ what, value string }{{"name", d.Name},
 		{"parent's name", d.ParentName}} {

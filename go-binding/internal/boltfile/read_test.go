@@ -12,7 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-func TestReadSaysWhatContainerdSays(t *testing.T) {
+func TestReadReturnsContentsOfContainerd(t *testing.T) {
 	want := upstreamSays(t, "pool")
 	got, err := readFile(testdata("pool.bolt"))
 	if err != nil {
@@ -53,7 +53,7 @@ func TestReadSaysWhatContainerdSays(t *testing.T) {
 	}
 }
 
-func TestReadAnEmptyPool(t *testing.T) {
+func TestReadOfEmptyPool(t *testing.T) {
 	for name, path := range map[string]string{"initialised": testdata("empty.bolt"),
 		"without buckets": bare(t)} {
 		got, err := readFile(path)
@@ -66,7 +66,7 @@ func TestReadAnEmptyPool(t *testing.T) {
 	}
 }
 
-// bare makes a file that bbolt has made and nobody has written to.
+// bare makes a file that bbolt has created and no program has written to.
 func bare(t *testing.T) string {
 	return edited(t, "", func(*bolt.Tx) error { return nil })
 }
@@ -88,7 +88,7 @@ func edited(t *testing.T, fixture string, change func(tx *bolt.Tx) error) string
 	return path
 }
 
-func TestReadSettlesWhatDoesNotGoTogether(t *testing.T) {
+func TestReadResolvesContradictions(t *testing.T) {
 	got, err := readFile(testdata("odd.bolt"))
 	if err != nil {
 		t.Fatal(err)
@@ -97,10 +97,10 @@ func TestReadSettlesWhatDoesNotGoTogether(t *testing.T) {
 		t.Errorf("%d devices, last id %d", len(got.Devices), got.LastID)
 	}
 	if len(got.Free) != 0 {
-		t.Errorf("free ids %v: an id that a device has must not be given out", got.Free)
+		t.Errorf("free ids %v: an id that a device has must not be free", got.Free)
 	}
-	// 3 and 9 were given out and belong to nobody; 14 to 19 and 21 were passed by; 20 and 22 are
-	// beyond the sequence.
+	// 3 and 9 were assigned and have no owner; 14 to 19 and 21 were skipped; 20 and 22 are beyond
+	// the sequence.
 	if want := []uint32{3, 9, 14, 15, 16, 17, 18, 19, 20, 21, 22}; !slices.Equal(got.Faulty, want) {
 		t.Errorf("faulty ids %v, want %v", got.Faulty, want)
 	}
@@ -118,7 +118,7 @@ func TestReadSettlesWhatDoesNotGoTogether(t *testing.T) {
 	}
 }
 
-func TestReadNamesAllThatDoesNotFit(t *testing.T) {
+func TestReadNamesAllUnfitValues(t *testing.T) {
 	_, err := readFile(testdata("unfit.bolt"))
 	for _, kind := range []error{ErrName, ErrState} {
 		if !errors.Is(err, kind) {
@@ -139,7 +139,7 @@ func TestReadNamesAllThatDoesNotFit(t *testing.T) {
 	}
 }
 
-func TestReadRefusesALongErrorText(t *testing.T) {
+func TestReadRefusesLongErrorText(t *testing.T) {
 	record := `{"device_id":1,"name":"d","error":"` + strings.Repeat("e", maxErrorLen+1) + `"}`
 	path := edited(t, "empty", func(tx *bolt.Tx) error {
 		return tx.Bucket(devicesBucket).Put([]byte("d"), []byte(record))
@@ -149,7 +149,7 @@ func TestReadRefusesALongErrorText(t *testing.T) {
 	}
 }
 
-func TestReadRefusesWhatIsNoPool(t *testing.T) {
+func TestReadRefusesOtherFiles(t *testing.T) {
 	put := func(bucket []byte, key, value string) func(*bolt.Tx) error {
 		return func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put([]byte(key), []byte(value)) }
 	}
@@ -215,7 +215,7 @@ func TestReadRefusesWhatIsNoPool(t *testing.T) {
 	}
 }
 
-func TestOpenDoesNotWaitForEver(t *testing.T) {
+func TestOpenTimesOutOnLockedFile(t *testing.T) {
 	path := fileOf(t, bytesOf(t, "pool"))
 	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
@@ -235,7 +235,7 @@ func TestOpenDoesNotWaitForEver(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after the lock has gone: %v", err)
 	}
-	// Nobody can write while it is open; who only reads can read.
+	// No process can write while it is open; readers can read.
 	if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: wait}); err == nil {
 		db.Close()
 		t.Error("a writer got in")
@@ -252,7 +252,7 @@ func TestOpenDoesNotWaitForEver(t *testing.T) {
 	db.Close()
 }
 
-func TestAFailedOpenLeavesNoLock(t *testing.T) {
+func TestFailedOpenLeavesNoLock(t *testing.T) {
 	bytes := bytesOf(t, "pool")
 	bytes[4096*3] ^= 0xff
 	for i := range 2 * 4096 { // no meta page

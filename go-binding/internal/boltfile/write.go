@@ -14,55 +14,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Export writes the contents to a new bbolt file that containerd can go on with, and reads it back.
-// Something that is at the path already is never overwritten. A process that is killed meanwhile
-// leaves nothing at the path, and beside it a file whose name begins with that path and
-// ".exporting".
+// Export writes the contents to a new bbolt file that containerd can use, and reads it back. An
+// existing file is never overwritten. A process that is killed meanwhile leaves no file at the
+// path, and a temporary file beside it whose name begins with that path and ".exporting".
 func Export(path string, c *Contents, progress Progress) error {
-	draft, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
+	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
 	if err != nil {
 		return err
 	}
-	defer draft.Close()
+	defer temp.Close()
 	written := false
-	defer func() { // also when progress does not return
+	defer func() { // also if progress panics
 		if !written {
-			os.Remove(draft.Name())
+			os.Remove(temp.Name())
 		}
 	}()
-	if err := write(draft.Name(), c, progress); err != nil {
-		return fmt.Errorf("writing %s: %w", draft.Name(), err)
+	if err := write(temp.Name(), c, progress); err != nil {
+		return fmt.Errorf("writing %s: %w", temp.Name(), err)
 	}
-	if err := verify(draft.Name(), c); err != nil {
+	if err := verify(temp.Name(), c); err != nil {
 		return err
 	}
-	if err := RenameNew(draft.Name(), path); err != nil {
+	if err := RenameNew(temp.Name(), path); err != nil {
 		return err
 	}
 	written = true
 	return SyncDirectory(path)
 }
 
-// write fills an empty file, and flushes it.
+// write fills an empty file, and fsyncs it.
 func write(path string, c *Contents, progress Progress) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockPoll, OpenFile: openExisting})
 	if err != nil {
 		return err
 	}
-	defer db.Close() // when progress does not return
+	defer db.Close() // if progress panics
 	err = db.Update(func(tx *bolt.Tx) error {
 		return errors.Join(writeDevices(tx, c, progress), writeIDs(tx, c))
 	})
 	return errors.Join(err, db.Close())
 }
 
-// openExisting keeps bbolt from making the file anew if somebody deletes it.
+// openExisting keeps bbolt from creating the file again if it was deleted.
 func openExisting(path string, flag int, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(path, flag&^os.O_CREATE, mode)
 }
 
-// Rows come in the order of their keys and are not followed by others soon, so pages are filled
-// well.
+// Rows come in the order of their keys, and few writes follow, so pages are filled well.
 const fill = 0.9
 
 func writeDevices(tx *bolt.Tx, c *Contents, progress Progress) error {
@@ -79,7 +77,7 @@ func writeDevices(tx *bolt.Tx, c *Contents, progress Progress) error {
 		if err := bucket.Put([]byte(c.Devices[i].Name), record); err != nil {
 			return fmt.Errorf("device %q: %w", c.Devices[i].Name, err)
 		}
-		progress.tell(i+1, len(c.Devices))
+		progress.report(i+1, len(c.Devices))
 	}
 	return nil
 }
@@ -117,7 +115,7 @@ func writeIDs(tx *bolt.Tx, c *Contents) error {
 	return bucket.SetSequence(uint64(c.LastID))
 }
 
-// verify reads a file back that was written from c.
+// verify reads back a file that was written from c.
 func verify(path string, c *Contents) error {
 	file, err := Open(path, lockPoll)
 	if err != nil {
@@ -130,7 +128,7 @@ func verify(path string, c *Contents) error {
 	want := *c
 	want.Devices = slices.Clone(c.Devices)
 	for i := range want.Devices {
-		// What is no UTF-8 does not come through JSON whole, in containerd's own files either.
+		// JSON replaces bytes that are not valid UTF-8, in containerd's own files too.
 		want.Devices[i].ParentName = throughJSON([]byte(want.Devices[i].ParentName))
 		want.Devices[i].Error = throughJSON([]byte(want.Devices[i].Error))
 	}
@@ -140,7 +138,7 @@ func verify(path string, c *Contents) error {
 	return nil
 }
 
-// Difference says in words where two contents differ, or returns "". Notes do not count.
+// Difference describes how two contents differ, or returns "". Notes are ignored.
 func Difference(a, b *Contents) string {
 	if len(a.Devices) != len(b.Devices) {
 		return fmt.Sprintf("%d devices against %d", len(a.Devices), len(b.Devices))
@@ -161,7 +159,7 @@ func Difference(a, b *Contents) string {
 	return ""
 }
 
-// difference does the same for two devices.
+// difference describes how two devices differ, or returns "".
 func (d *Device) difference(other *Device) string {
 	if d.Name != other.Name {
 		return fmt.Sprintf("device %s against %s", shown(d.Name), shown(other.Name))
@@ -193,7 +191,7 @@ func (d *Device) difference(other *Device) string {
 	return fmt.Sprintf("device %s with %s", shown(d.Name), strings.Join(all, ", "))
 }
 
-// shown returns a text for a message: its beginning and its length if it is long.
+// shown returns a text for a message: of a long one, its start and its length.
 func shown(text string) string {
 	const most = 80
 	if len(text) <= most {
@@ -202,11 +200,11 @@ func shown(text string) string {
 	return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))
 }
 
-// RenameNew renames a file unless there is something at its new path.
+// RenameNew renames a file unless a file exists at the new path.
 func RenameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// A file system that cannot do that. A link refuses an existing name as well.
+		// The file system does not support it. A link refuses an existing name as well.
 		if err = os.Link(from, to); err == nil {
 			return os.Remove(from)
 		}

@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-func TestExportedIsReadBackTheSame(t *testing.T) {
+func TestExportReadsBackEqual(t *testing.T) {
 	for _, name := range []string{"empty", "pool", "odd"} {
 		want, err := readFile(testdata(name + ".bolt"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), "out.bolt")
-		told := 0
-		if err := Export(path, want, func(done, total int) { told = done }); err != nil {
+		reported := 0
+		if err := Export(path, want, func(done, total int) { reported = done }); err != nil {
 			t.Fatal(err)
 		}
-		if told != len(want.Devices) {
-			t.Errorf("%s: told of %d devices of %d", name, told, len(want.Devices))
+		if reported != len(want.Devices) {
+			t.Errorf("%s: progress of %d devices of %d", name, reported, len(want.Devices))
 		}
 		got, err := readFile(path)
 		if err != nil {
@@ -55,7 +55,7 @@ func TestExportOverwritesNothing(t *testing.T) {
 		t.Errorf("%q", now)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
-		t.Errorf("a draft was left: %v", left)
+		t.Errorf("a temporary file was left: %v", left)
 	}
 	if err := Export(filepath.Join(path, "below-a-file"), &Contents{}, nil); err == nil {
 		t.Error("no error for a path below a file")

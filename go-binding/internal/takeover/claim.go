@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claimByte is the byte of the old file that the one who replaces it has locked. It is far beyond
-// the file's end; bbolt, which locks files as a whole and in another way, takes no notice, and
-// should the file be a store by then, it is none of the bytes that stores lock.
+// claimByte is the byte of the old file that the replacing process has locked. It is far beyond the
+// file's end. It does not conflict with bbolt, which locks whole files and in another way, nor with
+// the bytes that stores lock, if the file is a store by then.
 const claimByte = 1 << 60
 
 const claimPoll = 20 * time.Millisecond
 
-// claimFile keeps other processes, and other callers in this one, from replacing the file until the
-// claim is closed.
+// claimFile prevents other processes, and other callers in this process, from replacing the file
+// until the claim is closed.
 func claimFile(path string, wait time.Duration) (*os.File, error) {
-	// For writing, since the lock asks for it; and who may not write to the old file has no
-	// business replacing it.
+	// For writing, since the lock needs it; and a process without permission to write to the old
+	// file must not replace it.
 	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func claim(file *os.File, path string, wait time.Duration) error {
 			return ErrBusy
 		}
 	}
-	// Whoever had the lock before may have replaced the file.
+	// The last owner of the lock may have replaced the file.
 	opened, err := file.Stat()
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package takeover puts a new store in the place of a bbolt file, so that at any moment one of the
-// two is in force.
+// Package takeover replaces a bbolt file by a new store, so that at any moment one of the two is in
+// force.
 //
 // For a file P the steps are:
 //
@@ -8,10 +8,11 @@
 //  3. link P to a second name, P.bbolt, and flush the directory;
 //  4. rename P.migrating to P, and flush the directory.
 //
-// P is there at every moment, and what it is says how far things are. As long as it is a bbolt
-// file, the old store is in force: a P.migrating beside it is a draft that nobody will finish, and
-// a P.bbolt that is the same file is a name and not a copy. Whoever opens P next does all steps
-// anew. From the rename on, the new store is in force, and there is nothing left to do.
+// P exists at every moment, and its kind says which step is done. As long as it is a bbolt file,
+// the old store is in force: a P.migrating beside it is a temporary file that nothing will finish,
+// and a P.bbolt that is the same file is a name and not a copy. The next process that opens P
+// repeats all steps. From the rename on, the new store is in force, and there is nothing left to
+// do.
 package takeover
 
 import (
@@ -28,38 +29,36 @@ import (
 
 // Names beside the file.
 const (
-	draftSuffix = ".migrating"
-	keptSuffix  = ".bbolt"
+	tempSuffix = ".migrating"
+	keptSuffix = ".bbolt"
 )
 
-// draftFiles are the draft, its lock file, and what the draft itself is drafted under.
-var draftFiles = []string{draftSuffix, draftSuffix + "-lock", draftSuffix + ".new"}
+// tempFiles are the temporary file, its lock file, and the store's own temporary file.
+var tempFiles = []string{tempSuffix, tempSuffix + "-lock", tempSuffix + ".new"}
 
-// maxKept is how many old files are kept before it is an error that the names are in use.
+// maxKept is how many old files are kept before Run fails because their names are taken.
 const maxKept = 1000
 
-// ErrBusy says that another process is at it.
+// ErrBusy says that another process is migrating the file.
 var ErrBusy = errors.New("another process is migrating the file")
 
-// ErrReplaced says that the file is another by now: another process was faster.
+// ErrReplaced says that another process was faster and has replaced the file.
 var ErrReplaced = errors.New("the file was replaced")
 
-// ErrUnflushed says that the new store is in the old file's place, and that a power cut might undo
-// that.
+// ErrUnflushed says that the new store is in place, and that a power cut could undo that.
 var ErrUnflushed = errors.New(
 	"the new store is in place, and its name could not be flushed to disk")
 
 // Step is called before each step. Tests stop the process in it.
 var Step = func(name string) {}
 
-// Build makes the new store at the path draft, whole and on the disk, out of the old file.
-type Build func(old *boltfile.File, draft string) error
+// Build makes the new store at the path temp from the old file, and fsyncs it.
+type Build func(old *boltfile.File, temp string) error
 
-// Run replaces the bbolt file at path and returns the name that the old file is kept under. On an
-// error, the old file is in force as it was, and there is no trace of the new one, except with
-// ErrUnflushed.
+// Run replaces the bbolt file at path and returns the new name of the old file. On an error, the
+// old file is still in force, and the new one is removed, except with ErrUnflushed.
 func Run(path string, wait time.Duration, build Build) (kept string, err error) {
-	// A link to the file stays one; the new store comes to be where the file is.
+	// A symbolic link stays; the file that it leads to is replaced.
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return "", err
 	}
@@ -76,12 +75,12 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 	// Open until all is done: no process may write to the old file what the new store would lack.
 	defer old.Close()
 	t := takeover{path: path, old: old}
-	defer func() { // also when build does not return
+	defer func() { // also if build panics
 		if !t.replaced {
 			kept, err = "", errors.Join(err, t.discard())
 		}
 	}()
-	if err := t.draft(build); err != nil {
+	if err := t.makeTemp(build); err != nil {
 		return "", err
 	}
 	if err := t.keep(); err != nil {
@@ -93,7 +92,7 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 type takeover struct {
 	path string
 	old  *boltfile.File
-	// kept is the second name of the old file, once it is found; linked is whether this run made
+	// kept is the second name of the old file, once it is known; linked is whether this run made
 	// it.
 	kept   string
 	linked bool
@@ -101,31 +100,31 @@ type takeover struct {
 	replaced bool
 }
 
-// draft makes the new store beside the old one.
-func (t *takeover) draft(build Build) error {
+// makeTemp makes the new store in a temporary file beside the old one.
+func (t *takeover) makeTemp(build Build) error {
 	Step("discard")
 	if err := t.discard(); err != nil {
 		return err
 	}
 	Step("build")
-	draft := t.path + draftSuffix
-	if err := build(t.old, draft); err != nil {
+	temp := t.path + tempSuffix
+	if err := build(t.old, temp); err != nil {
 		return err
 	}
 	Step("unlock")
-	// Nobody has the draft open any more, and the lock file would stay when the draft is renamed.
-	if err := remove(t.path + draftFiles[1]); err != nil {
+	// The temporary file is closed, and its lock file would stay after the rename.
+	if err := remove(t.path + tempFiles[1]); err != nil {
 		return err
 	}
 	Step("permissions")
-	return t.sameAccess(draft)
+	return t.sameAccess(temp)
 }
 
-// discard removes the draft of this run or of one that was killed, and a second name that this run
-// has made.
+// discard removes the temporary files of this run or of one that was killed, and a second name that
+// this run has made.
 func (t *takeover) discard() error {
 	var errs []error
-	for _, suffix := range draftFiles {
+	for _, suffix := range tempFiles {
 		errs = append(errs, remove(t.path+suffix))
 	}
 	if t.linked {
@@ -134,8 +133,8 @@ func (t *takeover) discard() error {
 	return errors.Join(errs...)
 }
 
-// remove removes a file, if there is one. Something else under that name is not of this package's
-// making.
+// remove removes a file, if there is one. It refuses anything else, which this package has not
+// made.
 func remove(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,18 +144,18 @@ func remove(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is in the way, and is no regular file: move it", path)
+		return fmt.Errorf("%s is in the way and is not a regular file: move it", path)
 	}
 	return os.Remove(path)
 }
 
-// sameAccess gives the draft the owner and the permissions of the old file, and flushes it.
-func (t *takeover) sameAccess(draft string) error {
+// sameAccess gives the temporary file the owner and the permissions of the old file, and fsyncs it.
+func (t *takeover) sameAccess(temp string) error {
 	info, err := t.old.Stat()
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(draft, os.O_RDWR, 0)
+	file, err := os.OpenFile(temp, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -176,8 +175,7 @@ func (t *takeover) sameAccess(draft string) error {
 	return file.Sync()
 }
 
-// keep gives the old file its second name. An old file that was kept earlier is never touched: then
-// the name gets a number.
+// keep gives the old file its second name, with a number if an earlier file has that name.
 func (t *takeover) keep() error {
 	Step("link")
 	info, err := t.old.Stat()
@@ -198,7 +196,7 @@ func (t *takeover) keep() error {
 			return fmt.Errorf("keeping the old file: %w", err)
 		}
 		if other, err := os.Lstat(t.kept); err == nil && os.SameFile(info, other) {
-			// A run that was killed came as far.
+			// A run that was killed has made the link.
 			Step("flush link")
 			return boltfile.SyncDirectory(t.path)
 		}
@@ -210,7 +208,7 @@ func (t *takeover) keep() error {
 // replace puts the new store in force.
 func (t *takeover) replace() error {
 	Step("rename")
-	if err := os.Rename(t.path+draftSuffix, t.path); err != nil {
+	if err := os.Rename(t.path+tempSuffix, t.path); err != nil {
 		return err
 	}
 	t.replaced = true

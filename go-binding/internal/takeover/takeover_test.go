@@ -28,10 +28,10 @@ func oldFile(t *testing.T) (path string, content []byte) {
 	return path, content
 }
 
-// newFile makes something in the place of a store, with all that one leaves beside it.
-func newFile(_ *boltfile.File, draft string) error {
-	return errors.Join(os.WriteFile(draft, []byte("new"), 0o600),
-		os.WriteFile(draft+"-lock", nil, 0o600))
+// newFile makes a file in the place of a store, with the files beside it.
+func newFile(_ *boltfile.File, temp string) error {
+	return errors.Join(os.WriteFile(temp, []byte("new"), 0o600),
+		os.WriteFile(temp+"-lock", nil, 0o600))
 }
 
 func expectFiles(t *testing.T, path string, want ...string) {
@@ -58,7 +58,7 @@ func expectContent(t *testing.T, path string, want []byte) {
 
 func TestRun(t *testing.T) {
 	path, old := oldFile(t)
-	for _, suffix := range draftFiles { // of a process that was killed
+	for _, suffix := range tempFiles { // of a process that was killed
 		if err := os.WriteFile(path+suffix, []byte("stale"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestRun(t *testing.T) {
 	expectContent(t, kept, old)
 }
 
-func TestWhatFailsIsUndone(t *testing.T) {
+func TestFailedStepIsUndone(t *testing.T) {
 	failure := errors.New("no")
 	cases := map[string]struct {
 		prepare func(path string) error
@@ -85,13 +85,13 @@ func TestWhatFailsIsUndone(t *testing.T) {
 	}{
 		"nothing is made": {nil, func(*boltfile.File, string) error { return failure }, failure,
 			[]string{"f"}},
-		"half is made": {nil, func(old *boltfile.File, draft string) error {
-			return errors.Join(newFile(old, draft), os.WriteFile(draft+".new", nil, 0o600), failure)
+		"half is made": {nil, func(old *boltfile.File, temp string) error {
+			return errors.Join(newFile(old, temp), os.WriteFile(temp+".new", nil, 0o600), failure)
 		}, failure, []string{"f"}},
-		"the draft is gone": {nil, func(_ *boltfile.File, draft string) error { return nil },
+		"the temporary file is gone": {nil, func(_ *boltfile.File, temp string) error { return nil },
 			fs.ErrNotExist, []string{"f"}},
-		"a directory in the way of the draft": {func(path string) error {
-			return os.Mkdir(path+draftSuffix, 0o700)
+		"a directory at the temporary path": {func(path string) error {
+			return os.Mkdir(path+tempSuffix, 0o700)
 		},
 			newFile, nil, []string{"f", "f.migrating"}},
 	}
@@ -116,13 +116,13 @@ func TestWhatFailsIsUndone(t *testing.T) {
 	}
 }
 
-// Also what fails after the second name was given.
-func TestAFailedRenameIsUndone(t *testing.T) {
+// Also after the second name was made.
+func TestFailedRenameIsUndone(t *testing.T) {
 	path, old := oldFile(t)
 	defer func(step func(string)) { Step = step }(Step)
 	Step = func(name string) {
 		if name == "rename" {
-			if err := os.Remove(path + draftSuffix); err != nil {
+			if err := os.Remove(path + tempSuffix); err != nil {
 				t.Error(err)
 			}
 		}
@@ -134,9 +134,9 @@ func TestAFailedRenameIsUndone(t *testing.T) {
 	expectContent(t, path, old)
 }
 
-// If the last flush fails, the new store is not to be used: what is written to it might be gone
-// with its name.
-func TestAFailedLastFlushIsTold(t *testing.T) {
+// If the last fsync fails, the new store must not be used: a power cut could lose it, and later
+// writes with it.
+func TestFailedLastFsyncIsReported(t *testing.T) {
 	path, old := oldFile(t)
 	moved := filepath.Join(t.TempDir(), "moved")
 	defer func(step func(string)) { Step = step }(Step)
@@ -154,35 +154,35 @@ func TestAFailedLastFlushIsTold(t *testing.T) {
 	expectContent(t, filepath.Join(moved, "f.bbolt"), old)
 }
 
-func TestOneAtATime(t *testing.T) {
+func TestRunIsExclusive(t *testing.T) {
 	path, _ := oldFile(t)
-	_, err := Run(path, time.Second, func(old *boltfile.File, draft string) error {
+	_, err := Run(path, time.Second, func(old *boltfile.File, temp string) error {
 		if _, err := Run(path, 50*time.Millisecond, newFile); !errors.Is(err, ErrBusy) {
 			t.Errorf("%v", err)
 		}
-		return newFile(old, draft)
+		return newFile(old, temp)
 	})
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-// Whoever waited finds another file at the path.
-func TestTheSecondFindsTheFileReplaced(t *testing.T) {
+// The call that waited finds another file at the path.
+func TestSecondRunFindsFileReplaced(t *testing.T) {
 	path, _ := oldFile(t)
 	second := make(chan error, 1)
-	_, err := Run(path, time.Second, func(old *boltfile.File, draft string) error {
+	_, err := Run(path, time.Second, func(old *boltfile.File, temp string) error {
 		go func() {
 			_, err := Run(path, time.Minute, newFile)
 			second <- err
 		}()
 		time.Sleep(200 * time.Millisecond)
-		return newFile(old, draft)
+		return newFile(old, temp)
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	// It has opened the old file, or comes so late that it finds the new one, which is no bbolt
+	// It has opened the old file, or is so late that it finds the new one, which is not a bbolt
 	// file.
 	if err := <-second; !errors.Is(err, ErrReplaced) && !errors.Is(err, boltfile.ErrDamaged) {
 		t.Errorf("%v", err)

@@ -1,8 +1,8 @@
 //go:build linux && cgo
 
-// Command victim is a process to be killed: victim PREFIX PATH opens the store, says "O", and takes
-// step after step, "+" for each that is done, until somebody kills it. tests/kills/steps.rs takes
-// the same steps and says what they leave.
+// Command victim is a process to be killed: victim PREFIX PATH opens the store, prints "O", and
+// takes step after step, with a "+" after each, until it is killed. tests/kills/steps.rs takes
+// these steps too and says what they leave.
 package main
 
 import (
@@ -52,7 +52,7 @@ func say(what string) {
 	}
 }
 
-// device is the one that a step is about.
+// device is the device that a step concerns.
 func device(step int, suffix string, textLen int) poolmetadata.DeviceInfo {
 	return poolmetadata.DeviceInfo{
 		Name:  fmt.Sprint(prefix, "-", step/8, suffix),

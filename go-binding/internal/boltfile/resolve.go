@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// What is known of an id while a file is settled.
+// The state of an id while contradictions are resolved.
 type claim byte
 
 const (
-	// unknown: no row and no record names the id. containerd will not give it out again.
+	// unknown: no row and no record has the id. containerd will not assign it again.
 	unknown claim = iota
 	free
 	taken
@@ -18,10 +18,10 @@ const (
 	owned claim = 0x80
 )
 
-// settle makes a sound whole of records and ids. Where they do not go together it takes what cannot
-// lead to one id for two devices: an id that a record has is never free, and one that has been
-// given out and is accounted for by nobody is faulty.
-func settle(devices []Device, rows []row, sequence uint64) (*Contents, error) {
+// resolve combines records and ids to sound contents. Where they contradict each other, it prevents
+// that two devices get one id: an id that a record has is never free, and an id that was assigned
+// and has no owner is faulty.
+func resolve(devices []Device, rows []row, sequence uint64) (*Contents, error) {
 	wrong := problems{kind: ErrDamaged}
 	if sequence > maxDeviceID {
 		wrong.add("the sequence of device ids is %d, and %d is the last id", sequence, maxDeviceID)
@@ -56,12 +56,12 @@ func settle(devices []Device, rows []row, sequence uint64) (*Contents, error) {
 		return nil, err
 	}
 	c := &Contents{Devices: devices, LastID: last}
-	c.take(claims, sequence)
+	c.fillIDs(claims, sequence)
 	return c, nil
 }
 
-// take sorts the ids into the lists and notes what was odd.
-func (c *Contents) take(claims []claim, sequence uint64) {
+// fillIDs puts the ids into the lists and notes contradictions.
+func (c *Contents) fillIDs(claims []claim, sequence uint64) {
 	var beyond, freeOwned, unknownOwned, takenLost, unknownLost ranges
 	for id := uint32(1); id <= c.LastID; id++ {
 		claim := claims[id]
@@ -100,7 +100,7 @@ func (c *Contents) note(ids ranges, what string) {
 	}
 }
 
-// shownRanges is how many ranges of ids a note names.
+// shownRanges is the number of ranges of ids that a note names.
 const shownRanges = 20
 
 // ranges gathers ids that come in ascending order.
