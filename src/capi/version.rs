@@ -34,5 +34,5 @@ pub extern "C" fn pm_version() -> *const c_char {
 /// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn pm_lmdb_version() -> *const c_char {
-    crate::lmdb::lmdb_version().as_ptr()
+    crate::lmdb::raw::version().as_ptr()
 }

@@ -11,17 +11,17 @@ pub(crate) struct Config {
     pub lock_wait: Duration,
     pub relaxed: bool,
     pub sharing: Sharing,
-    /// Whether a store whose header row is damaged is to be opened all the same.
+    /// Whether to open a store whose header row is damaged.
     pub damaged_header: bool,
 }
 
-/// Who else may have the file open.
+/// Which others may have the file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
     /// Any number of processes.
     Many,
-    /// Nobody: it is being fixed.
+    /// None: it is being fixed.
     Alone,
-    /// Nobody knows of it: a draft, which is only read and needs no lock file.
-    Draft,
+    /// None, since it is a temporary file, which needs no lock file.
+    Temporary,
 }

@@ -1,16 +1,12 @@
 //! Copies of whole files: of a store in use, as of one commit, and of a file that nobody changes.
 
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-
-use lmdb_sys as ffi;
 
 use crate::error::{Error, Result};
 use crate::file::temp_file::{copy_range, fail, write, Draft};
 use crate::lmdb::env::Env;
-use crate::lmdb::raw::error::from_code;
-use crate::lmdb::raw::reader::{sort_begin, Begin};
+use crate::lmdb::raw::{into_error, LmdbError, NotBegun};
 use crate::lmdb::snapshot::Snapshot;
 use crate::sync::deadline::Deadline;
 
@@ -61,35 +57,37 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
         // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
         let snapshot = Snapshot::open(env)?;
         draft.begin_anew().map_err(|e| fail(draft, e))?;
-        let fd = draft.file().as_raw_fd();
-        // SAFETY: the environment stays open while the snapshot is counted, and the descriptor
-        // while `draft` is.
-        let code = unsafe { ffi::mdb_env_copyfd2(env.raw(), fd, ffi::MDB_CP_COMPACT) };
+        let copied = snapshot.txn().environment().copy_compacted(draft.file());
         drop(snapshot);
-        if code == ffi::MDB_INCOMPATIBLE && recounts < RECOUNTS {
-            recounts += 1;
-            continue;
-        }
-        match sort_begin(env.path(), code) {
-            Begin::Ok => return Ok(()),
-            Begin::Resized => env.adopt_map_size(deadline)?,
-            Begin::SlotsFull => env.wait_in_queue(deadline)?,
-            Begin::GivenUp => env.renew(deadline)?,
-            Begin::Failed(error) => return Err(sort_copy(env, draft, code, error)),
+        let error = match copied {
+            Ok(()) => return Ok(()),
+            Err(LmdbError::Incompatible) if recounts < RECOUNTS => {
+                recounts += 1;
+                continue;
+            }
+            Err(error) => error,
+        };
+        match NotBegun::from(error) {
+            NotBegun::Resized => env.adopt_map_size(deadline)?,
+            NotBegun::SlotsFull => env.wait_in_queue(deadline)?,
+            NotBegun::Poisoned => env.reopen(deadline)?,
+            _ => return Err(copy_error(env, draft, error)),
         }
     }
 }
 
 /// Of LMDB's copy, the system's errors are those of writing: it reads through the map.
-fn sort_copy(env: &Env, draft: &Draft, code: libc::c_int, error: Error) -> Error {
-    match code {
-        ffi::MDB_INCOMPATIBLE => Error::corrupt(
-            "compacting it found pages that are neither used nor free; back it up without compacting",
+fn copy_error(env: &Env, draft: &Draft, error: LmdbError) -> Error {
+    match error {
+        LmdbError::Incompatible => Error::corrupt(
+            "compacting it found pages that are neither used nor free; back it up without \
+             compacting",
         )
         .at(env.path()),
-        libc::ENOMEM => error,
-        errno if errno > 0 => from_code("writing the copy", draft.path(), errno),
-        _ => error,
+        LmdbError::Other(errno) if errno > 0 && errno != libc::ENOMEM => {
+            into_error("writing the copy", draft.path(), error)
+        }
+        error => env.lmdb_error("beginning a read", error),
     }
 }
 
@@ -109,11 +107,10 @@ impl Snapshot {
         env.file
             .read_exact_at(&mut page, (commit & 1) * env.page_size)
             .map_err(|e| Error::io("reading the meta page", env.path(), e))?;
-        let newest = env
-            .lmdb()
-            .info()
+        let info = self.txn().environment().info();
+        let newest = info
             .map_err(|e| env.lmdb_error("reading the environment's state", e))?
-            .last_txnid() as u64;
+            .newest_commit;
         // The one after next is not begun before the next one's page is written.
         let unchanged = newest == commit && number_at(&page, META_COMMIT) == Some(commit);
         Ok(unchanged.then_some(page))

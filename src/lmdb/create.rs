@@ -8,8 +8,6 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use lmdb::{DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
-
 use crate::error::{Error, Result};
 use crate::file::fs::{put_in_place, refuse_others, write_zeros};
 use crate::file::lmdb_lock_file;
@@ -20,7 +18,7 @@ use crate::format::header;
 use crate::format::header::Header;
 use crate::format::table::{DEVICES, IDS};
 use crate::limits::MIN_MAP_SIZE;
-use crate::lmdb::raw::error::from_lmdb;
+use crate::lmdb::raw::{into_error, Environment, LmdbResult, PutMode, Settings, WriteTxn};
 use crate::sync::deadline::Deadline;
 use crate::verify::head;
 
@@ -118,23 +116,26 @@ fn write_draft(draft: &Path, file: &File) -> Result<()> {
     file.set_len(0).map_err(fail)?;
     let mut header = Vec::new();
     Header::default().encode(&mut header)?;
-    write_empty(draft, &header).map_err(|e| from_lmdb("creating the store", draft, e))?;
+    write_empty(draft, &header).map_err(|e| into_error("creating the store", draft, e))?;
     let len = file.metadata().map_err(fail)?.len();
     write_zeros(file, len, FIRST_LEN).map_err(fail)?;
     file.sync_all().map_err(fail)
 }
 
-fn write_empty(draft: &Path, header: &[u8]) -> lmdb::Result<()> {
-    let lmdb = Environment::new()
-        .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK)
-        .set_max_dbs(2)
-        .set_map_size(MIN_MAP_SIZE as usize)
-        .open_with_permissions(draft, 0o600)?;
-    let main = lmdb.open_db(None)?;
+fn write_empty(path: &Path, header: &[u8]) -> LmdbResult<()> {
+    let settings = Settings {
+        read_only: false,
+        no_meta_sync: false,
+        no_lock: true,
+        map_size: MIN_MAP_SIZE as usize,
+        max_readers: None,
+    };
+    let lmdb = Environment::open(path, &settings)?;
+    let main = lmdb.open_database(None)?;
     for name in [DEVICES, IDS] {
-        lmdb.create_db(Some(name), DatabaseFlags::empty())?;
+        lmdb.create_database(name)?;
     }
-    let mut txn = lmdb.begin_rw_txn()?;
-    txn.put(main, &header::KEY, &header, WriteFlags::empty())?;
+    let mut txn = WriteTxn::begin(&lmdb, main)?;
+    txn.put(main, header::KEY, header, PutMode::Replace)?;
     txn.commit()
 }

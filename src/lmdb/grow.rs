@@ -5,12 +5,11 @@
 //! wait.
 
 use crate::error::{Error, Result};
-use crate::lmdb::address_space::address_space_for;
 use crate::lmdb::env::{Env, Writer};
-use crate::lmdb::raw::error;
+use crate::lmdb::raw::address_space_for;
 use crate::sync::deadline::Deadline;
 
-/// To which size.
+/// To which size the map grows.
 pub(crate) enum To {
     /// Twice what it is: the map is full.
     Larger,
@@ -30,11 +29,11 @@ impl Env {
     pub(crate) fn grow(&self, writer: &Writer<'_>, to: To, deadline: &Deadline) -> Result<()> {
         let (current, used) = self.map_in_use()?;
         if matches!(to, To::File) && used <= current {
-            return Ok(()); // another thread has been here
+            return Ok(()); // another thread has done it
         }
         // In this order, so that short reads go on while a long walk is waited for.
         let no_walk = self.snapshots.block(deadline)?;
-        let quiet = self.quiet(writer, &no_walk, deadline)?;
+        let quiesced = self.quiesce(writer, &no_walk, deadline)?;
         // Other processes may have made it larger meanwhile.
         let (current, used) = self.map_in_use()?;
         let least = match to {
@@ -42,30 +41,27 @@ impl Env {
             To::File => used,
         };
         let size = self.larger_size(current.max(used), least)?;
-        self.lmdb().set_map_size(size).map_err(|e| {
+        quiesced.handle.set_map_size(size).map_err(|e| {
             // The old map is gone and there is no new one: nothing can be read any more.
-            quiet.close();
-            error::from_lmdb("mapping the store", &self.path, e)
+            quiesced.close();
+            self.lmdb_error("mapping the store", e)
         })
     }
 
     /// The map's size, and how much of it the newest commit needs.
     fn map_in_use(&self) -> Result<(usize, usize)> {
-        let info = self
-            .lmdb()
+        let lmdb = self.lmdb()?;
+        let info = lmdb
             .info()
             .map_err(|e| self.lmdb_error("reading the map's size", e))?;
-        let pages = info.last_pgno().saturating_add(1);
-        Ok((
-            info.map_size(),
-            pages.saturating_mul(self.page_size as usize),
-        ))
+        let used = info.pages.saturating_mul(self.page_size as usize);
+        Ok((info.map_size, used))
     }
 
     /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
     ///
-    /// LMDB gives the old map up before it asks for the new one, so whether there is room is asked
-    /// before: a refusal changes nothing.
+    /// LMDB unmaps the old map before it asks for the new one, so the address space is probed before
+    /// that: a refusal changes nothing.
     fn larger_size(&self, now: usize, least: usize) -> Result<usize> {
         let page = self.page_size as usize;
         let mut step = now;
@@ -94,7 +90,7 @@ impl Env {
 mod tests {
     use crate::lmdb::open::tests::open;
 
-    /// Threads that read at once meet the larger map at once, and then follow one after the other.
+    /// Several threads can find the map too small at once, and then adopt its new size in turn.
     #[test]
     fn adopting_a_size_already_adopted_leaves_the_map_unchanged() {
         let directory = tempfile::tempdir().unwrap();

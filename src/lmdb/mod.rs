@@ -1,12 +1,8 @@
-//! The only code that knows LMDB: one environment, its transactions, its map, and the locks around
-//! them.
+//! One open store file over LMDB: its transactions, its map, and the locks around them.
 //!
-//! Above this module there are tables, keys, values and snapshots; below it are raw pointers. A
-//! pointer into the memory map never leaves a closure or a borrow that ends before the map can
-//! move.
-#![allow(unsafe_code)]
+//! Above this module there are tables, keys, values and snapshots; `raw` alone calls LMDB, and
+//! shows no pointer.
 
-mod address_space;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
@@ -22,12 +18,3 @@ mod reopen;
 pub(crate) mod snapshot;
 mod usage;
 pub(crate) mod write;
-
-/// LMDB's own name and version.
-pub(crate) fn lmdb_version() -> &'static std::ffi::CStr {
-    // SAFETY: LMDB returns a static string; it takes NULL for the numbers that are not wanted.
-    unsafe {
-        let none = std::ptr::null_mut();
-        std::ffi::CStr::from_ptr(lmdb_sys::mdb_version(none, none, none))
-    }
-}

@@ -1,15 +1,10 @@
 //! Opening an environment: which file is meant, whether it is a store, and then LMDB.
 
-use std::cell::UnsafeCell;
 use std::fs::{File, Metadata};
-use std::io;
-use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Mutex;
-
-use lmdb::{Environment, EnvironmentFlags};
 
 use crate::error::{Error, Result};
 use crate::file::fs::{check_same, is_at, open_file, sync_directory};
@@ -21,16 +16,15 @@ use crate::file::process_lock::FileLock;
 use crate::format::table::{DEVICES, IDS};
 use crate::histogram::Commits;
 use crate::limits::MIN_MAP_SIZE;
-use crate::lmdb::address_space::address_space_for;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
-use crate::lmdb::raw::reader::{clear_dead_readers, Reader};
-use crate::lmdb::raw::{error, key_order};
+use crate::lmdb::raw::{
+    address_space_for, into_error, Environment, Handle, LmdbError, LmdbResult, Settings,
+};
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
 use crate::sync::primitives::unpoisoned;
-use crate::sync::process;
 use crate::sync::reader_queue::ReaderQueue;
 use crate::sync::writer_gate::WriterGate;
 use crate::verify::head;
@@ -48,17 +42,17 @@ impl Env {
         let head = look(&claimed.file, &path, &config, &deadline)?;
         // Before LMDB's handle, so that it is given up after that, come what may.
         let mut held = lmdb_lock_file::Held::new(claimed.registered.take());
-        if config.sharing != Sharing::Draft {
+        if config.sharing != Sharing::Temporary {
             held.prepare(&path, config.max_readers, config.read_only, &deadline)?;
         }
-        let lmdb = open_lmdb(&path, &config, &head)?;
-        if config.sharing != Sharing::Draft {
+        let mut lmdb = open_lmdb(&path, &config, &head)?;
+        if config.sharing != Sharing::Temporary {
             held.claim(&path, &claimed.metadata, &deadline)?;
         }
-        let tables = open_tables(&lmdb, &path, &deadline)?;
+        let tables = open_tables(&mut lmdb, &path, &deadline)?;
         let metadata = claimed.metadata.clone();
         let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
-        env.settle(&metadata)?;
+        env.finish_opening(&metadata)?;
         Ok(env)
     }
 
@@ -72,11 +66,8 @@ impl Env {
         held: lmdb_lock_file::Held,
     ) -> Env {
         Env {
+            handle: Handle::new(lmdb),
             tables,
-            readers: (0..process::PERMITS)
-                .map(|_| UnsafeCell::new(Reader::new()))
-                .collect(),
-            lmdb: UnsafeCell::new(ManuallyDrop::new(lmdb)),
             path,
             config,
             writer: WriterGate::default(),
@@ -87,40 +78,22 @@ impl Env {
             known_len: AtomicU64::new(claimed.metadata.len()),
             page_size,
             commits: Commits::new(),
-            stamp: process::stamp(),
-            state: Default::default(),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
         }
     }
 
     /// What is left to do once LMDB has the file open.
-    fn settle(&self, opened: &Metadata) -> Result<()> {
+    fn finish_opening(&self, opened: &Metadata) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
-        self.close_on_exec().map_err(fail)?;
+        self.lmdb()?.set_close_on_exec().map_err(fail)?;
         match self.config.sharing {
             Sharing::Many => self.claim_lock_file()?,
             Sharing::Alone => {}
-            Sharing::Draft => return Ok(()),
+            Sharing::Temporary => return Ok(()),
         }
         self.clear_dead_readers().map(drop)
-    }
-
-    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children
-    /// must not get it.
-    pub(crate) fn close_on_exec(&self) -> io::Result<()> {
-        let mut fd = -1;
-        // SAFETY: the environment is open; `fd` outlives the call.
-        let code = unsafe { lmdb_sys::mdb_env_get_fd(self.raw(), &mut fd) };
-        if code != lmdb_sys::MDB_SUCCESS {
-            return Err(io::Error::from_raw_os_error(code));
-        }
-        // SAFETY: sets a flag of a descriptor that LMDB keeps open.
-        match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -170,7 +143,7 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
         let (file, metadata) = open_file(path, config.read_only, deadline)?;
         let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         let mut registered = None;
-        if config.sharing != Sharing::Draft {
+        if config.sharing != Sharing::Temporary {
             let kind = match config.sharing {
                 Sharing::Alone => Kind::Alone,
                 _ => Kind::Store,
@@ -215,28 +188,23 @@ fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Resul
         // before it is.
         sync_directory(path)?;
     }
-    if config.sharing != Sharing::Draft {
+    if config.sharing != Sharing::Temporary {
         lmdb_lock_file::check(path, deadline)?;
     }
     Ok(head)
 }
 
 pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
-    let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
-    flags.set(EnvironmentFlags::READ_ONLY, config.read_only);
-    flags.set(EnvironmentFlags::NO_META_SYNC, config.relaxed);
-    flags.set(EnvironmentFlags::NO_LOCK, config.sharing == Sharing::Draft);
     let used = (head.last_page + 1) * head.page_size;
+    let settings = Settings {
+        read_only: config.read_only,
+        no_meta_sync: config.relaxed,
+        no_lock: config.sharing == Sharing::Temporary,
+        map_size: fitting_map_size(config.map_size, used, head.page_size)?,
+        max_readers: Some(config.max_readers),
+    };
     keep_standard_streams();
-    let mut builder = Environment::new();
-    builder
-        .set_flags(flags)
-        .set_max_readers(config.max_readers)
-        .set_max_dbs(2)
-        .set_map_size(fitting_map_size(config.map_size, used, head.page_size)?);
-    builder
-        .open_with_permissions(path, 0o600)
-        .map_err(|e| error::from_lmdb("opening the store", path, e))
+    Environment::open(path, &settings).map_err(|e| into_error("opening the store", path, e))
 }
 
 /// The map size asked for, or as much of it as the address space has room for, in whole pages.
@@ -256,16 +224,22 @@ fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
     }
 }
 
-/// Opens the databases, which takes a place in LMDB's reader table for a moment: one is waited for.
-pub(crate) fn open_tables(lmdb: &Environment, path: &Path, deadline: &Deadline) -> Result<Tables> {
-    let fail = |e| error::from_lmdb("opening the store's databases", path, e);
+/// Opens the databases, which takes a slot in LMDB's reader table for a moment: if the table is
+/// full, a slot is waited for.
+pub(crate) fn open_tables(
+    lmdb: &mut Environment,
+    path: &Path,
+    deadline: &Deadline,
+) -> Result<Tables> {
+    let fail = |e| into_error("opening the store's databases", path, e);
     let opened = deadline.poll("a place in LMDB's reader table", || loop {
         match try_open_tables(lmdb) {
             // Another process has made the map larger since this one's was made, in which nothing
             // is in use yet.
-            Err(lmdb::Error::MapResized) => lmdb.set_map_size(0).map_err(fail)?,
-            Err(lmdb::Error::ReadersFull) => {
-                if clear_dead_readers(lmdb.env(), path)? == 0 {
+            Err(LmdbError::MapResized) => lmdb.adopt_map_size().map_err(fail)?,
+            Err(LmdbError::ReadersFull) => {
+                let dead = lmdb.clear_dead_readers();
+                if dead.map_err(|e| into_error("clearing dead readers", path, e))? == 0 {
                     return Ok(None);
                 }
             }
@@ -274,19 +248,19 @@ pub(crate) fn open_tables(lmdb: &Environment, path: &Path, deadline: &Deadline) 
     });
     opened.map_err(|error| match (error, lmdb.info()) {
         (Error::Timeout { .. }, Ok(info)) => Error::ReadersFull {
-            slots: info.max_readers(),
+            slots: info.max_readers,
         },
         (error, _) => error,
     })
 }
 
-fn try_open_tables(lmdb: &Environment) -> lmdb::Result<Tables> {
+fn try_open_tables(lmdb: &Environment) -> LmdbResult<Tables> {
     let tables = Tables {
-        main: lmdb.open_db(None)?,
-        devices: lmdb.open_db(Some(DEVICES))?,
-        ids: lmdb.open_db(Some(IDS))?,
+        main: lmdb.open_database(None)?,
+        devices: lmdb.open_database(Some(DEVICES))?,
+        ids: lmdb.open_database(Some(IDS))?,
     };
-    key_order::install(lmdb, tables.devices)?;
+    lmdb.order_keys(tables.devices)?;
     Ok(tables)
 }
 

@@ -1,15 +1,16 @@
-//! Room ahead of the last page, written with zeros before it is needed.
+//! Preallocation: the file is made longer, with zeros, before a commit needs the space.
 //!
-//! LMDB makes the file longer page by page. With room ahead, a commit overwrites blocks that the
-//! file system has given out already, so its flush need not write the file's size and extents as
-//! well; a full disk shows before the commit has written anything; and the file always covers its
-//! last page, so that a file cut short can be told from a whole one.
+//! LMDB makes the file longer page by page. In preallocated space, a commit overwrites blocks that
+//! the file system has allocated already, so its fsync need not write the file's size and extents
+//! as well; a full disk is an error before the commit has written anything; and the file always
+//! covers its last page, so that a truncated file can be told from a whole one.
 
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::file::fs::write_zeros;
 use crate::lmdb::env::Env;
+use crate::lmdb::raw::Environment;
 
 /// Pages that a commit may need beyond those of its rows: the unnamed database and the free list.
 const SPARE_PAGES: u64 = 24;
@@ -20,9 +21,9 @@ const MIN_STEP: u64 = 256 << 10;
 const MAX_STEP: u64 = 8 << 20;
 
 impl Env {
-    /// Makes sure that a commit that writes `rows` rows of `bytes` together finds room behind the
-    /// `used` bytes of the last one. The caller holds LMDB's writer lock.
-    pub(crate) fn make_headroom(&self, used: u64, rows: u64, bytes: u64) -> Result<()> {
+    /// Preallocates what a commit of `rows` rows of `bytes` together can need behind the `used`
+    /// bytes of the last one. The caller holds LMDB's writer lock.
+    pub(crate) fn preallocate(&self, used: u64, rows: u64, bytes: u64) -> Result<()> {
         // Each row needs its path, with a split at every level; all of them at most every page
         // there is, and new ones half full.
         let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
@@ -37,12 +38,11 @@ impl Env {
     }
 
     /// Bytes up to the end of the last page that the newest commit uses.
-    pub(crate) fn used(&self) -> Result<u64> {
-        let info = self
-            .lmdb()
+    pub(crate) fn used(&self, lmdb: &Environment) -> Result<u64> {
+        let info = lmdb
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
-        Ok((info.last_pgno() as u64 + 1) * self.page_size)
+        Ok(info.pages as u64 * self.page_size)
     }
 
     fn extend_to(&self, wanted: u64) -> Result<()> {
@@ -53,13 +53,12 @@ impl Env {
         let len = self.file.metadata().map_err(fail)?.len();
         let mut end = len;
         if wanted > len {
-            // Where a process died in the middle of a read, its place keeps every page freed since
-            // from being used again; nobody but a reader that finds the table full
-            // would ever look. It is no reason to fail.
+            // If a process died in the middle of a read, its reader slot keeps every page freed
+            // since from being used again, and otherwise only a reader that finds the table full
+            // clears such slots. A failure here is no reason to fail.
             let _ = self.clear_dead_readers();
             let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP);
-            // A disk with no room for what may come later can still have room for what is needed
-            // now.
+            // A disk without space for later commits can still have enough for this one.
             end = self
                 .add_zeros(len, wanted.saturating_add(ahead))
                 .or_else(|_| self.add_zeros(len, wanted))

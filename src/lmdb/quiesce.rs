@@ -1,50 +1,41 @@
-//! Keeping reads away from LMDB's environment while it is closed or opened anew, or while its map
-//! is replaced.
+//! Keeping reads away from LMDB's environment while it is closed or reopened, or while its map is
+//! replaced.
 //!
-//! A thread that does one of these holds the writer gate, so that there is one at a time, and keeps
-//! walks from being open. Short reads look at the state once they have a read permit.
+//! The thread that does one of these holds the writer gate, so that there is one at a time, and
+//! keeps walks from being open. Short reads look at the state once they have a permit: see
+//! `sync/read_permits.rs`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lmdb::env::{Env, Writer};
+use crate::lmdb::raw;
 use crate::sync::deadline::Deadline;
-use crate::sync::exclusion::{NoWalks, OPEN, QUIESCED};
-use crate::sync::read_permits::{wait_for_reads, ReadPermit};
+use crate::sync::exclusion::NoWalks;
+use crate::sync::read_permits::ReadPermit;
 
 /// Nothing uses LMDB's environment, and nothing begins to, until this is dropped.
-pub(crate) struct Quiet<'e>(&'e Env);
-
-impl Quiet<'_> {
-    /// Closes the environment and gives its files up.
-    pub fn close(self) {
-        self.0.state.close();
-        // SAFETY: nothing uses it, and closed it stays; it was open until now.
-        unsafe { self.0.release() };
-        self.0.let_files_go();
-    }
+pub(crate) struct Quiesced<'e> {
+    env: &'e Env,
+    pub(super) handle: raw::Quiesced<'e>,
 }
 
-impl Drop for Quiet<'_> {
-    fn drop(&mut self) {
-        // Unless it is closed.
-        self.0.state.change(QUIESCED, OPEN);
+impl Quiesced<'_> {
+    /// Closes the store and gives its files up.
+    pub fn close(self) {
+        self.handle.close();
+        self.env.release_files();
     }
 }
 
 impl Env {
     /// Waits for the reads in flight, and keeps new ones waiting.
-    pub(crate) fn quiet<'e>(
+    pub(crate) fn quiesce<'e>(
         &'e self,
         _writer: &'e Writer<'_>,
         _no_walk: &'e NoWalks<'_>,
         deadline: &Deadline,
-    ) -> Result<Quiet<'e>> {
-        self.check_usable()?;
-        if !self.state.change(OPEN, QUIESCED) {
-            return Err(Error::Closed);
-        }
-        let quiet = Quiet(self);
-        wait_for_reads(deadline)?;
-        Ok(quiet)
+    ) -> Result<Quiesced<'e>> {
+        let handle = self.handle.quiesce(deadline)?;
+        Ok(Quiesced { env: self, handle })
     }
 
     /// A read permit, with the environment open for as long as it is held.
@@ -52,7 +43,7 @@ impl Env {
         loop {
             let permit = ReadPermit::acquire(deadline)?;
             self.check_usable()?;
-            if self.state.is_open() {
+            if self.handle.is_open() {
                 return Ok(permit);
             }
             drop(permit);
@@ -60,11 +51,11 @@ impl Env {
         }
     }
 
-    /// Waits, without a permit, until the environment is not quiesced any more.
+    /// Waits, without a permit, for the thread that has the environment quiesced.
     pub(crate) fn wait_until_open(&self, deadline: &Deadline) -> Result<()> {
         deadline.poll("a change of the map's size, or the store's end", || {
             self.check_usable()?;
-            Ok(self.state.is_open().then_some(()))
+            Ok(self.handle.is_open().then_some(()))
         })
     }
 }

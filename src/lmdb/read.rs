@@ -1,39 +1,16 @@
 //! Short reads: a pooled read transaction, renewed for one look-up and reset after it.
 
-use std::ptr;
-
-use lmdb_sys as ffi;
-
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::table::Table;
 use crate::lmdb::env::Env;
-use crate::lmdb::raw::error::from_code;
-use crate::lmdb::raw::reader::{clear_dead_readers, sort_begin, Begin};
+use crate::lmdb::raw::NotBegun;
 use crate::sync::read_permits::ReadPermit;
 
-/// Resets the reader when the read is over, also when it ends in a panic.
-struct Running<'e> {
-    env: &'e Env,
-    txn: *mut ffi::MDB_txn,
-}
-
-impl Drop for Running<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // A child that was forked in the midst of it leaves the parent's read alone.
-        if self.env.is_own_process() {
-            // SAFETY: made from a transaction that had just begun, and dropped before its
-            // permit is released.
-            unsafe { ffi::mdb_txn_reset(self.txn) };
-        }
-    }
-}
-
-/// What a try to read met.
+/// What a try to read came to.
 pub(crate) enum Try<R> {
-    /// The row was there to be looked at, or its absence; this is what was made of it.
+    /// The caller was shown the row, or that there is none; this is what it made of that.
     Done(R),
-    /// Something has to be waited for without a permit: [`Env::read_row`] does.
+    /// Something has to be waited for without a read permit: [`Env::read_row`] does.
     Later(Wait),
 }
 
@@ -42,12 +19,12 @@ pub(crate) enum Try<R> {
 pub(crate) enum Wait {
     /// Adopt the map size that another process has set.
     Resized,
-    /// Get a place in LMDB's reader table.
+    /// Get a slot in LMDB's reader table.
     ReaderTable,
-    /// Open LMDB's environment anew.
-    GivenUp,
-    /// Let who closes the store, or replaces its map, go first.
-    Quiet,
+    /// Reopen LMDB's environment.
+    Reopen,
+    /// Let the thread go first that closes the store, or replaces its map.
+    Quiesced,
 }
 
 impl Env {
@@ -68,13 +45,13 @@ impl Env {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
                 Try::Later(Wait::ReaderTable) => self.wait_for_slot(&deadline, &mut turn)?,
-                Try::Later(Wait::GivenUp) => self.renew(&deadline)?,
-                Try::Later(Wait::Quiet) => self.wait_until_open(&deadline)?,
+                Try::Later(Wait::Reopen) => self.reopen(&deadline)?,
+                Try::Later(Wait::Quiesced) => self.wait_until_open(&deadline)?,
             }
         }
     }
 
-    /// The same, at once or not at all.
+    /// Looks one row up as [`read_row`](Env::read_row) does, if that can begin at once.
     #[inline]
     pub fn try_read_row<R>(
         &self,
@@ -83,74 +60,40 @@ impl Env {
         key: &[u8],
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<Try<R>> {
-        self.check_usable()?;
-        if !self.state.is_open() {
-            return Ok(Try::Later(Wait::Quiet));
-        }
-        let reader = self.readers[permit.index()].get();
-        // SAFETY: `permit` is for this reader, and the environment stays open while it is held.
-        let code = unsafe { (*reader).begin(self.raw()) };
-        if code != ffi::MDB_SUCCESS {
-            return self.not_begun(code).map(Try::Later);
-        }
-        // SAFETY: as above; the transaction has begun.
-        let txn = unsafe { (*reader).txn };
-        let _running = Running { env: self, txn };
-        // SAFETY: the transaction runs until `_running` is dropped, after `look` has returned.
-        look(unsafe { self.get_row(txn, table, key)? }).map(Try::Done)
+        let read = match self.handle.begin_read(permit) {
+            Ok(read) => read,
+            Err(why) => return self.not_begun(why).map(Try::Later),
+        };
+        let row = read
+            .get(self.tables.get(table), key)
+            .map_err(|e| self.lmdb_error("looking a row up", e))?;
+        look(row).map(Try::Done)
     }
 
     /// What to wait for before a read that could not begin is tried again.
     #[cold]
-    fn not_begun(&self, code: libc::c_int) -> Result<Wait> {
-        match sort_begin(&self.path, code) {
-            Begin::Resized => Ok(Wait::Resized),
-            Begin::Ok | Begin::SlotsFull => Ok(Wait::ReaderTable),
-            Begin::GivenUp => Ok(Wait::GivenUp),
-            Begin::Failed(error) => Err(error),
+    fn not_begun(&self, why: NotBegun) -> Result<Wait> {
+        match why {
+            NotBegun::Closed => Err(Error::Closed),
+            NotBegun::Forked => Err(Error::Forked),
+            NotBegun::Quiesced => Ok(Wait::Quiesced),
+            NotBegun::Resized => Ok(Wait::Resized),
+            NotBegun::SlotsFull => Ok(Wait::ReaderTable),
+            NotBegun::Poisoned => Ok(Wait::Reopen),
+            NotBegun::Failed(e) => Err(self.lmdb_error("beginning a read", e)),
         }
     }
 
-    /// The row under `key`, as it stands in the memory map.
-    ///
-    /// # Safety
-    /// `txn` is a running transaction of this environment, and the slice is not used after its end.
-    #[inline]
-    unsafe fn get_row<'t>(
-        &self,
-        txn: *mut ffi::MDB_txn,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<&'t [u8]>> {
-        let mut wanted = ffi::MDB_val {
-            mv_size: key.len(),
-            mv_data: key.as_ptr() as *mut libc::c_void,
-        };
-        let mut found = ffi::MDB_val {
-            mv_size: 0,
-            mv_data: ptr::null_mut(),
-        };
-        let dbi = self.tables.get(table).dbi();
-        // SAFETY: the transaction runs, says the caller; LMDB only reads the key.
-        match unsafe { ffi::mdb_get(txn, dbi, &mut wanted, &mut found) } {
-            // SAFETY: LMDB's value stays where it is until the transaction ends, and the caller
-            // stops there.
-            ffi::MDB_SUCCESS => Ok(Some(unsafe {
-                std::slice::from_raw_parts(found.mv_data.cast::<u8>(), found.mv_size)
-            })),
-            ffi::MDB_NOTFOUND => Ok(None),
-            code => Err(from_code("looking a row up", &self.path, code)),
-        }
-    }
-
-    /// Gives the places of processes that died back; how many those were. The caller keeps the
+    /// Frees the reader slots of processes that died; how many those were. The caller keeps the
     /// environment open.
     pub(crate) fn clear_dead_readers(&self) -> Result<u32> {
-        clear_dead_readers(self.raw(), &self.path)
+        let cleared = self.lmdb()?.clear_dead_readers();
+        cleared.map_err(|e| self.lmdb_error("clearing dead readers", e))
     }
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(unsafe_code)]
 mod tests {
     use crate::format::table::Table;
     use crate::lmdb::open::tests::open;

@@ -1,14 +1,12 @@
 //! What is in use: the map, the reader table, free pages; and what this process has committed.
 
-use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use lmdb_sys as ffi;
 
 use crate::error::{Error, Result};
 use crate::histogram::Commits;
 use crate::lmdb::env::Env;
+use crate::lmdb::raw::{Database, Environment};
 use crate::lmdb::snapshot::Snapshot;
 use crate::sync::read_permits;
 
@@ -31,7 +29,7 @@ pub(crate) struct Usage {
     oldest: Option<u64>,
 }
 
-/// Reads that go on at one moment, in all processes.
+/// Reads in progress at one moment, in all processes.
 #[derive(Default)]
 struct Active {
     count: u64,
@@ -39,32 +37,33 @@ struct Active {
 }
 
 impl Env {
-    /// What is in use at this moment. To be asked before the caller opens a snapshot, which would
-    /// be in it.
+    /// What is in use at this moment. Called before the caller opens a snapshot, which would be
+    /// counted.
     pub fn usage(&self) -> Result<Usage> {
-        let slot = self.enter(&self.deadline())?;
-        // A dead process's read is not one that goes on.
+        let permit = self.enter(&self.deadline())?;
+        // A dead process's read is not in progress.
         self.clear_dead_readers()?;
-        let active = self.active_readers();
-        let info = self
-            .lmdb()
+        let lmdb = self.lmdb()?;
+        let active = active_readers(&lmdb);
+        let info = lmdb
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
-        drop(slot);
+        drop(lmdb);
+        drop(permit);
         let file_size = self
             .file
             .metadata()
             .map_err(|e| Error::io("reading the file's size", &self.path, e))?
             .len();
         let (walks_open, oldest_walk) = self.snapshots.open();
-        let newest = info.last_txnid() as u64;
+        let newest = info.newest_commit;
         Ok(Usage {
-            map_size: info.map_size() as u64,
-            map_used: (info.last_pgno() as u64 + 1) * self.page_size,
+            map_size: info.map_size as u64,
+            map_used: info.pages as u64 * self.page_size,
             file_size,
             page_size: self.page_size,
-            max_readers: info.max_readers().into(),
-            readers_in_use: info.num_readers().into(),
+            max_readers: info.max_readers.into(),
+            readers_in_use: info.readers.into(),
             readers_active: active.count,
             oldest_reader_commits: active.oldest.map_or(0, |seen| newest.saturating_sub(seen)),
             reader_waits: read_permits::WAITS.load(Ordering::Relaxed),
@@ -81,42 +80,27 @@ impl Env {
         &self.commits
     }
 
-    /// How many threads of this process wait for their turn to write, past the commit queue.
+    /// How many threads of this process wait to write, past the commit queue.
     pub fn waiting_writers(&self) -> usize {
         self.writer.waiting() + self.process_lock.waiting()
     }
 
-    /// Places in LMDB's reader table.
+    /// Slots in LMDB's reader table.
     pub(crate) fn max_readers(&self) -> Result<u32> {
-        let _slot = self.enter(&self.deadline())?;
-        let info = self.lmdb().info();
-        info.map(|info| info.max_readers())
+        let _permit = self.enter(&self.deadline())?;
+        let info = self.lmdb()?.info();
+        info.map(|info| info.max_readers)
             .map_err(|e| self.lmdb_error("reading the environment's state", e))
     }
+}
 
-    /// LMDB tells of its reader table in lines of text, one a place that is in use: process,
-    /// thread, and the transaction that the reader sees, or a dash while the place is only
-    /// kept.
-    fn active_readers(&self) -> Active {
-        unsafe extern "C" fn line(text: *const c_char, active: *mut c_void) -> c_int {
-            // SAFETY: LMDB passes a string that lives for the call, and what `active_readers` gave
-            // it.
-            let (text, active) = unsafe { (CStr::from_ptr(text), &mut *active.cast::<Active>()) };
-            let seen = text.to_bytes().split(u8::is_ascii_whitespace);
-            let seen = seen.filter(|word| !word.is_empty()).nth(2);
-            // Its headings are no numbers.
-            if let Some(seen) = seen.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()) {
-                active.count += 1;
-                active.oldest = Some(active.oldest.map_or(seen, |oldest: u64| oldest.min(seen)));
-            }
-            0
-        }
-        let mut active = Active::default();
-        // SAFETY: the caller keeps the environment open; `line` gets `active` back while this call
-        // lasts only, and does not unwind.
-        unsafe { ffi::mdb_reader_list(self.raw(), Some(line), (&raw mut active).cast()) };
-        active
-    }
+fn active_readers(lmdb: &Environment) -> Active {
+    let mut active = Active::default();
+    lmdb.each_active_reader(|seen| {
+        active.count += 1;
+        active.oldest = Some(active.oldest.map_or(seen, |oldest| oldest.min(seen)));
+    });
+    active
 }
 
 /// Pages that were freed and not used again yet.
@@ -131,7 +115,6 @@ impl Snapshot {
     /// Counts the pages in LMDB's free list: a row for each transaction that has freed some, with
     /// their number first.
     pub fn free_pages(&self, usage: &Usage) -> Result<FreePages> {
-        const FREE_LIST: ffi::MDB_dbi = 0;
         let number = |bytes: &[u8]| {
             let first = bytes.first_chunk().copied().map(usize::from_ne_bytes);
             first
@@ -139,7 +122,7 @@ impl Snapshot {
                 .ok_or_else(|| Error::corrupt("its list of free pages has a row that is none"))
         };
         let mut free = FreePages { all: 0, held: 0 };
-        self.each_row_of(FREE_LIST, |key, value| {
+        self.each_row_of(Database::FREE_LIST, |key, value| {
             let (freed_by, count) = (number(key)?, number(value)?);
             free.all = free.all.saturating_add(count);
             // LMDB reuses what was freed before the transaction that the oldest reader sees.

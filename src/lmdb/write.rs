@@ -8,9 +8,6 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
-use lmdb_sys as ffi;
-
 use crate::error::{Error, Result};
 use crate::file::process_lock::WriterLock;
 use crate::format::header;
@@ -18,7 +15,7 @@ use crate::format::header::Header;
 use crate::format::table::Table;
 use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
-use crate::lmdb::raw::cursor::Position;
+use crate::lmdb::raw::{self, LmdbError, LmdbResult, PutMode, Row};
 use crate::sync::deadline::Deadline;
 
 /// Why a write transaction came to nothing.
@@ -41,8 +38,7 @@ impl From<Error> for Fault {
 pub(crate) struct WriteTxn<'e> {
     env: &'e Env,
     writer: &'e Writer<'e>,
-    txn: RwTransaction<'e>,
-    devices: Position,
+    txn: raw::WriteTxn<'e>,
     /// Rows written and removed.
     writes: u64,
     /// Bytes of the rows written.
@@ -72,71 +68,47 @@ impl<'e> WriteTxn<'e> {
 
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
-        let found = match table {
-            Table::Devices => self.devices.get(&self.txn, key),
-            Table::Ids => self.txn.get(self.env.tables.ids, &key),
-        };
-        match found {
-            Ok(value) => Ok(Some(value)),
-            Err(lmdb::Error::NotFound) => Ok(None),
-            Err(e) => Err(self.fault("reading a row", e)),
-        }
+        self.txn
+            .get(self.env.tables.get(table), key)
+            .map_err(|e| self.fault("reading a row", e))
     }
 
     /// The first row whose key is `from` or greater.
-    pub fn first_from(&self, table: Table, from: &[u8]) -> Step<Option<(&[u8], &[u8])>> {
-        let cursor = self
-            .txn
-            .open_ro_cursor(self.env.tables.get(table))
-            .map_err(|e| self.fault("opening a cursor", e))?;
-        match cursor.get(Some(from), None, ffi::MDB_SET_RANGE) {
-            Ok((Some(key), value)) => Ok(Some((key, value))),
-            Ok((None, _)) | Err(lmdb::Error::NotFound) => Ok(None),
-            Err(e) => Err(self.fault("seeking a row", e)),
-        }
+    pub fn first_from(&self, table: Table, from: &[u8]) -> Step<Option<Row<'_>>> {
+        self.txn
+            .first_from(self.env.tables.get(table), from)
+            .map_err(|e| self.fault("seeking a row", e))
     }
 
     /// Writes a row, over the one that is there.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        self.put_with(table, key, value, WriteFlags::empty())
+        self.put_with(table, key, value, PutMode::Replace)
     }
 
     /// Writes a row whose key is greater than all others of the table: pages are filled to the end.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        self.put_with(table, key, value, WriteFlags::APPEND)
+        self.put_with(table, key, value, PutMode::Append)
     }
 
     /// Writes a row unless there is one under that key; false if there is, and then nothing has
     /// changed.
     pub fn put_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
-        match self.try_put(table, key, value, WriteFlags::NO_OVERWRITE) {
+        match self.try_put(table, key, value, PutMode::New) {
             Ok(()) => Ok(true),
-            Err(lmdb::Error::KeyExist) => Ok(false),
+            Err(LmdbError::KeyExist) => Ok(false),
             Err(e) => Err(self.fault("writing a row", e)),
         }
     }
 
-    fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], flags: WriteFlags) -> Step<()> {
-        self.try_put(table, key, value, flags)
+    fn put_with(&mut self, table: Table, key: &[u8], value: &[u8], mode: PutMode) -> Step<()> {
+        self.try_put(table, key, value, mode)
             .map_err(|e| self.fault("writing a row", e))
     }
 
-    fn try_put(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        value: &[u8],
-        flags: WriteFlags,
-    ) -> lmdb::Result<()> {
-        let put = match table {
-            Table::Devices => {
-                let first = self.writes == 0;
-                self.devices.put(&mut self.txn, key, value, flags, first)
-            }
-            Table::Ids => self.txn.put(self.env.tables.ids, &key, &value, flags),
-        };
+    fn try_put(&mut self, table: Table, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
+        let put = self.txn.put(self.env.tables.get(table), key, value, mode);
         // A row that was there already has changed nothing; whatever else went wrong may have.
-        if !matches!(put, Err(lmdb::Error::KeyExist)) {
+        if !matches!(put, Err(LmdbError::KeyExist)) {
             self.writes += 1;
             self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
         }
@@ -147,15 +119,15 @@ impl<'e> WriteTxn<'e> {
     pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
         self.writes += 1;
         self.txn
-            .del(self.env.tables.get(table), &key, None)
+            .del(self.env.tables.get(table), key)
             .map_err(|e| self.fault("removing a row", e))
     }
 
     /// The header row.
     pub fn header(&self) -> Step<&[u8]> {
-        match self.txn.get(self.env.tables.main, &header::KEY) {
-            Ok(value) => Ok(value),
-            Err(lmdb::Error::NotFound) => Err(Error::corrupt("its header row is gone").into()),
+        match self.txn.get(self.env.tables.main, header::KEY) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(Error::corrupt("its header row is gone").into()),
             Err(e) => Err(self.fault("reading the header row", e)),
         }
     }
@@ -169,13 +141,7 @@ impl<'e> WriteTxn<'e> {
     fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
         let left = self.writer.handed_over();
         let newest = left.as_ref()?;
-        (newest.id + 1 == self.id()).then(|| look(newest))
-    }
-
-    /// The number that LMDB gives to the commit.
-    fn id(&self) -> usize {
-        // SAFETY: the transaction runs.
-        unsafe { ffi::mdb_txn_id(self.txn.txn()) }
+        (newest.id + 1 == self.txn.commit_number()).then(|| look(newest))
     }
 
     /// Writes the header row, which says this.
@@ -183,16 +149,11 @@ impl<'e> WriteTxn<'e> {
         self.header = Some(header);
         self.writes += 1;
         self.txn
-            .put(
-                self.env.tables.main,
-                &header::KEY,
-                &value,
-                WriteFlags::empty(),
-            )
+            .put(self.env.tables.main, header::KEY, value, PutMode::Replace)
             .map_err(|e| self.fault("writing the header row", e))
     }
 
-    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+    fn fault(&self, doing: &'static str, error: LmdbError) -> Fault {
         self.env.fault(doing, error)
     }
 }
@@ -279,16 +240,13 @@ impl Env {
         writer: &Writer<'_>,
         work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Step<R> {
-        let txn = self
-            .lmdb()
-            .begin_rw_txn()
+        let lmdb = self.lmdb()?;
+        let txn = raw::WriteTxn::begin(&lmdb, self.tables.devices)
             .map_err(|e| self.fault("beginning a write", e))?;
         let mut txn = WriteTxn {
             env: self,
             writer,
             txn,
-            // SAFETY: it is only used with the transaction beside it.
-            devices: unsafe { Position::new(self.tables.devices) },
             writes: 0,
             bytes: 0,
             operations: 0,
@@ -302,15 +260,15 @@ impl Env {
         // spilled to where nothing refers to yet.
         let used = match txn.newest(|newest| newest.used) {
             Some(used) => used,
-            None => self.used()?,
+            None => self.used(&lmdb)?,
         };
-        self.make_headroom(used, txn.writes, txn.bytes)?;
-        let (id, header) = (txn.id(), txn.header.take());
+        self.preallocate(used, txn.writes, txn.bytes)?;
+        let (id, header) = (txn.txn.commit_number(), txn.header.take());
         let (operations, start) = (txn.operations.max(1), Instant::now());
         txn.txn.commit().map_err(|e| self.commit_fault(e))?;
         self.commits.add(operations, start.elapsed());
-        // What was committed stays committed, whatever becomes of the room behind it.
-        let used = self.used().ok();
+        // What was committed stays committed, even if the file cannot be made longer.
+        let used = self.used(&lmdb).ok();
         if let Some(used) = used {
             let _ = self.cover(used);
         }
@@ -322,20 +280,20 @@ impl Env {
         Ok(done)
     }
 
-    /// A commit that failed has left the old content in force, but after a failed flush nobody
-    /// knows what of it the disk really has, so the store takes no more writes.
+    /// A commit that failed has left the old content in force, but after a failed flush it is not
+    /// known what of it the disk really has, so the store takes no more writes.
     ///
     /// A full disk is usually met before, while pages are written that nothing refers to yet. Where
     /// it is met here, it is as harmless, unless it was the meta page's flush that failed, or a
     /// flush that an earlier commit still waits for.
-    fn commit_fault(&self, error: lmdb::Error) -> Fault {
+    fn commit_fault(&self, error: LmdbError) -> Fault {
         let errno = match error {
-            lmdb::Error::Other(errno) if errno > 0 => errno,
-            lmdb::Error::Panic => libc::EIO,
+            LmdbError::Other(errno) if errno > 0 => errno,
+            LmdbError::Panic => libc::EIO,
             other => return self.fault("committing", other),
         };
         let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
-        if full && !self.config.relaxed && !self.has_given_up_writing() {
+        if full && !self.config.relaxed && !self.is_poisoned_for_writing() {
             return self.fault("committing", error);
         }
         Fault::Error(self.flush_failed("committing", errno))
@@ -351,10 +309,10 @@ impl Env {
         }
     }
 
-    fn fault(&self, doing: &'static str, error: lmdb::Error) -> Fault {
+    fn fault(&self, doing: &'static str, error: LmdbError) -> Fault {
         match error {
-            lmdb::Error::MapFull => Fault::MapFull,
-            lmdb::Error::MapResized => Fault::Resized,
+            LmdbError::MapFull => Fault::MapFull,
+            LmdbError::MapResized => Fault::Resized,
             error => Fault::Error(self.lmdb_error(doing, error)),
         }
     }

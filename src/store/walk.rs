@@ -6,7 +6,8 @@ use crate::device::{DeviceInfo, DeviceRef};
 use crate::error::Result;
 use crate::format::record;
 use crate::lmdb::env::Env;
-use crate::lmdb::snapshot::{Move, Snapshot};
+use crate::lmdb::raw::Move;
+use crate::lmdb::snapshot::Snapshot;
 
 /// All devices as of the moment when the walk began, by name in byte order.
 ///

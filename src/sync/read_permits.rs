@@ -8,6 +8,7 @@
 //! sees what was announced or is waited for. Reads of other stores go on meanwhile.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Result;
@@ -29,6 +30,8 @@ pub(crate) struct ReadPermit {
     index: usize,
     /// The permit's count since it was taken.
     count: u32,
+    /// Two threads that shared it would share a reader.
+    _not_sync: PhantomData<Cell<()>>,
 }
 
 impl ReadPermit {
@@ -101,7 +104,11 @@ fn take(index: usize) -> Option<ReadPermit> {
             .compare_exchange(free, count, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok();
     // Made only if it was taken: dropping one releases it.
-    taken.then(|| ReadPermit { index, count })
+    taken.then(|| ReadPermit {
+        index,
+        count,
+        _not_sync: PhantomData,
+    })
 }
 
 /// The permit that this thread tries first: threads are spread over the permits in the order in

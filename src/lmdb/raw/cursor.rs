@@ -1,110 +1,102 @@
-//! Where a write transaction is among the devices.
-//!
-//! One cursor, which stays at the row that was looked at last: the next one that is looked for is
-//! often that, or on the same page. LMDB frees it when the transaction ends.
+//! LMDB's cursors.
 
-use std::cell::Cell;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
-use lmdb::{Database, RwTransaction, Transaction, WriteFlags};
 use lmdb_sys as ffi;
 
-use crate::lmdb::raw::val::bytes;
+use crate::lmdb::raw::error::LmdbResult;
+use crate::lmdb::raw::value::{bytes, check, check_found, value, Database, Row, EMPTY};
 
-/// A place in the table of devices, within the transaction that it is given each time.
-pub(crate) struct Position {
-    devices: Database,
-    cursor: Cell<*mut ffi::MDB_cursor>,
-}
+/// A cursor, closed when dropped.
+///
+/// All functions but `drop` ask that the transaction in which it was opened runs; that of a write
+/// must not end before the cursor is dropped, since LMDB frees the cursor with it.
+pub(super) struct Cursor(NonNull<ffi::MDB_cursor>);
 
-fn ok(code: libc::c_int) -> lmdb::Result<()> {
-    match code {
-        ffi::MDB_SUCCESS => Ok(()),
-        code => Err(lmdb::Error::from_err_code(code)),
+impl Cursor {
+    /// # Safety
+    /// The transaction runs, in the environment in which `database` is open.
+    #[inline]
+    pub unsafe fn open(txn: NonNull<ffi::MDB_txn>, database: Database) -> LmdbResult<Cursor> {
+        let mut cursor = ptr::null_mut();
+        // SAFETY: the transaction runs; `cursor` outlives the call.
+        check(unsafe { ffi::mdb_cursor_open(txn.as_ptr(), database.0, &mut cursor) })?;
+        NonNull::new(cursor).map(Cursor).ok_or(lmdb::Error::BadTxn)
     }
-}
 
-/// For LMDB to read.
-fn val(bytes: &[u8]) -> ffi::MDB_val {
-    ffi::MDB_val {
-        mv_size: bytes.len(),
-        mv_data: bytes.as_ptr() as *mut libc::c_void,
-    }
-}
-
-impl Position {
-    /// Nowhere yet.
+    /// Moves to where `to` says, without a key, and shows that row.
     ///
     /// # Safety
-    /// Every call is given the same running transaction, of the environment in which `devices` is
-    /// open.
-    pub unsafe fn new(devices: Database) -> Position {
-        Position {
-            devices,
-            cursor: Cell::new(ptr::null_mut()),
-        }
+    /// The transaction runs, and until the end of the borrow that the caller gives the row, it
+    /// neither ends nor writes.
+    #[inline]
+    pub unsafe fn go<'r>(&self, to: ffi::MDB_cursor_op) -> LmdbResult<Option<Row<'r>>> {
+        // SAFETY: as the caller says.
+        unsafe { self.get(EMPTY, to) }
     }
 
-    fn cursor(&self, txn: &RwTransaction<'_>) -> lmdb::Result<*mut ffi::MDB_cursor> {
-        if self.cursor.get().is_null() {
-            let mut cursor = ptr::null_mut();
-            // SAFETY: the transaction runs, and the database is open; `cursor` outlives the call.
-            ok(unsafe { ffi::mdb_cursor_open(txn.txn(), self.devices.dbi(), &mut cursor) })?;
-            self.cursor.set(cursor);
-        }
-        Ok(self.cursor.get())
-    }
-
-    /// Goes to the row under `key`.
-    pub fn get<'t>(&self, txn: &'t RwTransaction<'_>, key: &[u8]) -> lmdb::Result<&'t [u8]> {
-        let cursor = self.cursor(txn)?;
-        let (mut key, mut value) = (val(key), val(b""));
-        // SAFETY: the cursor is the running transaction's; LMDB reads the key before it returns,
-        // and the value that it finds lies still until the transaction writes, which takes
-        // it mutably.
-        unsafe {
-            ok(ffi::mdb_cursor_get(
-                cursor,
-                &mut key,
-                &mut value,
-                ffi::MDB_SET,
-            ))?;
-            Ok(bytes(&value))
-        }
-    }
-
-    /// Writes a row; `first` says that it is the transaction's first.
-    pub fn put(
+    /// Moves to the row under `key`, or with [`ffi::MDB_SET_RANGE`] to the first that is not below
+    /// it, and shows it.
+    ///
+    /// # Safety
+    /// As for [`go`](Cursor::go).
+    #[inline]
+    pub unsafe fn seek<'r>(
         &self,
-        txn: &mut RwTransaction<'_>,
         key: &[u8],
-        value: &[u8],
-        flags: WriteFlags,
-        first: bool,
-    ) -> lmdb::Result<()> {
-        // A cursor that is used once costs more than it saves.
-        if first && self.cursor.get().is_null() {
-            return txn.put(self.devices, &key, &value, flags);
-        }
-        let cursor = self.cursor(txn)?;
-        let flags = match flags.is_empty() && self.is_at(key) {
-            true => ffi::MDB_CURRENT,
-            false => flags.bits(),
-        };
-        // SAFETY: the cursor is the running transaction's; LMDB copies key and value, and changes
-        // neither: with these flags, it lets `value` refer to a row that is there already.
-        ok(unsafe { ffi::mdb_cursor_put(cursor, &mut val(key), &mut val(value), flags) })
+        to: ffi::MDB_cursor_op,
+    ) -> LmdbResult<Option<Row<'r>>> {
+        // SAFETY: as the caller says; LMDB reads the key before it returns.
+        unsafe { self.get(value(key), to) }
     }
 
-    /// Whether this is the row under `key`, which LMDB then need not look for.
-    fn is_at(&self, key: &[u8]) -> bool {
-        let (mut at, mut value) = (val(b""), val(b""));
-        let get = ffi::MDB_GET_CURRENT;
-        // SAFETY: the cursor is open, and the running transaction's; the key that it is at lies
-        // still while it is compared.
-        unsafe {
-            ffi::mdb_cursor_get(self.cursor.get(), &mut at, &mut value, get) == ffi::MDB_SUCCESS
-                && bytes(&at) == key
+    #[inline]
+    unsafe fn get<'r>(
+        &self,
+        mut key: ffi::MDB_val,
+        to: ffi::MDB_cursor_op,
+    ) -> LmdbResult<Option<Row<'r>>> {
+        let mut found = EMPTY;
+        // SAFETY: the cursor's transaction runs.
+        let code = unsafe { ffi::mdb_cursor_get(self.0.as_ptr(), &mut key, &mut found, to) };
+        if !check_found(code)? {
+            return Ok(None);
         }
+        // SAFETY: both lie in the map, or in pages of the transaction, until it ends or writes.
+        Ok(Some(unsafe { (bytes(&key), bytes(&found)) }))
+    }
+
+    /// Writes a row.
+    ///
+    /// # Safety
+    /// The transaction runs, is one that writes, and no row that it has shown is in use.
+    #[inline]
+    pub unsafe fn put(&self, key: &[u8], row: &[u8], flags: libc::c_uint) -> LmdbResult<()> {
+        let (mut key, mut row) = (value(key), value(row));
+        // SAFETY: the cursor's transaction runs; LMDB copies key and row, and changes neither: with
+        // the flags that are used here, it lets `row` refer to a row that is there already.
+        check(unsafe { ffi::mdb_cursor_put(self.0.as_ptr(), &mut key, &mut row, flags) })
+    }
+
+    /// Whether it is at the row under `key`, which LMDB then need not search for.
+    ///
+    /// # Safety
+    /// The transaction runs.
+    #[inline]
+    pub unsafe fn is_at(&self, key: &[u8]) -> bool {
+        // SAFETY: the key that the cursor is at stays in place while it is compared.
+        match unsafe { self.go(ffi::MDB_GET_CURRENT) } {
+            Ok(Some((at, _))) => at == key,
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Cursor {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: it is open. One of a read may be closed after its transaction's end, too
+        // (lmdb.h, `mdb_cursor_open`).
+        unsafe { ffi::mdb_cursor_close(self.0.as_ptr()) };
     }
 }

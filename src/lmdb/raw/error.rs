@@ -5,19 +5,19 @@ use std::path::Path;
 
 use crate::error::Error;
 
+pub(crate) use lmdb::{Error as LmdbError, Result as LmdbResult};
+
 /// Sorts LMDB's error. Positive codes are the system's error numbers.
-pub(crate) fn from_lmdb(doing: &'static str, path: &Path, error: lmdb::Error) -> Error {
+pub(crate) fn into_error(doing: &'static str, path: &Path, error: LmdbError) -> Error {
     match error {
-        lmdb::Error::Other(errno) if errno > 0 => {
+        LmdbError::Other(errno) if errno > 0 => {
             Error::io(doing, path, io::Error::from_raw_os_error(errno))
         }
-        lmdb::Error::Corrupted | lmdb::Error::PageNotFound | lmdb::Error::Invalid => {
-            Error::Corrupt {
-                path: Some(path.into()),
-                what: format!("{doing}: LMDB says {error}"),
-            }
-        }
-        lmdb::Error::Panic => Error::WritesStopped { path: path.into() },
+        LmdbError::Corrupted | LmdbError::PageNotFound | LmdbError::Invalid => Error::Corrupt {
+            path: Some(path.into()),
+            what: format!("{doing}: LMDB says {error}"),
+        },
+        LmdbError::Panic => Error::WritesStopped { path: path.into() },
         other => Error::Lmdb {
             doing,
             code: other.to_err_code(),
@@ -26,7 +26,32 @@ pub(crate) fn from_lmdb(doing: &'static str, path: &Path, error: lmdb::Error) ->
     }
 }
 
-/// The same for a raw code.
-pub(crate) fn from_code(doing: &'static str, path: &Path, code: libc::c_int) -> Error {
-    from_lmdb(doing, path, lmdb::Error::from_err_code(code))
+/// Why a read could not begin.
+pub(crate) enum NotBegun {
+    /// The store is closed.
+    Closed,
+    /// A forked child has inherited the store from its parent.
+    Forked,
+    /// Another thread has the environment quiesced.
+    Quiesced,
+    /// Another process has made the map larger: its size must be adopted.
+    Resized,
+    /// LMDB's reader table is full.
+    SlotsFull,
+    /// LMDB refuses every transaction of this environment since it failed to write a meta page:
+    /// the environment must be opened again.
+    Poisoned,
+    /// LMDB reported something else.
+    Failed(LmdbError),
+}
+
+impl From<LmdbError> for NotBegun {
+    fn from(error: LmdbError) -> NotBegun {
+        match error {
+            LmdbError::MapResized => NotBegun::Resized,
+            LmdbError::ReadersFull => NotBegun::SlotsFull,
+            LmdbError::Panic => NotBegun::Poisoned,
+            other => NotBegun::Failed(other),
+        }
+    }
 }

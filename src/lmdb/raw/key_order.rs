@@ -1,38 +1,44 @@
-//! The order of keys: LMDB's own, byte for byte and then by length, told eight bytes at a time.
+//! The order of keys: LMDB's own, by bytes and then by length, found eight bytes at a time.
 //!
 //! A look-up among a thousand devices compares ten names, among a million twenty, and most of what
-//! it costs is that. Names are short and begin alike: going along them in words is faster than a
-//! call of `memcmp` for each.
+//! it costs is that. Names are short and begin alike: comparing them in words is faster than a call
+//! of `memcmp` for each. `pm_get_device / raw get` of `make bench` needs it.
 
 use std::cmp::Ordering;
 
-use lmdb::{Database, Environment, Transaction};
 use lmdb_sys as ffi;
 
-/// Has LMDB compare the keys of `db` in this way, from before the first row is looked at.
-pub(crate) fn install(lmdb: &Environment, db: Database) -> lmdb::Result<()> {
-    let txn = lmdb.begin_ro_txn()?;
-    // SAFETY: the transaction runs and has `db`; the order is the one in which the rows lie.
-    match unsafe { ffi::mdb_set_compare(txn.txn(), db.dbi(), Some(compare_keys)) } {
-        ffi::MDB_SUCCESS => Ok(()),
-        code => Err(lmdb::Error::from_err_code(code)),
+use crate::lmdb::raw::environment::Environment;
+use crate::lmdb::raw::error::LmdbResult;
+use crate::lmdb::raw::value::{check, Database};
+
+impl Environment {
+    /// Has LMDB compare the keys of `database` in this way, from before the first row is looked at.
+    pub fn order_keys(&self, database: Database) -> LmdbResult<()> {
+        let txn = self.begin(ffi::MDB_RDONLY)?.as_ptr();
+        // SAFETY: the transaction runs and has the database; the order is the one in which the rows
+        // lie.
+        let code = unsafe { ffi::mdb_set_compare(txn, database.0, Some(compare_keys)) };
+        // SAFETY: the transaction runs, and is not used again.
+        unsafe { ffi::mdb_txn_abort(txn) };
+        check(code)
     }
 }
 
 unsafe extern "C" fn compare_keys(a: *const ffi::MDB_val, b: *const ffi::MDB_val) -> libc::c_int {
-    // SAFETY: LMDB passes two keys, which lie still while they are compared. One is in a page, and
-    // the other is too, or is what LMDB was called with, which it refuses if it is empty:
+    // SAFETY: LMDB passes two keys, which stay in place while they are compared. One is in a page,
+    // and the other is too, or is what LMDB was called with, which it refuses if it is empty:
     // neither is a null pointer.
     let (a, b) = unsafe { (key(&*a), key(&*b)) };
     compare(a, b) as libc::c_int
 }
 
 /// # Safety
-/// `val` tells of bytes that lie still for as long as the slice is used.
+/// `value` describes bytes that stay in place for as long as the slice is used.
 #[inline]
-unsafe fn key<'a>(val: &ffi::MDB_val) -> &'a [u8] {
-    // SAFETY: says the caller.
-    unsafe { std::slice::from_raw_parts(val.mv_data.cast::<u8>(), val.mv_size) }
+unsafe fn key<'a>(value: &ffi::MDB_val) -> &'a [u8] {
+    // SAFETY: the caller keeps the bytes in place.
+    unsafe { std::slice::from_raw_parts(value.mv_data.cast::<u8>(), value.mv_size) }
 }
 
 #[inline]
@@ -62,7 +68,8 @@ fn of_different(x: [u8; 8], y: [u8; 8]) -> Ordering {
     }
 }
 
-/// Where one of them is shorter than a word; apart, so that what names take is short.
+/// Compares keys of which one is shorter than a word; not inlined, so that the code for names stays
+/// short.
 #[inline(never)]
 fn of_short(a: &[u8], b: &[u8]) -> Ordering {
     a.cmp(b)
@@ -72,10 +79,10 @@ fn of_short(a: &[u8], b: &[u8]) -> Ordering {
 mod tests {
     use super::*;
 
-    /// Every pair of keys over two letters that agree up to some place, around the lengths of one
-    /// and two words.
+    /// Every pair of keys over a few letters that agree up to some position, around the lengths of
+    /// one and two words.
     #[test]
-    fn it_is_the_order_of_slices() {
+    fn keys_compare_as_slices_do() {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         for len in 0..=20 {
             keys.push(vec![b'a'; len]);

@@ -1,8 +1,29 @@
-//! LMDB's own functions, each called here and nowhere else.
+//! All calls of LMDB, behind types that are safe to use.
+//!
+//! lmdb-rkv opens, sizes, flushes and closes the environment, and names LMDB's errors. Its
+//! transactions are not used: they borrow the environment, so that none can be kept for the next
+//! read or be moved to another thread, they have no comparison of keys of one's own, and their
+//! iterators take an error for the end of the table. Those here call lmdb-rkv-sys.
+//!
+//! What keeps a pointer into the memory map valid: a [`ReadTxn`] keeps its [`Environment`] open,
+//! a [`WriteTxn`] borrows it, and a pooled [`Read`] keeps its [`Handle`] from being
+//! [`Quiesced`], which alone closes an environment or moves its map.
 #![allow(unsafe_code)]
 
-pub(crate) mod cursor;
-pub(crate) mod error;
-pub(crate) mod key_order;
-pub(crate) mod reader;
-pub(crate) mod val;
+mod address_space;
+mod cursor;
+mod environment;
+mod error;
+mod handle;
+mod key_order;
+mod read;
+mod value;
+mod write;
+
+pub(crate) use address_space::address_space_for;
+pub(crate) use environment::{version, Environment, Settings};
+pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
+pub(crate) use handle::{Handle, Quiesced};
+pub(crate) use read::{Move, ReadTxn, RowCursor};
+pub(crate) use value::{Database, Row};
+pub(crate) use write::{PutMode, WriteTxn};

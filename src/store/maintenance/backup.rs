@@ -176,7 +176,7 @@ fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
         max_readers: OpenOptions::MIN_MAX_READERS,
         lock_wait: Duration::ZERO,
         relaxed: false,
-        sharing: Sharing::Draft,
+        sharing: Sharing::Temporary,
         damaged_header: false,
     };
     let verified =

@@ -99,7 +99,7 @@ impl OpenOptions {
         let config = Config {
             read_only: false,
             relaxed: false,
-            sharing: Sharing::Draft,
+            sharing: Sharing::Temporary,
             damaged_header: false,
             ..self.config()?
         };
