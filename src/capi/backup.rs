@@ -1,46 +1,48 @@
-//! Copies of a store: made while it is in use, and put back.
+//! Backups of a store that is in use, and putting one back.
 
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::capi::args::{handle, path, Out};
+use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::status::Failure;
-use crate::capi::store::{checked_path, options_or_default};
-use crate::capi::types::*;
-use crate::capi::{block, handle};
+use crate::capi::store::options_or_default;
+use crate::capi::types::{pm_error, pm_name, pm_options};
 use crate::store::maintenance::backup::BackupOptions;
 
-/// Leave free pages out of the backup: a smaller file, and more work.
+/// Leave free pages out of the backup: the file is smaller, and copying takes longer.
 pub const PM_BACKUP_COMPACT: u32 = 1;
-/// Replace the store that is at the backup's path, if there is one that nobody has open.
+/// Replace the store at the backup's path, if there is one and no process has it open.
 pub const PM_BACKUP_OVERWRITE: u32 = 2;
-/// Do not check the copy: so that a store that does not pass pm_verify can be backed up too.
+/// Do not verify the copy, so that a store that fails pm_verify can be backed up too.
 pub const PM_BACKUP_UNCHECKED: u32 = 4;
 
-/// Writes a copy of the store, as of this moment, to a new file: a store like this one, of mode
-/// 0600.
+/// Writes a copy of the store, as of this moment, to a new file. The file is a store of its own,
+/// with mode 0600.
 ///
-/// The store stays in use meanwhile: nobody waits for a backup, except closing the store and
-/// growing its map, as for a walk, and the space of records that are changed meanwhile is not used
-/// again until its end. The copy is written to `<path>.partial`, checked as a whole, flushed, and
-/// only then renamed: whatever happens, at `path` is what was there before or a whole backup. A
-/// .partial file that a killed process left is taken over by the next backup to the same path.
+/// The store stays in use. A backup blocks only what an open walk blocks: closing the store and
+/// growing its map; pages that are freed during the backup are not used again before its end. The
+/// copy is written to `<path>.partial`, verified, made durable with fsync, and then renamed: at any
+/// moment, even after a crash, there is at `path` either what was there before or a complete
+/// backup. The next backup to the same path takes over a .partial file that a killed process has
+/// left.
 ///
 /// @param store     The store.
-/// @param path      Where the backup is to be, path_len bytes, at most PATH_MAX.
+/// @param path      Path of the backup, path_len bytes, at most PATH_MAX.
 /// @param flags     PM_BACKUP_* flags, or 0.
-/// @param error     NULL, or where to report a failure: its message names the file that could not
-/// be read or   written, and os_error is the system's reason.
-/// @return PM_OK; PM_ERR_FILE_EXISTS if something is at `path`; with PM_BACKUP_OVERWRITE instead
-///   PM_ERR_ALREADY_OPEN if that is in use, here or in another process, and PM_ERR_NOT_A_STORE,
-///   PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE if it is no store;
-///   PM_ERR_CORRUPT if the store is damaged; PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE (there is no
-/// such   directory), PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,
-/// PM_ERR_TIMEOUT,   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
-/// PM_ERR_STRUCT_SIZE.
+/// @param error     NULL, or receives the details of a failure: the message names the file that
+///   could not be read or written, os_error is the system's reason.
+/// @return PM_OK; PM_ERR_FILE_EXISTS if there is something at `path`; with PM_BACKUP_OVERWRITE
+///   instead PM_ERR_ALREADY_OPEN if that file is open in this or another process, and
+///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if it is
+///   not a store; PM_ERR_CORRUPT if the store is damaged; PM_ERR_NO_SUCH_FILE if the directory does
+///   not exist; PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO,
+///   PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
-/// Thread safety: may be called from any thread; writers are not held up.
+/// Thread safety: may be called from any thread; does not block writers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_backup(
     store: *mut pm_store,
@@ -49,11 +51,11 @@ pub unsafe extern "C" fn pm_backup(
     flags: u32,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the handle, the path and the error are as documented above.
     unsafe {
         guard(error, || {
-            let handle = handle::borrow(store)?;
-            let path = checked_path(text(path, path_len, "path")?)?;
+            let store = handle(store, "store")?;
+            let path = self::path(path, path_len, "path")?;
             let known = PM_BACKUP_COMPACT | PM_BACKUP_OVERWRITE | PM_BACKUP_UNCHECKED;
             if flags & !known != 0 {
                 return Err(Failure::argument(format!(
@@ -65,35 +67,35 @@ pub unsafe extern "C" fn pm_backup(
                 .compact(flags & PM_BACKUP_COMPACT != 0)
                 .overwrite(flags & PM_BACKUP_OVERWRITE != 0)
                 .verify(flags & PM_BACKUP_UNCHECKED == 0);
-            Ok(handle.store()?.backup(path, &options)?)
+            Ok(store.store()?.backup(path, &options)?)
         })
     }
 }
 
-/// Puts a copy of a backup at `path`, where a store, sound or not, may be that nobody has open.
-/// That one is kept, as `<path>.before-restore` or, where that name is taken, with a number behind
-/// it.
+/// Puts a copy of a backup at `path`. A store there, intact or damaged, must not be open in any
+/// process. It is kept as `<path>.before-restore`, followed by a number if that name is taken.
 ///
-/// The backup is copied to `<path>.restoring` and checked there as a whole before anything else is
-/// touched. Killed at any moment, this leaves the store as it was or the backup's in its place. The
-/// new file has the owner and permissions of the one before it, else mode 0600.
+/// The backup is copied to `<path>.restoring` and verified there before any other file is touched.
+/// At any moment, even after a crash, there is at `path` either the old store or the backup. The
+/// new file has the owner and permissions of the one before it, otherwise mode 0600.
 ///
-/// @param backup    The backup's path, backup_len bytes. The file is not changed.
-/// @param path      The store's path, path_len bytes.
-/// @param options   NULL for the defaults; only the lock wait counts.
-/// @param kept      NULL, or where the path goes, on success only, under which the old file is
-/// kept: one block of   memory, to be given to pm_free; NULL if nothing was there.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open, here or in another
-/// process;   PM_ERR_CORRUPT, PM_ERR_NEWER_FORMAT if the backup is; PM_ERR_NOT_A_STORE,
-/// PM_ERR_BBOLT_FILE,   PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE if one of the files is no
-/// store; PM_ERR_FILE_EXISTS if a   file comes to be at `path` meanwhile; PM_ERR_NO_SUCH_FILE,
-/// PM_ERR_INVALID_PATH, PM_ERR_PERMISSION,   PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
-/// PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE;   PM_ERR_IO. Nothing has changed then, but for one
-/// case: if flushing the directory failed, as the message says, the   backup is in place, and a
-/// power cut could undo that.
+/// @param backup    Path of the backup, backup_len bytes. The file is not changed.
+/// @param path      Path of the store, path_len bytes.
+/// @param options   NULL for the defaults. Only lock_wait_ms is used.
+/// @param kept      NULL, or receives, on success only, the path under which the old file is kept:
+///   free it with pm_free. NULL if there was no old file, or no memory for the path.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open in this or another
+///   process; PM_ERR_CORRUPT or PM_ERR_NEWER_FORMAT if the backup is damaged or of a newer format;
+///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one
+///   of the files is not a store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at
+///   the same time; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL,
+///   PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   Nothing has changed after a failure, with one exception: if fsync of the directory failed, as
+///   the message then says, the backup is in place, and a power failure could undo that.
 ///
-/// Thread safety: may be called from any thread. Who opens the store meanwhile waits.
+/// Thread safety: may be called from any thread. Opening the store waits for the end of the
+/// restore.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_restore(
     backup: *const c_char,
@@ -104,17 +106,18 @@ pub unsafe extern "C" fn pm_restore(
     kept: *mut *mut pm_name,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the paths, the options, the memory for the result and the error are as documented
+    // above.
     unsafe {
         guard(error, || {
-            let backup = checked_path(text(backup, backup_len, "backup")?)?;
-            let path = checked_path(text(path, path_len, "path")?)?;
+            let backup = self::path(backup, backup_len, "backup")?;
+            let path = self::path(path, path_len, "path")?;
             let (options, _) = options_or_default(options)?;
             let old = options.restore(backup, path)?;
-            if !kept.is_null() {
-                // What is done is done: where there is no memory for the path, it is not told.
-                let told = old.and_then(|old| block::new_name(old.as_os_str().as_bytes()).ok());
-                kept.write(told.unwrap_or(std::ptr::null_mut()));
+            if let Some(kept) = Out::optional(kept) {
+                // The store is restored: if there is no memory for the path, that is no failure.
+                let path = old.and_then(|old| block::new_name(old.as_os_str().as_bytes()).ok());
+                kept.set(path.unwrap_or(std::ptr::null_mut()));
             }
             Ok(())
         })

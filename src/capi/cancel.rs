@@ -1,6 +1,7 @@
-//! A thread that is cancelled (`pthread_cancel`) is unwound from the next system call that waits.
-//! Inside a call that would end the process, since a C function of Rust's cannot be unwound, or
-//! leave locks held; so a request waits for the call's end.
+//! Keeping `pthread_cancel` out of the library. A cancelled thread is unwound from the next system
+//! call that waits. Inside the library that would end the process, because an `extern "C"` function
+//! of Rust cannot be unwound, or leave locks held. So cancellation is disabled for each call, and
+//! takes effect after it.
 
 use std::ffi::c_int;
 
@@ -11,10 +12,10 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
 
-/// This thread cannot be cancelled until this is dropped, and then only if it could be before.
+/// Keeps this thread from being cancelled until it is dropped; then the state from before is back.
 pub(crate) struct Uncancelled {
     before: c_int,
-    // Begun and ended on one thread.
+    // The state belongs to the thread: this must not move to another one.
     _one_thread: std::marker::PhantomData<*const ()>,
 }
 
@@ -35,13 +36,12 @@ impl Drop for Uncancelled {
     }
 }
 
-/// Sets the state; what it was.
+/// Sets the cancellation state and returns the one before.
 #[inline]
 fn set(state: c_int) -> c_int {
     let mut before = state;
     if cfg!(not(miri)) {
-        // SAFETY: `before` outlives the call, which fails for numbers that are no state, and only
-        // then.
+        // SAFETY: `before` outlives the call, which fails only for numbers that are not a state.
         unsafe { pthread_setcancelstate(state, &mut before) };
     }
     before

@@ -1,5 +1,5 @@
-//! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes too
-//! late finds a closed store and not freed memory.
+//! What a `pm_store` points to: a few bytes that outlive the store, so that a call that comes after
+//! pm_close finds a closed store and not freed memory.
 
 use std::cell::UnsafeCell;
 use std::ptr;
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capi::cancel::Uncancelled;
-use crate::capi::status::{Failure, Outcome};
 use crate::device::DeviceRef;
 use crate::error::{Error, Result};
 use crate::lmdb::read::Try;
@@ -17,17 +16,17 @@ use crate::store::PoolMetadata;
 use crate::sync::deadline::Deadline;
 use crate::sync::read_permits::{wait_for_reads, ReadPermit};
 
-/// An open store. Made by pm_open, ended by pm_close; usable from any number of threads at once.
+/// An open store. pm_open makes it, pm_close ends it; any number of threads may use it at once.
 ///
-/// A closed handle keeps its few bytes until the process ends, so that calls on it fail with
-/// PM_ERR_CLOSED instead of touching freed memory.
+/// The library keeps the handle's few bytes until the process ends, so that calls on a closed store
+/// fail with PM_ERR_CLOSED and do not use freed memory.
 pub struct pm_store {
     /// Read by threads that hold a read permit and have not found it cleared; taken out once all
     /// those reads have ended.
     pool: UnsafeCell<Option<Arc<Pool>>>,
     cleared: AtomicBool,
     lock_wait: Duration,
-    /// The handle that was made before this one: all are reachable, for leak checkers.
+    /// The handle that was made before this one, so that leak checkers can reach all of them.
     older: *const pm_store,
 }
 
@@ -43,22 +42,13 @@ pub(crate) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
     }));
     let mut newest = NEWEST.load(Ordering::Acquire);
     loop {
-        // SAFETY: the handle was just made and nobody else has it yet.
+        // SAFETY: the handle was just made, and no other thread has its address yet.
         unsafe { (*handle).older = newest };
         match NEWEST.compare_exchange_weak(newest, handle, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return handle,
             Err(now) => newest = now,
         }
     }
-}
-
-/// The handle behind a caller's pointer.
-///
-/// # Safety
-/// `store` is NULL or was made by `pm_open`.
-pub(crate) unsafe fn borrow<'a>(store: *const pm_store) -> Outcome<&'a pm_store> {
-    // SAFETY: handles are never freed.
-    unsafe { store.as_ref() }.ok_or_else(|| Failure::null("store"))
 }
 
 impl pm_store {

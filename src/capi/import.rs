@@ -1,30 +1,35 @@
-//! A whole pool at once: taking another store over, and what another needs to take this one over.
+//! A whole pool at once: taking another store over, and what another store needs to take this one
+//! over.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 
+use crate::capi::args::{handle, read_struct, text, values, Out};
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome};
 use crate::capi::types::*;
 use crate::capi::walk::pm_walk;
-use crate::capi::{block, handle, walk};
+use crate::capi::{block, walk};
 use crate::device::DeviceRef;
 use crate::device_ids::Ids;
 
-/// Fills an empty store with a whole pool's records, ids included, in one commit.
+/// Fills an empty store with all records and ids of a pool, in one commit.
 ///
-/// Every id from 1 to ids->last_id must belong to a device, or be free, or be faulty; a faulty one
-/// may belong to a device as well. pm_walk_next and pm_walk_get_ids tell the same of a store.
+/// Every id from 1 to ids->last_id must belong to a device, be free, or be faulty; a faulty id may
+/// belong to a device as well. pm_walk_next and pm_walk_get_ids return the records and ids of an
+/// existing store in this form.
 ///
-/// @param store     A store in which no id was ever given out.
-/// @param records   pm_records one behind the other, aligned to 8 bytes, in the byte order of their
-/// names;   each keeps its device_id, and its generation is ignored.
-/// @param size      Bytes of all records together.
-/// @param ids       The ids' states.
-/// @param error     NULL, or where to report a failure: its message says what does not go together.
+/// @param store     A store in which no id was ever assigned.
+/// @param records   pm_records one after the other, aligned to 8 bytes, in byte order of their
+///   names. Each device keeps its device_id; generations are ignored.
+/// @param size      Size of all records together, in bytes.
+/// @param ids       The state of all ids.
+/// @param error     NULL, or receives the details of a failure: the message says what is
+///   inconsistent.
 /// @return PM_OK, PM_ERR_NOT_EMPTY, PM_ERR_INVALID_NAME, PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or one that any write can return (see
-/// pm_add_device). On   PM_OK all is on disk; otherwise the store is as empty as it was.
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or a code that any write can return (see
+///   pm_add_device). After PM_OK everything is on disk; after any other code the store is still
+///   empty.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -35,70 +40,49 @@ pub unsafe extern "C" fn pm_import(
     ids: *const pm_ids,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the handle, the records, the ids with their lists and the error are as documented
+    // above.
     unsafe {
         guard(error, || {
-            let handle = handle::borrow(store)?;
-            let records = text(records.cast::<c_char>(), size, "records")?;
-            if ids.is_null() {
-                return Err(Failure::null("ids"));
-            }
+            let store = handle(store, "store")?;
+            let records = text(records.cast(), size, "records")?;
             let ids = read_struct(ids, "ids")?;
+            let most = PM_MAX_DEVICE_ID as usize;
             let ids = Ids {
                 last_id: ids.last_id,
-                free: list(ids.free_ids, ids.free_count, "ids.free_ids")?,
-                faulty: list(ids.faulty_ids, ids.faulty_count, "ids.faulty_ids")?,
+                free: values(ids.free_ids, ids.free_count, most, "ids.free_ids")?.to_vec(),
+                faulty: values(ids.faulty_ids, ids.faulty_count, most, "ids.faulty_ids")?.to_vec(),
             };
-            Ok(handle.store()?.import(&parse(records)?, &ids)?)
+            Ok(store.store()?.import(&parse(records)?, &ids)?)
         })
     }
 }
 
-/// Returns the state of all device ids, as of the moment when the walk began. The walk stays where
-/// it is.
+/// Returns the state of all device ids, as of the moment when the walk began. The position of the
+/// walk does not change.
 ///
 /// @param walk      The walk.
-/// @param ids       Where the lists go, on success only: one block of memory, to be given to
-/// pm_free. @param error     NULL, or where to report a failure.
+/// @param ids       Receives the ids, on success only: free them with pm_free.
+/// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_BUSY (another thread is using the walk),
 ///   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
-/// Thread safety: may be called from any thread, one at a time for one walk.
+/// Thread safety: may be called from any thread, by one thread at a time for a walk.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_walk_get_ids(
     walk: *mut pm_walk,
     ids: *mut *mut pm_ids,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the walk, the memory for the result and the error are as documented above.
     unsafe {
         guard(error, || {
-            let state = walk::borrow(walk)?;
-            if ids.is_null() {
-                return Err(Failure::null("ids"));
-            }
-            ids.write(block::new_ids(&state.walk.ids()?)?);
+            let walk = walk::lock(handle(walk, "walk")?)?;
+            let ids = Out::new(ids, "ids")?;
+            ids.set(block::new_ids(&walk.walk.ids()?)?);
             Ok(())
         })
     }
-}
-
-/// # Safety
-/// `from` points to `count` numbers, or `count` is 0.
-unsafe fn list(from: *const u32, count: usize, name: &str) -> Outcome<Vec<u32>> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    if from.is_null() {
-        return Err(Failure::null(name));
-    }
-    if count > PM_MAX_DEVICE_ID as usize {
-        return Err(Failure::argument(format!(
-            "{name} has {count} ids, more than there are"
-        )));
-    }
-    // SAFETY: says the caller.
-    Ok(unsafe { std::slice::from_raw_parts(from, count) }.to_vec())
 }
 
 /// The devices in a caller's records.
@@ -133,11 +117,10 @@ fn parse(mut records: &[u8]) -> Outcome<Vec<DeviceRef<'_>>> {
     Ok(devices)
 }
 
+/// The first record's fields, and the bytes behind them.
 fn head(records: &[u8]) -> Option<(pm_record, &[u8])> {
     let (head, rest) = records.split_first_chunk::<{ size_of::<pm_record>() }>()?;
-    // SAFETY: the bytes are as many as the struct has, and every pattern of them is one.
-    Some((
-        unsafe { head.as_ptr().cast::<pm_record>().read_unaligned() },
-        rest,
-    ))
+    // SAFETY: there are as many bytes as the struct has, and any bytes are a value of it.
+    let head = unsafe { head.as_ptr().cast::<pm_record>().read_unaligned() };
+    Some((head, rest))
 }

@@ -1,14 +1,15 @@
 //! The C ABI: `include/pool_metadata.h` is generated from this module.
 //!
-//! Nothing here knows how the store works. Each function checks what came from outside, calls the
-//! safe core, and turns its answer into a status and, where the caller wants it, an error text. A
+//! Nothing here knows how the store works. Each function checks its arguments (`args`), calls the
+//! safe core, and turns the result into a status and, if the caller wants it, an error text. A
 //! panic ends at `guard`.
 //!
-//! The documentation of each exported function is its contract with C callers: what it says of its
-//! parameters is what the function relies on.
+//! The documentation of each exported function is its contract with C callers: what it says about
+//! the parameters is what the function's unsafe code relies on.
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)]
 
+mod args;
 mod backup;
 mod block;
 mod cancel;

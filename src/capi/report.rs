@@ -4,43 +4,45 @@ use std::ffi::c_char;
 
 /// The header row is missing or damaged.
 pub const PM_FINDING_HEADER_DAMAGED: i32 = 1;
-/// A counter of the header is not what the rows add up to.
+/// A counter of the header differs from what the rows add up to.
 pub const PM_FINDING_COUNTERS: i32 = 2;
-/// The header's digest is not that of the rows: some are missing, or are of an older commit.
+/// The digest of the header differs from that of the rows: rows are missing, or are of an older
+/// commit.
 pub const PM_FINDING_DIGEST: i32 = 3;
-/// A record's checksum does not hold, or it does not decode.
+/// The checksum of a record is wrong, or the record cannot be decoded.
 pub const PM_FINDING_RECORD_DAMAGED: i32 = 4;
-/// A record's device id is none, or was never given out.
+/// The device id of a record is out of range, or was never assigned.
 pub const PM_FINDING_RECORD_ID: i32 = 5;
-/// A record is of a commit that is still to come.
+/// The generation of a record is higher than the number of the last commit.
 pub const PM_FINDING_RECORD_GENERATION: i32 = 6;
-/// The device id of a record is another record's as well. There is a finding for each of them.
+/// Another record has the same device id. There is one finding for each of them.
 pub const PM_FINDING_SHARED_ID: i32 = 7;
-/// A row of the table of ids is damaged.
+/// A row of the id table is damaged.
 pub const PM_FINDING_ID_ROW_DAMAGED: i32 = 8;
-/// A row of the table of ids is of an id that is none, or was never given out.
+/// The id of a row of the id table is out of range, or was never assigned.
 pub const PM_FINDING_ID_ROW_OUTSIDE: i32 = 9;
-/// An id is free, and a device has it.
+/// An id is free although a device has it.
 pub const PM_FINDING_FREE_AND_OWNED: i32 = 10;
-/// An id is free and faulty.
+/// An id is both free and faulty.
 pub const PM_FINDING_FREE_AND_FAULTY: i32 = 11;
-/// An id was given out, and is neither a device's nor free nor faulty: it would never be given out
+/// An id was assigned, and is neither a device's nor free nor faulty: it would never be assigned
 /// again.
 pub const PM_FINDING_LOST: i32 = 12;
 
-/// A page of a table is damaged or not there; only told by pm_salvage.
+/// A page of a table is damaged or missing. Only pm_salvage reports it.
 pub const PM_FINDING_PAGE_LOST: i32 = 13;
-/// A record was found outside the tables, which have lost it, or have an older one: it may be older
-/// than what was lost, or have been removed since. Only told by pm_salvage.
+/// A record was found outside the tables, which lack it or have an older version. It may be older
+/// than the version that was lost, or of a device that was removed since. Only pm_salvage reports
+/// it.
 pub const PM_FINDING_RECOVERED: i32 = 14;
 
-/// Nothing that is not a guess: go back to a backup, or salvage what is whole.
+/// Nothing but a guess would fix it: restore a backup, or salvage the intact records.
 pub const PM_FIX_NOTHING: i32 = 0;
-/// Writing the header anew, from the rows.
+/// pm_repair computes the header again from the rows.
 pub const PM_FIX_HEADER: i32 = 1;
-/// Removing a row from the table of ids.
+/// pm_repair removes the row from the id table.
 pub const PM_FIX_REMOVE_ID_ROW: i32 = 2;
-/// Making the id faulty, so that it is not given out.
+/// pm_repair makes the id faulty, so that it is not assigned.
 pub const PM_FIX_MAKE_FAULTY: i32 = 3;
 
 /// One violation of the invariants.
@@ -49,40 +51,42 @@ pub const PM_FIX_MAKE_FAULTY: i32 = 3;
 pub struct pm_finding {
     /// sizeof(pm_finding), set by the library.
     pub struct_size: usize,
-    /// What kind of violation it is, PM_FINDING_*; later releases may know more kinds.
+    /// Kind of the violation, one of PM_FINDING_*. Later releases may add kinds.
     pub kind: i32,
-    /// What would fix it, PM_FIX_*.
+    /// What would fix it, one of PM_FIX_*.
     pub fix: i32,
-    /// The device id that it is about; 0 if it is about none, or that is not known.
+    /// The device id concerned, 0 if there is none or it is not known.
     pub device_id: u32,
-    /// Name of the device whose record it is about; empty if it is about none. Ends in a NUL.
+    /// Name of the device whose record is concerned, empty if there is none. Terminated by a NUL.
     pub name: *const c_char,
-    /// Its length in bytes.
+    /// Length of name in bytes.
     pub name_len: usize,
-    /// What is wrong, in words. Ends in a NUL.
+    /// Description of the violation. Terminated by a NUL.
     pub text: *const c_char,
-    /// Its length in bytes.
+    /// Length of text in bytes.
     pub text_len: usize,
 }
 
-/// What a check, a repair or a salvage has found: one block of memory, to be given to pm_free.
+/// Result of a check, a repair or a salvage: one block of memory, to be freed with pm_free.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_report {
     /// sizeof(pm_report), set by the library.
     pub struct_size: usize,
-    /// How many findings there are in all; 0 for a sound store.
+    /// Number of findings, including those that the list leaves out. 0 for an intact store.
     pub total: u64,
-    /// How many of all cannot be fixed: those with PM_FIX_NOTHING.
+    /// Number of all findings that cannot be fixed: those with PM_FIX_NOTHING.
     pub unfixable: u64,
-    /// How many findings are left: after a repair, only what cannot be fixed; else all.
+    /// Number of findings that are left. After a repair these are the ones that cannot be fixed;
+    /// otherwise equal to total.
     pub left: u64,
-    /// How many findings are in the list: the first ones, as many as were asked for.
+    /// Number of findings in the list: the first ones, up to the limit that was asked for.
     pub count: usize,
-    /// That many pointers to findings.
+    /// Pointers to the findings, count of them.
     pub findings: *const *const pm_finding,
-    /// Where a repair has kept the file as it was; empty if it has changed nothing. Ends in a NUL.
+    /// Path of the copy that a repair has made of the unchanged file, empty if there is none.
+    /// Terminated by a NUL.
     pub backup: *const c_char,
-    /// Its length in bytes.
+    /// Length of backup in bytes.
     pub backup_len: usize,
 }

@@ -1,59 +1,66 @@
-//! A new store of what is still whole in a damaged file.
+//! A new store made of what is still intact in a damaged file.
 
 use std::ffi::c_char;
 
+use crate::capi::args::{path, Out, OutStruct};
 use crate::capi::block;
 use crate::capi::check::limit_of;
 use crate::capi::guard::guard;
 use crate::capi::report::pm_report;
-use crate::capi::store::{checked_path, options_or_default};
-use crate::capi::types::*;
+use crate::capi::store::options_or_default;
+use crate::capi::types::{pm_error, pm_options};
 
-/// What was salvaged. PM_SALVAGED_INIT sets the size.
+/// Result of a salvage. PM_SALVAGED_INIT sets the size.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_salvaged {
-    /// sizeof(pm_salvaged), set by the caller; PM_SALVAGED_INIT does.
+    /// sizeof(pm_salvaged), set by the caller. PM_SALVAGED_INIT sets it.
     pub struct_size: usize,
-    /// How many devices the new store has.
+    /// Number of devices in the new store.
     pub devices: u64,
-    /// How many of them were found outside the tables: see PM_FINDING_RECOVERED.
+    /// Number of those that were found outside the tables, see PM_FINDING_RECOVERED.
     pub recovered: u64,
-    /// How many pages of the tables were damaged or not there.
+    /// Number of pages of the tables that were damaged or missing.
     pub lost_pages: u64,
-    /// 1 if the new store has all that the old one held, by the old one's own digest; else 0.
+    /// 1 if the new store has everything that the damaged one held, as the damaged one's digest
+    /// proves; otherwise 0.
     pub complete: u64,
 }
 
-/// Reads every record that is still whole from a damaged file, and makes a new store of them.
+/// Reads every record that is still intact from a damaged file, and makes a new store of them.
 ///
-/// The damaged file is only read; nobody may have it open. Nothing may be at `target`, where the
-/// new store comes to be as a whole, or not at all.
+/// The damaged file is only read, and no process may have it open. There must be no file at
+/// `target`: the new store appears there complete, or not at all.
 ///
-/// - Where the tables' trees lead to a record whose checksum holds, that is taken.
-/// - Where they lead nowhere, all pages of the file are searched for records; of two of one name
-///   the one of the higher generation is taken. Such a record may be older than what was lost, or
-///   of a device that was removed since (unless its id is known to be free): each is told as
-///   PM_FINDING_RECOVERED.
-/// - Of two with the same id, the one of the higher generation is kept, the other told.
-/// - Ids of which nothing is known any more become faulty: a device may live under them in the
-///   pool. So do free ones unless all rows of the last commit are there.
+/// - A record that the tables' trees lead to is taken if its checksum is right.
+/// - Where a tree is broken, all pages of the file are searched for records. Of two records with
+///   the same name, the one with the higher generation is taken. Such a record may be older than
+///   the version that was lost, or of a device that was removed since (unless its id is known to be
+///   free): each one is reported as PM_FINDING_RECOVERED.
+/// - Of two records with the same id, the one with the higher generation is kept, and the other is
+///   reported.
+/// - Ids about which nothing is known become faulty, because the pool may have a device with that
+///   id. So do free ids, unless all rows of the last commit are there.
 ///
-/// Generations begin anew. All devices are in memory at once.
+/// Generations start again from the beginning. All devices are held in memory at once.
 ///
-/// @param damaged   The damaged file's path, damaged_len bytes.
-/// @param target    Where the new store is to be, target_len bytes.
-/// @param options   NULL for the defaults; only the lock wait counts.
-/// @param limit     How many findings the report keeps; all are counted. 0: 1000.
-/// @param salvaged  NULL, or where the numbers go, on success only. Its struct_size must be set
-/// (PM_SALVAGED_INIT). @param report    NULL, or where the report goes, on success only: to be
-/// given to pm_free. @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_FILE_EXISTS if something is at `target`; PM_ERR_ALREADY_OPEN if the
-/// damaged file is open as a   store; PM_ERR_NOT_A_STORE if there is nothing of a store in it;
-/// PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH,   PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
-/// PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY,   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
-/// PM_ERR_STRUCT_SIZE. There is no new store then, but for one case: if   flushing the directory
-/// failed, as the message says, it is in place, and a power cut could undo that.
+/// @param damaged   Path of the damaged file, damaged_len bytes.
+/// @param target    Path of the new store, target_len bytes.
+/// @param options   NULL for the defaults. Only lock_wait_ms is used.
+/// @param limit     Highest number of findings that the report lists; all are counted. 0 selects
+///   the default, 1000.
+/// @param salvaged  NULL, or receives the counts, on success only. Its struct_size must be set
+///   (PM_SALVAGED_INIT).
+/// @param report    NULL, or receives the report, on success only: free it with pm_free. NULL if
+///   there is no memory for it.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK; PM_ERR_FILE_EXISTS if there is something at `target`; PM_ERR_ALREADY_OPEN if the
+///   damaged file is open as a store; PM_ERR_NOT_A_STORE if no part of it is recognised as one;
+///   PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
+///   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
+///   PM_ERR_STRUCT_SIZE. There is no new store after a failure, with one exception: if fsync of the
+///   directory failed, as the message then says, it is in place, and a power failure could undo
+///   that.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -68,34 +75,28 @@ pub unsafe extern "C" fn pm_salvage(
     report: *mut *mut pm_report,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below; the struct begins with its size.
+    // SAFETY: the paths, the options, the memory for both results and the error are as documented
+    // above.
     unsafe {
         guard(error, || {
-            let damaged = checked_path(text(damaged, damaged_len, "damaged")?)?;
-            let target = checked_path(text(target, target_len, "target")?)?;
+            let damaged = path(damaged, damaged_len, "damaged")?;
+            let target = path(target, target_len, "target")?;
             let (options, _) = options_or_default(options)?;
-            let room = match salvaged.is_null() {
-                true => 0,
-                false => {
-                    let given = (*salvaged).struct_size;
-                    output_size::<pm_salvaged>(given, size_of::<pm_salvaged>(), "salvaged")?
-                }
-            };
+            let salvaged = OutStruct::optional(salvaged, size_of::<pm_salvaged>(), "salvaged")?;
             let done = options.salvage(damaged, target, limit_of(limit))?;
-            if !report.is_null() {
-                // What is done is done: where there is no memory for the report, it is not told.
-                let told = block::new_report(&done.report, done.report.total, b"");
-                report.write(told.unwrap_or(std::ptr::null_mut()));
+            if let Some(report) = Out::optional(report) {
+                // The store is made: if there is no memory for the report, that is no failure.
+                let block = block::new_report(&done.report, done.report.total, b"");
+                report.set(block.unwrap_or(std::ptr::null_mut()));
             }
-            if !salvaged.is_null() {
-                let all = pm_salvaged {
-                    struct_size: (*salvaged).struct_size,
+            if let Some(salvaged) = salvaged {
+                salvaged.set(&pm_salvaged {
+                    struct_size: size_of::<pm_salvaged>(),
                     devices: done.devices,
                     recovered: done.recovered,
                     lost_pages: done.lost_pages,
                     complete: done.complete.into(),
-                };
-                std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), salvaged.cast(), room);
+                });
             }
             Ok(())
         })

@@ -1,151 +1,157 @@
-//! Status codes, what each is called, and what a failed call reports.
+//! Status codes, their names, and what a failed call reports.
 
 use std::ffi::{c_char, CStr};
 
 use crate::device::DeviceState;
 use crate::error::Error;
 
-/// The call did what it was asked to.
+/// The call succeeded.
 pub const PM_OK: i32 = 0;
-/// No device of that name is in the store.
+/// The store has no device of that name.
 pub const PM_ERR_NOT_FOUND: i32 = 1;
-/// A device of that name is in the store and is not faulty.
+/// The store has a device of that name that is not faulty.
 pub const PM_ERR_ALREADY_EXISTS: i32 = 2;
-/// A pointer that must not be NULL is, or a number or flag is out of range.
+/// A required pointer is NULL, or a number or flag is out of range.
 pub const PM_ERR_INVALID_ARGUMENT: i32 = 3;
-/// A name that no device can have: empty, longer than 511 bytes, or with a NUL byte.
+/// The name is not a valid device name: it is empty, longer than 511 bytes, or has a NUL byte.
 pub const PM_ERR_INVALID_NAME: i32 = 4;
-/// A device state that is not one of PM_STATE_*.
+/// The device state is not one of PM_STATE_*.
 pub const PM_ERR_INVALID_STATE: i32 = 5;
-/// A device's error text is longer than PM_MAX_ERROR_LEN.
+/// The error text of a device is longer than PM_MAX_ERROR_LEN.
 pub const PM_ERR_TOO_LONG: i32 = 6;
-/// An update tried to change the device's name or device id.
+/// An update changed the name or the device id of its device.
 pub const PM_ERR_IDENTITY_CHANGED: i32 = 7;
-/// Every device id is taken or faulty.
+/// No device id is free: all are taken or faulty.
 pub const PM_ERR_IDS_EXHAUSTED: i32 = 8;
-/// A callback returned something other than 0, which is in pm_error.callback_code. The library
-/// never makes this code for any other reason.
+/// A callback returned a value other than 0, which is in pm_error.callback_code. The library never
+/// returns this code for another reason.
 pub const PM_ERR_CALLBACK: i32 = 9;
-/// A write to the store, or closing it, from inside an update's callback.
+/// A write to the store, or closing it, was called inside an update's callback.
 pub const PM_ERR_NESTED_WRITE: i32 = 10;
-/// Another process changed the device between the two phases of an update, or, for an update in a
-/// list of pm_apply or pm_apply_each, anybody did since the record was read, another thread too:
-/// read it again and retry.
+/// The device changed during an update: another process wrote it, or, for PM_CHANGE_UPDATE, another
+/// process or thread did since the record was read. Read it again and retry.
 pub const PM_ERR_CONFLICT: i32 = 11;
-/// Something did not become free within the lock wait.
+/// A wait for another thread or process timed out after the lock wait.
 pub const PM_ERR_TIMEOUT: i32 = 12;
 /// The store has been closed.
 pub const PM_ERR_CLOSED: i32 = 13;
-/// The store, or a walk, is in use by calls in flight.
+/// Other calls are using the store or the walk.
 pub const PM_ERR_BUSY: i32 = 14;
-/// The store was opened before a fork, and this is the child.
+/// The store was opened before a fork, and this is the child process.
 pub const PM_ERR_FORKED: i32 = 15;
-/// A write to a store that was opened read-only.
+/// The store was opened read-only and cannot be written.
 pub const PM_ERR_READ_ONLY: i32 = 16;
-/// This process, or another by another path, has the same file open already.
+/// The file is open already: in this process, or in another one by another path.
 pub const PM_ERR_ALREADY_OPEN: i32 = 17;
-/// The caller's buffer is too small for the record; the size needed is told.
+/// The caller's buffer is too small for the record; the call returns the size needed.
 pub const PM_ERR_BUFFER_TOO_SMALL: i32 = 18;
-/// A struct's struct_size is too small, or is larger than this library knows with something set
-/// there.
+/// The struct_size of a struct is too small, or it is larger than this library knows and a field
+/// that the library does not know is set.
 pub const PM_ERR_STRUCT_SIZE: i32 = 19;
-/// A path that cannot name a store.
+/// The path cannot be that of a store.
 pub const PM_ERR_INVALID_PATH: i32 = 20;
-/// There is no such file and none may be created, or its directory is missing.
+/// The file does not exist and may not be created, or its directory does not exist.
 pub const PM_ERR_NO_SUCH_FILE: i32 = 21;
-/// The system does not let this process use the file.
+/// The system denies this process access to the file.
 pub const PM_ERR_PERMISSION: i32 = 22;
-/// The path is a directory, a socket, a device or the like.
+/// The path is that of a directory, a socket, a device or the like.
 pub const PM_ERR_NOT_REGULAR_FILE: i32 = 23;
-/// The file is of some other kind.
+/// The file is not a store.
 pub const PM_ERR_NOT_A_STORE: i32 = 24;
 /// The file is a bbolt file, such as containerd's own store.
 pub const PM_ERR_BBOLT_FILE: i32 = 25;
-/// The file is an LMDB file that another program made.
+/// The file is an LMDB file of another program.
 pub const PM_ERR_FOREIGN_LMDB: i32 = 26;
-/// The file is a store of a format that this library does not know.
+/// The file is a store of a newer format than this library knows.
 pub const PM_ERR_NEWER_FORMAT: i32 = 27;
 /// The file is damaged.
 pub const PM_ERR_CORRUPT: i32 = 28;
-/// The disk, or the user's share of it, is full.
+/// The disk is full, or the user's quota is used up.
 pub const PM_ERR_DISK_FULL: i32 = 29;
-/// The memory map is full and cannot be made larger.
+/// The memory map is full and cannot grow.
 pub const PM_ERR_MAP_FULL: i32 = 30;
-/// Every place in LMDB's reader table is in use.
+/// All slots of LMDB's reader table are in use.
 pub const PM_ERR_READERS_FULL: i32 = 31;
 /// The system reported an error; its number is in pm_error.os_error.
 pub const PM_ERR_IO: i32 = 32;
-/// A flush failed earlier: the store takes no writes until it is closed and opened again.
+/// An fsync failed earlier: the store takes no writes until it is closed and opened again.
 pub const PM_ERR_WRITES_STOPPED: i32 = 33;
-/// Out of memory or address space.
+/// Memory or address space is exhausted.
 pub const PM_ERR_NO_MEMORY: i32 = 34;
-/// Something that should not happen: a defect of the library, or an error of LMDB that it does not
-/// expect. After a call that writes, it is then not known whether the write was made: read to find
-/// out.
+/// A bug of the library, or an error of LMDB that it does not expect. After a call that writes,
+/// read the store to learn whether the write was made.
 pub const PM_ERR_INTERNAL: i32 = 35;
-/// Only an empty store can be filled by pm_import.
+/// pm_import fills an empty store only, and this one is not empty.
 pub const PM_ERR_NOT_EMPTY: i32 = 36;
-/// Something is at the path where a new file was to be.
+/// There is something at the path of a file that would be created.
 pub const PM_ERR_FILE_EXISTS: i32 = 37;
 
-/// Pairs of a code and its name.
-macro_rules! names {
-    ($($name:ident)*) => {
-        &[$(($name, match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-            Ok(name) => name,
-            Err(_) => c"",
-        })),*]
+/// The table of the codes: for each its name, and the errors of the core that it stands for.
+macro_rules! codes {
+    ($($name:ident: $($variant:ident)*;)*) => {
+        const NAMES: &[(i32, &CStr)] = &[$(
+            ($name, match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => name,
+                Err(_) => c"",
+            }),
+        )*];
+
+        fn code_of(error: &Error) -> i32 {
+            match error {
+                $($(Error::$variant { .. } => $name,)*)*
+            }
+        }
     };
 }
 
-const NAMES: &[(i32, &CStr)] = names! {
-    PM_OK
-    PM_ERR_NOT_FOUND
-    PM_ERR_ALREADY_EXISTS
-    PM_ERR_INVALID_ARGUMENT
-    PM_ERR_INVALID_NAME
-    PM_ERR_INVALID_STATE
-    PM_ERR_TOO_LONG
-    PM_ERR_IDENTITY_CHANGED
-    PM_ERR_IDS_EXHAUSTED
-    PM_ERR_CALLBACK
-    PM_ERR_NESTED_WRITE
-    PM_ERR_CONFLICT
-    PM_ERR_TIMEOUT
-    PM_ERR_CLOSED
-    PM_ERR_BUSY
-    PM_ERR_FORKED
-    PM_ERR_READ_ONLY
-    PM_ERR_ALREADY_OPEN
-    PM_ERR_BUFFER_TOO_SMALL
-    PM_ERR_STRUCT_SIZE
-    PM_ERR_INVALID_PATH
-    PM_ERR_NO_SUCH_FILE
-    PM_ERR_PERMISSION
-    PM_ERR_NOT_REGULAR_FILE
-    PM_ERR_NOT_A_STORE
-    PM_ERR_BBOLT_FILE
-    PM_ERR_FOREIGN_LMDB
-    PM_ERR_NEWER_FORMAT
-    PM_ERR_CORRUPT
-    PM_ERR_DISK_FULL
-    PM_ERR_MAP_FULL
-    PM_ERR_READERS_FULL
-    PM_ERR_IO
-    PM_ERR_WRITES_STOPPED
-    PM_ERR_NO_MEMORY
-    PM_ERR_INTERNAL
-    PM_ERR_NOT_EMPTY
-    PM_ERR_FILE_EXISTS
-};
+codes! {
+    PM_OK: ;
+    PM_ERR_NOT_FOUND: NotFound;
+    PM_ERR_ALREADY_EXISTS: AlreadyExists;
+    PM_ERR_INVALID_ARGUMENT: InvalidOption InvalidImport;
+    PM_ERR_INVALID_NAME: InvalidName;
+    PM_ERR_INVALID_STATE: ;
+    PM_ERR_TOO_LONG: TooLong;
+    PM_ERR_IDENTITY_CHANGED: IdentityChanged;
+    PM_ERR_IDS_EXHAUSTED: IdsExhausted;
+    PM_ERR_CALLBACK: ;
+    PM_ERR_NESTED_WRITE: NestedWrite;
+    PM_ERR_CONFLICT: Conflict;
+    PM_ERR_TIMEOUT: Timeout;
+    PM_ERR_CLOSED: Closed;
+    PM_ERR_BUSY: Busy;
+    PM_ERR_FORKED: Forked;
+    PM_ERR_READ_ONLY: ReadOnly;
+    PM_ERR_ALREADY_OPEN: AlreadyOpen;
+    PM_ERR_BUFFER_TOO_SMALL: ;
+    PM_ERR_STRUCT_SIZE: ;
+    PM_ERR_INVALID_PATH: InvalidPath;
+    PM_ERR_NO_SUCH_FILE: NoSuchFile;
+    PM_ERR_PERMISSION: Permission;
+    PM_ERR_NOT_REGULAR_FILE: NotRegularFile;
+    PM_ERR_NOT_A_STORE: NotAStore;
+    PM_ERR_BBOLT_FILE: BboltFile;
+    PM_ERR_FOREIGN_LMDB: ForeignLmdb;
+    PM_ERR_NEWER_FORMAT: NewerFormat;
+    PM_ERR_CORRUPT: Corrupt;
+    PM_ERR_DISK_FULL: DiskFull;
+    PM_ERR_MAP_FULL: MapFull;
+    PM_ERR_READERS_FULL: ReadersFull;
+    PM_ERR_IO: Io;
+    PM_ERR_WRITES_STOPPED: WritesStopped;
+    PM_ERR_NO_MEMORY: NoMemory;
+    PM_ERR_INTERNAL: Internal Lmdb;
+    PM_ERR_NOT_EMPTY: NotEmpty;
+    PM_ERR_FILE_EXISTS: FileExists;
+}
 
 /// Why a call failed, on its way to the caller's `pm_error`.
 pub(crate) enum Failure {
-    /// The core refused or failed.
+    /// The core refused the operation, or failed.
     Core(Error),
-    /// A callback answered with this number, in what the text says.
+    /// A callback returned this number, during what the text says.
     Callback(i32, String),
-    /// The edge refused: this code, for this reason.
+    /// A function of this module refused an argument: with this code, for this reason.
     Edge(i32, String),
 }
 
@@ -155,16 +161,18 @@ impl From<Error> for Failure {
     }
 }
 
-/// What a function of the edge returns to `guard`.
+/// What the body of a function returns to `guard`.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
-    /// An argument that cannot be.
+    /// An argument with an impossible value.
+    #[cold]
     pub fn argument(what: impl Into<String>) -> Failure {
         Failure::Edge(PM_ERR_INVALID_ARGUMENT, what.into())
     }
 
     /// A pointer that must not be NULL.
+    #[cold]
     pub fn null(parameter: &str) -> Failure {
         Failure::argument(format!("{parameter} is NULL"))
     }
@@ -190,49 +198,10 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// The code for each of the core's errors.
-fn code_of(error: &Error) -> i32 {
-    match error {
-        Error::NotFound { .. } => PM_ERR_NOT_FOUND,
-        Error::AlreadyExists { .. } => PM_ERR_ALREADY_EXISTS,
-        Error::InvalidOption { .. } | Error::InvalidImport { .. } => PM_ERR_INVALID_ARGUMENT,
-        Error::NotEmpty { .. } => PM_ERR_NOT_EMPTY,
-        Error::InvalidName { .. } => PM_ERR_INVALID_NAME,
-        Error::TooLong { .. } => PM_ERR_TOO_LONG,
-        Error::IdentityChanged { .. } => PM_ERR_IDENTITY_CHANGED,
-        Error::IdsExhausted => PM_ERR_IDS_EXHAUSTED,
-        Error::NestedWrite => PM_ERR_NESTED_WRITE,
-        Error::Conflict { .. } => PM_ERR_CONFLICT,
-        Error::Timeout { .. } => PM_ERR_TIMEOUT,
-        Error::Closed => PM_ERR_CLOSED,
-        Error::Busy { .. } => PM_ERR_BUSY,
-        Error::Forked => PM_ERR_FORKED,
-        Error::ReadOnly { .. } => PM_ERR_READ_ONLY,
-        Error::AlreadyOpen { .. } => PM_ERR_ALREADY_OPEN,
-        Error::FileExists { .. } => PM_ERR_FILE_EXISTS,
-        Error::InvalidPath { .. } => PM_ERR_INVALID_PATH,
-        Error::NoSuchFile { .. } => PM_ERR_NO_SUCH_FILE,
-        Error::Permission { .. } => PM_ERR_PERMISSION,
-        Error::NotRegularFile { .. } => PM_ERR_NOT_REGULAR_FILE,
-        Error::NotAStore { .. } => PM_ERR_NOT_A_STORE,
-        Error::BboltFile { .. } => PM_ERR_BBOLT_FILE,
-        Error::ForeignLmdb { .. } => PM_ERR_FOREIGN_LMDB,
-        Error::NewerFormat { .. } => PM_ERR_NEWER_FORMAT,
-        Error::Corrupt { .. } => PM_ERR_CORRUPT,
-        Error::DiskFull { .. } => PM_ERR_DISK_FULL,
-        Error::MapFull { .. } => PM_ERR_MAP_FULL,
-        Error::ReadersFull { .. } => PM_ERR_READERS_FULL,
-        Error::Io { .. } => PM_ERR_IO,
-        Error::WritesStopped { .. } => PM_ERR_WRITES_STOPPED,
-        Error::NoMemory { .. } => PM_ERR_NO_MEMORY,
-        Error::Internal { .. } | Error::Lmdb { .. } => PM_ERR_INTERNAL,
-    }
-}
-
-/// Returns the name of a status code, such as "PM_ERR_NOT_FOUND"; "PM_ERR_UNKNOWN" for a number
-/// that is none.
+/// Returns the name of a status code, such as "PM_ERR_NOT_FOUND", or "PM_ERR_UNKNOWN" for a number
+/// that is not a status code. The string is static.
 ///
-/// The string is static. Never fails; may be called from any thread.
+/// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn pm_status_name(status: i32) -> *const c_char {
     NAMES
@@ -242,9 +211,10 @@ pub extern "C" fn pm_status_name(status: i32) -> *const c_char {
         .as_ptr()
 }
 
-/// Returns the name of a device state, such as "Activated"; NULL for a number that is none.
+/// Returns the name of a device state, such as "Activated", or NULL for a number that is not one of
+/// PM_STATE_*. The string is static.
 ///
-/// The string is static. Never fails; may be called from any thread.
+/// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn pm_state_name(state: i32) -> *const c_char {
     const NAMES: [&CStr; 14] = [
@@ -274,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_count_up_and_have_their_own_names() {
+    fn codes_count_up_from_zero_and_have_their_own_names() {
         for (position, (code, name)) in NAMES.iter().enumerate() {
             assert_eq!(*code as usize, position);
             assert!(name.to_bytes().starts_with(b"PM_"));
@@ -292,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn state_names_are_those_of_the_core() {
+    fn state_names_equal_those_of_the_core() {
         for state in DeviceState::ALL {
-            // SAFETY: a static string that ends in NUL.
+            // SAFETY: the string is static and ends in a NUL.
             let name = unsafe { CStr::from_ptr(pm_state_name(state as i32)) };
             assert_eq!(name.to_str(), Ok(state.name()));
         }

@@ -1,11 +1,10 @@
 //! Opening and closing a store, and questions about it as a whole.
 
-use std::ffi::{c_char, OsStr};
+use std::ffi::c_char;
 use std::mem::offset_of;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
+use crate::capi::args::{handle, path, read_optional, Out, OutStruct};
 use crate::capi::guard::guard;
 use crate::capi::handle;
 use crate::capi::handle::pm_store;
@@ -14,23 +13,23 @@ use crate::capi::types::*;
 use crate::error::Error;
 use crate::store::options::{Durability, OpenOptions, Verify};
 
-/// Opens the store at `path` and puts its handle into `*store`.
+/// Opens the store at `path` and returns its handle in `*store`.
 ///
-/// If there is nothing at `path`, a store is created with mode 0600 (unless PM_OPEN_READ_ONLY is
-/// set), such that a crash at any moment leaves none or a whole one. A symbolic link is followed.
-/// LMDB's lock file is made beside the store as `<path>-lock`; never delete it while any process
+/// If there is no file at `path`, a store is created with mode 0600, unless PM_OPEN_READ_ONLY is
+/// set; after a crash there is either no file or a complete store. A symbolic link is followed.
+/// LMDB creates its lock file beside the store as `<path>-lock`; never delete it while a process
 /// has the store open. The file must be on a local file system.
 ///
-/// @param path      The store's path, path_len bytes, at most PATH_MAX.
+/// @param path      Path of the store, path_len bytes, at most PATH_MAX.
 /// @param options   NULL for the defaults.
-/// @param store     Where the handle goes, on success only. To be given to pm_close.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK; what is at `path` is left untouched otherwise:
-///   PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE, PM_ERR_PERMISSION, PM_ERR_NOT_REGULAR_FILE,
-///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB, PM_ERR_NEWER_FORMAT,
-/// PM_ERR_CORRUPT,   PM_ERR_ALREADY_OPEN (this process has the file open, by whatever path or hard
-/// link),   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
-/// PM_ERR_NO_MEMORY,   PM_ERR_READERS_FULL, PM_ERR_IO.
+/// @param store     Receives the handle, on success only. End it with pm_close.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK, PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE, PM_ERR_PERMISSION,
+///   PM_ERR_NOT_REGULAR_FILE, PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB,
+///   PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT, PM_ERR_ALREADY_OPEN (this process has the file open, by
+///   this or another path or hard link), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE,
+///   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_IO. A failure
+///   leaves what is at `path` unchanged.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -41,76 +40,58 @@ pub unsafe extern "C" fn pm_open(
     store: *mut *mut pm_store,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the path, the options, the memory for the handle and the error are as documented
+    // above.
     unsafe {
         guard(error, || {
-            let path = text(path, path_len, "path")?;
-            if store.is_null() {
-                return Err(Failure::null("store"));
-            }
+            let path = self::path(path, path_len, "path")?;
+            let store = Out::new(store, "store")?;
             let (options, lock_wait) = options_or_default(options)?;
-            let opened = options.open(checked_path(path)?)?;
-            store.write(handle::new(&opened, lock_wait));
+            let opened = options.open(path)?;
+            store.set(handle::new(&opened, lock_wait));
             Ok(())
         })
     }
 }
 
-/// A path that is to be used: of a wrong length, what is behind it must be neither searched nor
-/// copied.
-pub(crate) fn checked_path(path: &[u8]) -> Outcome<&Path> {
-    let most = libc::PATH_MAX as usize;
-    if path.len() > most {
-        return Err(Error::InvalidPath {
-            path: Path::new(OsStr::from_bytes(&path[..most])).into(),
-            why: "it is longer than the system allows",
-        }
-        .into());
-    }
-    Ok(Path::new(OsStr::from_bytes(path)))
-}
-
-/// The caller's options, or the default ones for NULL.
+/// The caller's options and the lock wait in them, or the defaults for NULL.
 ///
 /// # Safety
-/// `options` is NULL or as [`read_struct`] asks for.
+/// `options` is NULL or points to a struct that begins with its size and has as many bytes.
 pub(crate) unsafe fn options_or_default(
     options: *const pm_options,
 ) -> Outcome<(OpenOptions, Duration)> {
-    if options.is_null() {
-        return Ok((OpenOptions::new(), OpenOptions::DEFAULT_LOCK_WAIT));
+    // SAFETY: the caller promises what this asks for.
+    match unsafe { read_optional(options, "options")? } {
+        Some(options) => open_options(&options),
+        None => Ok((OpenOptions::new(), OpenOptions::DEFAULT_LOCK_WAIT)),
     }
-    // SAFETY: says the caller.
-    open_options(&unsafe { read_struct(options, "options")? })
 }
 
 /// The core's options for the caller's, and the lock wait.
 fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     if from.flags & !PM_OPEN_READ_ONLY != 0 {
+        let flags = from.flags;
         return Err(Failure::argument(format!(
-            "options.flags has unknown bits: {:#x}",
-            from.flags
+            "options.flags has unknown bits: {flags:#x}"
         )));
     }
+    let not_one_of = |field: &str, value: i32, constants: &str| {
+        Err(Failure::argument(format!(
+            "options.{field} is {value}, which is not one of {constants}"
+        )))
+    };
     let verify = match from.verify {
         PM_VERIFY_DEFAULT => Verify::default(),
         PM_VERIFY_NONE => Verify::None,
         PM_VERIFY_QUICK => Verify::Quick,
         PM_VERIFY_FULL => Verify::Full,
-        other => {
-            return Err(Failure::argument(format!(
-                "options.verify is {other}, which is no PM_VERIFY_ level"
-            )))
-        }
+        other => return not_one_of("verify", other, "PM_VERIFY_*"),
     };
     let durability = match from.durability {
         PM_DURABILITY_FULL => Durability::Full,
         PM_DURABILITY_RELAXED => Durability::Relaxed,
-        other => {
-            return Err(Failure::argument(format!(
-                "options.durability is {other}, which is no PM_DURABILITY_ level"
-            )))
-        }
+        other => return not_one_of("durability", other, "PM_DURABILITY_*"),
     };
     let lock_wait = match from.lock_wait_ms {
         0 => OpenOptions::DEFAULT_LOCK_WAIT,
@@ -131,72 +112,74 @@ fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     Ok((options, lock_wait))
 }
 
-/// Closes a store. Calls in flight in other threads finish first.
+/// Closes a store. Calls that run in other threads end first.
 ///
-/// After it has returned PM_OK, every call on the handle, a second pm_close too, fails with
-/// PM_ERR_CLOSED. Updates that are open fail with that when they are committed; they are still to
-/// be committed or aborted.
+/// After PM_OK every call on the handle fails with PM_ERR_CLOSED, a second pm_close too. Updates
+/// that are open fail with that code when they are committed, and must still be committed or
+/// aborted.
 ///
 /// @param store     The store.
-/// @param error     NULL, or where to report a failure.
-/// @return PM_OK; PM_ERR_BUSY if calls in flight, or open walks, do not end within the lock wait:
-/// the store   stays open and can be closed later (from inside a walk's callback always);
-/// PM_ERR_NESTED_WRITE from inside   an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
-/// PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
+///   always inside a walk's callback: the store then stays open and can be closed later;
+///   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
-/// Thread safety: may be called from any thread, at the same time as other calls.
+/// Thread safety: may be called from any thread, also while other threads use the store.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
+    // SAFETY: the handle and the error are as documented above.
     unsafe {
         guard(error, || {
-            let handle = handle::borrow(store)?;
-            let closed = handle.store()?.close();
-            // What a store that was closed by a failure still takes is let go of here as well.
+            let store = handle(store, "store")?;
+            let closed = store.store()?.close();
+            // A store may have been closed by a failure: its memory is released here as well.
             if matches!(closed, Ok(()) | Err(Error::Closed)) {
-                handle.clear();
+                store.clear();
             }
             Ok(closed?)
         })
     }
 }
 
-/// Flushes to disk what PM_DURABILITY_RELAXED has left open. Other stores have nothing to flush.
+/// Makes everything durable that was written with PM_DURABILITY_RELAXED, by an fsync of the file.
+/// Other stores are durable already.
 ///
 /// @param store     The store.
-/// @param error     NULL, or where to report a failure.
+/// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK, PM_ERR_IO, PM_ERR_WRITES_STOPPED, PM_ERR_READ_ONLY, PM_ERR_NESTED_WRITE,
-/// PM_ERR_TIMEOUT,   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   PM_ERR_TIMEOUT, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_sync(store: *mut pm_store, error: *mut pm_error) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
-    unsafe { guard(error, || Ok(handle::borrow(store)?.store()?.sync()?)) }
+    // SAFETY: the handle and the error are as documented above.
+    unsafe { guard(error, || Ok(handle(store, "store")?.store()?.sync()?)) }
 }
 
-/// Reads the whole store and checks that every row is sound and that they add up.
+/// Reads the whole store and verifies that every row is intact and that all rows are consistent.
 ///
 /// @param store     The store.
-/// @param error     NULL, or where to report a failure: its message says what is damaged.
+/// @param error     NULL, or receives the details of a failure: the message says what is damaged.
 /// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
-/// PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
-/// Thread safety: may be called from any thread; writers are not held up.
+/// Thread safety: may be called from any thread; does not block writers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_verify(store: *mut pm_store, error: *mut pm_error) -> i32 {
-    // SAFETY: this function's contract is that of each call below.
-    unsafe { guard(error, || Ok(handle::borrow(store)?.store()?.verify()?)) }
+    // SAFETY: the handle and the error are as documented above.
+    unsafe { guard(error, || Ok(handle(store, "store")?.store()?.verify()?)) }
 }
 
-/// Fills `*stats` with the store's counts and sizes.
+/// Returns counts and sizes of the store in `*stats`.
 ///
 /// @param store     The store.
-/// @param stats     Where they go, on success only. Its struct_size must be set (PM_STATS_INIT): of
-/// a shorter   struct, made for an older header, only that much is written; of a longer one the
-/// rest is left alone. @param error     NULL, or where to report a failure.
+/// @param stats     Receives them, on success only. Its struct_size must be set (PM_STATS_INIT). A
+///   shorter struct of an older header is filled as far as it goes; of a longer one, what this
+///   library does not know is left unchanged.
+/// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK, PM_ERR_CORRUPT, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED,
-/// PM_ERR_FORKED,   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
@@ -205,26 +188,21 @@ pub unsafe extern "C" fn pm_get_stats(
     stats: *mut pm_stats,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: this function's contract is that of each call below; the struct begins with its size.
+    // SAFETY: the handle, the memory for the result and the error are as documented above.
     unsafe {
         guard(error, || {
-            let handle = handle::borrow(store)?;
-            if stats.is_null() {
-                return Err(Failure::null("stats"));
-            }
-            let given = (*stats).struct_size;
-            // What the first callers knew of.
-            let room = output_size::<pm_stats>(given, offset_of!(pm_stats, pages_free), "stats")?;
-            let all = c_stats(&handle.store()?.stats()?, given);
-            std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), stats.cast(), room);
+            let store = handle(store, "store")?;
+            // The first release of the struct ended before `pages_free`.
+            let stats = OutStruct::new(stats, offset_of!(pm_stats, pages_free), "stats")?;
+            stats.set(&c_stats(&store.store()?.stats()?));
             Ok(())
         })
     }
 }
 
-fn c_stats(from: &crate::store::Stats, struct_size: usize) -> pm_stats {
+fn c_stats(from: &crate::store::Stats) -> pm_stats {
     pm_stats {
-        struct_size,
+        struct_size: size_of::<pm_stats>(),
         devices: from.devices,
         taken_ids: from.taken_ids,
         free_ids: from.free_ids,

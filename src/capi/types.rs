@@ -1,20 +1,20 @@
-//! The structs that cross the edge, and how they are read and filled.
+//! The structs and constants that callers share with the library.
 
 use std::ffi::{c_char, c_void};
 
-use crate::capi::status::{Failure, Outcome, PM_ERR_INVALID_STATE, PM_ERR_STRUCT_SIZE};
-use crate::device::{DeviceRef, DeviceState};
+use crate::capi::status::{Failure, Outcome, PM_ERR_INVALID_STATE};
+use crate::device::DeviceState;
 
-/// Bytes of pm_error.message, the terminating NUL included.
+/// Size of pm_error.message in bytes, including the terminating NUL.
 pub const PM_ERROR_MESSAGE_SIZE: usize = 1024;
-/// Longest name of a device or of its parent in bytes, without the NUL.
+/// Longest name of a device or of its parent, in bytes without a NUL.
 pub const PM_MAX_NAME_LEN: usize = 511;
-/// Longest error text of a device in bytes: 1 MiB. A longer one is refused, never cut.
+/// Longest error text of a device in bytes: 1 MiB. A longer text is refused, never truncated.
 pub const PM_MAX_ERROR_LEN: usize = 1_048_576;
-/// Largest device id that is given out.
+/// Largest device id: 2^24 - 2. The thin-pool target of the kernel takes 24-bit ids.
 pub const PM_MAX_DEVICE_ID: u32 = 16_777_214;
 
-/// Not known; the state of a device that has not been created yet.
+/// The state is not known. A device that has not been created yet has this state.
 pub const PM_STATE_UNKNOWN: i32 = 0;
 /// The device is being created in the pool.
 pub const PM_STATE_CREATING: i32 = 1;
@@ -26,7 +26,7 @@ pub const PM_STATE_ACTIVATING: i32 = 3;
 pub const PM_STATE_ACTIVATED: i32 = 4;
 /// The device is being suspended.
 pub const PM_STATE_SUSPENDING: i32 = 5;
-/// The device is suspended: its I/O waits.
+/// The device is suspended: the kernel holds its I/O back.
 pub const PM_STATE_SUSPENDED: i32 = 6;
 /// The device is being resumed.
 pub const PM_STATE_RESUMING: i32 = 7;
@@ -34,125 +34,129 @@ pub const PM_STATE_RESUMING: i32 = 7;
 pub const PM_STATE_RESUMED: i32 = 8;
 /// The device is being deactivated.
 pub const PM_STATE_DEACTIVATING: i32 = 9;
-/// The device is not active any more and still exists in the pool.
+/// The device is no longer active and still exists in the pool.
 pub const PM_STATE_DEACTIVATED: i32 = 10;
 /// The device is being removed from the pool.
 pub const PM_STATE_REMOVING: i32 = 11;
 /// The device is gone from the pool.
 pub const PM_STATE_REMOVED: i32 = 12;
-/// Something failed half way; the device and its id are not to be trusted.
+/// An operation on the device failed half way: neither the device nor its id can be relied on.
 pub const PM_STATE_FAULTY: i32 = 13;
 
-/// What went wrong in a call. The caller owns it, initialises it with PM_ERROR_INIT, and passes its
-/// address as the last argument, or NULL if the status is enough. A call writes it only when it
-/// fails.
+/// Details of a failed call. The caller owns the struct, initialises it with PM_ERROR_INIT and
+/// passes its address as the last argument, or NULL if the returned status is enough. A call writes
+/// to it only when it fails.
 #[repr(C)]
 pub struct pm_error {
-    /// sizeof(pm_error), set by the caller.
+    /// sizeof(pm_error), set by the caller. PM_ERROR_INIT sets it.
     pub struct_size: usize,
     /// The status that the call returned, one of PM_ERR_*.
     pub code: i32,
-    /// With PM_ERR_CALLBACK: what the callback returned; otherwise 0.
+    /// The value that the callback returned if code is PM_ERR_CALLBACK, otherwise 0.
     pub callback_code: i32,
-    /// The system's error number (errno) behind the failure; 0 if there is none.
+    /// The system's error number (errno) behind the failure, or 0 if there is none.
     pub os_error: i32,
-    /// What is wrong, with which name or path, and what to do. ASCII or UTF-8, ends in NUL.
+    /// What is wrong, with the name or path concerned, and what to do about it. ASCII or UTF-8,
+    /// terminated by a NUL; a message that is too long for the array is truncated.
     pub message: [c_char; PM_ERROR_MESSAGE_SIZE],
 }
 
-/// One thin device. Texts are bytes with a length; those that the library hands out also end in a
-/// NUL that is not counted. Texts that the caller passes need none.
+/// One thin device. Texts are byte strings with a length. Those that the library returns also end
+/// in a NUL, which the length does not count; those that the caller passes need none.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_device {
-    /// sizeof(pm_device), set by who made the struct; PM_DEVICE_INIT does.
+    /// sizeof(pm_device), set by the caller. PM_DEVICE_INIT sets it.
     pub struct_size: usize,
-    /// Virtual size of the device in bytes, 0 to 2^64-1.
+    /// Virtual size of the device in bytes, 0 to 2^64 - 1.
     pub size: u64,
-    /// Number of the commit that last wrote the record. The store sets it; ignored on the way in,
-    /// but by PM_CHANGE_UPDATE. It is never the same for two states of a device, unless
-    /// pm_restore has put back an older backup: its numbers come again, so no record that was
-    /// read before is to be given to PM_CHANGE_UPDATE then.
+    /// Number of the commit that last wrote the record. The store sets it; in a device that the
+    /// caller passes, only PM_CHANGE_UPDATE reads it. No two versions of a record have the same
+    /// generation, with one exception: after pm_restore has put back an older backup, generations
+    /// are used again. Do not pass a record that was read before a restore to PM_CHANGE_UPDATE.
     pub generation: u64,
     /// Device id in the pool, 1 to PM_MAX_DEVICE_ID. The store assigns it.
     pub device_id: u32,
-    /// Where the device stands, PM_STATE_*.
+    /// State of the device, one of PM_STATE_*.
     pub state: i32,
-    /// Name of the device, 1 to PM_MAX_NAME_LEN bytes, none of them NUL; unique in the store.
+    /// Name of the device, 1 to PM_MAX_NAME_LEN bytes without a NUL among them. Unique in the
+    /// store.
     pub name: *const c_char,
     /// Length of name in bytes.
     pub name_len: usize,
-    /// Name of the device that this is a snapshot of, 0 to PM_MAX_NAME_LEN bytes, none of them
-    /// NUL.
+    /// Name of the device that this one is a snapshot of, 0 to PM_MAX_NAME_LEN bytes without a NUL
+    /// among them. The parent need not be in the store.
     pub parent_name: *const c_char,
-    /// Length of parent_name in bytes; 0 for no parent.
+    /// Length of parent_name in bytes, 0 for no parent.
     pub parent_name_len: usize,
-    /// What went wrong with the device last, 0 to PM_MAX_ERROR_LEN bytes.
+    /// Text of the device's last error, 0 to PM_MAX_ERROR_LEN bytes.
     pub error: *const c_char,
-    /// Length of error in bytes; 0 for no error.
+    /// Length of error in bytes, 0 for no error.
     pub error_len: usize,
-    /// The library's own; NULL in a struct that the caller made.
+    /// Reserved for the library. NULL in a struct that the caller initialises.
     pub owner: *mut c_void,
 }
 
-/// Options of pm_open. PM_OPTIONS_INIT sets the size and leaves all else 0, which stands for the
-/// defaults.
+/// Options of pm_open. PM_OPTIONS_INIT sets the size and leaves every other field 0, which selects
+/// the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_options {
-    /// sizeof(pm_options), set by the caller; PM_OPTIONS_INIT does.
+    /// sizeof(pm_options), set by the caller. PM_OPTIONS_INIT sets it.
     pub struct_size: usize,
     /// PM_OPEN_* flags, or 0.
     pub flags: u32,
-    /// Places in the reader table, shared by all processes: 1 to 1048576; fewer than 128 are
-    /// raised to 128. 0: 1024.
+    /// Number of slots in LMDB's reader table, which all processes share: 1 to 1048576. Values
+    /// below 128 are raised to 128. 0 selects the default, 1024. The first process to open the
+    /// store decides.
     pub max_readers: u32,
-    /// Size of the memory map in bytes, at most 2^46: address space, not memory or disk. It grows
-    /// by itself. 0: 16 GiB.
+    /// Size of the memory map in bytes, at most 2^46. It takes address space, not memory or disk,
+    /// and grows when the store needs more. 0 selects the default, 16 GiB.
     pub map_size: u64,
-    /// How long a call waits for other threads and processes at each place where it may have to,
-    /// in milliseconds. 0 is the default, 10000; 1 is the least that can be asked for.
+    /// Longest time in milliseconds that a call waits at one time for other threads and processes,
+    /// before it fails with PM_ERR_TIMEOUT. 0 selects the default, 10000; the least is 1.
     pub lock_wait_ms: u64,
-    /// How much is checked before the store is used, PM_VERIFY_*.
+    /// How much pm_open verifies, one of PM_VERIFY_*.
     pub verify: i32,
-    /// What a write's return means, PM_DURABILITY_*.
+    /// Whether a write that has returned survives a power failure, one of PM_DURABILITY_*.
     pub durability: i32,
 }
 
 /// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.
 pub const PM_OPEN_READ_ONLY: u32 = 1;
 
-/// The default: PM_VERIFY_FULL.
+/// Verify as much as the default level does, which is PM_VERIFY_FULL.
 pub const PM_VERIFY_DEFAULT: i32 = 0;
-/// Check only what kind of file it is, and that it is not cut short. A damaged page can end the
-/// process.
+/// Verify only that the file is a store, of a known format, and not truncated. A damaged page can
+/// make LMDB end the process.
 pub const PM_VERIFY_NONE: i32 = 1;
-/// Check also the free list, and that the numbers of rows are those of the header: a few reads,
-/// however large the store. A damaged page among the others can end the process.
+/// Verify also the free list, and that the tables have as many rows as the header says. This takes
+/// a few reads, however large the store. A damaged page elsewhere can make LMDB end the process.
 pub const PM_VERIFY_QUICK: i32 = 2;
-/// Check also every page and every row, and that all of them add up: no damage to the file can make
-/// LMDB end the process.
+/// Verify also every page and every row, and that all rows are consistent. No damage to a file that
+/// passes can make LMDB end the process. The time is proportional to the size of the store.
 pub const PM_VERIFY_FULL: i32 = 3;
 
-/// A write that has returned survives a power cut.
+/// A write that has returned survives a power failure. A commit makes two fsync calls.
 pub const PM_DURABILITY_FULL: i32 = 0;
-/// A power cut can undo the last write, as a whole; the file stays sound. See pm_sync.
+/// A power failure can undo the last commit as a whole; the file stays consistent. A commit makes
+/// one fsync call. pm_sync makes everything durable.
 pub const PM_DURABILITY_RELAXED: i32 = 1;
 
-/// How many buckets a pm_histogram has.
+/// Number of buckets of a pm_histogram.
 pub const PM_HISTOGRAM_BUCKETS: usize = 40;
 
-/// How many values of each size there were. The sizes double from bucket to bucket: `buckets[0]`
-/// counts values up to 1, `buckets[i]` those up to 2^i that no bucket before it counts, and the
-/// last all that are larger.
+/// Distribution of a series of values. The bounds of the buckets are powers of two: `buckets[0]`
+/// counts values up to 1, `buckets[i]` values above 2^(i-1) and up to 2^i, and the last bucket all
+/// larger values.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_histogram {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
-    /// What they add up to.
+    /// Sum of the values.
     pub sum: u64,
-    /// How many of them each bucket has.
+    /// Number of values in each bucket.
     pub buckets: [u64; PM_HISTOGRAM_BUCKETS],
 }
 
@@ -160,71 +164,72 @@ pub struct pm_histogram {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_stats {
-    /// sizeof(pm_stats), set by the caller; PM_STATS_INIT does.
+    /// sizeof(pm_stats), set by the caller. PM_STATS_INIT sets it.
     pub struct_size: usize,
     /// Devices in the store.
     pub devices: u64,
-    /// Device ids that devices have and that are not faulty.
+    /// Device ids that belong to devices and are not faulty.
     pub taken_ids: u64,
-    /// Device ids that were given back and wait to be given out again.
+    /// Device ids that were freed and can be assigned again.
     pub free_ids: u64,
-    /// Device ids that are faulty, whether a device has them or not.
+    /// Device ids that are faulty, whether or not a device has them.
     pub faulty_ids: u64,
-    /// The highest device id that was ever given out; 0 for none.
+    /// Highest device id that was ever assigned, 0 for none.
     pub last_id: u64,
     /// Commits since the store was created.
     pub commits: u64,
     /// Size of this process's memory map in bytes: address space, not memory. If another process
-    /// has made it larger, this one follows with its next read or write.
+    /// has enlarged its map, this one follows with its next read or write.
     pub map_size: u64,
-    /// Bytes of the map in use, up to the end of the last page; pages freed in between count.
+    /// Bytes of the map up to the end of the last page in use. Free pages before it count.
     pub map_used: u64,
     /// Length of the file in bytes.
     pub file_size: u64,
     /// Size of a page in bytes.
     pub page_size: u64,
-    /// Places in the reader table.
+    /// Number of slots in LMDB's reader table.
     pub max_readers: u64,
-    /// Places in use or kept for reuse, by all processes, at their highest so far.
+    /// Highest number of those slots that were in use at one time, by all processes.
     pub readers_in_use: u64,
-    /// Pages that were freed and not used again yet: part of map_used.
+    /// Pages that are free and not used again yet; they are part of map_used.
     pub pages_free: u64,
-    /// Those of the free pages that cannot be used again before the oldest reader ends.
+    /// Free pages that cannot be used again before the oldest reader ends.
     pub pages_held: u64,
-    /// Reads that go on at this moment, in all processes: of a daemon at rest, its open walks.
+    /// Read transactions that are active at this moment, in all processes. In an idle daemon these
+    /// are its open walks.
     pub readers_active: u64,
-    /// How many commits were made since the one that the oldest of those reads sees. What they
-    /// freed stays where it is until that read ends, and the file grows instead.
+    /// Commits made since the snapshot of the oldest active reader. Pages that they freed cannot be
+    /// used again before that reader ends, so the file grows.
     pub oldest_reader_commits: u64,
-    /// How often a read of this process has had to wait for a slot of the process or for a place
-    /// in the reader table, whatever the store, since the process began.
+    /// Reads of this process, on any store, that had to wait for a read permit of the process or
+    /// for a slot in a reader table, since the process began.
     pub reader_waits: u64,
-    /// How often it has waited in vain, and failed with PM_ERR_TIMEOUT or PM_ERR_READERS_FULL.
+    /// Reads among these that timed out and failed with PM_ERR_TIMEOUT or PM_ERR_READERS_FULL.
     pub reader_refusals: u64,
-    /// Walks and verifications of this process that are open.
+    /// Open walks and running verifications of this process.
     pub walks_open: u64,
-    /// For how many nanoseconds the oldest of them has been.
+    /// Age of the oldest of these in nanoseconds, 0 for none.
     pub oldest_walk_ns: u64,
-    /// Threads of this process that wait to write: for another thread to commit their operation or
-    /// to finish its own, for a device that another update has locked, or for a writer of
-    /// another process.
+    /// Threads of this process that are blocked on a write: on the commit queue, on a device that
+    /// an update has locked, or on the writer of another process.
     pub writers_waiting: u64,
-    /// 1 if a flush has failed, so that the store takes no writes until it is opened again; else
-    /// 0.
+    /// 1 if an fsync has failed, so that the store takes no writes until it is opened again;
+    /// otherwise 0.
     pub writes_stopped: u64,
-    /// How many operations each commit of this process was for, since it opened the store. Of a
-    /// list of changes each counts; an import is one.
+    /// Operations in each commit of this process since it opened the store. Every change of a list
+    /// counts as one, an import counts as one.
     pub commit_operations: pm_histogram,
-    /// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
-    /// flush them unless the store was opened with PM_DURABILITY_RELAXED. Waiting, and the
-    /// work before, is not in it.
+    /// Time that LMDB took for each of those commits, in nanoseconds: to write the pages, and for
+    /// the fsync calls, of which there are two, or one with PM_DURABILITY_RELAXED. The time before
+    /// the commit, waiting included, does not count.
     pub commit_nanoseconds: pm_histogram,
 }
 
-/// One device in a caller's buffer, for runtimes where each call costs: this struct, then the name,
-/// a NUL, the parent's name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes.
-/// It holds no pointers, so the buffer may be moved. pm_record_name() and its siblings find the
-/// texts.
+/// One device in a buffer of the caller's. The struct is followed by the name, a NUL, the parent's
+/// name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no pointers,
+/// so the buffer may be moved; it suits runtimes in which every call is expensive.
+/// pm_record_name(), pm_record_parent_name() and pm_record_error() find the texts, pm_record_next()
+/// the next record.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_record {
@@ -246,104 +251,45 @@ pub struct pm_record {
     pub error_len: u32,
 }
 
-/// One name of a list, or a path.
+/// A name in a list, or a path.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_name {
-    /// The name or path; ends in a NUL that is not counted.
+    /// The name or path, terminated by a NUL that name_len does not count.
     pub name: *const c_char,
-    /// Its length in bytes.
+    /// Length of name in bytes.
     pub name_len: usize,
 }
 
-/// The names of all devices, from pm_get_device_names. One block of memory, to be given to pm_free.
+/// The names of all devices, as pm_get_device_names returns them: one block of memory, to be freed
+/// with pm_free.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_names {
-    /// How many.
+    /// Number of names.
     pub count: usize,
-    /// That many names, in byte order.
+    /// The names in byte order, count of them.
     pub names: *const pm_name,
 }
 
-/// The state of all device ids at one moment. Ids from 1 to last_id that are in neither list are
-/// taken: each belongs to one device. From pm_walk_get_ids it is one block of memory, to be given
-/// to pm_free.
+/// The state of all device ids at one moment. An id from 1 to last_id that is in neither list is
+/// taken: it belongs to one device. The struct that pm_walk_get_ids returns is one block of memory,
+/// to be freed with pm_free.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_ids {
-    /// sizeof(pm_ids), set by who made the struct; PM_IDS_INIT does.
+    /// sizeof(pm_ids), set by the caller, or by pm_walk_get_ids. PM_IDS_INIT sets it.
     pub struct_size: usize,
-    /// The highest id that was ever given out; 0 for none.
+    /// Highest id that was ever assigned, 0 for none.
     pub last_id: u32,
-    /// Ids that wait to be given out again, in ascending order.
+    /// Ids that can be assigned again, in ascending order.
     pub free_ids: *const u32,
-    /// How many those are.
+    /// Number of free_ids.
     pub free_count: usize,
-    /// Ids that are not to be given out, in ascending order. A device may have one.
+    /// Ids that must not be assigned, in ascending order. A device may have one of them.
     pub faulty_ids: *const u32,
-    /// How many those are.
+    /// Number of faulty_ids.
     pub faulty_count: usize,
-}
-
-/// Largest struct size that is taken for one; more is taken for memory that was never set.
-pub(crate) const LARGEST_STRUCT: usize = 1 << 16;
-
-/// Reads a struct that begins with its size, as the caller's version of the header has it.
-///
-/// # Safety
-/// `from` points to as many readable bytes as its first field says.
-pub(crate) unsafe fn read_struct<T: Copy>(from: *const T, name: &str) -> Outcome<T> {
-    // SAFETY: every struct passed here begins with its size.
-    let size = unsafe { from.cast::<usize>().read() };
-    let known = size_of::<T>();
-    if size < known || size > LARGEST_STRUCT {
-        return Err(bad_size(name, size, known));
-    }
-    // SAFETY: the caller's struct has `size` bytes, and those past the known ones are only
-    // compared.
-    let newer = unsafe { std::slice::from_raw_parts(from.cast::<u8>().add(known), size - known) };
-    if newer.iter().any(|byte| *byte != 0) {
-        return Err(bad_size(name, size, known));
-    }
-    // SAFETY: as above; the struct is plain data.
-    Ok(unsafe { from.read() })
-}
-
-/// How many bytes of an output struct the caller has room for, at most the known ones.
-pub(crate) fn output_size<T>(size: usize, least: usize, name: &str) -> Outcome<usize> {
-    if size < least || size > LARGEST_STRUCT {
-        return Err(bad_size(name, size, size_of::<T>()));
-    }
-    Ok(size.min(size_of::<T>()))
-}
-
-fn bad_size(name: &str, size: usize, known: usize) -> Failure {
-    Failure::Edge(
-        PM_ERR_STRUCT_SIZE,
-        format!("{name}.struct_size is {size}; this library knows {known} bytes: initialise the struct with its _INIT macro, or use a newer library"),
-    )
-}
-
-/// The caller's text.
-///
-/// # Safety
-/// `text` points to `len` bytes that nobody changes while `'a` lasts, or `len` is 0.
-#[inline]
-pub(crate) unsafe fn text<'a>(text: *const c_char, len: usize, name: &str) -> Outcome<&'a [u8]> {
-    if len == 0 {
-        return Ok(&[]);
-    }
-    if text.is_null() {
-        return Err(Failure::null(name));
-    }
-    if len > isize::MAX as usize {
-        return Err(Failure::argument(format!(
-            "{name} has the impossible length {len}"
-        )));
-    }
-    // SAFETY: says the caller.
-    Ok(unsafe { std::slice::from_raw_parts(text.cast(), len) })
 }
 
 /// The state with this number.
@@ -351,28 +297,7 @@ pub(crate) fn state(number: i32) -> Outcome<DeviceState> {
     DeviceState::from_number(number.into()).ok_or_else(|| {
         Failure::Edge(
             PM_ERR_INVALID_STATE,
-            format!(
-                "{number} is no device state; PM_STATE_UNKNOWN (0) to PM_STATE_FAULTY (13) are"
-            ),
+            format!("state {number} is not one of PM_STATE_UNKNOWN (0) to PM_STATE_FAULTY (13)"),
         )
-    })
-}
-
-/// A caller's device, borrowed.
-///
-/// # Safety
-/// Each text points to as many bytes as its length says, unchanged while `'a` lasts.
-pub(crate) unsafe fn device<'a>(from: &pm_device) -> Outcome<DeviceRef<'a>> {
-    Ok(DeviceRef {
-        // SAFETY: says the caller.
-        name: unsafe { text(from.name, from.name_len, "device.name")? },
-        device_id: from.device_id,
-        size: from.size,
-        // SAFETY: says the caller.
-        parent_name: unsafe { text(from.parent_name, from.parent_name_len, "device.parent_name")? },
-        state: state(from.state)?,
-        // SAFETY: says the caller.
-        error: unsafe { text(from.error, from.error_len, "device.error")? },
-        generation: from.generation,
     })
 }
