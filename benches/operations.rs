@@ -1,5 +1,4 @@
-//! The operations one by one, with criterion: absolute times, and what has changed since the last
-//! run.
+//! The operations one by one, with criterion: absolute times, and changes since the last run.
 //!
 //!     cargo bench --bench operations -- "get/.*/1000$"
 //!

@@ -1,5 +1,4 @@
-//! One writer and its writes, to be run under a profiler or an instruction counter: `lone_writer
-//! FILE COUNT`.
+//! A lone writer, for a profiler or an instruction counter: `lone_writer FILE COUNT`.
 //!
 //! It makes a store at FILE, which must not exist, adds COUNT devices and updates each of them.
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};

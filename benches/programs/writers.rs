@@ -1,11 +1,11 @@
 //! Threads that write: a program that `make bench-writers` runs beside its goroutines.
 //!
-//! They write to raw LMDB, where each write takes LMDB's own lock, puts a device's row and the
-//! header row, and commits, which flushes: what a program does that calls LMDB straight away and
-//! looks at nothing. Or they write to this store. Commands come on standard input, a line each, and
-//! each is answered with a line: `open raw|store FILE` (of this library's layout), `add|update
-//! WRITERS MILLISECONDS`, the answer to which is how long it took and how long each write took, all
-//! in nanoseconds.
+//! They write to raw LMDB: each write takes LMDB's own lock, puts a device's row and the header
+//! row, and commits, which flushes, as a program does that calls LMDB directly and checks nothing.
+//! Or they write to this store. Commands come on standard input, a line each, and each is answered
+//! with a line: `open raw|store FILE` (of this library's layout), `add|update WRITERS
+//! MILLISECONDS`, the answer to which is how long it took and how long each write took, all in
+//! nanoseconds.
 #![allow(unsafe_code)]
 
 use lmdb_sys as ffi;
@@ -33,7 +33,7 @@ struct Raw {
     env: *mut ffi::MDB_env,
     main: ffi::MDB_dbi,
     devices: ffi::MDB_dbi,
-    /// How many devices it had.
+    /// How many devices it had when it was opened.
     size: u64,
 }
 
@@ -158,8 +158,8 @@ impl Bench {
         }
     }
 
-    /// Lets `writers` threads write until the time is over: how long it took, and how long each
-    /// write did.
+    /// Lets `writers` threads write until the time is over. Returns how long that took, and how
+    /// long each write took.
     fn run(&self, update: bool, writers: usize, long: Duration) -> (Duration, Vec<Duration>) {
         let start = Instant::now();
         let one = || {

@@ -1,4 +1,4 @@
-//! A lone durable write on a disk, against the flushes that it cannot do without.
+//! A lone durable write on a disk, compared with the flushes that it needs.
 
 use crate::measure::in_turn;
 use crate::subjects::c::Store;
@@ -41,7 +41,7 @@ fn two_flushes(path: &Path) -> Run {
     })
 }
 
-/// Adds to one store, which grows meanwhile as it would in use.
+/// Adds devices to one store, which grows as it would in use.
 fn adds<W: Writes + 'static>(pool: &Pool, path: &Path) -> Run {
     std::fs::copy(&pool.file, path).unwrap();
     File::open(path).unwrap().sync_all().unwrap();

@@ -26,10 +26,10 @@ use subjects::write::{adds, updates};
 use subjects::Run;
 use table::Table;
 
-/// Length of one turn of a subject: long beside a clock's grain, short beside what else the machine
-/// does.
+/// Length of one turn of a subject: long beside a clock's resolution, short beside changes of the
+/// machine's load.
 const TURN: Duration = Duration::from_millis(2);
-/// Bytes of a file system that all copies of a pool of a million devices need.
+/// Bytes that all copies of a pool of a million devices need.
 const ROOM: u64 = 4 << 30;
 
 fn main() {

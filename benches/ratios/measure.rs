@@ -9,7 +9,7 @@ pub struct Turns {
     peer: Vec<Duration>,
 }
 
-/// One figure of each, and how they compare.
+/// One figure of each, and their ratio.
 #[derive(Clone, Copy)]
 pub struct Comparison {
     pub ours: Duration,
@@ -64,13 +64,13 @@ impl Turns {
         }
     }
 
-    /// For what waits for a disk: the medians.
+    /// The medians, for operations that wait for a disk.
     pub fn medians(&self) -> Comparison {
         self.ranked(|len| len / 2)
     }
 
-    /// For processor time: the first deciles. What else runs on the machine takes caches and shares
-    /// of the core away, and so can only make a turn longer.
+    /// The first deciles, for processor time: other load takes caches and shares of the core away,
+    /// so it can only make a turn longer.
     pub fn quiet(&self) -> Comparison {
         self.ranked(|len| len / 10)
     }

@@ -21,8 +21,8 @@ extern "C" {
     fn __libc_memalign(align: size_t, size: size_t) -> *mut c_void;
 }
 
-/// One more. Not an atomic addition, which would show in the times: all that is measured runs on
-/// one thread.
+/// Counts one allocation. Not an atomic addition, which would show in the times: all measured code
+/// runs on one thread.
 fn count() {
     ALLOCATIONS.store(ALLOCATIONS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
@@ -30,7 +30,7 @@ fn count() {
 #[no_mangle]
 unsafe extern "C" fn malloc(size: size_t) -> *mut c_void {
     count();
-    // SAFETY: the same call, and so below.
+    // SAFETY: passes the call on, as all functions here do.
     unsafe { __libc_malloc(size) }
 }
 
@@ -85,11 +85,11 @@ pub fn count_allocations(pool: &Pool, table: &mut Table) {
     );
 }
 
-/// The word that makes this program the child below.
+/// The argument that makes this program the child below.
 pub const CHILD: &str = "--walk-and-print-memory";
 
-/// In a process of its own: opens the store and walks over it in pages. Prints the most memory of
-/// its own that the process had, in KiB, and what it had before.
+/// Runs in a process of its own: opens the store and walks over it in pages. Prints the peak of the
+/// process's own memory, in KiB, and what it was before.
 pub fn walk_child(path: &Path) {
     let before = anonymous_kib();
     let mut most = before;

@@ -1,5 +1,5 @@
-//! What it costs to ask for the statistics: of a pool at rest, and of one in which a walk has held
-//! back what many commits have freed.
+//! The cost of the statistics, in an idle pool, and in one where a walk holds back the pages that
+//! many commits have freed.
 
 use crate::measure::in_turn;
 use crate::subjects::data::Pool;

@@ -3,7 +3,7 @@
 use crate::measure::Comparison;
 use std::time::Duration;
 
-/// One line: what was measured, the two figures, and what the ratio or the figure must not exceed.
+/// One line: what was measured, the two figures, and the target of the ratio or the figure.
 struct Row {
     what: String,
     ours: String,

@@ -4,7 +4,7 @@ use super::open_store;
 use pool_metadata::{DeviceInfo, DeviceState};
 use std::path::{Path, PathBuf};
 
-/// Where a run keeps its files; they go when this does.
+/// The directory of a run's files, removed when this is dropped.
 pub struct Scratch(PathBuf);
 
 const PREFIX: &str = "pm-bench-";
@@ -28,7 +28,7 @@ impl Scratch {
         &self.0
     }
 
-    /// A path in here that nothing else uses.
+    /// A path of that name in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -86,7 +86,8 @@ impl Pool {
         Names::new(self.size, |n| device_number(n % self.size + 1))
     }
 
-    /// Names of devices that are not, which lie between those that are, in random order.
+    /// Names of devices that are not in the pool, which sort between those that are, in random
+    /// order.
     pub fn new_names(&self) -> Names {
         Names::new(self.size, |n| device_number(n % self.size + 1) + 1)
     }
@@ -146,8 +147,8 @@ fn device(n: u64) -> DeviceInfo {
     device
 }
 
-/// Names in random order, without end, laid out one behind the other so that fetching the next one
-/// is cheap.
+/// Names in random order that repeat without end, in one block of memory, so that the next one is
+/// cheap to fetch.
 #[derive(Clone)]
 pub struct Names {
     bytes: Vec<u8>,
@@ -162,7 +163,7 @@ impl Names {
             ends: vec![0],
             at: 0,
         };
-        // As many as there are devices, in an order without repeats; of a large pool, a part.
+        // As many as there are devices, without repeats; only a part of a large pool.
         let step = (size as f64 * 0.618) as u64;
         let step = (step..).find(|step| gcd(*step, size) == 1).unwrap();
         let mut order: Vec<u64> = (0..size.min(1 << 18)).map(|i| i * step % size).collect();
@@ -196,7 +197,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     }
 }
 
-/// A random order that repeats in every run (Fisher-Yates over SplitMix64).
+/// A random order that is the same in every run (Fisher-Yates over SplitMix64).
 fn shuffle(items: &mut [u64]) {
     let mut state = 1_u64;
     for i in (1..items.len()).rev() {

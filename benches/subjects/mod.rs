@@ -1,9 +1,7 @@
-//! What is measured: the library's operations and the raw LMDB calls beside them, over the same
-//! rows.
+//! The subjects of benchmarks: the library's operations, and raw LMDB calls over the same rows.
 //!
-//! A subject is a closure that does its operation so many times and tells how long that took. What
-//! is not part of the operation (fresh copies of the file, the next device's name) stays outside
-//! that time.
+//! A subject is a closure that repeats its operation and returns how long that took. Preparations
+//! (fresh copies of the file, the next device's name) are not part of that time.
 #![allow(dead_code)] // the table and the criterion benchmarks each use a part of this
 
 pub mod c;

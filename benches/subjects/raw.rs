@@ -31,7 +31,7 @@ fn val(bytes: &[u8]) -> ffi::MDB_val {
 /// LMDB has filled `val`, and the transaction that it belongs to runs for as long as the slice is
 /// used.
 unsafe fn bytes<'a>(val: &ffi::MDB_val) -> &'a [u8] {
-    // SAFETY: says the caller.
+    // SAFETY: the caller guarantees it.
     unsafe { std::slice::from_raw_parts(val.mv_data.cast(), val.mv_size) }
 }
 
@@ -84,7 +84,7 @@ impl Raw {
         }
     }
 
-    /// Takes note of the rows that are there; writes put the same bytes again.
+    /// Reads the rows that the writes put back unchanged.
     pub fn writer(self: &Rc<Raw>, device: &[u8]) -> Writer {
         let mut reader = self.reader();
         Writer {
@@ -165,7 +165,7 @@ impl Drop for Reader {
     }
 }
 
-/// Puts the rows that the library puts, without looking at what is in them.
+/// Puts the rows that the library puts, without a look at their content.
 pub struct Writer {
     raw: Rc<Raw>,
     record: Vec<u8>,

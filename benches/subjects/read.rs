@@ -9,8 +9,7 @@ use pool_metadata::Error;
 use std::hint::black_box;
 use std::rc::Rc;
 
-/// One pool, opened by each of the contestants. A file can be open only once in a process, so each
-/// has a copy.
+/// One pool, opened by each subject. A file can be open only once in a process, so each has a copy.
 pub struct Readers {
     pool: Pool,
     c: Rc<Store>,

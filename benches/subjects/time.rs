@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-/// Processor time that `work` takes on this thread: what other processes of a busy machine take is
-/// not in it.
+/// Processor time that `work` takes on this thread, without that of other processes.
 pub fn cpu_time(work: impl FnOnce()) -> Duration {
     let start = thread_clock();
     work();
     thread_clock() - start
 }
 
-/// Time that `work` takes by the clock on the wall, for what waits for a disk.
+/// Elapsed time of `work`, for operations that wait for a disk.
 pub fn wall_time(work: impl FnOnce()) -> Duration {
     let start = std::time::Instant::now();
     work();

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What can write devices: the library by its two interfaces, and the peer.
+/// A subject that writes devices: the library through Rust and through C, and raw LMDB.
 pub trait Writes: Sized {
     fn open(file: &Path, pool: &Pool) -> Self;
     /// Reads everything once, so that the map is in memory.
@@ -92,8 +92,8 @@ fn other_state(state: DeviceState) -> DeviceState {
     }
 }
 
-/// Adds devices at random places among those that are there. The pool stays its size, give or take
-/// a tenth: it is put back to what it was when it has grown by that.
+/// Adds devices at random places among those of the pool. When the pool has grown by a tenth, it is
+/// replaced by a fresh copy.
 pub fn adds<W: Writes + 'static>(pool: &Pool, name: &str) -> Run {
     let (pool, purpose) = (pool.clone(), format!("add-{name}"));
     let mut names = pool.new_names();

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
-/// A struct of the C API as C programs begin it.
+/// A struct of the C API, initialised as in a C program.
 fn zeroed<T>() -> T {
     // SAFETY: made of numbers and pointers, for each of which zero is a value.
     unsafe { std::mem::zeroed() }
 }
 
-/// A name or text as it is passed: mostly one that occurs again, or any bytes, or NULL with a
-/// length.
+/// A name or text argument: mostly one of a few, or any bytes, or NULL with a length.
 #[derive(Arbitrary, Debug)]
 enum Text {
     Known(u8),
@@ -146,7 +145,7 @@ fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R 
 }
 
 unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {
-    // SAFETY: it is only registered with such a pair, and the library passes a device that lives
+    // SAFETY: this is only registered with such a pair, and the library passes a device that lives
     // until it returns.
     let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
     // SAFETY: as above.
@@ -158,7 +157,7 @@ unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_
 }
 
 unsafe extern "C-unwind" fn on_walk(device: *const pm_device, user_data: *mut c_void) -> i32 {
-    // SAFETY: it is only registered with a number, and the library passes a device.
+    // SAFETY: this is only registered with a number, and the library passes a device.
     assert!(!unsafe { (*device).name }.is_null());
     // SAFETY: as above.
     unsafe { *user_data.cast::<i8>() }.into()
@@ -178,7 +177,7 @@ impl Program {
                 Call::Stats(size) => {
                     let mut stats: pm_stats = zeroed();
                     let size = size.map_or(size_of::<pm_stats>(), usize::from);
-                    // A size greater than the memory is the one lie that cannot be noticed.
+                    // The library cannot detect a size that is greater than the memory.
                     stats.struct_size = size.min(size_of::<pm_stats>());
                     pm_get_stats(store, &mut stats, e)
                 }

@@ -8,11 +8,11 @@ use libfuzzer_sys::{fuzz_target, Corpus};
 use pool_metadata::Result;
 use std::path::Path;
 
-/// Errors are welcome; what is answered has to be true.
+/// Errors are allowed; any answer must be right.
 fn use_it(path: &Path) -> Result<()> {
     let store = options().open(path)?;
     let mut expected = all(&store)?;
-    // An older state, if it is whole, is what a power cut leaves.
+    // A whole older state is allowed: a power cut can leave one.
     assert!(original().states.contains(&expected), "a wrong answer");
     for number in 0..5 {
         let mut device = new_device(1000 + number);

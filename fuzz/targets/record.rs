@@ -1,4 +1,4 @@
-//! The record decoder: whatever the bytes, an error or a device that encodes and decodes to itself.
+//! The record decoder: any bytes give an error, or a device that encodes and decodes to itself.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,8 +6,8 @@ use pool_metadata::fuzzing::{decode, encode, seal};
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (name, body) = input;
-    // As it is, the checksum is almost never right; with one that is, what lies behind it is
-    // reached.
+    // The checksum of random bytes is almost never right, so they are tried with a right one as
+    // well.
     let _ = decode(name, body);
     let sealed = seal(name, body);
     if let Ok(device) = decode(name, &sealed) {

@@ -1,5 +1,5 @@
-//! The verifier on bytes alone: any file, and a store's with any damage. It comes to an end, and
-//! takes as sound only what is: LMDB may be trusted with it, which the target `open` finds out.
+//! The verifier on bytes alone: any file, and a store's with any damage. The verifier ends, and
+//! accepts only files that LMDB can be trusted with; the target `open` checks the latter.
 #![no_main]
 
 #[allow(dead_code)] // what only the target `open` needs

@@ -1,9 +1,8 @@
-//! The pages of a store's file, to be damaged with aim: where the trees are, and what stands where
-//! in a page.
+//! The pages of a store's file, for damage with aim: where the trees are, and the layout of a page.
 
 use std::path::Path;
 
-/// Size of a page on the machines that tests run on; [`Pages::read`] holds that it is so.
+/// Size of a page on the machines that tests run on; [`Pages::read`] checks it.
 pub const PAGE: usize = 4096;
 /// Bytes before the offsets of a page's nodes, and before the record of a meta page.
 pub const HEADER: usize = 16;
@@ -88,7 +87,7 @@ impl Pages {
         self.u64(Self::txnid_at(self.newest()))
     }
 
-    /// Where the meta page in force tells the last page.
+    /// The offset of the number of the last page, in the meta page in force.
     pub fn last_page_at(&self) -> usize {
         self.newest() * PAGE + HEADER + 120
     }

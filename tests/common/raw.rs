@@ -1,4 +1,4 @@
-//! A store's file behind the store's back: rows through LMDB, and files that are not stores.
+//! A store's file through LMDB alone, without this library, and files that are not stores.
 
 use lmdb::{
     Cursor, Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags,
@@ -22,7 +22,7 @@ pub fn environment(path: &Path) -> Environment {
         .unwrap()
 }
 
-/// The same for a store that others have open, for reads that belong to no thread.
+/// An LMDB environment for a store that others have open, for reads that are not bound to a thread.
 pub fn readers(path: &Path) -> Environment {
     Environment::new()
         .set_flags(
@@ -33,7 +33,7 @@ pub fn readers(path: &Path) -> Environment {
         .unwrap()
 }
 
-/// Makes an LMDB file of somebody else.
+/// Makes an LMDB file of another program.
 pub fn foreign(path: &Path, fill: impl FnOnce(&Environment)) {
     let environment = environment(path);
     fill(&environment);
@@ -51,7 +51,7 @@ pub fn put_rows(environment: &Environment, rows: impl IntoIterator<Item = (Vec<u
     txn.commit().unwrap();
 }
 
-/// Changes the rows of a store that nobody has open.
+/// Changes the rows of a store that no process has open.
 pub fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, &Tables)) {
     let environment = environment(path);
     let open = |name| environment.open_db(name).unwrap();
@@ -77,8 +77,8 @@ pub fn rewrite(
     txn.put(table, &key, &value, WriteFlags::empty()).unwrap();
 }
 
-/// Gives a device another name, and its record another content, as a commit of the store itself
-/// could have: the checksums and the digest hold.
+/// Gives a device another name and record, and adjusts the checksums and the digest, as a commit of
+/// the store would.
 pub fn become_another(
     txn: &mut RwTransaction<'_>,
     tables: &Tables,
@@ -108,13 +108,13 @@ pub fn become_another(
     });
 }
 
-/// What a device's row adds to the digest.
+/// The hash of a device's row, which the digest adds up.
 fn digest(name: &[u8], value: &[u8]) -> u128 {
     use xxhash_rust::xxh3::{xxh3_128_with_seed, xxh3_64_with_seed};
     xxh3_128_with_seed(value, xxh3_64_with_seed(name, 1))
 }
 
-/// Makes the checksum at the value's end hold again.
+/// Recomputes the checksum at the end of the value.
 pub fn seal(key: &[u8], value: &mut [u8]) {
     let end = value.len() - 4;
     let sum = crc32c(key.iter().chain(&value[..end]));

@@ -1,9 +1,9 @@
-//! Numbers that look random and come again for the same seed (splitmix64).
+//! Random numbers that repeat for the same seed (SplitMix64).
 
 pub struct Rng(pub u64);
 
 impl Rng {
-    /// One for a seed and a few numbers that say what it is for.
+    /// A generator for a seed, and for numbers that say what it is used for.
     pub fn of(seed: u64, what: &[usize]) -> Rng {
         let mut rng = Rng(seed);
         for number in what {

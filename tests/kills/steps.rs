@@ -1,5 +1,5 @@
 //! The steps that a victim takes until it is killed, and what they leave. c-tests/victim.c and
-//! go-binding/internal/victim take the same ones.
+//! go-binding/internal/victim take the same steps.
 
 use crate::common::device;
 use pool_metadata::{Change, DeviceInfo, DeviceState, PoolMetadata, Result};

@@ -59,7 +59,7 @@ impl Subject for Backup {
             (true, false) if !replaced && !is(&found.store, &self.last) => {
                 wrong("neither the store nor its backup is in place")
             }
-            // Its own writes are looked at elsewhere.
+            // Other tests check the writes themselves.
             _ if found.store.is_none() => wrong("the store is gone"),
             _ => Ok(()),
         }

@@ -1,10 +1,10 @@
 //! What a power cut can leave of a recording: everything that was flushed, and any part of the
 //! rest.
 //!
-//! Taken for granted is what LMDB takes for granted as well: a flushed byte stays, a sector of 512
-//! bytes is written as a whole or not at all, and what replaces unflushed bytes in the page cache
-//! replaces them for good. Nothing is taken for granted about the order in which unflushed writes,
-//! lengths and names reach the disk.
+//! It assumes what LMDB assumes as well: a flushed byte stays, a sector of 512 bytes is written as
+//! a whole or not at all, and bytes that are overwritten in the page cache before a flush never
+//! reach the disk. It assumes nothing about the order in which unflushed writes, lengths and names
+//! do.
 
 use super::record::{Event, FileId, Recording};
 use crate::common::rng::Rng;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const SECTOR: usize = 512;
 
-/// Flushes that the disk only says it has made, to show that the explorer would see it.
+/// Flushes that the disk reports and does not make, to show that the explorer detects them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Broken {
     Nothing,
@@ -27,19 +27,19 @@ pub enum Broken {
 /// The content of every file by its name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
-/// How much of what was not flushed survives.
+/// Which unflushed writes survive.
 #[derive(Clone, Copy, Debug)]
 pub enum Survivors {
     None,
     All,
-    /// All but the last write, of which only so many sectors.
+    /// All but the last write, and that many sectors of the last.
     TornEnd(usize),
     /// This one alone, and all but this one.
     Only(usize),
     AllBut(usize),
-    /// Every write with that chance in 16.
+    /// Each write, with a probability of that many sixteenths.
     Writes(u64),
-    /// Every sector with that chance in 16.
+    /// Each sector, with a probability of that many sixteenths.
     Sectors(u64),
 }
 
@@ -55,8 +55,7 @@ pub struct Disk<'r> {
     pub broken: Broken,
     files: BTreeMap<FileId, Vec<u8>>,
     names: BTreeMap<String, FileId>,
-    /// Writes and lengths that a flush is still to come for; durable ones stay here too, for their
-    /// place in the order.
+    /// Writes and lengths that are not flushed yet; durable ones are kept as well, for the order.
     pending: Vec<Pending<'r>>,
     pending_names: Vec<Pending<'r>>,
 }
@@ -134,7 +133,7 @@ impl<'r> Disk<'r> {
         }
     }
 
-    /// What is left after a power cut now.
+    /// The files after a power cut at this point.
     pub fn image(&self, survivors: Survivors, rng: &mut Rng) -> Image {
         let mut files = self.files.clone();
         let count = self.unflushed();
@@ -155,7 +154,7 @@ impl<'r> Disk<'r> {
                     write(content, pending.event, false, |sector| sector < sectors);
                 }
                 _ if whole => write(content, pending.event, true, |_| true),
-                // The length may get there without the bytes.
+                // The length may reach the disk without the bytes.
                 _ if rng.below(4) == 0 && matches!(pending.event, Event::Write { .. }) => {
                     write(content, pending.event, true, |_| false);
                 }
@@ -196,8 +195,8 @@ fn file_of(event: &Event) -> FileId {
     }
 }
 
-/// Does to the content what the event did, with those of its sectors that get there, and with the
-/// whole length or only what these need.
+/// Applies an event to the content: the sectors that survive, and the whole length or only as much
+/// as these need.
 fn write(
     content: &mut Vec<u8>,
     event: &Event,
@@ -211,7 +210,7 @@ fn write(
             if length {
                 grow(content, end);
             }
-            // Sectors lie at multiples of their size in the file, wherever the write begins.
+            // Sectors begin at multiples of their size in the file, wherever the write begins.
             let mut at = start;
             let mut sector = 0;
             while at < end {
@@ -232,7 +231,7 @@ fn write(
     }
 }
 
-/// Makes the content so long at least. Bytes that nobody has written read as zeros.
+/// Extends the content to at least that length, with zeros.
 fn grow(content: &mut Vec<u8>, len: usize) {
     const ZEROS: &[u8] = &[0; 64 << 10];
     while content.len() < len {

@@ -1,4 +1,4 @@
-//! Looks at what a power cut at every point of a recording could leave.
+//! Checks what a power cut at each point of a recording could leave.
 
 use super::disk::{Broken, Disk, Image, Survivors};
 use super::record::{Event, Recording};
@@ -14,10 +14,10 @@ pub trait Subject {
     /// What was found in a directory that a power cut has left.
     type Outcome: Clone;
 
-    /// Opens what is there, as whoever comes next would.
+    /// Opens what is in the directory, as the next process would.
     fn look(&self, directory: &Path, thorough: bool) -> Result<Self::Outcome, String>;
 
-    /// Whether that may be so after the process has said these words.
+    /// Whether that may be found after the process has said these words.
     fn judge(&self, found: &Self::Outcome, said: &[&str]) -> Result<(), String>;
 }
 
@@ -26,9 +26,9 @@ pub struct Campaign {
     /// Images with random survivors at every point, besides the systematic ones.
     pub random: usize,
     pub broken: Broken,
-    /// The first event from which on it is so.
+    /// The first event from which on the disk is broken.
     pub lies_from: usize,
-    /// How many violations are enough, and which one alone is.
+    /// After how many violations to stop, and after which one.
     pub enough: usize,
     pub until: Option<&'static str>,
 }
@@ -39,7 +39,7 @@ pub struct Found {
     pub cuts: usize,
     /// Images that were judged.
     pub images: usize,
-    /// Of these, how many had to be opened because no other was the same.
+    /// How many of them were different from each other, and so were opened.
     pub opened: usize,
     pub violations: Vec<String>,
 }
@@ -93,8 +93,8 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
     found
 }
 
-/// Which images to make at one point: the extremes, every single write that is there or missing,
-/// the last one torn at every sector, and random ones.
+/// Which images to make at one point: the extremes, every single write alone or missing, the last
+/// one torn at every sector, and random ones.
 fn plans(disk: &Disk<'_>, campaign: &Campaign, number: usize) -> Vec<Survivors> {
     const MOST: usize = 8;
     let mut plans = vec![Survivors::None, Survivors::All];
@@ -136,8 +136,8 @@ fn digest(image: &Image) -> u128 {
     hasher.digest128()
 }
 
-/// Makes the directory what the power cut has left. A lock file has no part in what is promised: it
-/// may be there as it was, or in parts.
+/// Writes what the power cut has left to the directory. Nothing is promised about the lock file, so
+/// it may be whole, partial or absent.
 fn put(place: &Path, image: &Image, lock_file: &[u8], rng: &mut Rng) {
     for entry in fs::read_dir(place).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();

@@ -1,4 +1,4 @@
-//! What has to be found after a power cut.
+//! What must be found after a power cut.
 
 use super::explore::Subject;
 use super::workload::{perform, Op, Script, Threads, STORE};
@@ -26,8 +26,8 @@ impl Dump {
     }
 }
 
-/// What the store holds before the first step and after each, from the state in that directory
-/// on.
+/// The content of the store before the first step and after each, starting with the state in that
+/// directory.
 pub fn states(script: &Script, path: &Path) -> Vec<Dump> {
     let store = script.open(path);
     let mut states = vec![Dump::of(&store)];
@@ -51,7 +51,7 @@ pub fn open_left(directory: &Path, thorough: bool) -> Result<Option<Dump>, Strin
     Ok(there.then_some(found))
 }
 
-/// The same for a store that nobody makes anew.
+/// Opens a store or backup that a power cut has left, unless it is absent.
 pub fn left_at(path: &Path, thorough: bool) -> Result<Option<Dump>, String> {
     match path.exists() {
         true => open_at(path, thorough).map(Some),
@@ -77,7 +77,7 @@ fn open_at(path: &Path, thorough: bool) -> Result<Dump, String> {
     Ok(found)
 }
 
-/// Only until opening it has returned.
+/// The store may be absent until the call that opens it has returned.
 fn store_may_be_absent(said: &[&str]) -> Result<(), String> {
     match said.is_empty() {
         true => Ok(()),
@@ -89,7 +89,7 @@ fn store_may_be_absent(said: &[&str]) -> Result<(), String> {
 pub struct Single {
     /// What the store holds before the first step and after each.
     pub states: Vec<Dump>,
-    /// Whether the last step may be lost though it was done, if it was not made durable.
+    /// Whether the last step may be lost after it was acknowledged, unless it was made durable.
     pub relaxed: bool,
     pub syncs: Vec<usize>,
 }
@@ -128,7 +128,7 @@ impl Subject for Single {
 
     fn look(&self, directory: &Path, thorough: bool) -> Result<Option<Dump>, String> {
         let found = open_left(directory, thorough)?;
-        // There are few states and many images: the same state is kept once.
+        // There are few states and many images, so each state is kept once.
         Ok(found.map(|found| {
             let known = self.states.iter().find(|state| **state == found);
             known.cloned().unwrap_or(found)

@@ -1,10 +1,10 @@
-//! Power cuts: whatever of the unflushed writes a disk has kept, what was acknowledged is there,
-//! what was not is there as a whole or not at all, and the invariants hold.
+//! Power cuts: whichever unflushed writes the disk has kept, acknowledged writes are there, others
+//! are there as a whole or not at all, and the invariants hold.
 //!
 //! A process works on a store while every one of its writes and flushes is recorded; then the file
 //! is rebuilt as a power cut after each of these events could have left it, and opened.
-//! `docs/reliability.md` says what is taken for granted of the disk. `make powercut` runs this for
-//! longer: `PM_POWERCUT` says how many times as long, and `PM_SEED` makes the whole another one.
+//! `docs/reliability.md` says what is assumed of the disk. `make powercut` runs this for longer:
+//! `PM_POWERCUT` says how many times as long, and `PM_SEED` changes all random choices.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -41,7 +41,7 @@ fn seed() -> u64 {
     std::env::var("PM_SEED").map_or(1, |value| value.parse().unwrap())
 }
 
-/// Records a child of this program in a role, in a directory where something may be.
+/// Records a child process in a role, in a directory that may hold files.
 fn recording_at(role: &str, seed: u64, directory: &Path) -> Recording {
     let argument = format!("{seed}:{}", directory.join(STORE).display());
     let mut command = peer::command(&format!("powercut::{role}"), argument);
@@ -51,7 +51,7 @@ fn recording_at(role: &str, seed: u64, directory: &Path) -> Recording {
     )
 }
 
-/// The same in an empty one.
+/// Records a child process in a role, in an empty directory.
 fn recording(role: &str, seed: u64) -> Recording {
     recording_at(role, seed, common::directory().path())
 }
@@ -67,8 +67,8 @@ fn campaign(seed: u64) -> Campaign {
     }
 }
 
-/// Cuts the power everywhere, which are so many points at least, and fails if anything is found
-/// that may not be.
+/// Cuts the power at every point, of which there must be at least `fewest`, and fails if one leaves
+/// what is not allowed.
 fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject, fewest: usize) {
     let found = explore(recording, &campaign(seed), subject);
     let Found {
@@ -86,7 +86,7 @@ fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject,
     assert!(cuts >= fewest && opened > cuts, "that was no campaign");
 }
 
-/// Holds that a disk that lies in this way is found out, by such a violation.
+/// Fails unless a disk that is broken in this way causes a violation with these words.
 fn finds(recording: &Recording, subject: &impl Subject, broken: Broken, what: &'static str) {
     let lie = Campaign {
         broken,
@@ -112,7 +112,7 @@ fn said<'r>(recording: &'r Recording, word: &str) -> &'r str {
     words.into_iter().next().unwrap().trim()
 }
 
-/// A script played on a store that is not there yet.
+/// Plays a script on a store that has to be created.
 fn play(role: &str, script: fn(u64) -> Script, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let place = common::directory();
@@ -130,17 +130,17 @@ fn seeds(count: usize) -> std::ops::Range<u64> {
 }
 
 #[test]
-fn one_writer() {
+fn lone_writer_loses_no_acknowledged_write() {
     play("one", one, seeds(1));
 }
 
 #[test]
-fn a_whole_pool_taken_over() {
+fn import_is_there_as_a_whole_or_not_at_all() {
     play("import", import, seeds(1));
 }
 
 #[test]
-fn a_store_backed_up_and_restored() {
+fn backup_and_restore_lose_neither_store() {
     for seed in seeds(1) {
         let place = common::directory();
         let start = place.path().join(STORE);
@@ -150,12 +150,12 @@ fn a_store_backed_up_and_restored() {
 }
 
 #[test]
-fn with_relaxed_durability_the_last_write_at_most_is_undone() {
+fn relaxed_store_loses_at_most_the_last_write() {
     play("relaxed", relaxed, seeds(1));
 }
 
 #[test]
-fn threads_that_share_their_commits() {
+fn threads_that_share_commits_lose_no_acknowledged_write() {
     for seed in seeds(1) {
         let threads = threads(seed);
         let recording = recording("threads", seed);
@@ -169,9 +169,9 @@ fn threads_that_share_their_commits() {
     }
 }
 
-/// Power is cut while a store is used that another power cut has left.
+/// The power is cut while a process uses a store that an earlier power cut has left.
 #[test]
-fn one_power_cut_after_another() {
+fn second_power_cut_loses_no_acknowledged_write() {
     for seed in seeds(2) {
         let first = recording("one", seed);
         let (place, start) = (common::directory(), common::directory());
@@ -183,7 +183,7 @@ fn one_power_cut_after_another() {
     }
 }
 
-/// Makes of the directory what a cut at some point of the recording could leave.
+/// Writes to the directory what a power cut at a random point of the recording could leave.
 fn leave(recording: &Recording, seed: u64, directory: &Path) {
     let mut rng = Rng::of(seed, &[]);
     let mut disk = Disk::new(recording);
@@ -196,10 +196,9 @@ fn leave(recording: &Recording, seed: u64, directory: &Path) {
     }
 }
 
-/// The campaign would see it if one of the flushes were not made: with each kind left out, it finds
-/// violations.
+/// The campaign can fail: without any one kind of flush, it finds violations.
 #[test]
-fn a_disk_that_lies_is_found_out() {
+fn disk_that_lies_is_detected() {
     let (seed, place) = (seeds(1).start, common::directory());
     let subject = Single::new(&one(seed), &place.path().join(STORE));
     let recording = recording("one", seed);
@@ -220,23 +219,22 @@ fn a_disk_that_lies_is_found_out() {
         println!("{broken:?}: {first}");
         first
     };
-    // LMDB's meta pages not on the disk: what was done is undone.
+    // Without flushes of LMDB's meta pages, acknowledged writes are undone.
     assert!(violation(Broken::DurableWrites, opened).contains("what is there is that after"));
-    // The pages that a meta page refers to not on the disk: the store is refused, or reads as
+    // Without flushes of the pages that a meta page refers to, the store is refused or holds
     // something else.
     assert!(!violation(Broken::Flushes, opened).is_empty());
-    // The same while the store is created.
+    // Without them while the store is created.
     assert!(!violation(Broken::Flushes, 0).is_empty());
-    // The store's own name not on the disk.
+    // Without flushes of the directory, the store's name is lost.
     assert!(violation(Broken::NameFlushes, 0).contains("the store is gone"));
     assert!(violation(Broken::Nothing, 0).is_empty());
 }
 
-/// The Go program is asked for by `scripts/powercut.sh`, which builds it and names it in
-/// `PM_MIGRATE`.
+/// `scripts/powercut.sh` builds the Go program and names it in `PM_MIGRATE`.
 #[test]
 #[ignore = "needs a program in Go: make test-powercut"]
-fn a_bbolt_file_taken_over() {
+fn migration_leaves_the_old_or_the_new_file_whole() {
     let program = Path::new(&std::env::var_os("PM_MIGRATE").unwrap()).to_owned();
     let old = std::fs::read("go-binding/testdata/pool.bolt").unwrap();
     let place = common::directory();

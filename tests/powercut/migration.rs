@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the recording is given to say once the program has ended well.
+/// The words that stand in the recording for the program's success.
 pub const MIGRATED: &str = "migrated";
 
 /// The old file's second name.
@@ -18,7 +18,7 @@ pub struct Migration {
     pub program: PathBuf,
     /// The bbolt file.
     pub old: Vec<u8>,
-    /// What the store holds that has taken its place.
+    /// The content of the store that has taken its place.
     pub new: Dump,
 }
 
@@ -28,7 +28,7 @@ pub enum InForce {
     New,
 }
 
-/// The program at work on that directory.
+/// The command that migrates the file in that directory.
 pub fn command(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -61,7 +61,7 @@ impl Subject for Migration {
     fn look(&self, directory: &Path, thorough: bool) -> Result<InForce, String> {
         let found = self.in_force(directory)?;
         if thorough && found == InForce::Old {
-            // Whoever comes next does it anew.
+            // The next run of the program migrates it again.
             let output = command(&self.program, directory).output().unwrap();
             if !output.status.success() {
                 let message = String::from_utf8_lossy(&output.stderr);

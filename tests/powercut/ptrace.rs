@@ -1,8 +1,7 @@
-//! Stops a child process, with all its threads, at the system calls that it is asked about; see
-//! `record.rs`.
+//! Stops a child process, with all its threads, at certain system calls; see `record.rs`.
 //!
-//! The kernel's filter (seccomp) lets all other calls run at full speed, and it sees those of every
-//! run time, also of one that makes its own system calls, as Go's does.
+//! A seccomp filter lets all other calls run at full speed. It also sees the calls of run times
+//! that make system calls themselves, as Go's does.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -16,7 +15,7 @@ pub struct Call {
     pub thread: i32,
     pub number: i64,
     pub arguments: [u64; 6],
-    /// What it returned; only after it.
+    /// The result, after the call.
     pub result: i64,
 }
 
@@ -39,7 +38,7 @@ pub fn run(
     let filter = filter(calls);
     // SAFETY: what runs between `fork` and `exec` makes system calls and nothing else.
     unsafe { command.pre_exec(move || be_traced(&filter)) };
-    // From here on the child is traced by this very thread.
+    // Only this thread can trace the child.
     let mut child = command.spawn()?;
     let main = child.id() as i32;
     let mut running: BTreeMap<i32, Option<Call>> = BTreeMap::new();
@@ -101,7 +100,7 @@ fn filter(calls: &[libc::c_long]) -> Vec<libc::sock_filter> {
     program
 }
 
-/// In the child, before `exec`.
+/// Runs in the child, before `exec`.
 fn be_traced(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
@@ -123,7 +122,7 @@ fn checked(result: libc::c_long) -> io::Result<()> {
     }
 }
 
-/// The next child or thread of this thread's that has stopped or ended; none once there is none.
+/// The next traced process or thread that has stopped or ended; `None` once all have ended.
 fn wait_for_any() -> io::Result<Option<(i32, i32)>> {
     let mut status = 0;
     loop {

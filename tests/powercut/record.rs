@@ -1,10 +1,9 @@
 //! Records what a process does to the files of one directory: every write, every change of a length
 //! or a name, every flush, in their order.
 //!
-//! Nothing is asked of the process but that its own words, which say how far it is, go to the file
-//! [`SAID`] there. What was written is read back from the file while the writing thread is stopped,
-//! and what became of the names by looking at the directory, so no memory of the process has to be
-//! read.
+//! The process only has to write its progress to the file [`SAID`] there. Bytes that it has written
+//! are read back from the file while the writing thread is stopped, and names from the directory,
+//! so its memory is never read.
 
 use super::ptrace::{self, Call, When};
 use super::workload::SAID;
@@ -17,8 +16,8 @@ use std::process::Command;
 /// Number of a file, in the order of their first appearance.
 pub type FileId = usize;
 
-/// What a process did. A flush covers what was done before it began: the event of that number is
-/// the first that it need not cover.
+/// What a process did. A flush covers the events before it began; its number is that of the first
+/// event that it need not cover.
 #[derive(Debug)]
 pub enum Event {
     /// Bytes written; `durable` if the call returns only when these bytes are on the disk
@@ -33,7 +32,7 @@ pub enum Event {
         file: FileId,
         len: u64,
     },
-    /// Names that were given and taken away by one call, as a rename does both.
+    /// Names that one call has added and removed; a rename does both.
     Names {
         given: BTreeMap<String, FileId>,
         taken: BTreeSet<String>,
@@ -48,7 +47,7 @@ pub enum Event {
     Said(String),
 }
 
-/// All that happened, and what there was before.
+/// All events, and the files before them.
 #[derive(Default)]
 pub struct Recording {
     pub before: Vec<Vec<u8>>,
@@ -58,12 +57,12 @@ pub struct Recording {
     pub lock_file: Vec<u8>,
 }
 
-/// Whether a name stands for something that a power cut takes away, or that is not the store's.
+/// Whether a file has no part in the recording: the lock file and the process's words.
 fn is_ignored(name: &str) -> bool {
     name == SAID || name.ends_with("-lock")
 }
 
-/// Runs the command and records what it does in that directory. It must end well.
+/// Runs the command, and records what it does in that directory. The command must succeed.
 pub fn record(directory: &Path, command: &mut Command) -> Recording {
     let directory = directory.canonicalize().unwrap();
     fs::write(directory.join(SAID), "").unwrap();
@@ -121,7 +120,7 @@ struct Recorder {
     done: Recording,
 }
 
-/// What a descriptor of the process stands for.
+/// What a descriptor of the process refers to.
 enum Target {
     Other,
     Directory,
@@ -205,7 +204,7 @@ impl Recorder {
         }
     }
 
-    /// Bytes were written at that offset, or up to where the descriptor stands now.
+    /// Notes bytes that were written at that offset, or up to the descriptor's position.
     fn wrote(&mut self, call: &Call, fd: u64, offset: Option<u64>) {
         match self.target(call, fd) {
             Target::File(file) => {
@@ -257,7 +256,7 @@ impl Recorder {
         self.names = now;
     }
 
-    /// The directory's names as they are.
+    /// The names that are in the directory now.
     fn look(&mut self) -> BTreeMap<String, FileId> {
         let entries = fs::read_dir(&self.directory).unwrap();
         let names: BTreeSet<_> = entries
@@ -266,7 +265,7 @@ impl Recorder {
             .collect();
         let mut found = BTreeMap::new();
         for name in names {
-            // One that has gone in the meantime is not there.
+            // A name that was removed in the meantime is left out.
             if let Ok(metadata) = fs::symlink_metadata(self.directory.join(&name)) {
                 let next = self.files.len();
                 let file = self.files.entry((metadata.dev(), metadata.ino()));
@@ -291,10 +290,10 @@ impl Recorder {
             Some(name) if is_ignored(name) => return Target::Other,
             _ => {}
         }
-        // Made and not yet seen, if another thread's call was faster.
+        // A file that was created and not seen yet, if another thread's call came first.
         self.names_changed();
         let metadata = fs::metadata(descriptor).unwrap();
-        // One that has no name yet may get one.
+        // A file without a name may get one later.
         let next = self.files.len();
         let file = self.files.entry((metadata.dev(), metadata.ino()));
         Target::File(*file.or_insert(next))
@@ -305,7 +304,7 @@ fn descriptor(thread: i32, fd: u64) -> PathBuf {
     format!("/proc/{thread}/fd/{fd}").into()
 }
 
-/// Where the descriptor stands in its file.
+/// The descriptor's position in its file.
 fn position(thread: i32, fd: u64) -> u64 {
     field(thread, fd, "pos:", 10)
 }

@@ -12,10 +12,10 @@ use pool_metadata::{DeviceInfo, OpenOptions, PoolMetadata, RepairOptions, Report
 use std::fs;
 use std::path::Path;
 
-/// Where a repair keeps what was there.
+/// The file that a repair keeps a copy in.
 const KEPT: &str = "pool.db.before-repair-1";
 
-/// How many findings are kept: more than there are.
+/// How many findings are listed: more than there are.
 const LIMIT: usize = 1000;
 
 fn content(directory: &Path, name: &str) -> Option<Vec<u8>> {
@@ -38,7 +38,7 @@ fn twin(place: &Path) -> tempfile::TempDir {
 }
 
 struct Repair {
-    /// The damaged file, what a check tells of it, and its devices.
+    /// The damaged file, the report of a check of it, and its devices.
     file: Vec<u8>,
     report: Report,
     devices: Vec<DeviceInfo>,
@@ -52,8 +52,8 @@ struct Repaired {
 }
 
 impl Repair {
-    /// Makes ids that devices have free, behind the store's back, in so many rows that fixing
-    /// takes many pages.
+    /// Marks ids of devices as free, through LMDB alone, in so many rows that fixing them takes
+    /// many pages.
     fn prepare(seed: u64) -> (tempfile::TempDir, Repair) {
         let (place, sound) = used_store(seed);
         let path = place.path().join(STORE);
@@ -111,7 +111,7 @@ impl Subject for Repair {
         }
         let fixed = self.is_fixed(&path, thorough)?;
         if thorough && !fixed {
-            // Whoever comes next repairs it, and keeps what is there now, and what is kept.
+            // The next repair fixes it, and keeps this file and the earlier copy.
             let now = kept.clone().or(content(directory, STORE));
             let again = OpenOptions::new().repair(&path, &RepairOptions::new());
             again.map_err(|e| format!("repairing again: {e}"))?;
@@ -136,7 +136,7 @@ impl Subject for Repair {
 }
 
 #[test]
-fn a_store_repaired() {
+fn repair_leaves_the_store_fixed_or_unchanged() {
     for seed in seeds(1) {
         let (place, subject) = Repair::prepare(seed);
         let recording = recording_at("repair", seed, place.path());
@@ -145,11 +145,11 @@ fn a_store_repaired() {
 }
 
 #[test]
-fn a_disk_that_lies_while_a_store_is_repaired_is_found_out() {
+fn disk_that_lies_during_a_repair_is_detected() {
     let seed = seeds(1).start;
     let (place, subject) = Repair::prepare(seed);
     let recording = recording_at("repair", seed, place.path());
-    // The copy's own bytes, its name, and what was fixed.
+    // Without flushes of the copy, of its name, and of the fixes.
     for (broken, what) in [
         (Broken::Flushes, "what is kept is not what the store was"),
         (Broken::NameFlushes, "what the store was is not kept"),
@@ -165,7 +165,7 @@ struct Salvage {
 }
 
 impl Salvage {
-    /// Takes a page of devices and a meta page away.
+    /// Destroys a page of devices and a meta page.
     fn prepare(seed: u64) -> (tempfile::TempDir, Salvage) {
         let (place, sound) = used_store(seed);
         let path = place.path().join(STORE);
@@ -227,7 +227,7 @@ impl Subject for Salvage {
 }
 
 #[test]
-fn a_store_salvaged() {
+fn salvage_leaves_a_whole_store_or_none() {
     for seed in seeds(1) {
         let (place, subject) = Salvage::prepare(seed);
         let recording = recording_at("salvage", seed, place.path());
@@ -236,7 +236,7 @@ fn a_store_salvaged() {
 }
 
 #[test]
-fn a_disk_that_lies_while_a_store_is_salvaged_is_found_out() {
+fn disk_that_lies_during_a_salvage_is_detected() {
     let seed = seeds(1).start;
     let (place, subject) = Salvage::prepare(seed);
     let recording = recording_at("salvage", seed, place.path());

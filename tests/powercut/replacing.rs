@@ -1,4 +1,4 @@
-//! Power cuts while backups replace one another, and while one is put where nothing was.
+//! Power cuts while backups replace one another, and while one is restored to a new path.
 
 use super::disk::Broken;
 use super::explore::Subject;
@@ -12,7 +12,7 @@ use std::path::Path;
 struct Replacing {
     /// What the store holds before the first step of the script and after each.
     states: Vec<Dump>,
-    /// What the backup holds that is there at first.
+    /// The content of the first backup.
     old: Dump,
 }
 
@@ -80,7 +80,7 @@ impl Subject for Replacing {
         let may_be = match (said("backed up"), said("compacting")) {
             (_, true) => &[last][..],
             (false, _) => &[first],
-            // Its own writes are looked at elsewhere.
+            // Other tests check the writes themselves.
             (true, false) => &self.states.iter().collect::<Vec<_>>(),
         };
         match &found.store {
@@ -91,7 +91,7 @@ impl Subject for Replacing {
 }
 
 #[test]
-fn backups_that_replace_one_another() {
+fn replaced_backup_is_the_old_or_the_new_one() {
     for seed in seeds(1) {
         let (place, subject) = Replacing::prepare(seed);
         let recording = recording_at("replacing", seed, place.path());
@@ -100,7 +100,7 @@ fn backups_that_replace_one_another() {
 }
 
 #[test]
-fn a_disk_that_lies_while_a_backup_is_replaced_is_found_out() {
+fn disk_that_lies_during_a_backup_is_detected() {
     let seed = seeds(1).start;
     let (place, subject) = Replacing::prepare(seed);
     let recording = recording_at("replacing", seed, place.path());

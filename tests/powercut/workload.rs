@@ -1,4 +1,4 @@
-//! What the recorded processes do.
+//! The scripts of the recorded processes.
 
 use crate::common::rng::Rng;
 use crate::common::{device, options};
@@ -34,7 +34,7 @@ pub enum Op {
     Import(usize),
     /// Close the store and open it again.
     Reopen,
-    /// Keep a snapshot from here on: pages that it needs are not used again. Or let it go.
+    /// Keep a snapshot from here on, whose pages are not reused; or release it.
     Hold,
     /// Flush what relaxed durability has left.
     Sync,
@@ -69,7 +69,7 @@ impl Script {
     }
 }
 
-/// Makes up steps that succeed.
+/// Chooses random steps that succeed.
 struct Writer {
     rng: Rng,
     prefix: String,
@@ -155,7 +155,7 @@ impl Writer {
     }
 }
 
-/// Takes one step. What it keeps until a later one is in `held`.
+/// Takes one step. A snapshot that it keeps for later steps is in `held`.
 pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
     if held.is_some() && needs_more(store, op) {
         // A snapshot would keep the map from growing.
@@ -220,7 +220,7 @@ impl Threads {
             let prefix = format!("t{thread}-");
             let seed = seed.wrapping_add(1000 * thread as u64);
             let mut script = Script::random(seed, &prefix, steps, Durability::Full);
-            // These would be in the other threads' way.
+            // These steps would disturb the other threads.
             script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));
             script
         };
@@ -232,7 +232,7 @@ impl Threads {
 
 pub fn one(seed: u64) -> Script {
     let mut script = Script::random(seed, "", 40, Durability::Full);
-    // The map is too small for this.
+    // Too large for the first map.
     let large = |index| DeviceInfo {
         error: vec![b'L'; 400_000],
         ..device(format!("large-{index}"))
@@ -257,7 +257,7 @@ pub fn next(seed: u64) -> Script {
     Script::random(!seed, "next-", 25, Durability::Full)
 }
 
-/// On a store that is open, and stays so.
+/// Steps on a store that stays open.
 pub fn second(seed: u64) -> Script {
     let mut script = Script::random(seed, "second-", 4, Durability::Full);
     script.ops.retain(|op| !matches!(op, Op::Reopen | Op::Hold));

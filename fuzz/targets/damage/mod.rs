@@ -19,23 +19,23 @@ pub enum Damage {
         bytes: [u8; 4],
         len: u8,
     },
-    /// One bit is another.
+    /// One bit is flipped.
     Bit { page: u8, at: u16, bit: u8 },
-    /// A page lies where another belongs.
+    /// A page is in another one's place.
     Copy { from: u8, to: u8 },
-    /// A page is as it was an hour ago.
+    /// A page is an older version of itself.
     Stale { page: u8 },
-    /// A page holds nothing.
+    /// A page is zeroed.
     Zero { page: u8 },
     /// The file ends here.
     Cut { page: u8, at: u16 },
 }
 
-/// The file as it is, as it was some commits before, and what is in it.
+/// The file, an older copy of it, and its content.
 pub struct Original {
     pub now: Vec<u8>,
     before: Vec<u8>,
-    /// What was in it after each of the last commits, the newest last.
+    /// Its content after each of the last commits, the newest last.
     pub states: Vec<Devices>,
 }
 
@@ -105,7 +105,7 @@ pub fn all(store: &PoolMetadata) -> Result<Devices> {
         .collect()
 }
 
-/// The pages in use come first; what lies behind them is zeros.
+/// The pages in use come first; the rest of the file is zeros.
 fn offset(page: u8, at: u16, file: &[u8]) -> usize {
     (usize::from(page) * PAGE + usize::from(at) % PAGE).min(file.len().saturating_sub(1))
 }
