@@ -7,8 +7,8 @@ pub struct Header {
     pub constants: Vec<Constant>,
     pub callbacks: Vec<Callback>,
     pub inline: Vec<Function>,
-    /// Functions without a comment.
-    pub undocumented: Vec<String>,
+    /// Functions without a comment, and comments with a tag that does not start its line.
+    pub problems: Vec<String>,
 }
 
 /// What gets a page.
@@ -79,6 +79,11 @@ pub fn parse(source: &str) -> Header {
 impl Header {
     fn add(&mut self, item: Item) {
         let text = words(&item.text);
+        let misplaced = |line: &&String| line.contains(" @param ") || line.contains(" @return ");
+        if let Some(line) = item.doc.iter().find(misplaced) {
+            self.problems
+                .push(format!("a tag must start its line: {line}"));
+        }
         if let Some(definition) = text.strip_prefix('#') {
             self.constants.extend(constant(definition, item.doc));
         } else if let Some(name) = callback_name(&text) {
@@ -98,7 +103,8 @@ impl Header {
             self.inline.extend(function(rest, doc));
         } else if let Some(function) = function(&text, item.doc) {
             if function.doc.is_empty() {
-                self.undocumented.push(function.name);
+                self.problems
+                    .push(format!("{} has no comment", function.name));
             } else {
                 self.topics.push(Topic::Function(function));
             }

@@ -158,5 +158,14 @@ The call did what it was asked to.
 
 #[test]
 fn function_without_a_comment_is_reported() {
-    assert_eq!(header::parse(HEADER).undocumented, ["pm_bare"]);
+    assert_eq!(header::parse(HEADER).problems, ["pm_bare has no comment"]);
+}
+
+#[test]
+fn tag_in_the_middle_of_a_line_is_reported() {
+    let header = header::parse("/** Adds. @param a  What. */\nint pm_add(int a);\n");
+    assert_eq!(
+        header.problems,
+        ["a tag must start its line: Adds. @param a  What."]
+    );
 }
