@@ -142,18 +142,6 @@ fn kinds(found: &Salvaged) -> BTreeMap<String, usize> {
     kinds
 }
 
-#[test]
-fn a_sound_store_comes_back_as_it_is() {
-    let (_directory, path, _) = lived_in();
-    let old = contents(&path);
-    let (found, target) = salvage(&path);
-    assert!(found.complete && found.report.is_sound(), "{found:?}");
-    assert_eq!((found.recovered, found.lost_pages), (0, 0));
-    let new = contents(&target);
-    assert_eq!(found.devices as usize, new.devices.len());
-    assert_eq!((new.devices, new.ids), (old.devices, old.ids));
-}
-
 /// Damages a store that was filled in one commit: no page holds a row that is not in force.
 fn filled_at_once(change: impl FnOnce(&mut Pages)) -> (tempfile::TempDir, PathBuf, Contents) {
     let (directory, path, _) = lived_in();

@@ -1,62 +1,34 @@
-//! Stores in use, files that are none, damaged structures, full and failing disks, kills.
+//! Repairs of stores in use, damaged structures, full and failing disks, kills. What a repair finds
+//! and fixes is in `meaning/violations.rs`.
 
-use super::*;
+mod common;
 
-#[test]
-fn a_sound_store_is_left_alone() {
-    let (_directory, path) = assorted();
-    let before = std::fs::read(&path).unwrap();
-    assert!(check_file(&path).is_sound());
-    assert_eq!(repair(&path), Repaired::default());
-    assert!(std::fs::read(&path).unwrap() == before);
-    assert!(!Path::new(&format!("{}.before-repair-1", path.display())).exists());
+use common::pages::{self, Pages, Tree};
+use common::peer::{self, Peer};
+use common::{assorted, error_of, options, raw, sys};
+use lmdb::WriteFlags;
+use pool_metadata::{Error, OpenOptions, RepairOptions, Repaired, Report, Verify};
+use std::path::Path;
+use std::thread;
+
+fn check_file(path: &Path) -> Report {
+    OpenOptions::new().check_file(path, 1000).unwrap()
+}
+
+fn repair(path: &Path) -> Repaired {
+    OpenOptions::new()
+        .repair(path, &RepairOptions::new())
+        .unwrap()
 }
 
 fn lose_a_row(path: &Path) {
     raw::edit(path, |txn, tables| {
-        del_id_row(txn, tables, &[0, 0, 0, 0, 3])
+        txn.del(tables.ids, &[0, 0, 0, 0, 3], None).unwrap();
     });
 }
 
 #[test]
-fn where_the_copy_goes() {
-    let (directory, path) = assorted();
-    lose_a_row(&path);
-    let damaged = std::fs::read(&path).unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let repair_to = |backup: &Path| {
-        let mut how = RepairOptions::new();
-        OpenOptions::new().repair(&path, how.backup(backup))
-    };
-    std::fs::write(at("taken"), "x").unwrap();
-    assert_error!(repair_to(&at("taken")), Error::FileExists { .. });
-    assert_error!(repair_to(&path), Error::FileExists { .. });
-    assert_error!(repair_to(&at("no/where")), Error::NoSuchFile { .. });
-    assert_error!(repair_to(Path::new("")), Error::InvalidPath { .. });
-    assert!(
-        std::fs::read(&path).unwrap() == damaged,
-        "without a copy, nothing is done"
-    );
-    let repaired = repair_to(&at("copy")).unwrap();
-    assert_eq!(repaired.backup, Some(at("copy")));
-    assert!(std::fs::read(at("copy")).unwrap() == damaged);
-    // By default, each gets a number of its own.
-    for n in 1..=2 {
-        lose_another(&path);
-        let backup = repair(&path).backup.unwrap();
-        assert_eq!(backup, at(&format!("pool.db.before-repair-{n}")));
-    }
-}
-
-fn lose_another(path: &Path) {
-    raw::edit(path, |txn, tables| {
-        let first = raw::keys(txn, tables.ids).remove(0);
-        del_id_row(txn, tables, &first);
-    });
-}
-
-#[test]
-fn a_store_in_use_is_checked_and_not_repaired() {
+fn store_in_use_is_checked_and_not_repaired() {
     let (_directory, path) = assorted();
     lose_a_row(&path);
     let mut peer = Peer::start("repair::hold", &path);
@@ -69,6 +41,7 @@ fn a_store_in_use_is_checked_and_not_repaired() {
     assert_error!(options(50).repair(&path, &how), Error::AlreadyOpen { .. });
     assert_error!(options(50).check_file(&path, 9), Error::AlreadyOpen { .. });
     assert_eq!(store.check(9).unwrap().total, 3);
+    assert!(store.check(0).unwrap().findings.is_empty());
     assert!(sys::in_forked_child(|| matches!(
         store.check(9),
         Err(Error::Forked)
@@ -78,43 +51,9 @@ fn a_store_in_use_is_checked_and_not_repaired() {
     assert!(repair(&path).after.is_sound());
 }
 
+/// LMDB follows every number in the pages, so they are checked before the rows.
 #[test]
-fn files_that_are_no_store_cannot_be_checked() {
-    let (directory, path) = assorted();
-    let at = |name: &str| directory.path().join(name);
-    std::fs::write(at("text"), "some text of somebody's").unwrap();
-    std::fs::write(at("bbolt"), raw::bbolt_file()).unwrap();
-    raw::foreign(&at("foreign"), |environment| {
-        raw::put_rows(environment, [(b"header".to_vec(), b"v".to_vec())]);
-    });
-    raw::edit(&path, |txn, tables| {
-        raw::rewrite(txn, tables.main, b"header", |value| {
-            value[8] = 2;
-            raw::seal(b"header", value);
-        });
-    });
-    let both = |path: &Path| {
-        let checked = options(50).check_file(path, 9);
-        let repaired = options(50).repair(path, &RepairOptions::new());
-        let errors = [error_of(checked), error_of(repaired)];
-        assert_eq!(errors[0].to_string(), errors[1].to_string());
-        errors.into_iter().next().unwrap()
-    };
-    assert!(matches!(both(&at("text")), Error::NotAStore { .. }));
-    assert!(matches!(both(&at("bbolt")), Error::BboltFile { .. }));
-    assert!(matches!(both(&at("foreign")), Error::ForeignLmdb { .. }));
-    assert!(matches!(both(&path), Error::NewerFormat { .. }));
-    assert!(matches!(
-        both(directory.path()),
-        Error::NotRegularFile { .. }
-    ));
-    assert!(matches!(both(&at("none")), Error::NoSuchFile { .. }));
-    assert!(!at("none").exists());
-}
-
-/// Before the rows come the pages: LMDB follows every number in them.
-#[test]
-fn a_file_whose_structure_is_damaged_cannot_be_checked() {
+fn file_whose_structure_is_damaged_cannot_be_checked() {
     let (_directory, path) = assorted();
     let sound = Pages::read(&path);
     let damages: [fn(&mut Pages); 4] = [
@@ -147,7 +86,7 @@ fn a_file_whose_structure_is_damaged_cannot_be_checked() {
     }
     sound.write(&path);
     assert!(check_file(&path).is_sound());
-    // The same of a store that is open, for who opened it without a look at its pages.
+    // A store that was opened without a look at its pages finds the damage when it is checked.
     let mut pages = sound.clone();
     let at = pages.record(Tree::Devices) + pages::ENTRIES;
     pages.put64(at, 7);
@@ -157,7 +96,7 @@ fn a_file_whose_structure_is_damaged_cannot_be_checked() {
 }
 
 #[test]
-fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
+fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
     let (directory, path) = assorted();
     lose_a_row(&path);
     let found = check_file(&path);
@@ -182,13 +121,17 @@ fn a_disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
 }
 
 #[test]
-fn killed_at_any_moment_it_is_fixed_or_as_it_was() {
+fn repair_killed_at_any_moment_has_fixed_all_or_nothing() {
     let (directory, path) = assorted();
     let copy = directory.path().join("pool.db.before-repair-1");
     let damage = || {
         raw::edit(&path, |txn, tables| {
             for id in 20..200_u8 {
-                put_id_row(txn, tables, &[2, 0, 0, 0, id]);
+                let key = [2, 0, 0, 0, id];
+                let mut value = [0; 4];
+                raw::seal(&key, &mut value);
+                txn.put(tables.ids, &key, &value, WriteFlags::empty())
+                    .unwrap();
             }
         })
     };
@@ -197,7 +140,7 @@ fn killed_at_any_moment_it_is_fixed_or_as_it_was() {
     let found = check_file(&path);
     let mut ended = [0, 0];
     let mut round = 0;
-    // A slow machine takes longer: sooner or later it is killed before its end as well as after it.
+    // A slow machine takes more rounds to be killed both before its end and after it.
     while round < 60 || (ended.contains(&0) && round < 600) {
         std::fs::write(&path, &damaged).unwrap();
         peer::start_and_kill(
