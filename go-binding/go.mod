@@ -2,8 +2,8 @@ module github.com/pool-metadata/pool-metadata/go-binding
 
 go 1.24.0
 
-// No newer than what containerd 1.7 requires: this module brought into a build of containerd must not move the versions
-// of others.
+// No newer than what containerd 1.7 requires: in a build of containerd, this module must not change
+// the versions of others.
 require (
 	github.com/containerd/errdefs v0.3.0
 	go.etcd.io/bbolt v1.3.10

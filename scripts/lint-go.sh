@@ -1,17 +1,13 @@
 #!/bin/sh
-# Formatting and vet of the Go package, and staticcheck: scripts/lint-go.sh [quick]
+# Checks the Go modules with gofmt, vet and staticcheck: scripts/lint-go.sh [quick]
 #
-# With quick, staticcheck, which scripts/setup.sh has to build first, is left out.
-set -eu
-cd "$(dirname "$0")/.."
-go=$(scripts/go.sh)
-PATH=$(dirname "$go"):$PATH
-export PATH
+# With quick, it skips staticcheck, which scripts/setup.sh must build first.
+. "$(dirname "$0")/go-env.sh"
 tools=$PWD/target/tools/bin
 cd go-binding
 unformatted=$("$(go env GOROOT)/bin/gofmt" -l .)
 if [ -n "$unformatted" ]; then
-    printf 'gofmt would change these; run: gofmt -w go-binding\n%s\n' "$unformatted" >&2
+    printf 'gofmt would change these files; run: gofmt -w go-binding\n%s\n' "$unformatted" >&2
     exit 1
 fi
 go vet ./...

@@ -1,14 +1,11 @@
 #!/bin/sh
-# This store against containerd's own, and containerd's devmapper snapshotter on this store:
+# Compares this store with containerd's own, and runs containerd's devmapper snapshotter on it:
 # scripts/test-containerd.sh [VERSION,...]
 #
-# Without an argument, containerd's versions are those in go-binding/containerdtest/go.mod; with one, such as latest or
-# v1.7, only the swap is tested, into those. The Makefile has built the library.
-set -eu
-cd "$(dirname "$0")/.."
-go=$(scripts/go.sh)
-PATH=$(dirname "$go"):$PATH
-export PATH
+# Without an argument, the versions of containerd are those in go-binding/containerdtest/go.mod.
+# With one, such as latest or v1.7, only the swap is tested, into those. The Makefile has built the
+# library.
+. "$(dirname "$0")/go-env.sh"
 cd go-binding/containerdtest
 if [ $# -gt 0 ]; then
     exec go test -count=1 -timeout=60m -v -run '^TestSwap$' . -containerd "$1"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stands in for dmsetup: keeps what it is told in the directory $DM and writes every call into $DM/log.
-# A call that matches the pattern in $DM/fail fails.
+# A fake dmsetup: it keeps its state in the directory $DM and writes every call into $DM/log. A call
+# that matches the pattern in $DM/fail fails.
 set -eu
 
 log=$DM/log
