@@ -36,9 +36,9 @@ MANUAL  := $(TARGET)/man/written
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz header man \
-        install uninstall clean distclean help \
-        setup-build setup-test setup-lint setup-fuzz bench-go bench-writers \
+.PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
+        header man install uninstall clean distclean help \
+        setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
         test-rust test-run test-symbols test-c test-install test-go test-containerd \
         test-powercut powercut test-kills kills fuzz-go lint-go
 
@@ -107,6 +107,10 @@ miri: setup-build
 ## fuzz (FUZZTIME=60: seconds each; TARGETS=record verify open calls)
 fuzz: setup-fuzz
 	scripts/fuzz.sh $(or $(FUZZTIME),60) $(TARGETS)
+
+## line coverage of src/ by the Rust tests
+coverage: setup-coverage
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) llvm-cov --workspace --summary-only
 
 test-run: all
 	CC='$(CC)' scripts/run.sh $(RELEASE)
@@ -234,7 +238,7 @@ clean:
 distclean:
 	rm -rf $(TARGET)
 
-setup-build setup-test setup-lint setup-fuzz: setup-%:
+setup-build setup-test setup-lint setup-fuzz setup-coverage: setup-%:
 	@scripts/setup.sh $*
 
 ## print this list

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what a step needs and this machine lacks: `scripts/setup.sh build|test|lint|fuzz`.
+# Installs what a step needs and this machine lacks:
+# `scripts/setup.sh build|test|lint|fuzz|coverage`.
 #
 # Debian packages are installed where that needs no question (as root, or with a sudo that asks for
 # no password). Elsewhere the script prints the exact command and stops. Tools that Debian does not
@@ -12,6 +13,7 @@ cd "$(dirname "$0")/.."
 # Pinned, so that a new release of a tool cannot break an unchanged tree.
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
+CARGO_LLVM_COV_VERSION=0.9.1
 STATICCHECK_VERSION=v0.8.2
 tools=$PWD/target/tools
 
@@ -96,7 +98,9 @@ cargo_tool() {
     name=$1
     version=$2
     shift 2
-    if "$tools/bin/$name" --version 2>/dev/null | grep -qxF "$name $version"; then return 0; fi
+    if cargo install --list --root "$tools" 2>/dev/null | grep -qxF "$name v$version:"; then
+        return 0
+    fi
     announce "$name $version into target/tools (some minutes)" \
         "cargo install --locked --debug $* --version =$version --root $tools $name"
     retry cargo install --quiet --locked --debug --config profile.dev.debug=false "$@" \
@@ -236,19 +240,22 @@ check_go() {
 # list_imports MODULE: lists, and so fetches, every package that a module and its tests import.
 list_imports() { (cd "$1" && "$go" list -deps -test ./... >/dev/null); }
 
-# component NAME COMMAND: a part of the Rust tool chain that a minimal installation leaves out.
+# component NAME TEST...: a part of the Rust tool chain that a minimal installation leaves out. It
+# is there if the command TEST succeeds.
 component() {
-    cargo "$2" --version >/dev/null 2>&1 && return 0
-    have rustup || die "\`cargo $2\` is missing, and there is no rustup to add it.
-       Install the package of this rustc that carries $1."
-    announce "$1, a component of the Rust tool chain" "rustup component add $1"
-    retry rustup component add "$1"
+    name=$1
+    shift
+    "$@" >/dev/null 2>&1 && return 0
+    have rustup || die "$name is missing, and there is no rustup to add it.
+       Install the package of this rustc that carries $name."
+    announce "$name, a component of the Rust tool chain" "rustup component add $name"
+    retry rustup component add "$name"
 }
 
 setup_lint() {
     setup_build
-    component rustfmt fmt
-    component clippy clippy
+    component rustfmt cargo fmt --version
+    component clippy cargo clippy --version
     need git git
     need python3 python3
     need mandoc mandoc
@@ -273,10 +280,17 @@ setup_fuzz() {
     cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
 }
 
+setup_coverage() {
+    setup_build
+    component llvm-tools test -x "$(rustc --print target-libdir)/../bin/llvm-cov"
+    cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV_VERSION"
+}
+
 case ${1:-} in
     build) setup_build ;;
     test) setup_test ;;
     lint) setup_lint ;;
     fuzz) setup_fuzz ;;
-    *) die "usage: scripts/setup.sh build|test|lint|fuzz" ;;
+    coverage) setup_coverage ;;
+    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage" ;;
 esac

@@ -207,8 +207,8 @@ fn long_list_may_take_longer_than_the_lock_wait() {
     );
 }
 
-/// A wait for a larger map that times out does not cost the changes that need none their turn, while
-/// other threads write all the time.
+/// If the wait for a larger map times out, the changes that need none keep their turn, while other
+/// threads write all the time.
 #[test]
 fn change_that_needs_no_larger_map_still_waits_for_its_turn() {
     const WAIT: Duration = Duration::from_secs(5);

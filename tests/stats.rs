@@ -1,5 +1,5 @@
-//! What a store tells of other processes and of threads that share it. The rest of the statistics is
-//! in `meaning/stats.rs`.
+//! Statistics about other processes, and about threads that share a store. The others are in
+//! `meaning/stats.rs`.
 
 #[allow(dead_code)]
 #[path = "children/stats.rs"]
