@@ -12,6 +12,9 @@ use crate::limits::{MAX_ERROR_LEN, MAX_NAME_LEN};
 /// Version byte of the records that this release writes.
 const VERSION: u8 = 1;
 
+/// No record's value is longer: the longest texts, and room for what is around them.
+pub(crate) const MAX_LEN: usize = MAX_ERROR_LEN + 1024;
+
 /// Encodes `device` into `out`, which is emptied first. The key is `device.name`.
 pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) -> Result<()> {
     let record = RecordV1::of(device);

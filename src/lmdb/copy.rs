@@ -9,11 +9,8 @@ use crate::lmdb::env::Env;
 use crate::lmdb::raw::{into_error, LmdbError, NotBegun};
 use crate::lmdb::snapshot::Snapshot;
 use crate::sync::deadline::Deadline;
-
-/// Where a meta page, which begins with its own number, says what the last page is, and of which
-/// commit it is (mdb.c: `MDB_page`, `MDB_meta`).
-const META_LAST_PAGE: usize = 16 + 120;
-const META_COMMIT: usize = 16 + 128;
+use crate::verify::bytes::u64_at;
+use crate::verify::meta::{LAST_PAGE_AT, TXNID_AT};
 
 /// Copies a store in use to the draft, page by page, as of one commit.
 ///
@@ -28,8 +25,9 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
             Ok(snapshot.meta_page()?.map(|meta| (snapshot, meta)))
         })?;
     let page_size = env.page_size;
-    let end = number_at(&meta, META_LAST_PAGE)
-        .and_then(|last| last.checked_add(1)?.checked_mul(page_size))
+    let end = u64_at(&meta, LAST_PAGE_AT)
+        .checked_add(1)
+        .and_then(|pages| pages.checked_mul(page_size))
         .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
     copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
     // Last, so that a half copy is no store. The other one is as of the commit before, which makes
@@ -37,7 +35,7 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
     let commit = snapshot.commit();
     for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
         meta[..8].copy_from_slice(&page.to_le_bytes());
-        meta[META_COMMIT..][..8].copy_from_slice(&commit.to_le_bytes());
+        meta[TXNID_AT..][..8].copy_from_slice(&commit.to_le_bytes());
         write(draft, &meta, page * page_size)?;
     }
     Ok(())
@@ -91,11 +89,6 @@ fn copy_error(env: &Env, draft: &Draft, error: LmdbError) -> Error {
     }
 }
 
-fn number_at(page: &[u8], at: usize) -> Option<u64> {
-    let bytes = page.get(at..at + 8)?.try_into().ok()?;
-    Some(u64::from_le_bytes(bytes))
-}
-
 impl Snapshot {
     /// The meta page of this snapshot's commit; `None` if it may be under way to that of a later
     /// one.
@@ -112,7 +105,7 @@ impl Snapshot {
             .map_err(|e| env.lmdb_error("reading the environment's state", e))?
             .newest_commit;
         // The one after next is not begun before the next one's page is written.
-        let unchanged = newest == commit && number_at(&page, META_COMMIT) == Some(commit);
+        let unchanged = newest == commit && u64_at(&page, TXNID_AT) == commit;
         Ok(unchanged.then_some(page))
     }
 }

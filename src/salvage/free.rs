@@ -1,5 +1,5 @@
-//! The free list of the commit in force: which pages were in use then, and so whether what a page
-//! holds is of that commit.
+//! The free list of the commit in force. It shows which pages were in use then, and so whether the
+//! content of a page is of that commit.
 
 use std::collections::HashSet;
 
@@ -9,18 +9,18 @@ use crate::verify::bytes::u64_at;
 
 #[derive(Default)]
 pub(crate) struct Free {
-    /// Whether the list could be read, as a whole.
+    /// Whether the whole list could be read.
     pub known: bool,
     /// The last page of the file.
     last: u64,
     pages: HashSet<u64>,
-    /// Whether it is not of the meta page's commit, but of one before or after it: then one of the
-    /// two went back.
+    /// Whether it is of a commit before or after the meta page's: then one of the two went back to
+    /// an older content.
     pub is_stale: bool,
 }
 
 impl Free {
-    /// As far as it can be read.
+    /// Reads the list as far as that is possible.
     pub fn read(source: &Source<'_>) -> Free {
         let mut free = Free::default();
         let Some(meta) = &source.in_force else {
@@ -37,7 +37,7 @@ impl Free {
             true
         });
         free.known = walked.lost.is_empty();
-        // Every commit but a file's first leaves a list.
+        // Every commit but a file's first has a list.
         free.is_stale = newest > meta.txnid || free.known && newest < meta.txnid && meta.txnid > 1;
         free
     }

@@ -9,9 +9,7 @@ use crate::format::{digest, record};
 use crate::salvage::free::Free;
 use crate::salvage::source::Source;
 use crate::salvage::tree;
-use crate::salvage::tree::LONGEST;
-use crate::verify::bytes::{u16_at, u32_at, u64_at};
-use crate::verify::page::{Kind, Page, Tiles, F_BIGDATA, HEADER, MAX_KEY, NODE_HEADER};
+use crate::verify::page::{Page, PageKind, Row, Tiles, Value, HEADER, MAX_KEY, NODE_HEADER};
 
 /// A record somewhere in the file.
 pub(crate) struct OrphanRecord<'a> {
@@ -29,7 +27,7 @@ pub(crate) fn each(source: &Source<'_>, free: &Free, show: &mut dyn FnMut(Orphan
     source.each_page(|number, bytes| {
         let in_use = |_: &Page<'_>| !free.has(number);
         if let Some(page) = Page::parse(bytes, number).ok().filter(in_use) {
-            if page.kind() == Kind::Leaf && page.check_layout(&mut tiles).is_ok() {
+            if page.kind() == PageKind::Leaf && page.check_layout(&mut tiles).is_ok() {
                 rows(source, &page, show);
             }
         }
@@ -60,29 +58,20 @@ fn offer(key: &[u8], value: &[u8], in_use: bool, show: &mut dyn FnMut(OrphanReco
 fn nodes(source: &Source<'_>, page: &[u8], show: &mut dyn FnMut(OrphanRecord<'_>)) {
     // Nodes begin at even offsets.
     for at in (HEADER..page.len().saturating_sub(NODE_HEADER)).step_by(2) {
-        let node = &page[at..];
-        let (len, flags) = (u32_at(node, 0) as usize, u16_at(node, 4));
-        let key_len = usize::from(u16_at(node, 6));
-        if flags > F_BIGDATA || key_len == 0 || key_len > MAX_KEY || len > LONGEST {
+        let Some(Row { key, value }) = Row::parse(&page[at..]) else {
+            continue;
+        };
+        if key.is_empty() || key.len() > MAX_KEY {
             continue;
         }
-        let Some(key) = node.get(NODE_HEADER..NODE_HEADER + key_len) else {
-            continue;
-        };
-        let rest = &node[NODE_HEADER + key_len..];
-        let here = match flags {
-            0 => rest.get(..len),
-            _ => rest.get(..8),
-        };
-        match here {
-            Some(value) if flags == 0 => offer(key, value, false, show),
-            Some(first) => {
-                let value = source.value(u64_at(first, 0), len);
-                value
-                    .into_iter()
-                    .for_each(|value| offer(key, &value, false, show));
+        match value {
+            Value::Here(value) => offer(key, value, false, show),
+            Value::Far { page, len } if len <= record::MAX_LEN => {
+                if let Some(value) = source.value(page, len) {
+                    offer(key, &value, false, show);
+                }
             }
-            None => {}
+            Value::Far { .. } | Value::Tree(_) => {}
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The unnamed database's page: the row that says what the store is, and the roots of its tables.
+//! The page of the unnamed database: the header row, and the roots of the tables.
 
 use crate::format::header;
 use crate::format::header::{Header, Parsed};
 use crate::format::table::{DEVICES, IDS};
 use crate::salvage::free::Free;
 use crate::salvage::source::Source;
-use crate::verify::page::{Kind, Page, TreeRecord, Value};
+use crate::verify::page::{Page, PageKind, TreeRecord, Value};
 use crate::verify::Meta;
 
-/// What is left of it.
+/// What is left of that page.
 #[derive(Default)]
 pub(crate) struct Root {
     pub header: Option<Header>,
@@ -25,15 +25,15 @@ impl Root {
         self.header.is_some() && self.devices.is_some() && self.ids.is_some()
     }
 
-    /// The one of the later commit is the greater.
+    /// The root of the later commit has the higher rank.
     fn rank(&self) -> (Option<u64>, bool) {
         (self.commit(), self.is_whole())
     }
 
-    /// The one that the meta page in force points to, if there is no doubt about that. The meta
-    /// pages are of two commits one after the other, and so are what they point to and the free
-    /// list, unless something went back. (A commit of which the meta page could not be written
-    /// leaves the later root behind the older number.)
+    /// The root that the meta page in force points to, if there is no doubt about it. The meta pages
+    /// are of two commits, one after the other, and so are their roots and the free list, unless one
+    /// of them went back to an older content. (After a commit whose meta page could not be written,
+    /// the older number stands beside the later root.)
     pub fn in_force(source: &Source<'_>, free: &Free) -> Option<Root> {
         let root = of_meta(source, source.in_force.as_ref()?)?;
         let commit = root.commit()?;
@@ -45,14 +45,13 @@ impl Root {
         (root.is_whole() && side_by_side && seconded && !free.is_stale).then_some(root)
     }
 
-    /// Whether it is so much later that commit's meta page must have been written, and one after
-    /// it. A commit that was on its way when the power went, or that failed, is the next one at
-    /// the most.
+    /// Whether it is later than the commit after `commit`. Then that commit was written as a whole,
+    /// because a commit that failed, or that a power cut ended, is the next one at most.
     pub fn is_later_than(&self, commit: Option<u64>) -> bool {
         self.commit() > commit.map(|commit| commit.saturating_add(1))
     }
 
-    /// The one of the latest commit that any page of the file holds.
+    /// The root of the latest commit that any page of the file holds.
     pub fn latest(source: &Source<'_>) -> Root {
         let mut latest = Root::default();
         let mut offer = |root: Root| {
@@ -72,7 +71,7 @@ impl Root {
 
     fn parse(bytes: &[u8], number: u64) -> Option<Root> {
         let page = Page::parse(bytes, number).ok()?;
-        if page.kind() != Kind::Leaf || page.nodes() > 3 {
+        if page.kind() != PageKind::Leaf || page.nodes() > 3 {
             return None;
         }
         let mut root = Root::default();

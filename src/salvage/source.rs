@@ -1,4 +1,4 @@
-//! The pages of a damaged file: what can be read of them.
+//! Reading the pages of a damaged file.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -6,27 +6,25 @@ use std::io;
 
 use crate::verify;
 use crate::verify::bytes::{u16_at, u64_at, ReadAt};
-use crate::verify::page::HEADER;
-use crate::verify::{page, Meta, Metas};
+use crate::verify::page::{self, FLAGS_AT, HEADER, P_BRANCH, P_LEAF, P_OVERFLOW};
+use crate::verify::{Meta, Metas};
 
-/// How much is read at a time.
+/// Bytes that are read at a time.
 const WINDOW: usize = 1 << 20;
-/// The sizes of pages that there are, the usual ones first.
+/// The sizes that pages can have, the usual ones first.
 const SIZES: [usize; 7] = [4096, 16384, 8192, 32768, 2048, 1024, 512];
-/// Flags of branch, leaf and overflow pages.
-const KINDS: [u16; 3] = [1, 2, 4];
 
-/// A file, read page by page. What cannot be read is as if it were not there.
+/// A file, read page by page. A page that cannot be read counts as missing.
 pub(crate) struct Source<'a> {
     file: &'a File,
     pub page_size: usize,
     /// How many whole pages the file has.
     pub pages: u64,
-    /// The meta pages that make sense.
+    /// The meta pages that are valid.
     pub metas: Vec<Meta>,
-    /// The one in force, where both leave no doubt about that.
+    /// The one in force, if both are valid and agree on that.
     pub in_force: Option<Meta>,
-    /// What the system said when it could not read something for the first time.
+    /// The first error of a read.
     failed: RefCell<Option<io::Error>>,
 }
 
@@ -49,14 +47,14 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Reads a page into `buffer`; false if it is not there, or the disk does not give it.
+    /// Reads a page into `buffer`; false if it is not there, or the disk fails.
     pub fn page(&self, number: u64, buffer: &mut Vec<u8>) -> bool {
         buffer.resize(self.page_size, 0);
         let at = number.checked_mul(self.page_size as u64);
         at.is_some_and(|at| self.fill(buffer, at))
     }
 
-    /// The value of `len` bytes that begins on page `first`, if there is a page for such values.
+    /// The value of `len` bytes that begins on page `first`, if that is an overflow page.
     pub fn value(&self, first: u64, len: usize) -> Option<Vec<u8>> {
         let at = first.checked_mul(self.page_size as u64)?;
         let mut header = [0; HEADER];
@@ -78,12 +76,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Why something could not be read, if that is so.
+    /// The first error of a read, if there was one.
     pub fn failure(self) -> Option<io::Error> {
         self.failed.into_inner()
     }
 
-    /// Shows every page but the meta pages that can be read, and where it is.
+    /// Shows every readable page but the meta pages, with its number.
     pub fn each_page(&self, mut show: impl FnMut(u64, &[u8])) {
         let step = (WINDOW / self.page_size) as u64;
         let mut window = vec![0; WINDOW];
@@ -98,7 +96,7 @@ impl<'a> Source<'a> {
                     .zip(pages)
                     .for_each(|(number, page)| show(number, page));
             } else {
-                // Where one of them is on a bad place of the disk, the others need not be.
+                // If one of them is on a bad sector, the others need not be.
                 for number in first..first + count {
                     if self.page(number, &mut page) {
                         show(number, &page);
@@ -110,22 +108,23 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The page size by which the most pages say where they are.
+/// The page size with which the most pages hold their own number.
 fn guess_page_size(file: &File) -> io::Result<usize> {
-    const LOOKED_AT: u64 = 4096;
+    const PAGES_TRIED: u64 = 4096;
     let len = file.size()?;
     let mut best = (0, SIZES[0]);
     for size in SIZES {
         let mut fits = 0;
-        for number in 2..(len / size as u64).min(LOOKED_AT) {
+        for number in 2..(len / size as u64).min(PAGES_TRIED) {
             let mut header = [0; HEADER];
             let got = file.read_up_to(&mut header, number * size as u64);
             let whole = got.is_ok_and(|got| got == HEADER);
-            if whole && u64_at(&header, 0) == number && KINDS.contains(&u16_at(&header, 10)) {
+            let is_page = [P_BRANCH, P_LEAF, P_OVERFLOW].contains(&u16_at(&header, FLAGS_AT));
+            if whole && is_page && u64_at(&header, 0) == number {
                 fits += 1;
             }
         }
-        // A smaller size meets the pages of a larger one as well, at numbers that are not theirs.
+        // A smaller size finds the pages of a larger one as well, but at other numbers.
         if fits > best.0 {
             best = (fits, size);
         }

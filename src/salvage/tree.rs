@@ -1,27 +1,26 @@
-//! The rows that a table's tree leads to.
+//! Following a tree to its rows.
 
 use std::collections::HashSet;
 
+use crate::format::record;
 use crate::salvage::source::Source;
-use crate::verify::page::{Kind, Page, Tiles, TreeRecord, Value};
+use crate::verify::page::{Page, PageKind, Tiles, TreeRecord, Value};
 
-/// No tree is deeper.
+/// LMDB's cursors go no deeper (`CURSOR_STACK`).
 const DEEPEST: usize = 32;
-/// No record is longer.
-pub(crate) const LONGEST: usize = crate::limits::MAX_ERROR_LEN + 1024;
 
-/// What a walk over a tree has met beside rows.
+/// What a walk over a tree found beside rows.
 pub(crate) struct Walked {
-    /// Pages that are not there, or are not pages of the tree.
+    /// Pages that are missing, or are no sound pages of the tree.
     pub lost: Vec<u64>,
-    /// The others.
+    /// The sound pages.
     pub pages: Vec<u64>,
     /// Whether every page and row was whole, and there are as many rows as the tree's record
-    /// counts. They can be older all the same.
+    /// counts. They may still be older than the record.
     pub whole: bool,
 }
 
-/// What a row turned out to be: whether it was whole.
+/// Takes the key and the value of a row; whether the row is whole.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
 
 /// Shows every row that the tree leads to.
@@ -36,7 +35,7 @@ pub(crate) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> 
     let mut bytes = Vec::new();
     while let Some((number, depth)) = next.pop() {
         if !visited.insert(number) {
-            // One of the ways to it is wrong, and leads to another page of the tree.
+            // One of the pointers to it is wrong, and another page of the tree is lost.
             whole = false;
             continue;
         }
@@ -49,12 +48,12 @@ pub(crate) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> 
             false => lost.push(number),
         }
         match page {
-            Some(page) if page.kind() == Kind::Leaf => {
+            Some(page) if page.kind() == PageKind::Leaf => {
                 rows += page.nodes() as u64;
                 whole &= leaf(source, &page, take);
             }
             Some(page) if sound => {
-                // The last first, so that leaves come in the order of keys.
+                // In reverse, so that leaves are visited in the order of keys.
                 let children = (0..page.nodes()).rev();
                 let children = children.filter_map(|at| page.child(at).ok());
                 next.extend(children.map(|child| (child.page, depth + 1)));
@@ -66,7 +65,7 @@ pub(crate) fn walk(source: &Source<'_>, record: &TreeRecord, take: Take<'_>) -> 
     Walked { lost, pages, whole }
 }
 
-/// Shows the rows of a leaf; whether all are whole.
+/// Shows the rows of a leaf; whether all of them are whole.
 pub(crate) fn leaf(source: &Source<'_>, page: &Page<'_>, take: Take<'_>) -> bool {
     let mut whole = true;
     for at in 0..page.nodes() {
@@ -74,7 +73,7 @@ pub(crate) fn leaf(source: &Source<'_>, page: &Page<'_>, take: Take<'_>) -> bool
             Err(_) => false,
             Ok(row) => match row.value {
                 Value::Here(value) => take(row.key, value),
-                Value::Far { page, len } if len <= LONGEST => {
+                Value::Far { page, len } if len <= record::MAX_LEN => {
                     take(row.key, &source.value(page, len).unwrap_or_default())
                 }
                 _ => take(row.key, &[]),

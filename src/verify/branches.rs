@@ -1,55 +1,55 @@
-//! The branch pages of a tree, from the left to the right, down to those whose children are leaves.
+//! The branch pages of a tree, from left to right, down to those whose children are leaves.
 
 use std::cmp::Ordering;
 use std::io;
 
-use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::keys::{Keys, Span};
-use crate::verify::page::{Flaw, Kind, Page, Tiles};
+use crate::verify::page::{Page, PageKind, Tiles};
 use crate::verify::space::Space;
+use crate::verify::violation::{Kind, Structure, Violations};
 
-/// A branch page that was found sound, and what its keys lie between.
+/// A sound branch page, and the bounds of its keys.
 pub(crate) struct Branch {
     pub number: u64,
     pub bytes: Vec<u8>,
     pub span: Span,
 }
 
-/// Goes through a tree's branch pages. No deeper than the tree's record says, and to no page twice,
-/// so it ends.
+/// An iteration over a tree's branch pages. It goes no deeper than the tree's record says, and to no
+/// page twice, so it ends.
 pub(crate) struct Branches<'a> {
     space: &'a Space<'a>,
-    place: Place,
+    structure: Structure,
     keys: Keys,
     /// Levels of branch pages.
     levels: usize,
-    /// From the root to where it is: branch pages, and which of their children is next.
+    /// The path from the root: branch pages, and which of their children is next.
     stack: Vec<(Branch, usize)>,
     root: Option<u64>,
     tiles: Tiles,
-    pub findings: Findings,
+    pub violations: Violations,
     /// Branch pages seen.
     pub seen: u64,
 }
 
 impl<'a> Branches<'a> {
-    /// Those of a tree with that root and that many levels of them.
+    /// The branch pages of a tree with this root and this many levels of them.
     pub fn new(
         space: &'a Space<'a>,
-        place: Place,
+        structure: Structure,
         keys: Keys,
         root: u64,
         levels: usize,
     ) -> Branches<'a> {
         Branches {
             space,
-            place,
+            structure,
             keys,
             levels,
             stack: Vec::new(),
             root: Some(root),
             tiles: Tiles::default(),
-            findings: Findings::default(),
+            violations: Violations::default(),
             seen: 0,
         }
     }
@@ -88,16 +88,16 @@ impl<'a> Branches<'a> {
 
     fn visit(&mut self, number: u64, span: Span) -> io::Result<Option<Branch>> {
         let mut bytes = vec![0; self.space.page_size];
-        if let Err(problem) = self.space.reach(number) {
-            self.findings.add(self.place, Some(number), problem);
+        if let Err(kind) = self.space.reach(number) {
+            self.violations.add(self.structure, Some(number), kind);
             return Ok(None);
         }
         let outcome = match self.space.read_pages(number, &mut bytes)? {
-            0 => Err(Problem::Page(Flaw::Short)),
+            0 => Err(Kind::PageShort),
             _ => check(&bytes, number, &span, self.keys, &mut self.tiles),
         };
-        if let Err(problem) = outcome {
-            self.findings.add(self.place, Some(number), problem);
+        if let Err(kind) = outcome {
+            self.violations.add(self.structure, Some(number), kind);
             return Ok(None);
         }
         self.seen += 1;
@@ -110,7 +110,7 @@ impl<'a> Branches<'a> {
 }
 
 impl Branch {
-    /// Child `at`, and what its keys have to lie between.
+    /// Child `at`, and the bounds of its keys.
     pub fn child(&self, at: usize) -> Option<(u64, Span)> {
         let page = Page::parse(&self.bytes, self.number).ok()?;
         let child = page.child(at).ok()?;
@@ -126,40 +126,40 @@ impl Branch {
     }
 }
 
-/// Holds that a page is a sound branch page and that its keys are in order and between those above.
+/// Checks that a page is a sound branch page whose keys are in order and within `span`.
 fn check(
     bytes: &[u8],
     number: u64,
     span: &Span,
     keys: Keys,
     tiles: &mut Tiles,
-) -> Result<(), Problem> {
-    let page = Page::parse(bytes, number).map_err(Problem::Page)?;
-    if page.kind() != Kind::Branch {
-        return Err(Problem::Depth);
+) -> Result<(), Kind> {
+    let page = Page::parse(bytes, number)?;
+    if page.kind() != PageKind::Branch {
+        return Err(Kind::Depth);
     }
     if page.nodes() < 2 {
-        return Err(Problem::Page(Flaw::TooFewNodes(page.nodes())));
+        return Err(Kind::TooFewNodes(page.nodes()));
     }
-    page.check_layout(tiles).map_err(Problem::Page)?;
-    let first = page.child(0).map_err(Problem::Page)?.key;
-    keys.check_first_len(first).map_err(Problem::Page)?;
-    // The first child has all that is less than the second's key: there must be room for something.
+    page.check_layout(tiles)?;
+    let first = page.child(0)?.key;
+    keys.check_first_len(first)?;
+    // The first child has every key that is less than the second's: it must have room for one.
     let mut before: Option<&[u8]> = span.low.as_deref();
     for at in 1..page.nodes() {
-        let key = page.child(at).map_err(Problem::Page)?.key;
-        keys.check_len(at, key).map_err(Problem::Page)?;
+        let key = page.child(at)?.key;
+        keys.check_len(at, key)?;
         if before.is_some_and(|before| keys.compare(before, key) != Ordering::Less) {
             return Err(match at {
-                1 => Problem::Between,
-                at => Problem::Page(Flaw::Order(at)),
+                1 => Kind::KeysOutOfSpan,
+                at => Kind::KeyOrder(at),
             });
         }
         before = Some(key);
     }
     match (before, &span.high) {
         (Some(last), Some(high)) if keys.compare(last, high) != Ordering::Less => {
-            Err(Problem::Between)
+            Err(Kind::KeysOutOfSpan)
         }
         _ => Ok(()),
     }

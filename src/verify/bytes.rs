@@ -1,17 +1,17 @@
-//! Numbers in bytes, and bytes from a file or from memory.
+//! Integers in bytes, and reading from a file or from memory.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// What is verified: a file, or the bytes of one.
+/// The bytes of a file, on disk or in memory.
 pub(crate) trait ReadAt: Sync {
-    /// Reads up to as many bytes as `buffer` has room for; none where the file has ended.
+    /// Reads at most as many bytes as `buffer` has room for; none behind the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Fills `buffer` as far as the file reaches; how far that is.
+    /// Fills `buffer` as far as the file reaches; how many bytes that is.
     fn read_up_to(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut got = 0;
         while got < buffer.len() {
@@ -59,7 +59,7 @@ impl ReadAt for &[u8] {
     }
 }
 
-/// The number at `at`, or zero where the bytes do not reach so far.
+/// The integer at `at`, or zero if the bytes end before it.
 #[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     match bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -68,6 +68,7 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     }
 }
 
+/// The integer at `at`, or zero if the bytes end before it.
 #[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     match bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -76,6 +77,7 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     }
 }
 
+/// The integer at `at`, or zero if the bytes end before it.
 #[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_and_its_bytes_read_alike() {
+    fn file_and_its_bytes_read_alike() {
         let bytes: Vec<u8> = (0..=255).collect();
         let named = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(named.path(), &bytes).unwrap();
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_little_endian_and_end_with_the_bytes() {
+    fn integers_are_little_endian_and_zero_behind_the_end() {
         let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
         assert_eq!(u16_at(&bytes, 1), 0x0302);
         assert_eq!(u32_at(&bytes, 1), 0x0504_0302);

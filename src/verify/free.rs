@@ -1,12 +1,12 @@
-//! The free list: for each commit, the pages that it left. A writer takes pages from it without a
-//! look at them, so a page that is in use must not be there, and none twice.
+//! The free list: for each commit, the pages that it freed. A writer takes pages from it without
+//! reading them, so a page that is in use must not be in it, and no page twice.
 
 use crate::verify::bytes::u64_at;
-use crate::verify::finding::Problem;
 use crate::verify::keys::Keys;
 use crate::verify::page::{Row, Value};
-use crate::verify::space::{Space, Trouble};
+use crate::verify::space::Space;
 use crate::verify::tree::Rows;
+use crate::verify::violation::{CheckError, Kind};
 
 /// The lists of one snapshot.
 pub(crate) struct FreeRows {
@@ -18,7 +18,7 @@ pub(crate) struct FreeRows {
 pub(crate) struct FreeTally {
     /// Pages that are free.
     pub pages: u64,
-    /// The newest commit that left any.
+    /// The newest commit that freed any.
     pub newest: u64,
 }
 
@@ -26,12 +26,17 @@ impl Rows for FreeRows {
     type Tally = FreeTally;
     const KEYS: Keys = Keys::Numbers;
 
-    fn row(&self, space: &Space<'_>, tally: &mut FreeTally, row: Row<'_>) -> Result<(), Trouble> {
+    fn row(
+        &self,
+        space: &Space<'_>,
+        tally: &mut FreeTally,
+        row: Row<'_>,
+    ) -> Result<(), CheckError> {
         let txnid = u64_at(row.key, 0);
-        let problem = |why| Problem::List { txnid, why };
+        let wrong = |why| Err(Kind::FreeList { txnid, why }.into());
         // LMDB reads lists from commit 1 on, and takes pages from those before the oldest reader.
         if txnid == 0 || txnid > self.txnid {
-            return Err(problem("is of no commit that was").into());
+            return wrong("is of no commit that was");
         }
         tally.newest = tally.newest.max(txnid);
         let mut list = List::new(space, txnid);
@@ -40,19 +45,19 @@ impl Rows for FreeRows {
             Value::Far { page, len } => {
                 space.each_piece(page, len, |words| list.take(words, len))?
             }
-            Value::Tree(_) => return Err(problem("is none").into()),
+            Value::Tree(_) => return wrong("is none"),
         }
         tally.pages += list.end()?;
         Ok(())
     }
 }
 
-/// A list on its way: its length, and then page numbers in descending order. What is behind those
-/// is not looked at.
+/// A list that is being read: its length, and then page numbers in descending order. Anything
+/// behind those is ignored.
 struct List<'a> {
     space: &'a Space<'a>,
     txnid: u64,
-    /// Page numbers that are still to come, once the first word has told.
+    /// How many page numbers are still to come, once the first word was read.
     left: Option<u64>,
     count: u64,
     before: u64,
@@ -69,24 +74,24 @@ impl<'a> List<'a> {
         }
     }
 
-    fn problem(&self, why: &'static str) -> Problem {
-        Problem::List {
+    fn wrong(&self, why: &'static str) -> Kind {
+        Kind::FreeList {
             txnid: self.txnid,
             why,
         }
     }
 
-    /// Takes the next words of a list that has `len` bytes in all.
-    fn take(&mut self, words: &[u8], len: usize) -> Result<(), Problem> {
+    /// Reads the next words of a list that has `len` bytes in all.
+    fn take(&mut self, words: &[u8], len: usize) -> Result<(), Kind> {
         let (words, rest) = words.as_chunks::<8>();
         if !rest.is_empty() {
-            return Err(self.problem("is not made of whole words"));
+            return Err(self.wrong("is not made of whole words"));
         }
         for word in words {
             let word = u64::from_le_bytes(*word);
             match self.left {
                 None if word >= len as u64 / 8 => {
-                    return Err(self.problem("is longer than its row"));
+                    return Err(self.wrong("is longer than its row"));
                 }
                 None => {
                     self.left = Some(word);
@@ -102,13 +107,13 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    fn page(&mut self, page: u64) -> Result<(), Problem> {
+    fn page(&mut self, page: u64) -> Result<(), Kind> {
         if page >= self.before {
-            return Err(self.problem("is not in descending order"));
+            return Err(self.wrong("is not in descending order"));
         }
         self.before = page;
-        self.space.reach(page).map_err(|problem| match problem {
-            Problem::Twice => Problem::NotFree {
+        self.space.reach(page).map_err(|kind| match kind {
+            Kind::ReachedTwice => Kind::NotFree {
                 txnid: self.txnid,
                 target: page,
             },
@@ -117,10 +122,10 @@ impl<'a> List<'a> {
     }
 
     /// How many pages it has.
-    fn end(&self) -> Result<u64, Problem> {
+    fn end(&self) -> Result<u64, Kind> {
         match self.left {
             Some(0) => Ok(self.count),
-            _ => Err(self.problem("is shorter than it says")),
+            _ => Err(self.wrong("is shorter than it says")),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What kind of file is this? Told from its first pages with plain reads, before LMDB opens it and
-//! without a trace on disk: LMDB itself checks a magic number and a version and trusts all the
-//! rest.
+//! What kind of file it is. That is found out with plain reads of its first pages, before LMDB
+//! opens it and without a trace on disk: LMDB itself checks a magic number and a version and trusts
+//! everything else.
 
 use std::fs::File;
 use std::io;
@@ -8,19 +8,19 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::header;
-use crate::format::header::{Header, Parsed, FORMAT};
+use crate::format::header::{Header, Parsed, DAMAGED_HEADER, FORMAT};
 use crate::format::table::{DEVICES, IDS};
 use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
-use crate::verify::finding::{Place, Problem};
-use crate::verify::meta::{Meta, MetaFlaw, Metas};
-use crate::verify::page::{Flaw, Kind, Page, Row, TreeRecord, Value, HEADER};
-use crate::verify::{meta, structure};
+use crate::verify::meta::{self, Meta, Metas};
+use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
+use crate::verify::structure;
+use crate::verify::violation::{Kind, Location, Structure, Violation};
 
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
 const BBOLT_MAGIC: u32 = 0xED0C_DAED;
 
-/// What the file says of itself.
+/// What the first pages of a store say.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub page_size: u64,
@@ -29,52 +29,52 @@ pub(crate) struct Head {
     pub commits: u64,
 }
 
-/// Says what the file is, or refuses it with the error for what it is instead.
+/// Reads the head of a store, or refuses the file with the error for what it is instead.
 pub(crate) fn identify(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
     let fix = false;
-    look(Looker { file, path, fix }, deadline)
+    FileProbe { file, path, fix }.classify(deadline)
 }
 
-/// The same for one who can do with a store whose header row is damaged.
+/// Reads the head of a store for a check or a repair, which accept a damaged header row.
 pub(crate) fn identify_damaged(file: &File, path: &Path, deadline: &Deadline) -> Result<Head> {
     let fix = true;
-    look(Looker { file, path, fix }, deadline)
+    FileProbe { file, path, fix }.classify(deadline)
 }
 
-/// Whether the file begins as a store does, or as one that is being made does: with zeros, or not
-/// yet.
+/// Whether the file begins as a store, or as one that is being created: with zeros, or with
+/// nothing yet.
 pub(crate) fn is_begun(file: &File) -> io::Result<bool> {
     let first = Metas::read(file)?.first;
     Ok(magic(&first) == Some(meta::MAGIC) || first.iter().all(|byte| *byte == 0))
 }
 
-fn look(looker: Looker<'_>, deadline: &Deadline) -> Result<Head> {
-    deadline.poll(
-        "a moment without a commit, to read the file's first pages",
-        || {
-            let before = looker.metas()?;
-            let seen = looker
-                .newest_meta(&before)
-                .and_then(|meta| Ok((meta, looker.header_row(&meta)?)));
-            // A writer may change the pages while they are read. What is seen counts if nothing
-            // moved meanwhile.
-            if looker.metas()? != before {
-                return Ok(None);
-            }
-            let (meta, header) = seen?;
-            looker.conclude(meta, header).map(Some)
-        },
-    )
-}
-
-struct Looker<'a> {
+struct FileProbe<'a> {
     file: &'a File,
     path: &'a Path,
     /// Whether a damaged header row can be fixed.
     fix: bool,
 }
 
-impl Looker<'_> {
+impl FileProbe<'_> {
+    fn classify(&self, deadline: &Deadline) -> Result<Head> {
+        deadline.poll(
+            "a moment without a commit, to read the file's first pages",
+            || {
+                let before = self.metas()?;
+                let found = self
+                    .newest_meta(&before)
+                    .and_then(|meta| Ok((meta, self.header_row(&meta)?)));
+                // A writer may change the pages while they are read. The result counts only if the
+                // meta pages have not changed meanwhile.
+                if self.metas()? != before {
+                    return Ok(None);
+                }
+                let (meta, header) = found?;
+                self.finish(meta, header).map(Some)
+            },
+        )
+    }
+
     fn corrupt(&self, what: impl Into<String>) -> Error {
         Error::corrupt(what).at(self.path)
     }
@@ -107,15 +107,15 @@ impl Looker<'_> {
             return Err(self.other_kind(metas));
         }
         let [first, second] = metas.parse();
-        let first = first.map_err(|flaw| self.no_meta("first", flaw))?;
-        let second = second.map_err(|flaw| self.no_meta("second", flaw))?;
+        let first = first.map_err(|kind| self.no_meta("first", kind))?;
+        let second = second.map_err(|kind| self.no_meta("second", kind))?;
         if second.page_size != first.page_size {
-            return Err(self.corrupt("its two meta pages tell different page sizes"));
+            return Err(self.corrupt("its two meta pages have different page sizes"));
         }
         let meta = structure::in_force(metas)
-            .map_err(|problem| self.corrupt(format!("its two meta pages: {problem}")))?;
+            .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;
         meta.check_range()
-            .map_err(|flaw| self.corrupt(format!("its newest meta page {flaw}")))?;
+            .map_err(|kind| self.corrupt(format!("its newest meta page: {kind}")))?;
         Ok(meta)
     }
 
@@ -139,12 +139,17 @@ impl Looker<'_> {
         }
     }
 
-    fn no_meta(&self, which: &str, flaw: MetaFlaw) -> Error {
-        match flaw {
-            MetaFlaw::Version(_) => Error::ForeignLmdb {
-                path: self.path.into(),
-            },
-            flaw => self.corrupt(format!("its {which} meta page {flaw}")),
+    fn no_meta(&self, which: &str, kind: Kind) -> Error {
+        match kind {
+            Kind::MetaVersion(_) => self.foreign(),
+            kind => self.corrupt(format!("its {which} meta page: {kind}")),
+        }
+    }
+
+    /// The error for a file of LMDB's that is no store.
+    fn foreign(&self) -> Error {
+        Error::ForeignLmdb {
+            path: self.path.into(),
         }
     }
 
@@ -155,7 +160,7 @@ impl Looker<'_> {
         )))
     }
 
-    /// What the header row of the commit that `meta` stands for says.
+    /// Parses the header row of the commit of `meta`.
     fn header_row(&self, meta: &Meta) -> Result<Parsed> {
         // A store's unnamed database is one leaf page: the header row and the two named databases.
         let (1, Some(root)) = (meta.main.depth, meta.main.root) else {
@@ -170,51 +175,56 @@ impl Looker<'_> {
             return Err(self.cut_short(meta)?);
         }
         let rows = leaf_rows(&page, root)
-            .map_err(|flaw| self.corrupt(format!("page {root}, its root: {flaw}")))?;
-        let find = |name: &[u8]| rows.iter().find(|row| row.key == name);
-        let is_table = |name: &&str| {
-            let row = find(name.as_bytes());
-            row.is_some_and(|row| matches!(row.value, Value::Tree(_)))
-        };
-        let parsed = match find(header::KEY).map(|row| row.value) {
+            .map_err(|kind| self.corrupt(format!("page {root}, its root: {kind}")))?;
+        let has_tables = [DEVICES, IDS]
+            .iter()
+            .all(|name| matches!(find(&rows, name.as_bytes()), Some(Value::Tree(_))));
+        let parsed = match find(&rows, header::KEY) {
             Some(Value::Here(value)) => Header::parse(value),
-            Some(_) => Parsed::Foreign,
-            None if [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
-            None => Parsed::Foreign,
+            None if has_tables => Parsed::Damaged,
+            _ => Parsed::Foreign,
         };
         let parsed = match parsed {
-            Parsed::Foreign if self.fix && [DEVICES, IDS].iter().all(is_table) => Parsed::Damaged,
+            Parsed::Foreign if self.fix && has_tables => Parsed::Damaged,
             parsed => parsed,
         };
         if matches!(parsed, Parsed::Known(_)) || (self.fix && parsed == Parsed::Damaged) {
-            if meta.main.flags != 0 {
-                let flags = Problem::Flags(meta.main.flags);
-                return Err(self.corrupt(format!("{}: {flags}", Place::Root)));
-            }
-            for name in [DEVICES, IDS] {
-                match find(name.as_bytes()).map(|row| row.value) {
-                    Some(Value::Tree(record)) if usable(record, meta) => {}
-                    Some(Value::Tree(_)) => {
-                        let what = format!("the record of its table \"{name}\" is damaged");
-                        return Err(self.corrupt(what));
-                    }
-                    _ => return Err(self.corrupt(format!("its table \"{name}\" is missing"))),
-                }
-            }
+            self.check_tables(meta, &rows)?;
         }
         Ok(parsed)
     }
 
-    fn conclude(&self, meta: Meta, header: Parsed) -> Result<Head> {
+    /// Checks that LMDB can open the unnamed database and the two tables.
+    fn check_tables(&self, meta: &Meta, rows: &[Row<'_>]) -> Result<()> {
+        if meta.main.flags != 0 {
+            let violation = Violation {
+                location: Location {
+                    structure: Structure::Root,
+                    page: None,
+                },
+                kind: Kind::Flags(meta.main.flags),
+            };
+            return Err(self.corrupt(violation.to_string()));
+        }
+        for name in [DEVICES, IDS] {
+            match find(rows, name.as_bytes()) {
+                Some(Value::Tree(record)) if usable(record, meta) => {}
+                Some(Value::Tree(_)) => {
+                    let what = format!("the record of its table \"{name}\" is damaged");
+                    return Err(self.corrupt(what));
+                }
+                _ => return Err(self.corrupt(format!("its table \"{name}\" is missing"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, meta: Meta, header: Parsed) -> Result<Head> {
         let commits = match header {
             Parsed::Known(header) => header.commit,
             Parsed::Damaged if self.fix => 1,
-            Parsed::Damaged => return Err(self.corrupt("its header row is damaged")),
-            Parsed::Foreign => {
-                return Err(Error::ForeignLmdb {
-                    path: self.path.into(),
-                })
-            }
+            Parsed::Damaged => return Err(self.corrupt(DAMAGED_HEADER)),
+            Parsed::Foreign => return Err(self.foreign()),
             Parsed::Newer(found) => {
                 return Err(Error::NewerFormat {
                     path: self.path.into(),
@@ -234,8 +244,14 @@ impl Looker<'_> {
     }
 }
 
-/// Whether LMDB can open a named database by this record: a cursor looks no further than at where
-/// its root is.
+/// The value of the row with this key.
+fn find<'a>(rows: &[Row<'a>], key: &[u8]) -> Option<Value<'a>> {
+    let row = rows.iter().find(|row| row.key == key);
+    row.map(|row| row.value)
+}
+
+/// Whether LMDB can open a named database by this record: opening a cursor reads nothing of it but
+/// the root's number.
 fn usable(record: &[u8], meta: &Meta) -> bool {
     let Ok(record) = record.try_into().map(TreeRecord::parse) else {
         return false;
@@ -245,11 +261,11 @@ fn usable(record: &[u8], meta: &Meta) -> bool {
 }
 
 /// The rows of a leaf page.
-fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Flaw> {
+fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Kind> {
     let page = Page::parse(page, number)?;
     match page.kind() {
-        Kind::Leaf => (0..page.nodes()).map(|at| page.row(at)).collect(),
-        Kind::Branch => Err(Flaw::NotALeaf),
+        PageKind::Leaf => (0..page.nodes()).map(|at| page.row(at)).collect(),
+        PageKind::Branch => Err(Kind::NotALeaf),
     }
 }
 

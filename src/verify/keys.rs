@@ -1,11 +1,12 @@
-//! What the keys of a tree look like, their order, and the span between two of them.
+//! The lengths and the order of a tree's keys, and the span between two of them.
 
 use std::cmp::Ordering;
 
 use crate::verify::bytes::u64_at;
-use crate::verify::page::{self, Flaw};
+use crate::verify::page;
+use crate::verify::violation::Kind;
 
-/// What keys of a tree look like, and their order.
+/// The keys of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
     /// 1 to 511 bytes, in the order of bytes.
@@ -16,18 +17,18 @@ pub(crate) enum Keys {
 
 impl Keys {
     #[inline]
-    pub fn check_len(self, node: usize, key: &[u8]) -> Result<(), Flaw> {
+    pub fn check_len(self, node: usize, key: &[u8]) -> Result<(), Kind> {
         let len = key.len();
         let fits = match self {
             Keys::Bytes => (1..=page::MAX_KEY).contains(&len),
             Keys::Numbers => len == 8,
         };
-        fits.then_some(()).ok_or(Flaw::KeyLength { node, len })
+        fits.then_some(()).ok_or(Kind::KeyLength { node, len })
     }
 
     /// The first key of a branch page, which is never compared, may be anything, also empty, that
     /// takes no more room than a key: LMDB counts on that when it splits the page.
-    pub fn check_first_len(self, key: &[u8]) -> Result<(), Flaw> {
+    pub fn check_first_len(self, key: &[u8]) -> Result<(), Kind> {
         let most = match self {
             Keys::Bytes => page::MAX_KEY,
             Keys::Numbers => 8,
@@ -35,7 +36,7 @@ impl Keys {
         let (node, len) = (0, key.len());
         (len <= most)
             .then_some(())
-            .ok_or(Flaw::KeyLength { node, len })
+            .ok_or(Kind::KeyLength { node, len })
     }
 
     #[inline]
@@ -47,7 +48,7 @@ impl Keys {
     }
 }
 
-/// What the keys under a page lie between: from `low` to less than `high`.
+/// The bounds of the keys under a page: from `low` to less than `high`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Span {
     pub low: Option<Vec<u8>>,

@@ -1,97 +1,52 @@
-//! One page of LMDB's file (data format 1, 64 bits), taken apart without trusting it: its kind, its
-//! nodes, and whether they lie as LMDB lays them.
+//! One page of LMDB's file (data format 1, 64 bits), parsed without trusting it: its kind, its
+//! nodes, and whether they lie as LMDB lays them. This is the one place that knows the offsets in
+//! pages and nodes (mdb.c: `MDB_page`, `MDB_node`); those in a meta page are in `meta.rs`.
 //!
-//! A page begins with its own number (8 bytes), two bytes without meaning, its flags, `lower` and
-//! `upper`. Behind that, up to `lower`, stand the offsets of its nodes, two bytes each, in the
-//! order of keys; from `upper` to the page's end lie the nodes, each of an even length, with no gap
-//! between them.
-
-use std::fmt;
+//! A page begins with its own number (8 bytes), two unused bytes, its flags, `lower` and `upper`.
+//! From there to `lower` are the offsets of its nodes, two bytes each, in the order of their keys.
+//! From `upper` to the page's end are the nodes, each of an even length, with no gap between them.
 
 use crate::verify::bytes::{u16_at, u32_at, u64_at};
+use crate::verify::violation::Kind;
 
 /// Bytes before the offsets of the nodes, or before the bytes of an overflow value.
 pub(crate) const HEADER: usize = 16;
+/// Offset of a page's flags.
+pub(crate) const FLAGS_AT: usize = 10;
+const LOWER_AT: usize = 12;
+const UPPER_AT: usize = 14;
+/// Where the first page of an overflow value has the number of its pages.
+const OVERFLOW_PAGES_AT: usize = 12;
+
 /// Bytes of a node before its key.
 pub(crate) const NODE_HEADER: usize = 8;
+const NODE_FLAGS_AT: usize = 4;
+const KEY_LEN_AT: usize = 6;
+
 /// Bytes of a named database's record, and of the two in a meta page.
 pub(crate) const TREE_LEN: usize = 48;
 
-const P_BRANCH: u16 = 0x01;
-const P_LEAF: u16 = 0x02;
-const P_OVERFLOW: u16 = 0x04;
-pub(crate) const F_BIGDATA: u16 = 0x01;
+pub(crate) const P_BRANCH: u16 = 0x01;
+pub(crate) const P_LEAF: u16 = 0x02;
+pub(crate) const P_OVERFLOW: u16 = 0x04;
+const F_BIGDATA: u16 = 0x01;
 const F_SUBDATA: u16 = 0x02;
 
 /// The longest key that LMDB takes.
 pub(crate) const MAX_KEY: usize = 511;
 
-/// What is wrong with a page, as a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    /// The file ends before the page does.
-    Short,
-    /// It says that it is another page.
-    Number(u64),
-    /// Its flags are not those of a page of a kind that can be here.
-    Flags(u16),
-    /// It is a branch page where a leaf has to be.
-    NotALeaf,
-    /// `lower` and `upper` are not within the page, or not in their order.
-    Bounds { lower: u16, upper: u16 },
-    /// It has fewer nodes than a page of its kind.
-    TooFewNodes(usize),
-    /// The node's offset or length leads out of the page.
-    NodeOutside(usize),
-    /// The nodes overlap, or there is a gap between them, or one begins at an odd offset.
-    Layout,
-    /// The node's flags are none that a row here can have.
-    NodeFlags { node: usize, flags: u16 },
-    /// The node's key is empty or too long.
-    KeyLength { node: usize, len: usize },
-    /// The node's value is longer than LMDB keeps beside its key.
-    Crowded(usize),
-    /// The node's key is not greater than the one before it.
-    Order(usize),
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Flaw::Short => write!(f, "the file ends before it"),
-            Flaw::Number(number) => write!(f, "it says that it is page {number}"),
-            Flaw::Flags(flags) => write!(f, "its flags are {flags:#06x}"),
-            Flaw::NotALeaf => write!(f, "it is a branch page"),
-            Flaw::Bounds { lower, upper } => {
-                write!(f, "its bounds are {lower} and {upper}")
-            }
-            Flaw::TooFewNodes(nodes) => write!(f, "it has {nodes} nodes"),
-            Flaw::NodeOutside(node) => write!(f, "node {node} reaches out of it"),
-            Flaw::Layout => write!(f, "its nodes overlap or leave gaps"),
-            Flaw::NodeFlags { node, flags } => {
-                write!(f, "the flags of node {node} are {flags:#06x}")
-            }
-            Flaw::KeyLength { node, len } => {
-                write!(f, "the key of node {node} has {len} bytes")
-            }
-            Flaw::Crowded(node) => write!(f, "node {node} is larger than a node may be"),
-            Flaw::Order(node) => write!(f, "the key of node {node} is out of order"),
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PageKind {
     Branch,
     Leaf,
 }
 
-/// A page with nodes, whose header holds: the offsets of its nodes can be read. The nodes
-/// themselves are looked at one by one.
+/// A page with nodes and a valid header, so that the offsets of its nodes can be read. Each node is
+/// checked when it is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page<'a> {
     bytes: &'a [u8],
-    kind: Kind,
+    kind: PageKind,
     lower: usize,
     upper: usize,
 }
@@ -107,7 +62,7 @@ pub(crate) struct Row<'a> {
 pub(crate) enum Value<'a> {
     /// On the page, behind the key.
     Here(&'a [u8]),
-    /// On pages of its own, from that one on.
+    /// On overflow pages, from that one on.
     Far { page: u64, len: usize },
     /// A named database's record.
     Tree(&'a [u8]),
@@ -120,7 +75,7 @@ pub(crate) struct Child<'a> {
     pub page: u64,
 }
 
-/// A node's place in its page.
+/// A node of a page.
 struct Node<'a> {
     /// From the node's header to the page's end.
     bytes: &'a [u8],
@@ -128,24 +83,23 @@ struct Node<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Looks at the header of page `number`. `bytes` is the whole page, so that its length is the
-    /// page size.
-    pub fn parse(bytes: &'a [u8], number: u64) -> Result<Page<'a>, Flaw> {
+    /// Checks the header of page `number`. `bytes` is the whole page: its length is the page size.
+    pub fn parse(bytes: &'a [u8], number: u64) -> Result<Page<'a>, Kind> {
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return Err(Flaw::Short);
+            return Err(Kind::PageShort);
         };
         if u64_at(header, 0) != number {
-            return Err(Flaw::Number(u64_at(header, 0)));
+            return Err(Kind::PageNumber(u64_at(header, 0)));
         }
-        let kind = match u16_at(header, 10) {
-            P_BRANCH => Kind::Branch,
-            P_LEAF => Kind::Leaf,
-            flags => return Err(Flaw::Flags(flags)),
+        let kind = match u16_at(header, FLAGS_AT) {
+            P_BRANCH => PageKind::Branch,
+            P_LEAF => PageKind::Leaf,
+            flags => return Err(Kind::Flags(flags)),
         };
-        let (low, up) = (u16_at(header, 12), u16_at(header, 14));
+        let (low, up) = (u16_at(header, LOWER_AT), u16_at(header, UPPER_AT));
         let (lower, upper) = (usize::from(low), usize::from(up));
         if lower < HEADER || lower > upper || upper > bytes.len() || lower % 2 != 0 {
-            return Err(Flaw::Bounds {
+            return Err(Kind::Bounds {
                 lower: low,
                 upper: up,
             });
@@ -158,7 +112,7 @@ impl<'a> Page<'a> {
         })
     }
 
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> PageKind {
         self.kind
     }
 
@@ -168,59 +122,36 @@ impl<'a> Page<'a> {
     }
 
     #[inline]
-    fn node(&self, at: usize) -> Result<Node<'a>, Flaw> {
-        self.find(at).ok_or(Flaw::NodeOutside(at))
-    }
-
-    #[inline]
-    fn find(&self, at: usize) -> Option<Node<'a>> {
-        if at >= self.nodes() {
-            return None;
-        }
-        let offset = usize::from(u16_at(self.bytes, HEADER + 2 * at));
-        if offset < self.upper {
-            return None;
-        }
-        let bytes = self.bytes.get(offset..)?;
-        let key_len = usize::from(u16_at(bytes.get(..NODE_HEADER)?, 6));
-        let key = bytes.get(NODE_HEADER..NODE_HEADER + key_len)?;
-        Some(Node { bytes, key })
+    fn node(&self, at: usize) -> Result<Node<'a>, Kind> {
+        let offset = match at < self.nodes() {
+            true => usize::from(u16_at(self.bytes, HEADER + 2 * at)),
+            false => return Err(Kind::NodeOutside(at)),
+        };
+        let bytes = self.bytes.get(offset..).filter(|_| offset >= self.upper);
+        bytes.and_then(Node::parse).ok_or(Kind::NodeOutside(at))
     }
 
     /// Row `at` of a leaf page, inside the page.
     #[inline]
-    pub fn row(&self, at: usize) -> Result<Row<'a>, Flaw> {
-        let Node { bytes, key } = self.node(at)?;
-        let len = u32_at(bytes, 0) as usize;
-        let rest = &bytes[NODE_HEADER + key.len()..];
-        let here = |len| rest.get(..len).ok_or(Flaw::NodeOutside(at));
-        let value = match u16_at(bytes, 4) {
-            0 => Value::Here(here(len)?),
-            F_BIGDATA => Value::Far {
-                page: u64_at(here(8)?, 0),
-                len,
-            },
-            F_SUBDATA => Value::Tree(here(len)?),
-            flags => return Err(Flaw::NodeFlags { node: at, flags }),
-        };
-        Ok(Row { key, value })
+    pub fn row(&self, at: usize) -> Result<Row<'a>, Kind> {
+        self.node(at)?.row(at)
     }
 
     /// Child `at` of a branch page.
     #[inline]
-    pub fn child(&self, at: usize) -> Result<Child<'a>, Flaw> {
+    pub fn child(&self, at: usize) -> Result<Child<'a>, Kind> {
         let Node { bytes, key } = self.node(at)?;
-        // Six bytes: what are the flags elsewhere is the number's upper part here.
-        let page = u64::from(u32_at(bytes, 0)) | u64::from(u16_at(bytes, 4)) << 32;
+        // Six bytes: a branch's node has the number's upper part where a leaf's has its flags.
+        let page = u64::from(u32_at(bytes, 0)) | u64::from(u16_at(bytes, NODE_FLAGS_AT)) << 32;
         Ok(Child { key, page })
     }
 
     /// Bytes that node `at` takes, to the next even offset.
     #[inline]
-    fn node_len(&self, at: usize) -> Result<usize, Flaw> {
+    fn node_len(&self, at: usize) -> Result<usize, Kind> {
         let len = match self.kind {
-            Kind::Branch => NODE_HEADER + self.node(at)?.key.len(),
-            Kind::Leaf => {
+            PageKind::Branch => NODE_HEADER + self.node(at)?.key.len(),
+            PageKind::Leaf => {
                 let row = self.row(at)?;
                 NODE_HEADER + row.key.len() + row.value.len_here()
             }
@@ -228,28 +159,28 @@ impl<'a> Page<'a> {
         Ok(len.next_multiple_of(2))
     }
 
-    /// Holds that the nodes lie side by side from `upper` to the page's end, whatever their order:
-    /// that none reaches into another, and that LMDB, which moves nodes by their lengths, moves
-    /// each as a whole.
+    /// Checks that the nodes lie side by side from `upper` to the page's end, in any order. Then
+    /// none reaches into another, and LMDB, which moves nodes by their lengths, moves each as a
+    /// whole.
     ///
-    /// `tiles` is room to work in, which can be used for the next page.
-    pub fn check_layout(&self, tiles: &mut Tiles) -> Result<(), Flaw> {
+    /// `tiles` is scratch memory, which can be reused for the next page.
+    pub fn check_layout(&self, tiles: &mut Tiles) -> Result<(), Kind> {
         let tiles = tiles.for_page(self.bytes.len());
         let mut outcome = Ok(());
         for at in 0..self.nodes() {
             let offset = usize::from(u16_at(self.bytes, HEADER + 2 * at));
             outcome = outcome.and(match (self.node_len(at), tiles.get_mut(offset / 2)) {
-                _ if offset % 2 != 0 => Err(Flaw::Layout),
+                _ if offset % 2 != 0 => Err(Kind::Layout),
                 (Ok(len), Some(tile)) if *tile == 0 => {
                     *tile = len as u32;
                     Ok(())
                 }
-                (Ok(_), _) => Err(Flaw::Layout),
-                (Err(flaw), _) => Err(flaw),
+                (Ok(_), _) => Err(Kind::Layout),
+                (Err(kind), _) => Err(kind),
             });
         }
-        // From tile to tile, which clears them for the next page. After a flaw some would stay:
-        // then all are cleared.
+        // From tile to tile, which clears each for the next page. If something is wrong, some are
+        // left, so all are cleared.
         let mut next = self.upper;
         let mut found = 0;
         while let Some(tile) = tiles.get_mut(next / 2).filter(|tile| **tile != 0) {
@@ -257,12 +188,41 @@ impl<'a> Page<'a> {
             found += 1;
         }
         if found != self.nodes() || next != self.bytes.len() {
-            outcome = outcome.and(Err(Flaw::Layout));
+            outcome = outcome.and(Err(Kind::Layout));
         }
         if outcome.is_err() {
             tiles.fill(0);
         }
         outcome
+    }
+}
+
+impl<'a> Node<'a> {
+    /// The node at the beginning of `bytes`, if its key is within them.
+    #[inline]
+    fn parse(bytes: &'a [u8]) -> Option<Node<'a>> {
+        let key_len = usize::from(u16_at(bytes.get(..NODE_HEADER)?, KEY_LEN_AT));
+        let key = bytes.get(NODE_HEADER..NODE_HEADER + key_len)?;
+        Some(Node { bytes, key })
+    }
+
+    /// The row of a leaf's node, which is number `at` of its page.
+    #[inline]
+    fn row(&self, at: usize) -> Result<Row<'a>, Kind> {
+        let Node { bytes, key } = *self;
+        let len = u32_at(bytes, 0) as usize;
+        let rest = &bytes[NODE_HEADER + key.len()..];
+        let here = |len| rest.get(..len).ok_or(Kind::NodeOutside(at));
+        let value = match u16_at(bytes, NODE_FLAGS_AT) {
+            0 => Value::Here(here(len)?),
+            F_BIGDATA => Value::Far {
+                page: u64_at(here(8)?, 0),
+                len,
+            },
+            F_SUBDATA => Value::Tree(here(len)?),
+            flags => return Err(Kind::NodeFlags { node: at, flags }),
+        };
+        Ok(Row { key, value })
     }
 }
 
@@ -276,14 +236,19 @@ impl Value<'_> {
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// The row of the leaf node at the beginning of `bytes`, which need not be a page's.
+    pub fn parse(bytes: &'a [u8]) -> Option<Row<'a>> {
+        Node::parse(bytes)?.row(0).ok()
+    }
+
     /// Bytes that the row takes in its page, but for its offset.
     pub fn node_len(&self) -> usize {
         NODE_HEADER + self.key.len() + self.value.len_here()
     }
 }
 
-/// Room for [`Page::check_layout`]: the length of the node at each even offset.
+/// Scratch memory of [`Page::check_layout`]: the length of the node at each even offset.
 #[derive(Default)]
 pub(crate) struct Tiles(Vec<u32>);
 
@@ -294,31 +259,31 @@ impl Tiles {
     }
 }
 
-/// The most bytes that a leaf's node takes before LMDB puts its value on pages of its own.
+/// The most bytes that a leaf's node takes before LMDB puts its value on overflow pages.
 pub(crate) fn largest_node(page_size: usize) -> usize {
     (((page_size - HEADER) / 2) & !1) - 2
 }
 
-/// Pages that a value of `len` bytes takes when it is on pages of its own.
+/// How many overflow pages a value of `len` bytes takes.
 pub(crate) fn overflow_pages(len: usize, page_size: usize) -> u64 {
     ((HEADER - 1 + len) / page_size + 1) as u64
 }
 
-/// How many pages the overflow value whose first page is `number` has, by its header.
-pub(crate) fn overflow_extent(header: &[u8], number: u64) -> Result<u64, Flaw> {
+/// How many pages an overflow value has, by the header of its first page, which is `number`.
+pub(crate) fn overflow_extent(header: &[u8], number: u64) -> Result<u64, Kind> {
     if header.len() < HEADER {
-        return Err(Flaw::Short);
+        return Err(Kind::PageShort);
     }
     if u64_at(header, 0) != number {
-        return Err(Flaw::Number(u64_at(header, 0)));
+        return Err(Kind::PageNumber(u64_at(header, 0)));
     }
-    match u16_at(header, 10) {
-        P_OVERFLOW => Ok(u32_at(header, 12).into()),
-        flags => Err(Flaw::Flags(flags)),
+    match u16_at(header, FLAGS_AT) {
+        P_OVERFLOW => Ok(u32_at(header, OVERFLOW_PAGES_AT).into()),
+        flags => Err(Kind::Flags(flags)),
     }
 }
 
-/// What a database's record says of its tree.
+/// A database's record of its tree (mdb.c: `MDB_db`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TreeRecord {
     pub flags: u16,

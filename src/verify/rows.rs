@@ -1,4 +1,5 @@
-//! Do the rows add up? Every invariant of docs/design.md, recomputed from the rows of one snapshot.
+//! Whether the rows add up: every invariant of docs/design.md, recomputed from the rows of one
+//! snapshot.
 
 use crate::error::{Error, Quoted};
 use crate::format::header::Header;
@@ -6,23 +7,19 @@ use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
 use crate::format::{digest, id_row, record};
-use crate::limits::MAX_ERROR_LEN;
-use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::keys::Keys;
 use crate::verify::page::{Row, Value};
-use crate::verify::space::{Space, Trouble};
+use crate::verify::space::Space;
 use crate::verify::tree::Rows;
+use crate::verify::violation::{CheckError, Kind, Structure, Violations};
 
-/// No record is longer: its texts, and what is around them.
-const LONGEST_RECORD: usize = MAX_ERROR_LEN + 1024;
-
-/// What the rows add up to, to be held against the header.
+/// The header, and the ids that the rows claim.
 pub(crate) struct Sums {
     header: Header,
     ids: IdLedger,
 }
 
-/// One thread's part of the sums.
+/// The counts of the rows that one thread sees.
 #[derive(Default)]
 pub(crate) struct Tally {
     devices: u32,
@@ -39,10 +36,10 @@ impl Rows for DeviceRows<'_> {
     type Tally = Tally;
     const KEYS: Keys = Keys::Bytes;
 
-    fn row(&self, space: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), Trouble> {
+    fn row(&self, space: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), CheckError> {
         match row.value {
             Value::Here(value) => self.0.device(tally, row.key, value)?,
-            Value::Far { page, len } if len <= LONGEST_RECORD => {
+            Value::Far { page, len } if len <= record::MAX_LEN => {
                 let mut value = Vec::with_capacity(len);
                 space.each_piece(page, len, |piece| {
                     value.extend_from_slice(piece);
@@ -53,7 +50,7 @@ impl Rows for DeviceRows<'_> {
             Value::Far { .. } | Value::Tree(_) => {
                 let name = Quoted(row.key);
                 let what = format!("record of device {name}: it is longer than any may be");
-                return Err(Problem::Row(what).into());
+                return Err(Kind::Row(what).into());
             }
         }
         Ok(())
@@ -64,8 +61,8 @@ impl Rows for IdRows<'_> {
     type Tally = Tally;
     const KEYS: Keys = Keys::Bytes;
 
-    fn row(&self, _: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), Trouble> {
-        // Their values have four bytes: none is on pages of its own.
+    fn row(&self, _: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), CheckError> {
+        // Their values have four bytes: none is on overflow pages.
         let value = match row.value {
             Value::Here(value) => value,
             Value::Far { .. } | Value::Tree(_) => &[],
@@ -75,7 +72,7 @@ impl Rows for IdRows<'_> {
 }
 
 impl Sums {
-    /// Of a store with this header.
+    /// The sums of a store with this header.
     pub fn new(header: Header) -> Sums {
         Sums {
             ids: IdLedger::up_to(header.last_id),
@@ -83,9 +80,9 @@ impl Sums {
         }
     }
 
-    fn device(&self, tally: &mut Tally, name: &[u8], value: &[u8]) -> Result<(), Problem> {
-        let device = record::decode_validated(name, value).map_err(row_problem)?;
-        let wrong = |what: String| Err(Problem::Row(format!("device {} {what}", Quoted(name))));
+    fn device(&self, tally: &mut Tally, name: &[u8], value: &[u8]) -> Result<(), Kind> {
+        let device = record::decode_validated(name, value).map_err(row_violation)?;
+        let wrong = |what: String| Err(Kind::Row(format!("device {} {what}", Quoted(name))));
         let id = device.device_id;
         if id == 0 || id > self.header.last_id {
             let last = self.header.last_id;
@@ -107,11 +104,11 @@ impl Sums {
         Ok(())
     }
 
-    fn id(&self, tally: &mut Tally, key: &[u8], value: &[u8]) -> Result<(), Problem> {
-        let (state, id) = id_row::decode(key, value).map_err(row_problem)?;
+    fn id(&self, tally: &mut Tally, key: &[u8], value: &[u8]) -> Result<(), Kind> {
+        let (state, id) = id_row::decode(key, value).map_err(row_violation)?;
         if id == 0 || id > self.header.last_id {
             let what = format!("id {id} has a state and was never given out");
-            return Err(Problem::Row(what));
+            return Err(Kind::Row(what));
         }
         self.ids.put(state, id);
         match state {
@@ -122,8 +119,8 @@ impl Sums {
         Ok(())
     }
 
-    /// Holds what all rows add up to against the header.
-    pub fn conclude(&self, tallies: impl Iterator<Item = Tally>, findings: &mut Findings) {
+    /// Compares what all rows add up to with the header.
+    pub fn finish(&self, tallies: impl Iterator<Item = Tally>, violations: &mut Violations) {
         let mut found = Header {
             commit: self.header.commit,
             last_id: self.header.last_id,
@@ -135,29 +132,29 @@ impl Sums {
             found.faulty_ids += tally.faulty_ids;
             found.digest = found.digest.wrapping_add(tally.digest);
         }
-        let ids_hold = self.check_ids(findings);
+        let ids_hold = self.check_ids(violations);
         if ids_hold && found != self.header {
             let what = format!(
                 "its rows add up to {found:?} where its header says {:?}",
                 self.header
             );
-            findings.add(Place::File, None, Problem::Row(what));
+            violations.add(Structure::File, None, Kind::Row(what));
         }
     }
 
     /// Reports the ids that do not add up; whether all do.
-    fn check_ids(&self, findings: &mut Findings) -> bool {
+    fn check_ids(&self, violations: &mut Violations) -> bool {
         let mut hold = true;
         for (id, claims) in self.ids.contradictions(self.header.last_id) {
             hold = false;
-            for (wrong, problem) in [
+            for (wrong, why) in [
                 (claims.free && claims.owned, "is free, and a device has it"),
                 (claims.free && claims.faulty, "is free and faulty at once"),
                 (!claims.free, "is taken, and no device has it"),
             ] {
                 if wrong {
-                    let what = format!("id {id} {problem}");
-                    findings.add(Place::Ids, None, Problem::Row(what));
+                    let what = format!("id {id} {why}");
+                    violations.add(Structure::Ids, None, Kind::Row(what));
                 }
             }
         }
@@ -171,8 +168,8 @@ impl Tally {
     }
 }
 
-fn row_problem(error: Error) -> Problem {
-    Problem::Row(match error {
+fn row_violation(error: Error) -> Kind {
+    Kind::Row(match error {
         Error::Corrupt { what, .. } => what,
         other => other.to_string(),
     })

@@ -1,12 +1,12 @@
-//! The pages of one file: reading them, and who has been where.
+//! The pages of one file: reading them, and which of them were reached.
 
 use std::io;
 
 use crate::format::bit_set::BitSet;
 use crate::verify::bytes::ReadAt;
-use crate::verify::finding::Problem;
 use crate::verify::page;
 use crate::verify::page::HEADER;
+use crate::verify::violation::{CheckError, Kind};
 
 /// A file's pages up to the last one that a meta page names.
 pub(crate) struct Space<'a> {
@@ -15,24 +15,6 @@ pub(crate) struct Space<'a> {
     pub last_page: u64,
     /// Pages that are in use, or listed as free. Both meta pages are.
     reached: BitSet,
-}
-
-/// Why a step of a verification came to nothing.
-pub(crate) enum Trouble {
-    Io(io::Error),
-    Found(Problem),
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
-        Trouble::Io(error)
-    }
-}
-
-impl From<Problem> for Trouble {
-    fn from(problem: Problem) -> Trouble {
-        Trouble::Found(problem)
-    }
 }
 
 impl<'a> Space<'a> {
@@ -45,19 +27,19 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// Takes note that `page` is reached.
-    pub fn reach(&self, page: u64) -> Result<(), Problem> {
+    /// Marks `page` as reached.
+    pub fn reach(&self, page: u64) -> Result<(), Kind> {
         if !(2..=self.last_page).contains(&page) {
             return Err(self.outside(page));
         }
         match self.reached.insert(page) {
             true => Ok(()),
-            false => Err(Problem::Twice),
+            false => Err(Kind::ReachedTwice),
         }
     }
 
-    pub fn outside(&self, target: u64) -> Problem {
-        Problem::Outside {
+    pub fn outside(&self, target: u64) -> Kind {
+        Kind::PageOutside {
             target,
             last: self.last_page,
         }
@@ -69,8 +51,8 @@ impl<'a> Space<'a> {
         Ok(self.source.read_up_to(buffer, offset)? / self.page_size)
     }
 
-    /// Takes note of the pages of a value of `len` bytes that begins on `first`; how many they are.
-    pub fn reach_overflow(&self, first: u64, len: usize) -> Result<u64, Trouble> {
+    /// Marks the pages of a value of `len` bytes that begins on `first` as reached; how many they are.
+    pub fn reach_overflow(&self, first: u64, len: usize) -> Result<u64, CheckError> {
         if !(2..=self.last_page).contains(&first) {
             return Err(self.outside(first).into());
         }
@@ -78,25 +60,24 @@ impl<'a> Space<'a> {
         let got = self
             .source
             .read_up_to(&mut header, first * self.page_size as u64)?;
-        let pages = page::overflow_extent(&header[..got], first).map_err(Problem::Page)?;
+        let pages = page::overflow_extent(&header[..got], first)?;
         if pages < page::overflow_pages(len, self.page_size) || pages > self.last_page - first + 1 {
             let len = len as u64;
-            return Err(Problem::Overflow { len, pages }.into());
+            return Err(Kind::Overflow { len, pages }.into());
         }
-        // The first that is in use already ends it: however many values claim the same pages, each
-        // page is looked at once and then once more for each value.
+        // The first page that is in use already ends this: however many values claim the same
+        // pages, the work is bounded by the pages and the values.
         (first..first + pages).try_for_each(|page| self.reach(page))?;
         Ok(pages)
     }
 
-    /// Shows a value of `len` bytes, whose pages are known to be there, piece by piece. Pieces are
-    /// of whole words.
+    /// Shows a value of `len` bytes, whose pages are known to be there, in pieces of whole words.
     pub fn each_piece(
         &self,
         first: u64,
         len: usize,
-        mut show: impl FnMut(&[u8]) -> Result<(), Problem>,
-    ) -> Result<(), Trouble> {
+        mut show: impl FnMut(&[u8]) -> Result<(), Kind>,
+    ) -> Result<(), CheckError> {
         let mut piece = vec![0; len.min(64 << 10)];
         let start = first * self.page_size as u64 + HEADER as u64;
         let mut done = 0;
@@ -106,7 +87,7 @@ impl<'a> Space<'a> {
                 .source
                 .read_up_to(&mut piece[..wanted], start + done as u64)?;
             if got < wanted {
-                return Err(Problem::Page(page::Flaw::Short).into());
+                return Err(Kind::PageShort.into());
             }
             show(&piece[..wanted])?;
             done += wanted;

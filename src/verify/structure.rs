@@ -6,23 +6,32 @@ use crate::format::header;
 use crate::format::header::{parse_header, Header, DAMAGED_HEADER};
 use crate::format::table::{DEVICES, IDS};
 use crate::verify::bytes::ReadAt;
-use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::free::FreeRows;
 use crate::verify::keys::Keys;
-use crate::verify::level::Level;
 use crate::verify::meta::{Meta, Metas};
 use crate::verify::page::{Row, TreeRecord, Value};
 use crate::verify::rows::{DeviceRows, IdRows, Sums};
-use crate::verify::space::{Space, Trouble};
-use crate::verify::tree;
-use crate::verify::tree::Rows;
+use crate::verify::space::Space;
+use crate::verify::tree::{self, Rows};
+use crate::verify::violation::{CheckError, Kind, Structure, Violations};
 
-/// Of a meta page's flags of the free list's tree: `MDB_INTEGERKEY`, which it has to have, and
-/// `MDB_NOSUBDIR`, which says how the file was made.
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// The meta pages, the unnamed database, the free list, and the file's length.
+    Quick,
+    /// Every page and no row: whether LMDB can read the file, whatever its rows say.
+    Structure,
+    /// Every page and every row.
+    Full,
+}
+
+/// The flags that the free list's tree must have: `MDB_INTEGERKEY`.
 const FREE_FLAGS: u16 = 0x08;
-const MADE_WITH: u16 = 0x4000;
+/// The flag that it may have: `MDB_NOSUBDIR`, which depends on how the file was created.
+const CREATED_WITH: u16 = 0x4000;
 
-/// What the unnamed database holds.
+/// The content of the unnamed database.
 #[derive(Default)]
 struct Root {
     header: Option<Header>,
@@ -34,14 +43,14 @@ struct RootRows {
     level: Level,
 }
 
-/// Rows that are not looked at.
+/// Rows that are not checked.
 struct AnyRows;
 
 impl Rows for AnyRows {
     type Tally = ();
     const KEYS: Keys = Keys::Bytes;
 
-    fn row(&self, _: &Space<'_>, _: &mut (), _: Row<'_>) -> Result<(), Trouble> {
+    fn row(&self, _: &Space<'_>, _: &mut (), _: Row<'_>) -> Result<(), CheckError> {
         Ok(())
     }
 }
@@ -50,8 +59,8 @@ impl Rows for RootRows {
     type Tally = Root;
     const KEYS: Keys = Keys::Bytes;
 
-    fn row(&self, _: &Space<'_>, root: &mut Root, row: Row<'_>) -> Result<(), Trouble> {
-        let wrong = |what: String| Err(Problem::Rows(what).into());
+    fn row(&self, _: &Space<'_>, root: &mut Root, row: Row<'_>) -> Result<(), CheckError> {
+        let wrong = |what: String| Err(Kind::Row(what).into());
         let name = row.key.escape_ascii();
         match (row.key, row.value) {
             (header::KEY, Value::Here(value)) => match parse_header(value) {
@@ -79,25 +88,28 @@ impl Rows for RootRows {
     }
 }
 
-/// Checks the snapshot that `meta` stands for: what is wrong, and if nothing is, how many pages are
-/// lost.
-pub(crate) fn check(source: &dyn ReadAt, meta: &Meta, level: Level) -> io::Result<(Findings, u64)> {
-    if let Some(problem) = unusable(meta, source.size()?) {
-        let mut findings = Findings::default();
-        findings.add(Place::Meta, None, problem);
-        return Ok((findings, 0));
+/// Checks the snapshot of `meta`: what is wrong, and if nothing is, how many pages are lost.
+pub(crate) fn check(
+    source: &dyn ReadAt,
+    meta: &Meta,
+    level: Level,
+) -> io::Result<(Violations, u64)> {
+    if let Some(kind) = unusable(meta, source.size()?) {
+        let mut violations = Violations::default();
+        violations.add(Structure::Meta, None, kind);
+        return Ok((violations, 0));
     }
     let space = Space::new(source, meta.page_size as usize, meta.last_page);
     let mut snapshot = Snapshot {
         meta,
         space: &space,
-        findings: Findings::default(),
+        violations: Violations::default(),
         pages: 0,
     };
     let root = snapshot.root(level)?;
     if let (Level::Structure, Some(devices), Some(ids)) = (level, root.devices, root.ids) {
-        snapshot.walk(Place::Devices, &devices, &AnyRows)?;
-        snapshot.walk(Place::Ids, &ids, &AnyRows)?;
+        snapshot.walk(Structure::Devices, &devices, &AnyRows)?;
+        snapshot.walk(Structure::Ids, &ids, &AnyRows)?;
     } else if let (Some(header), Some(devices), Some(ids)) = (root.header, root.devices, root.ids) {
         match level {
             Level::Quick => snapshot.counts(&header, &devices, &ids),
@@ -106,27 +118,27 @@ pub(crate) fn check(source: &dyn ReadAt, meta: &Meta, level: Level) -> io::Resul
         }
     }
     let free = snapshot.free_list()?;
-    let lost = match level == Level::Full && snapshot.findings.is_empty() {
+    let lost = match level == Level::Full && snapshot.violations.is_empty() {
         true => meta.last_page - 1 - snapshot.pages - free,
         false => 0,
     };
-    Ok((snapshot.findings, lost))
+    Ok((snapshot.violations, lost))
 }
 
-/// What in a meta page, or the file's length, leaves nothing to look at.
-fn unusable(meta: &Meta, len: u64) -> Option<Problem> {
-    if let Err(flaw) = meta.check_range() {
-        return Some(Problem::Meta(flaw));
+/// What in the meta page, or in the file's length, makes every other check impossible.
+fn unusable(meta: &Meta, len: u64) -> Option<Kind> {
+    if let Err(kind) = meta.check_range() {
+        return Some(kind);
     }
     let needed = meta.needed();
-    (len < needed).then_some(Problem::CutShort { len, needed })
+    (len < needed).then_some(Kind::CutShort { len, needed })
 }
 
-/// A check on its way.
+/// A check in progress.
 struct Snapshot<'a> {
     meta: &'a Meta,
     space: &'a Space<'a>,
-    findings: Findings,
+    violations: Violations,
     /// Pages in use.
     pages: u64,
 }
@@ -134,33 +146,33 @@ struct Snapshot<'a> {
 impl Snapshot<'_> {
     fn walk<R: Rows>(
         &mut self,
-        place: Place,
+        structure: Structure,
         record: &TreeRecord,
         rows: &R,
     ) -> io::Result<Vec<R::Tally>> {
-        let walked = tree::walk(self.space, place, record, rows)?;
-        self.findings.append(walked.findings);
+        let walked = tree::walk(self.space, structure, record, rows)?;
+        self.violations.append(walked.violations);
         self.pages += walked.pages;
         Ok(walked.tallies)
     }
 
-    fn check_flags(&mut self, place: Place, flags: u16) {
-        let expected = match place {
-            Place::FreeList => flags & MADE_WITH | FREE_FLAGS,
+    fn check_flags(&mut self, structure: Structure, flags: u16) {
+        let expected = match structure {
+            Structure::FreeList => flags & CREATED_WITH | FREE_FLAGS,
             _ => 0,
         };
         if flags != expected {
-            self.findings.add(place, None, Problem::Flags(flags));
+            self.violations.add(structure, None, Kind::Flags(flags));
         }
     }
 
-    /// The unnamed database, and that what has to be there is there.
+    /// Checks the unnamed database, which must have the header row and both tables.
     fn root(&mut self, level: Level) -> io::Result<Root> {
         let record = self.meta.main;
-        self.check_flags(Place::Root, record.flags);
-        let tallies = self.walk(Place::Root, &record, &RootRows { level })?;
+        self.check_flags(Structure::Root, record.flags);
+        let tallies = self.walk(Structure::Root, &record, &RootRows { level })?;
         let root = tallies.into_iter().next().unwrap_or_default();
-        if self.findings.is_empty() {
+        if self.violations.is_empty() {
             for (missing, what) in [
                 (
                     root.header.is_none() && level != Level::Structure,
@@ -171,98 +183,95 @@ impl Snapshot<'_> {
             ] {
                 if missing {
                     let what = format!("its {what} is missing");
-                    self.findings.add(Place::Root, None, Problem::Rows(what));
+                    self.violations.add(Structure::Root, None, Kind::Row(what));
                 }
             }
         }
-        for (place, table) in [(Place::Devices, root.devices), (Place::Ids, root.ids)] {
+        for (structure, table) in [
+            (Structure::Devices, root.devices),
+            (Structure::Ids, root.ids),
+        ] {
             if let Some(table) = table {
-                self.check_flags(place, table.flags);
+                self.check_flags(structure, table.flags);
             }
         }
         Ok(root)
     }
 
-    /// Holds the numbers of rows that the tables' records tell against the header.
+    /// Compares the numbers of rows in the tables' records with the header.
     fn counts(&mut self, header: &Header, devices: &TreeRecord, ids: &TreeRecord) {
-        let said = u64::from(header.free_ids) + u64::from(header.faulty_ids);
+        let id_rows = u64::from(header.free_ids) + u64::from(header.faulty_ids);
         let counted = [devices.entries, ids.entries];
-        if counted != [header.devices.into(), said] {
+        if counted != [header.devices.into(), id_rows] {
             let what = format!(
-                "it has {} devices and {} id rows where its header says {} and {said}",
+                "it has {} devices and {} id rows where its header says {} and {id_rows}",
                 counted[0], counted[1], header.devices
             );
-            self.findings.add(Place::File, None, Problem::Rows(what));
+            self.violations.add(Structure::File, None, Kind::Row(what));
         }
-        for (place, table) in [(Place::Devices, devices), (Place::Ids, ids)] {
+        for (structure, table) in [(Structure::Devices, devices), (Structure::Ids, ids)] {
             if let Some(root) = table.root {
                 if !(2..=self.meta.last_page).contains(&root) {
-                    let problem = self.space.outside(root);
-                    self.findings.add(place, None, problem);
+                    let kind = self.space.outside(root);
+                    self.violations.add(structure, None, kind);
                 }
             }
         }
     }
 
-    /// Every page and row of the tables, and what the rows add up to.
+    /// Checks every page and row of the tables, and what the rows add up to.
     fn tables(&mut self, header: Header, devices: &TreeRecord, ids: &TreeRecord) -> io::Result<()> {
         let sums = Sums::new(header);
-        let devices = self.walk(Place::Devices, devices, &DeviceRows(&sums))?;
-        let ids = self.walk(Place::Ids, ids, &IdRows(&sums))?;
-        // Where something was left out, the sums tell nothing more.
-        if self.findings.is_empty() {
+        let devices = self.walk(Structure::Devices, devices, &DeviceRows(&sums))?;
+        let ids = self.walk(Structure::Ids, ids, &IdRows(&sums))?;
+        // If a page or a row was left out, the sums are wrong for that reason alone.
+        if self.violations.is_empty() {
             let tallies = devices.into_iter().chain(ids);
-            sums.conclude(tallies, &mut self.findings);
+            sums.finish(tallies, &mut self.violations);
         }
         Ok(())
     }
 
-    /// The free list; how many pages it has.
+    /// Checks the free list; how many pages it has.
     fn free_list(&mut self) -> io::Result<u64> {
         let record = self.meta.free;
-        self.check_flags(Place::FreeList, record.flags);
+        self.check_flags(Structure::FreeList, record.flags);
         let txnid = self.meta.txnid;
-        let tallies = self.walk(Place::FreeList, &record, &FreeRows { txnid })?;
+        let tallies = self.walk(Structure::FreeList, &record, &FreeRows { txnid })?;
         let newest = tallies.iter().map(|tally| tally.newest).max();
-        // Every commit but a file's first leaves the page that the unnamed database was on. So the
-        // newest list tells whose tree this is, and a meta page whose number is not that of
-        // its trees is found.
-        if txnid > 1 && newest.unwrap_or(0) != txnid && self.findings.is_empty() {
-            let problem = Problem::List {
-                txnid,
-                why: "is missing",
-            };
-            self.findings.add(Place::FreeList, None, problem);
+        // Every commit but a file's first frees the page that the unnamed database was on. So the
+        // newest list shows which commit these trees are of, and a meta page whose number is not
+        // theirs is found.
+        if txnid > 1 && newest.unwrap_or(0) != txnid && self.violations.is_empty() {
+            let why = "is missing";
+            let kind = Kind::FreeList { txnid, why };
+            self.violations.add(Structure::FreeList, None, kind);
         }
         Ok(tallies.iter().map(|tally| tally.pages).sum())
     }
 }
 
-/// Holds that the two meta pages are of two commits, one after the other, each in its place, and
-/// says which is in force.
+/// Checks that the two meta pages are of two commits, one after the other, each in its slot, and
+/// returns the one that is in force.
 ///
-/// What the older one points to does not matter: where writing a meta page fails, LMDB gives it its
-/// old number back, but not its old roots.
-pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Problem> {
+/// What the older one points to does not matter: if writing a meta page fails, LMDB restores its
+/// old number, but not its old roots.
+pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Kind> {
     let [first, second] = metas.parse();
-    let [first, second] = [
-        first.map_err(Problem::Meta)?,
-        second.map_err(Problem::Meta)?,
-    ];
-    let order = Problem::MetaOrder {
-        first: first.txnid,
-        second: second.txnid,
-    };
+    let [first, second] = [first?, second?];
+    if first == second {
+        return Ok(first); // nothing was ever committed, or this is a backup
+    }
     let [older, newer] = match second.txnid > first.txnid {
         true => [first, second],
         false => [second, first],
     };
-    let at_home = metas.of_commit(newer.txnid) == Some(newer);
-    if first == second {
-        return Ok(first); // nothing was ever committed, or this is a backup
-    }
-    match at_home && older.txnid.checked_add(1) == Some(newer.txnid) {
+    let in_its_slot = metas.of_commit(newer.txnid) == Some(newer);
+    match in_its_slot && older.txnid.checked_add(1) == Some(newer.txnid) {
         true => Ok(newer),
-        false => Err(order),
+        false => Err(Kind::MetaOrder {
+            first: first.txnid,
+            second: second.txnid,
+        }),
     }
 }

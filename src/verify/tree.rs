@@ -1,8 +1,8 @@
-//! One tree: every page is reached once, is sound, and lies at the depth and between the keys that
-//! the pages above name; and its record counts what is there.
+//! One tree: every page is reached once, is sound, and lies at the depth and within the keys that
+//! the pages above give; and its record counts what is there.
 //!
-//! Branch pages are gone through one after the other, which are few. Their leaves are read and
-//! looked at by as many threads as there are processors, if there are enough of them.
+//! The branch pages, which are few, are visited one after the other. Their leaves are read and
+//! checked by as many threads as there are processors, if there are enough leaves.
 
 use std::cmp::Ordering;
 use std::io;
@@ -10,29 +10,34 @@ use std::sync::Mutex;
 
 use crate::sync::primitives::unpoisoned;
 use crate::verify::branches::{Branch, Branches};
-use crate::verify::finding::{Findings, Place, Problem};
 use crate::verify::keys::{Keys, Span};
 use crate::verify::page;
-use crate::verify::page::{Flaw, Kind, Page, Row, Tiles, TreeRecord, Value};
-use crate::verify::space::{Space, Trouble};
+use crate::verify::page::{Page, PageKind, Row, Tiles, TreeRecord, Value};
+use crate::verify::space::Space;
+use crate::verify::violation::{CheckError, Kind, Structure, Violations};
 
 /// LMDB's cursors go no deeper (`CURSOR_STACK`).
 const DEEPEST: u16 = 31;
-/// With fewer leaves, a thread costs more than it saves.
+/// With fewer leaves, a second thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 256;
-/// More threads than this would wait for memory.
+/// More threads than this are limited by memory bandwidth.
 const MOST_THREADS: usize = 8;
-/// Bytes that are read at once where pages lie side by side.
+/// The most bytes that are read at once, where pages lie side by side.
 const WINDOW: usize = 256 << 10;
 
-/// What is done with the rows of a tree.
+/// The check of a tree's rows.
 pub(crate) trait Rows: Sync {
-    /// What a thread gathers from the rows that it sees.
+    /// What a thread collects from the rows that it sees.
     type Tally: Default + Send;
     const KEYS: Keys;
 
-    /// Looks at a row whose key is sound and whose value is where it says.
-    fn row(&self, space: &Space<'_>, tally: &mut Self::Tally, row: Row<'_>) -> Result<(), Trouble>;
+    /// Checks a row whose key is sound and whose value is where it says.
+    fn row(
+        &self,
+        space: &Space<'_>,
+        tally: &mut Self::Tally,
+        row: Row<'_>,
+    ) -> Result<(), CheckError>;
 
     /// Whether rows of this kind can be in the tree.
     fn takes(value: &Value<'_>) -> bool {
@@ -40,9 +45,9 @@ pub(crate) trait Rows: Sync {
     }
 }
 
-/// What a tree turned out to be.
+/// The result of a walk over a tree.
 pub(crate) struct Walked<T> {
-    pub findings: Findings,
+    pub violations: Violations,
     /// One for each thread that took part.
     pub tallies: Vec<T>,
     /// Pages of the tree and of its values.
@@ -60,12 +65,12 @@ struct Count {
 /// Walks the tree that `record` describes.
 pub(crate) fn walk<R: Rows>(
     space: &Space<'_>,
-    place: Place,
+    structure: Structure,
     record: &TreeRecord,
     rows: &R,
 ) -> io::Result<Walked<R::Tally>> {
     let mut walked = Walked {
-        findings: Findings::default(),
+        violations: Violations::default(),
         tallies: Vec::new(),
         pages: 0,
     };
@@ -73,51 +78,55 @@ pub(crate) fn walk<R: Rows>(
     match (record.root, record.depth) {
         (None, 0) => {}
         (Some(root), 1) => {
-            let mut worker = Worker::new(space, place, rows);
+            let mut worker = Worker::new(space, structure, rows);
             worker.leaves(&[root], &mut |_| Span::default())?;
             worker.end(&mut walked, &mut count);
         }
         (Some(root), depth @ 2..=DEEPEST) => {
-            let branches = Branches::new(space, place, R::KEYS, root, usize::from(depth) - 1);
+            let branches = Branches::new(space, structure, R::KEYS, root, usize::from(depth) - 1);
             let branches = Mutex::new(branches);
-            for worker in run(space, place, rows, &branches, record.leaf_pages)? {
+            for worker in run(space, structure, rows, &branches, record.leaf_pages)? {
                 worker.end(&mut walked, &mut count);
             }
             let branches = unpoisoned(branches.into_inner());
             branch_pages = branches.seen;
-            walked.findings.append(branches.findings);
+            walked.violations.append(branches.violations);
         }
         (_, depth) => {
-            let problem = Problem::Count {
+            let kind = Kind::Count {
                 what: "levels",
-                said: depth.into(),
+                recorded: depth.into(),
                 found: u64::from(record.root.is_some()),
             };
-            walked.findings.add(place, None, problem);
+            walked.violations.add(structure, None, kind);
         }
     }
     walked.pages = branch_pages + count.leaves + count.overflow;
-    // Where something was left out, the numbers tell nothing more.
-    if walked.findings.is_empty() {
-        for (what, said, found) in [
+    // If a page was left out, the counts are wrong for that reason alone.
+    if walked.violations.is_empty() {
+        for (what, recorded, found) in [
             ("branch pages", record.branch_pages, branch_pages),
             ("leaf pages", record.leaf_pages, count.leaves),
             ("overflow pages", record.overflow_pages, count.overflow),
             ("rows", record.entries, count.entries),
         ] {
-            if said != found {
-                let problem = Problem::Count { what, said, found };
-                walked.findings.add(place, None, problem);
+            if recorded != found {
+                let kind = Kind::Count {
+                    what,
+                    recorded,
+                    found,
+                };
+                walked.violations.add(structure, None, kind);
             }
         }
     }
     Ok(walked)
 }
 
-/// Has as many workers as are worth it share the leaves.
+/// Divides the leaves among as many threads as pay off.
 fn run<'a, R: Rows>(
     space: &'a Space<'a>,
-    place: Place,
+    structure: Structure,
     rows: &'a R,
     branches: &Mutex<Branches<'_>>,
     leaves: u64,
@@ -127,7 +136,7 @@ fn run<'a, R: Rows>(
         _ => std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
     };
     let work = || -> io::Result<Worker<'a, R>> {
-        let mut worker = Worker::new(space, place, rows);
+        let mut worker = Worker::new(space, structure, rows);
         loop {
             let next = unpoisoned(branches.lock()).next()?;
             match next {
@@ -137,12 +146,12 @@ fn run<'a, R: Rows>(
         }
     };
     if threads == 1 {
-        // `thread::scope` would make this thread a handle of Rust's, which a C program's main
-        // thread never frees.
+        // `thread::scope` would allocate a handle for this thread, which the main thread of a C
+        // program never frees.
         return Ok(vec![work()?]);
     }
     std::thread::scope(|scope| {
-        // A thread that cannot be had is one less: this one does what the others do.
+        // If a thread cannot be created, the others do its part.
         let others: Vec<_> = (1..threads)
             .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect();
@@ -157,45 +166,45 @@ fn run<'a, R: Rows>(
     })
 }
 
-/// One thread's part.
+/// The part of one thread.
 struct Worker<'a, R: Rows> {
     space: &'a Space<'a>,
-    place: Place,
+    structure: Structure,
     rows: &'a R,
     tiles: Tiles,
     window: Vec<u8>,
     count: Count,
-    findings: Findings,
+    violations: Violations,
     tally: R::Tally,
 }
 
 impl<'a, R: Rows> Worker<'a, R> {
-    fn new(space: &'a Space<'a>, place: Place, rows: &'a R) -> Worker<'a, R> {
+    fn new(space: &'a Space<'a>, structure: Structure, rows: &'a R) -> Worker<'a, R> {
         Worker {
             space,
-            place,
+            structure,
             rows,
             tiles: Tiles::default(),
             window: Vec::new(),
             count: Count::default(),
-            findings: Findings::default(),
+            violations: Violations::default(),
             tally: R::Tally::default(),
         }
     }
 
     fn end(self, walked: &mut Walked<R::Tally>, count: &mut Count) {
-        walked.findings.append(self.findings);
+        walked.violations.append(self.violations);
         walked.tallies.push(self.tally);
         count.leaves += self.count.leaves;
         count.overflow += self.count.overflow;
         count.entries += self.count.entries;
     }
 
-    fn found(&mut self, page: u64, problem: Problem) {
-        self.findings.add(self.place, Some(page), problem);
+    fn found(&mut self, page: u64, kind: Kind) {
+        self.violations.add(self.structure, Some(page), kind);
     }
 
-    /// The leaves under a branch page.
+    /// Checks the leaves under a branch page.
     fn branch(&mut self, branch: &Branch) -> io::Result<()> {
         let mut numbers = Vec::new();
         if let Ok(page) = Page::parse(&branch.bytes, branch.number) {
@@ -206,7 +215,7 @@ impl<'a, R: Rows> Worker<'a, R> {
         })
     }
 
-    /// Reads leaves, those that lie side by side at once, and checks each.
+    /// Reads leaves, at once where they lie side by side, and checks each.
     fn leaves(&mut self, numbers: &[u64], span: &mut dyn FnMut(usize) -> Span) -> io::Result<()> {
         let size = self.space.page_size;
         let mut at = 0;
@@ -217,13 +226,13 @@ impl<'a, R: Rows> Worker<'a, R> {
                 .take(WINDOW / size)
                 .take_while(|(number, expected)| *number == expected)
                 .count();
-            // Up to the first that is not to be read.
+            // Up to the first that must not be read.
             let mut wanted = 0;
             let mut refused = None;
             while wanted < side_by_side && refused.is_none() {
                 match self.space.reach(numbers[at + wanted]) {
                     Ok(()) => wanted += 1,
-                    Err(problem) => refused = Some(problem),
+                    Err(kind) => refused = Some(kind),
                 }
             }
             let mut window = std::mem::take(&mut self.window);
@@ -235,66 +244,66 @@ impl<'a, R: Rows> Worker<'a, R> {
             for n in 0..wanted {
                 let number = numbers[at + n];
                 if n >= got {
-                    self.found(number, Problem::Page(Flaw::Short));
+                    self.found(number, Kind::PageShort);
                     continue;
                 }
                 let page = &window[n * size..(n + 1) * size];
                 match self.leaf(page, number, &span(at + n)) {
                     Ok(()) => self.count.leaves += 1,
-                    Err(Trouble::Found(problem)) => self.found(number, problem),
-                    Err(Trouble::Io(error)) => return Err(error),
+                    Err(CheckError::Violation(kind)) => self.found(number, kind),
+                    Err(CheckError::Io(error)) => return Err(error),
                 }
             }
             self.window = window;
             at += wanted;
-            if let Some(problem) = refused {
-                self.found(numbers[at], problem);
+            if let Some(kind) = refused {
+                self.found(numbers[at], kind);
                 at += 1;
             }
         }
         Ok(())
     }
 
-    fn leaf(&mut self, bytes: &[u8], number: u64, span: &Span) -> Result<(), Trouble> {
-        let page = Page::parse(bytes, number).map_err(Problem::Page)?;
-        if page.kind() != Kind::Leaf {
-            return Err(Problem::Depth.into());
+    fn leaf(&mut self, bytes: &[u8], number: u64, span: &Span) -> Result<(), CheckError> {
+        let page = Page::parse(bytes, number)?;
+        if page.kind() != PageKind::Leaf {
+            return Err(Kind::Depth.into());
         }
         if page.nodes() == 0 {
-            return Err(Problem::Page(Flaw::TooFewNodes(0)).into());
+            return Err(Kind::TooFewNodes(0).into());
         }
-        page.check_layout(&mut self.tiles).map_err(Problem::Page)?;
+        page.check_layout(&mut self.tiles)?;
         let mut before: Option<&[u8]> = None;
         for at in 0..page.nodes() {
-            let row = page.row(at).map_err(Problem::Page)?;
-            R::KEYS.check_len(at, row.key).map_err(Problem::Page)?;
+            let row = page.row(at)?;
+            R::KEYS.check_len(at, row.key)?;
             if before.is_some_and(|before| R::KEYS.compare(before, row.key) != Ordering::Less) {
-                return Err(Problem::Page(Flaw::Order(at)).into());
+                return Err(Kind::KeyOrder(at).into());
             }
             let too_low =
                 |low: &Vec<u8>| before.is_none() && R::KEYS.compare(row.key, low) == Ordering::Less;
             if span.low.as_ref().is_some_and(too_low) {
-                return Err(Problem::Between.into());
+                return Err(Kind::KeysOutOfSpan.into());
             }
             before = Some(row.key);
             if row.node_len() > page::largest_node(bytes.len()) {
-                return Err(Problem::Page(Flaw::Crowded(at)).into());
+                return Err(Kind::NodeTooLarge(at).into());
             }
             if !R::takes(&row.value) {
-                return Err(Problem::Kind { node: at }.into());
+                return Err(Kind::WrongValue { node: at }.into());
             }
             if let Value::Far { page, len } = row.value {
                 self.count.overflow += self.space.reach_overflow(page, len)?;
             }
             match self.rows.row(self.space, &mut self.tally, row) {
-                Err(Trouble::Found(problem)) => self.found(number, problem),
+                Err(CheckError::Violation(kind)) => self.found(number, kind),
                 done => done?,
             }
             self.count.entries += 1;
         }
         match (before, &span.high) {
             (Some(last), Some(high)) if R::KEYS.compare(last, high) != Ordering::Less => {
-                Err(Problem::Between.into())
+                Err(Kind::KeysOutOfSpan.into())
             }
             _ => Ok(()),
         }

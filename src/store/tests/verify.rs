@@ -2,7 +2,8 @@
 
 use crate::device::DeviceInfo;
 use crate::store::PoolMetadata;
-use crate::verify::{in_force, page, Level, Meta, Metas, Report};
+use crate::verify::meta::LAST_PAGE_AT;
+use crate::verify::{in_force, Level, Meta, Metas, Report};
 
 fn store_bytes() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
@@ -35,7 +36,7 @@ fn pages_that_nobody_knows_of_are_counted_and_harm_nobody() {
     let metas = Metas::read(&&bytes[..]).unwrap();
     let meta = in_force(&metas).unwrap();
     // The room behind the last page, taken into the file.
-    let at = Meta::home(meta.txnid) * meta.page_size as usize + page::HEADER + 120;
+    let at = Meta::home(meta.txnid) * meta.page_size as usize + LAST_PAGE_AT;
     bytes[at..at + 8].copy_from_slice(&(meta.last_page + 3).to_le_bytes());
     let report = Report::of_bytes(&&bytes[..], Level::Full).unwrap();
     assert!(report.is_sound(), "{report}");
