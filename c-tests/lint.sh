@@ -25,7 +25,3 @@ if LC_ALL=C grep -nP '[^\x00-\x7f]|\t| $' ./*.c ./*.cpp ./*.h ./*.sh ./*.py ./*.
     echo 'lint: bytes that are not ASCII, tabs, or spaces at the end of a line'
     exit 1
 fi
-if awk 'length > 120 { print FILENAME ":" FNR ": longer than 120 characters"; bad = 1 } END { exit !bad }' \
-    ./*.c ./*.cpp ./*.h ./*.sh ./*.py; then
-    exit 1
-fi

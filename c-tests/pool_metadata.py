@@ -17,9 +17,10 @@ class Error(ctypes.Structure):
 
 
 class Device(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("size", u64), ("generation", u64), ("device_id", u32), ("state", i32),
-                ("name", pointer), ("name_len", size_t), ("parent_name", pointer), ("parent_name_len", size_t),
-                ("error", pointer), ("error_len", size_t), ("owner", pointer)]
+    _fields_ = [("struct_size", size_t), ("size", u64), ("generation", u64), ("device_id", u32),
+                ("state", i32), ("name", pointer), ("name_len", size_t), ("parent_name", pointer),
+                ("parent_name_len", size_t), ("error", pointer),
+                ("error_len", size_t), ("owner", pointer)]
 
     def text(self, field):
         """The bytes of a text: a pointer and a length, which may hold NULs."""
@@ -37,10 +38,11 @@ class Histogram(ctypes.Structure):
 
 class Stats(ctypes.Structure):
     _fields_ = [("struct_size", size_t)] + [(name, u64) for name in (
-        "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size", "map_used", "file_size",
-        "page_size", "max_readers", "readers_in_use", "pages_free", "pages_held", "readers_active",
-        "oldest_reader_commits", "reader_waits", "reader_refusals", "walks_open", "oldest_walk_ns", "writers_waiting",
-        "writes_stopped")] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
+        "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size",
+        "map_used", "file_size", "page_size", "max_readers", "readers_in_use", "pages_free",
+        "pages_held", "readers_active", "oldest_reader_commits", "reader_waits", "reader_refusals",
+        "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped")
+    ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
 
 
 class Name(ctypes.Structure):
@@ -52,22 +54,25 @@ class Names(ctypes.Structure):
 
 
 class Finding(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("kind", i32), ("fix", i32), ("device_id", u32), ("name", pointer),
-                ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
+    _fields_ = [("struct_size", size_t), ("kind", i32), ("fix", i32), ("device_id", u32),
+                ("name", pointer), ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
 
 
 class Report(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("total", u64), ("unfixable", u64), ("left", u64), ("count", size_t),
-                ("findings", ctypes.POINTER(ctypes.POINTER(Finding))), ("backup", pointer), ("backup_len", size_t)]
+    _fields_ = [("struct_size", size_t), ("total", u64), ("unfixable", u64), ("left", u64),
+                ("count", size_t), ("findings", ctypes.POINTER(ctypes.POINTER(Finding))),
+                ("backup", pointer), ("backup_len", size_t)]
 
 
 class Salvaged(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64), ("complete", u64)]
+    _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64),
+                ("complete", u64)]
 
 
 class Ids(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("last_id", u32), ("free_ids", ctypes.POINTER(u32)), ("free_count", size_t),
-                ("faulty_ids", ctypes.POINTER(u32)), ("faulty_count", size_t)]
+    _fields_ = [("struct_size", size_t), ("last_id", u32), ("free_ids", ctypes.POINTER(u32)),
+                ("free_count", size_t), ("faulty_ids", ctypes.POINTER(u32)),
+                ("faulty_count", size_t)]
 
 
 class Change(ctypes.Structure):
@@ -94,7 +99,8 @@ SIGNATURES = {
     "pm_mark_faulty": ON_DEVICE,
     "pm_remove_device": ON_DEVICE,
     "pm_update_device": ON_DEVICE + [UpdateCallback, pointer],
-    "pm_update_begin": ON_DEVICE + [ctypes.POINTER(pointer), ctypes.POINTER(ctypes.POINTER(Device))],
+    "pm_update_begin":
+        ON_DEVICE + [ctypes.POINTER(pointer), ctypes.POINTER(ctypes.POINTER(Device))],
     "pm_update_commit": [pointer],
     "pm_device_set_error": [ctypes.POINTER(Device), text, size_t],
     "pm_device_set_parent_name": [ctypes.POINTER(Device), text, size_t],
@@ -198,8 +204,8 @@ class Store:
         found = ctypes.POINTER(Device)()
         self.on("pm_get_device", name, ctypes.byref(found))
         device = found.contents
-        result = (device.text("name"), device.device_id, device.size, device.state, device.text("parent_name"),
-                  device.text("error"))
+        result = (device.text("name"), device.device_id, device.size, device.state,
+                  device.text("parent_name"), device.text("error"))
         lib.pm_free(found)
         return result
 
@@ -211,8 +217,8 @@ class Store:
     def names(self):
         names = ctypes.POINTER(Names)()
         call("pm_get_device_names", self.handle, ctypes.byref(names))
-        listed = names.contents
-        result = [ctypes.string_at(each.name, each.name_len) for each in listed.names[:listed.count]]
+        listed = names.contents.names[:names.contents.count]
+        result = [ctypes.string_at(each.name, each.name_len) for each in listed]
         lib.pm_free(names)
         return result
 

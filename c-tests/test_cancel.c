@@ -14,9 +14,11 @@ static void cancel(pthread_t thread) {
     CHECK(result == PTHREAD_CANCELED);
 }
 
-/* Threads end in functions that have nothing on their stacks but numbers. AddressSanitizer marks what lies around
- * arrays and structs there, and a thread that is cancelled takes no marks away: what runs at its end would run into
- * them. */
+/*
+ * Threads end in functions that have only numbers on their stacks. AddressSanitizer poisons the
+ * stack around arrays and structs, and a thread that is cancelled does not unpoison it, so the code
+ * that runs at its end would hit that.
+ */
 __attribute__((noinline)) static void use_it_once(int32_t state) {
     pm_names *names = NULL;
     OK(pm_change_device_state(store, PM_LIT("base"), state, why()));
@@ -71,7 +73,9 @@ __attribute__((noinline)) static void update_once(void *done) {
     *(int *)done = 1;
 }
 
-__attribute__((noinline)) static void walk_once(void *seen) { OK(pm_walk_devices(store, look_slowly, seen, why())); }
+__attribute__((noinline)) static void walk_once(void *seen) {
+    OK(pm_walk_devices(store, look_slowly, seen, why()));
+}
 
 static void *update_it(void *done) {
     update_once(done);

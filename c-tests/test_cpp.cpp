@@ -1,5 +1,5 @@
-// The header as C++17, and exceptions that leave callbacks: they pass through the library to the C++ caller, and what
-// the library held is given back on their way.
+// The header as C++17, and exceptions that leave callbacks: they pass through the library to the
+// C++ caller, and the library releases what it holds.
 #include "test.h"
 
 #include <cstring>
@@ -113,7 +113,8 @@ int32_t throw_number(pm_device *, void *) {
 int32_t update_inside(pm_device *device, void *another) {
     device->state = PM_STATE_SUSPENDED;
     // An exception goes through two updates, of two stores, at once.
-    return pm_update_device(static_cast<pm_store *>(another), PM_LIT("base"), throw_number, nullptr, nullptr);
+    return pm_update_device(static_cast<pm_store *>(another), PM_LIT("base"), throw_number, nullptr,
+                            nullptr);
 }
 
 void an_exception_leaves_two_updates_at_once() {

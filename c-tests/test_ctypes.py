@@ -1,4 +1,4 @@
-"""Tests of the client in pool_metadata.py: this library from a runtime that is neither Rust, C nor Go."""
+"""Tests of the client in pool_metadata.py: the library as another language's runtime calls it."""
 
 import ctypes
 import os
@@ -9,9 +9,9 @@ import tempfile
 import threading
 import traceback
 
-from pool_metadata import (call, Change, Device, Error, Ids, lib, Name, OTHERS, paged_walk, parse_records, pointer,
-                           RECORD, Refused, refused, Report, Salvaged, SIGNATURES, size_t, Store, text,
-                           UpdateCallback, WalkCallback)
+from pool_metadata import (call, Change, Device, Error, Ids, lib, Name, OTHERS, paged_walk,
+                           parse_records, pointer, RECORD, Refused, refused, Report, Salvaged,
+                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback)
 
 
 def test_versions(_):
@@ -38,7 +38,8 @@ def test_bytes_go_in_and_come_out(path):
         stats = store.stats()
         assert (stats.devices, stats.taken_ids, stats.last_id, stats.commits) == (2, 2, 2, 2)
         assert (stats.commit_operations.count, stats.commit_operations.sum) == (2, 2)
-        assert stats.commit_operations.buckets[0] == 2 and sum(stats.commit_nanoseconds.buckets) == 2
+        assert stats.commit_operations.buckets[0] == 2
+        assert sum(stats.commit_nanoseconds.buckets) == 2
     with Store(path, flags=1, verify=2) as store:
         refusal = refused("PM_ERR_READ_ONLY", "pm_mark_faulty", store.handle, b"base", 4)
         assert path in str(refusal)
@@ -98,7 +99,8 @@ def test_update_with_a_callback(path):
         store.on("pm_update_device", b"base", change, None)
         assert store.get(b"base") == (b"base", 1, 77, 6, b"", b"set by Python")
         for code in (1, 5, 2**31):
-            refusal = refused("PM_ERR_CALLBACK", "pm_update_device", store.handle, b"base", 4, fail, code)
+            refusal = refused("PM_ERR_CALLBACK", "pm_update_device", store.handle, b"base", 4, fail,
+                              code)
             assert refusal.callback_code == -code
         assert store.get(b"base")[2] == 77
 
@@ -147,7 +149,8 @@ def test_paged_walk_and_reading_into_a_buffer(path):
         for number in range(50):
             name = b"device-%02d" % number
             error = b"e" * (number * 40)
-            device_id = store.add(name, parent=b"p" * number, error=error, size=number, state=number % 14)
+            device_id = store.add(name, parent=b"p" * number, error=error, size=number,
+                                  state=number % 14)
             added.append((name, device_id, number, number % 14, b"p" * number, error))
         for page_size in (8, 100, 1000, 65536):
             assert paged_walk(store, page_size) == added
@@ -185,7 +188,8 @@ def test_a_backup_is_put_back(path):
         store.add(b"b")
         refused("PM_ERR_FILE_EXISTS", "pm_backup", store.handle, backup.encode(), len(backup), 0)
     kept = ctypes.POINTER(Name)()
-    call("pm_restore", backup.encode(), len(backup), path.encode(), len(path), None, ctypes.byref(kept))
+    call("pm_restore", backup.encode(), len(backup), path.encode(), len(path), None,
+         ctypes.byref(kept))
     old_path = ctypes.string_at(kept.contents.name, kept.contents.name_len).decode()
     assert old_path == path + ".before-restore"
     with Store(path) as store, Store(old_path) as old:
@@ -213,8 +217,10 @@ def test_a_damaged_store_is_checked_repaired_and_salvaged(path):
     assert ctypes.string_at(report.contents.backup) == name + b".before-repair-1"
     lib.pm_free(report)
     target, salvaged = name + b".new", Salvaged(struct_size=ctypes.sizeof(Salvaged))
-    call("pm_salvage", name, len(name), target, len(target), None, 0, ctypes.byref(salvaged), ctypes.byref(report))
-    assert (salvaged.devices, salvaged.complete) == (1, 0) and report.contents.count == report.contents.total
+    call("pm_salvage", name, len(name), target, len(target), None, 0, ctypes.byref(salvaged),
+         ctypes.byref(report))
+    assert (salvaged.devices, salvaged.complete) == (1, 0)
+    assert report.contents.count == report.contents.total
     lib.pm_free(report)
     with Store(target.decode()) as store:
         assert store.names() == [b"a"] and store.add(b"c") == 3
@@ -228,10 +234,12 @@ def test_a_list_of_changes(path):
         made = [store.device(name) for name in (b"a", b"b", b"a")]
         changes = (Change * 3)(*[Change(0, ctypes.pointer(device)) for device, _ in made])
         position = size_t(99)
-        refused("PM_ERR_ALREADY_EXISTS", "pm_apply", store.handle, changes, 3, ctypes.byref(position))
+        refused("PM_ERR_ALREADY_EXISTS", "pm_apply", store.handle, changes, 3,
+                ctypes.byref(position))
         assert position.value == 2 and store.names() == []
         changes[2].kind = 4
-        call("pm_apply", store.handle, changes, 3, ctypes.byref(position))
+        call("pm_apply", store.handle, changes, 3,
+                ctypes.byref(position))
         assert store.names() == [b"b"] and [device.device_id for device, _ in made] == [1, 2, 1]
         errors = (Error * 3)(*[Error(struct_size=ctypes.sizeof(Error)) for _ in range(3)])
         refused("PM_ERR_ALREADY_EXISTS", "pm_apply_each", store.handle, changes, 3, errors)

@@ -1,5 +1,6 @@
 /*
- * A client that is not linked to the library: it loads it at run time and finds the functions by name.
+ * A client that is not linked to the library: it loads it at run time, and finds the functions by
+ * name.
  *
  * It takes only types and constants from the header, and uses none of the harness, which is linked.
  */
@@ -26,8 +27,10 @@ static struct {
     int32_t (*get_device)(pm_store *, const char *, size_t, pm_device **, pm_error *);
     int32_t (*mark_faulty)(pm_store *, const char *, size_t, pm_error *);
     int32_t (*remove_device)(pm_store *, const char *, size_t, pm_error *);
-    int32_t (*update_device)(pm_store *, const char *, size_t, pm_update_callback, void *, pm_error *);
-    int32_t (*update_begin)(pm_store *, const char *, size_t, pm_update **, pm_device **, pm_error *);
+    int32_t (*update_device)(pm_store *, const char *, size_t, pm_update_callback, void *,
+                             pm_error *);
+    int32_t (*update_begin)(pm_store *, const char *, size_t, pm_update **, pm_device **,
+                            pm_error *);
     int32_t (*update_commit)(pm_update *, pm_error *);
     int32_t (*device_set_error)(pm_device *, const char *, size_t, pm_error *);
     int32_t (*walk_devices)(pm_store *, pm_walk_callback, void *, pm_error *);
@@ -41,13 +44,14 @@ static const char *current = "";
 static char directory[64];
 static char path[128];
 
-#define CHECK(condition)                                                                                       \
-    do {                                                                                                       \
-        if (!(condition)) {                                                                                    \
-            printf("FAILED test_dlopen: %s: %s:%d: not so: %s\n", current, __FILE__, __LINE__, #condition); \
-            fflush(stdout);                                                                                    \
-            _exit(1);                                                                                          \
-        }                                                                                                      \
+#define CHECK(condition)                                                               \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            printf("FAILED test_dlopen: %s: %s:%d: not so: %s\n", current, __FILE__, \
+                   __LINE__, #condition);                                              \
+            fflush(stdout);                                                            \
+            _exit(1);                                                                  \
+        }                                                                              \
     } while (0)
 
 static void *load(void) {
@@ -127,7 +131,8 @@ static void page_through(pm_store *store) {
     CHECK(pm.walk_open(store, &walk, NULL) == PM_OK);
     CHECK(pm.walk_next(walk, page, sizeof page, &count, NULL, NULL) == PM_OK);
     CHECK(count == 2);
-    CHECK(record->name_len == 1 && pm_record_name(record)[0] == 'a' && record->state == PM_STATE_SUSPENDED);
+    CHECK(record->name_len == 1 && pm_record_name(record)[0] == 'a' &&
+          record->state == PM_STATE_SUSPENDED);
     record = pm_record_next(record);
     CHECK(record->device_id == 2 && strcmp(pm_record_error(record), "late") == 0);
     pm.walk_close(walk);
@@ -152,7 +157,8 @@ static void use_store(void) {
     CHECK(pm.walk_devices(store, count_device, &calls, &error) == PM_OK && calls == 2);
     page_through(store);
     CHECK(pm.remove_device(store, PM_LIT("none"), &error) == PM_ERR_NOT_FOUND);
-    CHECK(strcmp(pm.status_name(error.code), "PM_ERR_NOT_FOUND") == 0 && strstr(error.message, "none") != NULL);
+    CHECK(strcmp(pm.status_name(error.code), "PM_ERR_NOT_FOUND") == 0 &&
+          strstr(error.message, "none") != NULL);
     CHECK(pm.get_device(store, PM_LIT("b"), &device, &error) == PM_OK);
     CHECK(pm.mark_faulty(store, PM_LIT("b"), &error) == PM_OK);
     CHECK(pm.verify(store, &error) == PM_OK);
@@ -197,7 +203,8 @@ static void threads_may_end_after_the_library_is_closed(void) {
     pthread_t thread;
     void *loaded = load();
     find_all(loaded);
-    CHECK(pthread_barrier_init(&used, NULL, 2) == 0 && pthread_barrier_init(&unloaded, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&used, NULL, 2) == 0 &&
+          pthread_barrier_init(&unloaded, NULL, 2) == 0);
     CHECK(pthread_create(&thread, NULL, use_and_end_later, NULL) == 0);
     pthread_barrier_wait(&used);
     CHECK(dlclose(loaded) == 0);
@@ -213,9 +220,10 @@ static void *open_and_end(void *store) {
 }
 
 /*
- * A store that is still open when the library is closed stays open: the library is not unloaded, or else the list of
- * open files would be lost, and a second open of the file could damage it. The first test, and in a thread that has
- * ended: what the library keeps for a living thread keeps it loaded as well.
+ * A store that is still open when the library is closed stays open, since the library is not
+ * unloaded: it would lose its list of open files, and a second open of the file could damage it.
+ * This test is the first, and opens in a thread that has ended, because thread-local data of a
+ * living thread keeps the library loaded as well.
  */
 static void a_store_left_open_outlives_dlclose(void) {
     pm_store *store = NULL;
@@ -252,7 +260,8 @@ int main(int argc, char **argv) {
     char lock[160];
     size_t i;
     alarm(600);
-    snprintf(directory, sizeof directory, "%s/pm-c-test-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    snprintf(directory, sizeof directory, "%s/pm-c-test-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     CHECK(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/pool.db", directory);
     printf("plan test_dlopen %u\n", (unsigned)count);

@@ -64,19 +64,22 @@ static void refuse_everywhere(void) {
     OK(pm_update_begin(store, PM_LIT("base"), &update, &record, why()));
     OK(pm_walk_open(store, &walk, why()));
     bad.struct_size = 8;
-    FAILS(PM_ERR_STRUCT_SIZE, pm_open(PM_CSTR(place("other.db")), &options, (pm_store **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_open(PM_CSTR(place("other.db")), &options, (pm_store **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_close(store, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_sync(store, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_verify(store, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_get_stats(store, &stats, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_add_device(store, &device, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_get_device(store, PM_LIT("base"), (pm_device **)&out, &bad));
-    FAILS(PM_ERR_STRUCT_SIZE, pm_read_device(store, PM_LIT("base"), buffer, sizeof buffer, &count, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_read_device(store, PM_LIT("base"), buffer, sizeof buffer, &count, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_change_device_state(store, PM_LIT("base"), 1, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_mark_faulty(store, PM_LIT("base"), &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_remove_device(store, PM_LIT("base"), &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_update_device(store, PM_LIT("base"), NULL, NULL, &bad));
-    FAILS(PM_ERR_STRUCT_SIZE, pm_update_begin(store, PM_LIT("base"), (pm_update **)&out, &record, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_update_begin(store, PM_LIT("base"), (pm_update **)&out, &record, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_device_set_error(record, PM_LIT("x"), &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_device_set_parent_name(record, PM_LIT("x"), &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_walk_devices(store, NULL, NULL, &bad));
@@ -87,12 +90,14 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, pm_import(store, NULL, 0, &ids, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, apply_one(store, PM_CHANGE_ADD, &device, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_backup(store, PM_CSTR(place("copy.db")), 0, &bad));
-    FAILS(PM_ERR_STRUCT_SIZE, pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check(store, 0, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check_file(PM_LIT("none"), NULL, 0, (pm_report **)&out, &bad));
-    FAILS(PM_ERR_STRUCT_SIZE, pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, NULL, (pm_report **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, NULL, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_repair(PM_LIT("none"), NULL, (pm_report **)&out, &bad));
-    /* The one call that ends a handle has not ended it: the update is still there to be committed. */
+    /* The call that would end the handle has not: the update can still be committed. */
     FAILS(PM_ERR_STRUCT_SIZE, pm_update_commit(update, &bad));
     CHECK(out == UNTOUCHED && count == 77 && stats.devices == 0);
     record->state = PM_STATE_SUSPENDED;
@@ -105,7 +110,7 @@ static void every_function_looks_at_the_struct_first(void) {
     with_store(refuse_everywhere);
 }
 
-/* An older and a newer program: less room for the message, and fields that this library does not know. */
+/* The structs of an older and of a newer program: a shorter message, and unknown fields. */
 static void other_rooms(void) {
     union {
         pm_error error;
@@ -147,7 +152,8 @@ static void names_in_messages(void) {
     name[0] = 'a';
     name[sizeof name - 1] = 'z';
     FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, name, sizeof name, why()));
-    CHECK(strstr(told()->message, "\"annn") != NULL && strstr(told()->message, "nz\" (511 bytes)") != NULL);
+    CHECK(strstr(told()->message, "\"annn") != NULL &&
+          strstr(told()->message, "nz\" (511 bytes)") != NULL);
 }
 
 static void messages_name_the_device_in_ascii(void) {
@@ -158,12 +164,13 @@ static void messages_name_the_path_and_the_system_error(void) {
     pm_store *out = UNTOUCHED;
     const char *path = place("no/such/directory/pool.db");
     FAILS(PM_ERR_NO_SUCH_FILE, pm_open(PM_CSTR(path), NULL, &out, why()));
-    CHECK(strstr(told()->message, path) != NULL && strstr(told()->message, "create the directory") != NULL);
+    CHECK(strstr(told()->message, path) != NULL &&
+          strstr(told()->message, "create the directory") != NULL);
     CHECK_INT(ENOENT, told()->os_error);
     CHECK(out == UNTOUCHED);
 }
 
-/* A path so long that the message about it cannot hold it whole, with characters of several bytes at every place. */
+/* A path too long for the message about it, with characters of several bytes at every offset. */
 static void long_messages_end_in_whole_characters(void) {
     char path[3200];
     size_t shift;

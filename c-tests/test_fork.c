@@ -58,7 +58,8 @@ static void everything_is_refused(void) {
     FAILS(PM_ERR_FORKED, pm_mark_faulty(store, PM_LIT("base"), why()));
     FAILS(PM_ERR_FORKED, pm_remove_device(store, PM_LIT("base"), why()));
     FAILS(PM_ERR_FORKED, pm_update_device(store, PM_LIT("base"), never, NULL, why()));
-    FAILS(PM_ERR_FORKED, pm_update_begin(store, PM_LIT("base"), (pm_update **)&out, (pm_device **)&out, why()));
+    FAILS(PM_ERR_FORKED,
+          pm_update_begin(store, PM_LIT("base"), (pm_update **)&out, (pm_device **)&out, why()));
     FAILS(PM_ERR_FORKED, pm_walk_devices(store, never_shown, NULL, why()));
     FAILS(PM_ERR_FORKED, pm_walk_open(store, (pm_walk **)&out, why()));
     FAILS(PM_ERR_FORKED, pm_get_device_names(store, (pm_names **)&out, why()));
@@ -140,8 +141,10 @@ static void a_fork_inside_a_callback(void) {
     close_pool();
 }
 
-/* AddressSanitizer's allocator, as gcc 12 and clang 14 bring it, does not take its locks before a fork: where another
-   thread holds one at that moment, the child's next allocation waits for ever, whoever makes it. */
+/*
+ * AddressSanitizer's allocator in gcc 12 and clang 14 does not take its locks before a fork. If
+ * another thread holds one at that moment, the child's next allocation waits without end.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 #define FORK_SAFE_MALLOC 0
 #elif defined(__has_feature)
@@ -189,7 +192,8 @@ static void a_fork_while_other_threads_are_at_work(void) {
         add(store, names[i]);
     }
     for (i = 0; i < COUNT(names); i++) {
-        CHECK(pthread_create(&threads[i], NULL, use_all_the_time, (void *)(uintptr_t)names[i]) == 0);
+        CHECK(pthread_create(&threads[i], NULL, use_all_the_time,
+                             (void *)(uintptr_t)names[i]) == 0);
     }
     for (i = 0; i < rounds; i++) {
         in_a_child(refused_and_opens_anew);

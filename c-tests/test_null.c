@@ -1,4 +1,4 @@
-/* NULL for every pointer parameter of every function: an error, or allowed where the header says so. */
+/* NULL for every pointer parameter of every function: an error unless the header allows it. */
 #include "test.h"
 
 #include <stdint.h>
@@ -96,7 +96,7 @@ static void lengths_that_no_memory_has(void) {
     close_store(store);
 }
 
-/* Lengths that no name has and that an address space could: what is refused must not be copied as a whole. */
+/* Lengths that no name has: a text that is refused must not be copied as a whole. */
 static const size_t absurd[] = { 513, (size_t)1 << 40, SIZE_MAX / 2 };
 
 static void lengths_that_nobody_has_memory_for(void) {
@@ -117,7 +117,8 @@ static void lengths_that_nobody_has_memory_for(void) {
         len = absurd[at];
         FAILS(PM_ERR_NOT_FOUND, pm_get_device(store, text, len, &got, why()));
         CHECK(strstr(told()->message, "nnnn") != NULL);
-        FAILS(PM_ERR_NOT_FOUND, pm_read_device(store, text, len, buffer, sizeof buffer, NULL, why()));
+        FAILS(PM_ERR_NOT_FOUND,
+              pm_read_device(store, text, len, buffer, sizeof buffer, NULL, why()));
         FAILS(PM_ERR_NOT_FOUND, pm_change_device_state(store, text, len, 1, why()));
         FAILS(PM_ERR_NOT_FOUND, pm_mark_faulty(store, text, len, why()));
         FAILS(PM_ERR_NOT_FOUND, pm_remove_device(store, text, len, why()));
@@ -155,7 +156,8 @@ static void lengths_that_nobody_has_memory_for(void) {
             FAILS(PM_ERR_INVALID_PATH, pm_open(text, len, NULL, &opened, why()));
         }
     }
-    FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)PM_MAX_DEVICE_ID + 1, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT,
+          pm_apply(store, list, (size_t)PM_MAX_DEVICE_ID + 1, NULL, why()));
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply(store, list, (size_t)1 << 40, NULL, why()));
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_apply_each(store, list, SIZE_MAX, NULL, why()));
     CHECK(got == UNTOUCHED && opened == UNTOUCHED && named.device_id == 0);

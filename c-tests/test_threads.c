@@ -56,7 +56,8 @@ static void *count_up(void *number) {
             add_one_in_two_phases();
         }
         if (i % 16 == 0) {
-            FAILS(PM_ERR_CALLBACK, pm_update_device(store, PM_LIT("counter"), fail_after_changing, NULL, why()));
+            FAILS(PM_ERR_CALLBACK,
+                  pm_update_device(store, PM_LIT("counter"), fail_after_changing, NULL, why()));
         }
     }
     return NULL;
@@ -195,7 +196,8 @@ static void *own_devices(void *number) {
         device.size = i;
         OK(pm_add_device(store, &device, why()));
         OK(pm_get_device(store, PM_CSTR(name), &got, why()));
-        CHECK(got->device_id == device.device_id && got->size == i && got->generation == device.generation);
+        CHECK(got->device_id == device.device_id && got->size == i &&
+              got->generation == device.generation);
         pm_free(got);
         if (i % 3 == 0) {
             OK(pm_remove_device(store, PM_CSTR(name), why()));
@@ -319,7 +321,7 @@ static void *read_without_a_wait(void *longest) {
     return NULL;
 }
 
-/* An open walk keeps a store from being closed and its map from growing. Who waits for that holds up no reader. */
+/* An open walk delays a close and growth of the map; a thread that waits for it delays no reader. */
 static void reads_go_on_while_others_wait_for_a_walk(void) {
     static char text[600 << 10];
     pm_options options = PM_OPTIONS_INIT;
