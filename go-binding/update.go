@@ -83,8 +83,8 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 		return nil
 	}
 	return newError(CodeWritesStopped, op, onDevice("update", name),
-		"a flush failed earlier, so what is on disk is "+
-			"uncertain; the store takes no writes until it is closed and opened again")
+		"an fsync failed earlier, so it is unknown what the disk has; "+
+			"the store takes no writes until it is closed and opened again")
 }
 
 // commitUpdate writes the record if the device is unchanged. The device stays locked.

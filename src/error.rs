@@ -1,9 +1,9 @@
-//! Everything that can go wrong, as one enum: a variant for each thing that a caller would treat
-//! differently.
+//! All errors, as one enum: a variant for each that a caller would treat differently, with its
+//! message.
 //!
-//! A message says what is wrong, with which name or path, and what to do about it.
+//! A message says what is wrong, with the name or path concerned, and what to do about it.
 
-mod display;
+mod kinds;
 mod quoted;
 
 use std::io;
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use kinds::kept;
 pub(crate) use quoted::Quoted;
 
 /// The result of an operation of this crate.
@@ -18,357 +19,328 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation was refused or failed. Nothing was written when one is returned, except that
 /// [`Internal`](Error::Internal) leaves that open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No device of that name is in the store.
+    /// The store has no device of that name.
+    #[error("device {} is not in the store", Quoted(.name))]
     NotFound {
-        /// The name asked for.
+        /// The name.
         name: Box<[u8]>,
     },
-    /// A device of that name is in the store and is not faulty.
+    /// The store has a device of that name that is not faulty.
+    #[error(
+        "device {} already exists and is not faulty; \
+         remove it or mark it faulty before adding it again",
+        Quoted(.name)
+    )]
     AlreadyExists {
-        /// The name that is taken.
+        /// The name.
         name: Box<[u8]>,
     },
-    /// A name that no device can have.
+    /// The name is not a valid device name.
+    #[error(
+        "{what} {} cannot be stored: {why} (1 to 511 bytes without NUL are allowed)",
+        Quoted(.name)
+    )]
     InvalidName {
-        /// Which name: the device's or its parent's.
+        /// Whether it is the name of the device or of its parent.
         what: &'static str,
         /// The name.
         name: Box<[u8]>,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A device's error text is longer than [`MAX_ERROR_LEN`](crate::limits::MAX_ERROR_LEN).
+    /// The error text of a device is longer than [`MAX_ERROR_LEN`](crate::limits::MAX_ERROR_LEN).
+    #[error(
+        "the error text of device {} has {len} bytes; at most 1048576 are allowed",
+        Quoted(.name)
+    )]
     TooLong {
-        /// The device it was for.
+        /// The device's name.
         name: Box<[u8]>,
-        /// The text's length in bytes.
+        /// Length of the text in bytes.
         len: usize,
     },
-    /// An update tried to give the device another name or another device id.
+    /// An update changed the name or the device id of its device.
+    #[error(
+        "an update may not change a device's name or id: \
+         name {} became {}, device id {device_id} became {new_device_id}",
+        Quoted(.name), Quoted(.new_name)
+    )]
     IdentityChanged {
-        /// The device's name, before.
+        /// The device's name before the update.
         name: Box<[u8]>,
         /// Its name after the update.
         new_name: Box<[u8]>,
-        /// Its device id, before.
+        /// Its device id before the update.
         device_id: u32,
         /// Its device id after the update.
         new_device_id: u32,
     },
-    /// Every device id is taken or faulty.
+    /// No device id is free: all are taken or faulty.
+    #[error(
+        "no device id is free: 1 to 16777214 are all taken or faulty; remove devices to free ids"
+    )]
     IdsExhausted,
-    /// Only an empty store can be filled by an import.
+    /// An import fills an empty store only, and this one is not empty.
+    #[error(
+        "{}: the store is not empty; import into one that was just created",
+        .path.display()
+    )]
     NotEmpty {
-        /// The store's path.
+        /// Path of the store.
         path: Box<Path>,
     },
-    /// What was to be imported is not a sound pool.
+    /// The devices and ids to import are not those of a consistent pool.
+    #[error("nothing was imported: {what}")]
     InvalidImport {
-        /// What does not go together.
+        /// What is inconsistent.
         what: String,
     },
-    /// An option of [`OpenOptions`](crate::OpenOptions) that cannot be.
+    /// An option of [`OpenOptions`](crate::OpenOptions) is out of range.
+    #[error("option {option}: {why}")]
     InvalidOption {
-        /// Which option.
+        /// Name of the option.
         option: &'static str,
-        /// What values it takes.
+        /// The values that it takes.
         why: &'static str,
     },
-    /// A write to the store from inside an update's callback on the same thread.
+    /// A write to the store was called inside an update's callback, on the same thread.
+    #[error(
+        "the store cannot be written or closed inside an update's callback; \
+         do it after the update has returned"
+    )]
     NestedWrite,
-    /// The device was changed between the two phases of an update, by another process or, for a
-    /// list of changes, by another thread.
+    /// The device changed during an update: another process wrote it, or, for a list of changes,
+    /// another process or thread did since the record was read.
+    #[error(
+        "device {} was changed by another process or thread during the update; \
+         read it again and retry",
+        Quoted(.name)
+    )]
     Conflict {
-        /// The device.
+        /// The device's name.
         name: Box<[u8]>,
     },
-    /// Something did not become free within the configured wait.
+    /// A wait for another thread or process timed out after the lock wait.
+    #[error("timed out after {} ms waiting for {what}", .waited.as_millis())]
     Timeout {
-        /// What was waited for.
+        /// What the call waited for.
         what: String,
-        /// For how long.
+        /// The lock wait.
         waited: Duration,
     },
     /// The store has been closed.
+    #[error("the store is closed")]
     Closed,
-    /// The store cannot be closed now: calls are still in flight.
+    /// The store cannot be closed now, because other calls are using it.
+    #[error("the store cannot be closed yet: {what}")]
     Busy {
-        /// What is in flight.
+        /// Which calls.
         what: &'static str,
     },
-    /// The store was opened before a `fork`, and this is the child.
+    /// The store was opened before a `fork`, and this is the child process.
+    #[error(
+        "the store was opened before a fork and cannot be used in the child process; \
+         open it again there"
+    )]
     Forked,
-    /// A write to a store that was opened read-only.
+    /// The store was opened read-only and cannot be written.
+    #[error("{}: the store was opened read-only", .path.display())]
     ReadOnly {
-        /// The store's path.
+        /// Path of the store.
         path: Box<Path>,
     },
-    /// This process, or another by another path, has the same file open already.
+    /// The file is open already: in this process, or in another one by another path.
+    #[error("{}: {why}", .path.display())]
     AlreadyOpen {
-        /// The path asked for.
+        /// The path that was given.
         path: Box<Path>,
-        /// By whom, and what to do.
+        /// Where it is open, and what to do.
         why: &'static str,
     },
-    /// Something is at the path where a new file was to be.
+    /// There is something at the path of a file that would be created.
+    #[error("{}: a file exists already; move it, or use another path", .path.display())]
     FileExists {
         /// The path.
         path: Box<Path>,
     },
-    /// A path that cannot name a store.
+    /// The path cannot be that of a store.
+    #[error(
+        "{}: not a usable path: {why}",
+        Quoted(.path.as_os_str().as_encoded_bytes())
+    )]
     InvalidPath {
-        /// The path asked for.
+        /// The path that was given.
         path: Box<Path>,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// There is no such file and none may be created, or its directory is missing.
+    /// The file does not exist and may not be created, or its directory does not exist.
+    #[error("{}: {why}", .path.display())]
     NoSuchFile {
-        /// The path asked for.
+        /// The path.
         path: Box<Path>,
         /// What is missing.
         why: &'static str,
     },
-    /// The system does not let this process use the file.
+    /// The system denies this process access to the file.
+    #[error(
+        "{}: no permission for {doing}; \
+         the store and its -lock file must be accessible to this user",
+        .path.display()
+    )]
     Permission {
         /// The path.
         path: Box<Path>,
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// The system's error number.
         errno: i32,
     },
-    /// A directory, a socket, a device or the like.
+    /// The path is that of a directory, a socket, a device or the like.
+    #[error("{}: is a {kind}; a store is a regular file", .path.display())]
     NotRegularFile {
         /// The path.
         path: Box<Path>,
         /// What it is.
         kind: &'static str,
     },
-    /// A file of some other kind.
+    /// The file is not a store.
+    #[error(
+        "{}: is not a pool-metadata store: {why}; \
+         the file was not changed: move it, or use another path",
+        .path.display()
+    )]
     NotAStore {
         /// The path.
         path: Box<Path>,
-        /// What was seen.
+        /// What the file has instead.
         why: String,
     },
-    /// A bbolt file, such as containerd's own store.
+    /// The file is a bbolt file, such as containerd's own store.
+    #[error(
+        "{}: is a bbolt file, as containerd's own metadata store writes; \
+         migrate it, or use another path",
+        .path.display()
+    )]
     BboltFile {
         /// The path.
         path: Box<Path>,
     },
-    /// An LMDB file that somebody else made for something else.
+    /// The file is an LMDB file of another program.
+    #[error(
+        "{}: is an LMDB file of another program, not a pool-metadata store; use another path",
+        .path.display()
+    )]
     ForeignLmdb {
         /// The path.
         path: Box<Path>,
     },
-    /// A store of a format that this release does not know.
+    /// The file is a store of a newer format than this release knows.
+    #[error(
+        "{}: is a store of format {found}; \
+         this release knows formats up to {known}: use a newer release",
+        .path.display()
+    )]
     NewerFormat {
         /// The path.
         path: Box<Path>,
-        /// The file's format version.
+        /// Format version of the file.
         found: u16,
-        /// The newest one known.
+        /// Newest format version that is known.
         known: u16,
     },
     /// The file is damaged.
+    #[error("{}the store is damaged: {what}; restore it from a backup", prefix(.path))]
     Corrupt {
-        /// The store's path, once known.
+        /// Path of the store, once known.
         path: Option<Box<Path>>,
         /// What is damaged, and how that shows.
         what: String,
     },
-    /// The disk, or the user's share of it, is full.
+    /// The disk is full, or the user's quota is used up.
+    #[error(
+        "{}: the disk or the quota is full; nothing was written: free some space and retry",
+        .path.display()
+    )]
     DiskFull {
-        /// The store's path.
+        /// Path of the store.
         path: Box<Path>,
         /// The system's error number.
         errno: i32,
     },
-    /// The memory map is full and cannot be made larger.
+    /// The memory map is full and cannot grow.
+    #[error("the memory map of {size} bytes is full and cannot grow: {why}")]
     MapFull {
-        /// The map's size in bytes.
+        /// Size of the map in bytes.
         size: u64,
         /// Why it cannot grow.
         why: String,
     },
-    /// Every slot of LMDB's reader table is in use.
+    /// All slots of LMDB's reader table are in use.
+    #[error(
+        "all {slots} slots of the reader table are in use; end walks that are open, \
+         or close the store in every process and open it with more readers"
+    )]
     ReadersFull {
-        /// How many slots there are.
+        /// Number of slots.
         slots: u32,
     },
     /// The system reported an error.
+    #[error("{}: {doing}: {source}", .path.display())]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
-        /// To which file.
+        /// The file concerned.
         path: Box<Path>,
         /// The system's error.
         source: Arc<io::Error>,
     },
-    /// A flush failed earlier; the store takes no writes until it is opened again.
+    /// An fsync failed earlier: the store takes no writes until it is opened again.
+    #[error(
+        "{}: an fsync failed earlier, so it is unknown what the disk has; \
+         the store takes no writes until it is closed and opened again",
+        .path.display()
+    )]
     WritesStopped {
-        /// The store's path.
+        /// Path of the store.
         path: Box<Path>,
     },
-    /// The process is out of memory or of address space.
+    /// Memory or address space is exhausted.
+    #[error("out of memory or address space: {what}")]
     NoMemory {
         /// What it was needed for.
         what: &'static str,
     },
-    /// The library came into a state that cannot be: a bug of it, which should be reported.
+    /// The library is in an impossible state: a bug that should be reported.
     ///
-    /// Whether a write that fails with it was made is not known: read to find out.
+    /// Whether a write that fails with it was made is unknown: read the store to find out.
+    #[error(
+        "internal error: {what}; this is a bug of pool-metadata {}, \
+         please report it with this message and what the program was doing",
+        env!("CARGO_PKG_VERSION")
+    )]
     Internal {
-        /// What cannot be.
+        /// Which state it is.
         what: &'static str,
     },
-    /// LMDB reported something that should not happen.
+    /// LMDB reported an error that the library does not expect.
+    #[error("{doing}: LMDB reports {message} ({code})")]
     Lmdb {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// LMDB's code.
         code: i32,
-        /// LMDB's words for it.
+        /// LMDB's description of it.
         message: String,
     },
 }
 
-impl Error {
-    pub(crate) fn not_found(name: &[u8]) -> Error {
-        Error::NotFound { name: kept(name) }
-    }
-
-    pub(crate) fn invalid_name(what: &'static str, name: &[u8], why: &'static str) -> Error {
-        Error::InvalidName {
-            what,
-            name: kept(name),
-            why,
-        }
-    }
-
-    pub(crate) fn corrupt(what: impl Into<String>) -> Error {
-        Error::Corrupt {
-            path: None,
-            what: what.into(),
-        }
-    }
-
-    /// The system's error `source`, sorted into the variant that a caller would look for.
-    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Error {
-        let path: Box<Path> = path.into();
-        match source.raw_os_error() {
-            Some(errno @ (libc::ENOSPC | libc::EDQUOT)) => Error::DiskFull { path, errno },
-            Some(errno @ (libc::EACCES | libc::EPERM | libc::EROFS)) => {
-                Error::Permission { path, doing, errno }
-            }
-            Some(libc::ENOMEM) => Error::NoMemory { what: doing },
-            Some(libc::ENAMETOOLONG) => Error::InvalidPath {
-                path,
-                why: "it is longer than the system allows",
-            },
-            Some(libc::ELOOP) => Error::InvalidPath {
-                path,
-                why: "it has too many symbolic links",
-            },
-            Some(libc::ENOENT) => Error::NoSuchFile {
-                path,
-                why: "no such file or directory",
-            },
-            Some(libc::ENOTDIR) => Error::InvalidPath {
-                path,
-                why: "a part of it is not a directory",
-            },
-            _ => Error::Io {
-                doing,
-                path,
-                source: Arc::new(source),
-            },
-        }
-    }
-
-    /// Adds the store's path where the place that found the damage did not know it.
-    pub(crate) fn at(self, store: &Path) -> Error {
-        match self {
-            Error::Corrupt { path: None, what } => Error::Corrupt {
-                path: Some(store.into()),
-                what,
-            },
-            other => other,
-        }
-    }
-
-    /// The same error of the file that the damaged one is a copy of.
-    pub(crate) fn of(self, original: &Path) -> Error {
-        match self {
-            Error::Corrupt { what, .. } => Error::corrupt(what).at(original),
-            Error::NotAStore { why, .. } => Error::NotAStore {
-                path: original.into(),
-                why,
-            },
-            Error::BboltFile { .. } => Error::BboltFile {
-                path: original.into(),
-            },
-            Error::ForeignLmdb { .. } => Error::ForeignLmdb {
-                path: original.into(),
-            },
-            Error::NewerFormat { found, known, .. } => Error::NewerFormat {
-                path: original.into(),
-                found,
-                known,
-            },
-            other => other,
-        }
-    }
-
-    /// The system's error number behind this error, if there is one.
-    pub fn os_error(&self) -> Option<i32> {
-        match self {
-            Error::Io { source, .. } => source.raw_os_error(),
-            Error::DiskFull { errno, .. } | Error::Permission { errno, .. } => Some(*errno),
-            Error::NoSuchFile { .. } => Some(libc::ENOENT),
-            Error::NoMemory { .. } => Some(libc::ENOMEM),
-            _ => None,
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Io { source, .. } => Some(&**source),
-            _ => None,
-        }
-    }
-}
-
-/// As much of a name as an error keeps: a name from outside can be of any length, and none that is
-/// longer exists.
-pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
-    name[..name.len().min(crate::limits::MAX_NAME_LEN + 1)].into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn system_errors_become_the_variant_a_caller_looks_for() {
-        let of = |errno| {
-            Error::io(
-                "opening",
-                Path::new("/p"),
-                io::Error::from_raw_os_error(errno),
-            )
-        };
-        assert!(matches!(of(libc::ENOSPC), Error::DiskFull { .. }));
-        assert!(matches!(of(libc::EDQUOT), Error::DiskFull { .. }));
-        assert!(matches!(of(libc::EACCES), Error::Permission { .. }));
-        assert!(matches!(of(libc::ENAMETOOLONG), Error::InvalidPath { .. }));
-        assert!(matches!(of(libc::ENOENT), Error::NoSuchFile { .. }));
-        assert_eq!(of(libc::EIO).os_error(), Some(libc::EIO));
-    }
+/// A path at the beginning of a message, if it is known.
+fn prefix(path: &Option<Box<Path>>) -> String {
+    path.as_ref()
+        .map(|path| format!("{}: ", path.display()))
+        .unwrap_or_default()
 }

@@ -185,7 +185,7 @@ fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no reason given");
-    format!("a defect of the library, please report it: {said}")
+    format!("a bug of the library, please report it: {said}")
 }
 
 #[cfg(test)]

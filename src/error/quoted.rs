@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A name in an error message: quoted, escaped to ASCII, and with its middle left out where it is
-/// long, so that two names fit into one message.
+/// A name in an error message: quoted, and escaped to ASCII. The middle of a long name is left out,
+/// so that two names fit into one message.
 pub(crate) struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {

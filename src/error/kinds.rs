@@ -1,0 +1,134 @@
+//! Which variant an error becomes, and what is known of it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Error;
+
+impl Error {
+    pub(crate) fn not_found(name: &[u8]) -> Error {
+        Error::NotFound { name: kept(name) }
+    }
+
+    pub(crate) fn invalid_name(what: &'static str, name: &[u8], why: &'static str) -> Error {
+        Error::InvalidName {
+            what,
+            name: kept(name),
+            why,
+        }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Error {
+        Error::Corrupt {
+            path: None,
+            what: what.into(),
+        }
+    }
+
+    /// The variant for the system's error `source`.
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Error {
+        let path: Box<Path> = path.into();
+        match source.raw_os_error() {
+            Some(errno @ (libc::ENOSPC | libc::EDQUOT)) => Error::DiskFull { path, errno },
+            Some(errno @ (libc::EACCES | libc::EPERM | libc::EROFS)) => {
+                Error::Permission { path, doing, errno }
+            }
+            Some(libc::ENOMEM) => Error::NoMemory { what: doing },
+            Some(libc::ENAMETOOLONG) => Error::InvalidPath {
+                path,
+                why: "it is longer than the system allows",
+            },
+            Some(libc::ELOOP) => Error::InvalidPath {
+                path,
+                why: "it has too many symbolic links",
+            },
+            Some(libc::ENOENT) => Error::NoSuchFile {
+                path,
+                why: "no such file or directory",
+            },
+            Some(libc::ENOTDIR) => Error::InvalidPath {
+                path,
+                why: "a part of it is not a directory",
+            },
+            _ => Error::Io {
+                doing,
+                path,
+                source: Arc::new(source),
+            },
+        }
+    }
+
+    /// Adds the store's path to damage that was found without knowing it.
+    pub(crate) fn at(self, store: &Path) -> Error {
+        match self {
+            Error::Corrupt { path: None, what } => Error::Corrupt {
+                path: Some(store.into()),
+                what,
+            },
+            other => other,
+        }
+    }
+
+    /// Replaces the path of a copy by that of the original, which has the same error.
+    pub(crate) fn of(self, original: &Path) -> Error {
+        match self {
+            Error::Corrupt { what, .. } => Error::corrupt(what).at(original),
+            Error::NotAStore { why, .. } => Error::NotAStore {
+                path: original.into(),
+                why,
+            },
+            Error::BboltFile { .. } => Error::BboltFile {
+                path: original.into(),
+            },
+            Error::ForeignLmdb { .. } => Error::ForeignLmdb {
+                path: original.into(),
+            },
+            Error::NewerFormat { found, known, .. } => Error::NewerFormat {
+                path: original.into(),
+                found,
+                known,
+            },
+            other => other,
+        }
+    }
+
+    /// The system's error number (errno) behind this error, if there is one.
+    pub fn os_error(&self) -> Option<i32> {
+        match self {
+            Error::Io { source, .. } => source.raw_os_error(),
+            Error::DiskFull { errno, .. } | Error::Permission { errno, .. } => Some(*errno),
+            Error::NoSuchFile { .. } => Some(libc::ENOENT),
+            Error::NoMemory { .. } => Some(libc::ENOMEM),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a name that an error keeps. A caller's name can have any length; one more byte than
+/// names may have shows that it is too long.
+pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
+    name[..name.len().min(crate::limits::MAX_NAME_LEN + 1)].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_become_the_variant_for_their_number() {
+        let of = |errno| {
+            Error::io(
+                "opening",
+                Path::new("/p"),
+                io::Error::from_raw_os_error(errno),
+            )
+        };
+        assert!(matches!(of(libc::ENOSPC), Error::DiskFull { .. }));
+        assert!(matches!(of(libc::EDQUOT), Error::DiskFull { .. }));
+        assert!(matches!(of(libc::EACCES), Error::Permission { .. }));
+        assert!(matches!(of(libc::ENAMETOOLONG), Error::InvalidPath { .. }));
+        assert!(matches!(of(libc::ENOENT), Error::NoSuchFile { .. }));
+        assert_eq!(of(libc::EIO).os_error(), Some(libc::EIO));
+    }
+}
