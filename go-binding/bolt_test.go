@@ -140,7 +140,7 @@ func TestMigrateReportsContents(t *testing.T) {
 	a, _ := json.Marshal(seen)
 	b, _ := json.Marshal(done)
 	if !bytes.Equal(a, b) {
-		t.Errorf("%s was foreseen, and %s done", a, b)
+		t.Errorf("InspectBbolt returned %s, and Migrate %s", a, b)
 	}
 	_, err = Migrate(path)
 	wantError(t, err, ErrInvalidArgument)
@@ -204,13 +204,11 @@ func TestMigrateKeepsPermissions(t *testing.T) {
 }
 
 func TestMigrateLeavesUnfitFileUnchanged(t *testing.T) {
-	change := func(at, length int) func([]byte) []byte {
-		return func(file []byte) []byte {
-			for i := range length {
-				file[at+i] ^= 0x5a
-			}
-			return file
+	damage := func(file []byte) []byte {
+		for i := 2 * 4096; i < 32*4096; i++ {
+			file[i] ^= 0x5a
 		}
+		return file
 	}
 	cases := map[string]struct {
 		fixture string
@@ -220,11 +218,7 @@ func TestMigrateLeavesUnfitFileUnchanged(t *testing.T) {
 	}{
 		"names": {"unfit", nil, ErrInvalidName,
 			`the name of device "nul\x00in-it" has a NUL byte`},
-		"both metas": {"pool", func(b []byte) []byte { return change(4096+40, 8)(change(40, 8)(b)) },
-			ErrCorrupt, "meta pages"},
-		"pages":          {"pool", change(2*4096, 30*4096), ErrCorrupt, "damaged"},
-		"cut short":      {"pool", func(b []byte) []byte { return b[:3*4096] }, ErrCorrupt, "cut short"},
-		"nearly nothing": {"pool", func(b []byte) []byte { return b[:4096] }, ErrCorrupt, "bytes"},
+		"pages": {"pool", damage, ErrCorrupt, "damaged"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +298,7 @@ func TestExportBbolt(t *testing.T) {
 	seen, err := InspectBbolt(path)
 	ok(t, err)
 	if len(seen.Notes) != 0 {
-		t.Errorf("the export is odd: %q", seen.Notes)
+		t.Errorf("the export has contradictions: %q", seen.Notes)
 	}
 	before, err := os.ReadFile(path)
 	ok(t, err)
@@ -314,7 +308,7 @@ func TestExportBbolt(t *testing.T) {
 		t.Error("it is taken for a device's error")
 	}
 	expectUntouched(t, path, before)
-	// And back again.
+	// The export can be migrated again.
 	again, err := NewPoolMetadata(path)
 	ok(t, err)
 	defer again.Close()
@@ -323,6 +317,6 @@ func TestExportBbolt(t *testing.T) {
 	ok(t, errors.Join(errA, errB))
 	if !slices.Equal(a, b) || aIDs.LastID != bIDs.LastID || !slices.Equal(aIDs.Free, bIDs.Free) ||
 		!slices.Equal(aIDs.Faulty, bIDs.Faulty) {
-		t.Error("the store came back as another")
+		t.Error("the migrated store differs")
 	}
 }
