@@ -1,4 +1,7 @@
-/* Several processes with one store: this program, started again in a role. */
+/*
+ * A process that is stopped or dies in the middle of a write: this program, started again in a
+ * role. What processes mean to each other is in tests/meaning/processes.rs.
+ */
 #include "test.h"
 
 #include <signal.h>
@@ -32,54 +35,6 @@ static int add_many(const char *path) {
     return 0;
 }
 
-static int32_t add_one(pm_device *device, void *unused) {
-    (void)unused;
-    device->size++;
-    return 0;
-}
-
-/* One more, in competition with another process: whoever comes too late tries again. */
-static void count_one(void) {
-    int32_t status;
-    do {
-        status = pm_update_device(store, PM_LIT("counter"), add_one, NULL, NULL);
-        CHECK(status == PM_OK || status == PM_ERR_CONFLICT);
-    } while (status != PM_OK);
-}
-
-static int count_up(const char *path) {
-    unsigned count = scaled(300);
-    store = open_with(path, 0);
-    say("open");
-    CHECK(listen_for("go"));
-    while (count-- > 0) {
-        count_one();
-    }
-    close_store(store);
-    return 0;
-}
-
-static int change_remove_add(const char *path) {
-    store = open_with(path, 0);
-    say("open");
-    CHECK(listen_for("change"));
-    OK(pm_change_device_state(store, PM_LIT("base"), PM_STATE_CREATED, why()));
-    say("changed");
-    CHECK(listen_for("remove"));
-    OK(pm_remove_device(store, PM_LIT("base"), why()));
-    say("removed");
-    CHECK(listen_for("add"));
-    add(store, "base");
-    say("added");
-    CHECK(listen_for("again"));
-    OK(pm_remove_device(store, PM_LIT("base"), why()));
-    add(store, "base");
-    say("added");
-    CHECK(!listen_for("nothing more"));
-    close_store(store);
-    return 0;
-}
-
 static int stop_in_a_write(const char *path) {
     store = open_with(path, 0);
     fault_signal(FAULT_SYNC, 0, SIGSTOP);
@@ -100,50 +55,6 @@ static int die_in_a_write(const char *argument) {
     store = open_with(argument + at, 0);
     add(store, "added");
     say("survived");
-    return 0;
-}
-
-static int read_and_wait(const char *path) {
-    pm_walk *walk = NULL;
-    store = open_with(path, 0);
-    OK(pm_walk_open(store, &walk, why()));
-    say("reading");
-    while (listen_for("go on")) {
-    }
-    pm_walk_close(walk);
-    close_store(store);
-    return 0;
-}
-
-static int only_look(const char *path) {
-    pm_options options = PM_OPTIONS_INIT;
-    options.flags = PM_OPEN_READ_ONLY;
-    OK(pm_open(PM_CSTR(path), &options, &store, why()));
-    say("open");
-    while (listen_for("count")) {
-        char line[32];
-        snprintf(line, sizeof line, "%u", (unsigned)device_count(store));
-        say(line);
-    }
-    FAILS(PM_ERR_READ_ONLY, pm_mark_faulty(store, PM_LIT("base"), why()));
-    close_store(store);
-    return 0;
-}
-
-static int fill(const char *path) {
-    static char text[100 << 10];
-    unsigned i;
-    store = open_with(path, 0);
-    for (i = 0; i < 40; i++) {
-        char name[32];
-        pm_device device;
-        snprintf(name, sizeof name, "big-%u", i);
-        device = device_named(name);
-        device.error = text;
-        device.error_len = sizeof text;
-        OK(pm_add_device(store, &device, why()));
-    }
-    close_store(store);
     return 0;
 }
 
@@ -178,66 +89,8 @@ static void two_processes_write_at_once(void) {
     close_store(store);
 }
 
-static void no_update_is_lost(void) {
-    pm_device device = device_named("counter");
-    pm_device *found = NULL;
-    unsigned count = scaled(300);
-    unsigned i;
-    struct peer peer;
-    open_pool(0);
-    OK(pm_add_device(store, &device, why()));
-    peer = start("count_up");
-    peer_tell(&peer, "go");
-    for (i = 0; i < count; i++) {
-        count_one();
-    }
-    peer_finish(&peer);
-    OK(pm_get_device(store, PM_LIT("counter"), &found, why()));
-    CHECK_INT(2 * count, found->size);
-    pm_free(found);
-    close_store(store);
-}
-
-static struct peer *told_peer;
-
-static int32_t let_the_peer_change_it(pm_device *device, void *unused) {
-    (void)unused;
-    device->size = 1;
-    peer_tell(told_peer, "change");
-    peer_expect(told_peer, "changed");
-    return 0;
-}
-
-static void what_another_process_changed_meanwhile_is_a_conflict(void) {
-    struct peer peer;
-    pm_update *update = NULL;
-    pm_device *device = NULL;
-    open_pool(0);
-    peer = start("change_remove_add");
-    told_peer = &peer;
-    FAILS(PM_ERR_CONFLICT,
-          pm_update_device(store, PM_LIT("base"), let_the_peer_change_it, NULL, why()));
-    CHECK(strstr(told()->message, "\"base\"") != NULL);
-    CHECK_INT(PM_STATE_CREATED, state_of(store, "base"));
-    OK(pm_update_begin(store, PM_LIT("base"), &update, &device, why()));
-    CHECK(device->size == 4096);
-    peer_tell(&peer, "remove");
-    peer_expect(&peer, "removed");
-    FAILS(PM_ERR_NOT_FOUND, pm_update_commit(update, why()));
-    peer_tell(&peer, "add");
-    peer_expect(&peer, "added");
-    OK(pm_update_begin(store, PM_LIT("base"), &update, &device, why()));
-    /* The same name with the same id, but another device. */
-    peer_tell(&peer, "again");
-    peer_expect(&peer, "added");
-    FAILS(PM_ERR_CONFLICT, pm_update_commit(update, why()));
-    OK(pm_mark_faulty(store, PM_LIT("base"), why()));
-    peer_finish(&peer);
-    close_store(store);
-}
-
 /* Killed at every single write and flush of creating a store and adding to it. */
-static void a_process_dies_in_the_middle_of_a_write(void) {
+static void process_that_dies_in_any_write_leaves_no_store_or_a_whole_one(void) {
     const char *kind;
     for (kind = "ws"; *kind != '\0'; kind++) {
         unsigned k;
@@ -269,7 +122,7 @@ static void a_process_dies_in_the_middle_of_a_write(void) {
     }
 }
 
-static void a_stopped_writer_holds_nobody_up_for_longer_than_the_wait(void) {
+static void stopped_writer_delays_others_by_the_lock_wait_at_most(void) {
     struct peer peer;
     int status = 0;
     double start_time;
@@ -293,7 +146,7 @@ static void a_stopped_writer_holds_nobody_up_for_longer_than_the_wait(void) {
 }
 
 /* A writer that dies where it was stopped: the next one goes on at once. */
-static void a_stopped_writer_that_is_killed_leaves_no_lock(void) {
+static void stopped_writer_that_is_killed_leaves_no_lock(void) {
     struct peer peer;
     int status = 0;
     open_pool(0);
@@ -306,81 +159,15 @@ static void a_stopped_writer_that_is_killed_leaves_no_lock(void) {
     close_store(store);
 }
 
-static void dead_readers_give_their_places_back(void) {
-    pm_options options = PM_OPTIONS_INIT;
-    pm_walk *walks[127];
-    size_t i;
-    struct peer peer;
-    options.max_readers = 128;
-    OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
-    peer = peer_start("read_and_wait", place("pool.db"));
-    peer_expect(&peer, "reading");
-    peer_kill(&peer);
-    for (i = 0; i < COUNT(walks); i++) {
-        OK(pm_walk_open(store, &walks[i], why()));
-    }
-    for (i = 0; i < COUNT(walks); i++) {
-        pm_walk_close(walks[i]);
-    }
-    close_store(store);
-}
-
-static void a_daemon_writes_and_another_looks_on(void) {
-    struct peer peer;
-    open_pool(0);
-    peer = start("only_look");
-    peer_tell(&peer, "count");
-    peer_expect(&peer, "1");
-    add(store, "snap");
-    peer_tell(&peer, "count");
-    peer_expect(&peer, "2");
-    peer_finish(&peer);
-    close_store(store);
-}
-
-static void a_map_that_another_process_made_larger(void) {
-    pm_options options = PM_OPTIONS_INIT;
-    struct peer peer;
-    options.map_size = 1 << 20;
-    OK(pm_open(PM_CSTR(place("pool.db")), &options, &store, why()));
-    add(store, "base");
-    peer = peer_start("fill", place("pool.db"));
-    peer_finish(&peer);
-    CHECK_INT(PM_STATE_UNKNOWN, state_of(store, "big-39"));
-    CHECK_INT(41, device_count(store));
-    add(store, "snap");
-    close_store(store);
-}
-
-/* Through a hard link LMDB would keep its locks in another file, so both could write at once. */
-static void a_hard_link_that_another_process_has_open(void) {
-    pm_store *second = UNTOUCHED;
-    struct peer peer;
-    open_pool(0);
-    close_store(store);
-    CHECK(link(place("pool.db"), place("hard.db")) == 0);
-    peer = start("only_look");
-    FAILS(PM_ERR_ALREADY_OPEN, pm_open(PM_CSTR(place("hard.db")), NULL, &second, why()));
-    CHECK(strstr(told()->message, "-lock") != NULL);
-    CHECK(second == UNTOUCHED);
-    peer_finish(&peer);
-    close_store(open_with(place("hard.db"), 0));
-}
-
 static const struct test tests[] = {
     NAMED(two_processes_write_at_once),
-    NAMED(no_update_is_lost),
-    NAMED(what_another_process_changed_meanwhile_is_a_conflict),
-    NAMED(a_process_dies_in_the_middle_of_a_write),
-    NAMED(a_stopped_writer_holds_nobody_up_for_longer_than_the_wait),
-    NAMED(a_stopped_writer_that_is_killed_leaves_no_lock),
-    NAMED(dead_readers_give_their_places_back),
-    NAMED(a_daemon_writes_and_another_looks_on),
-    NAMED(a_map_that_another_process_made_larger),
-    NAMED(a_hard_link_that_another_process_has_open),
+    NAMED(process_that_dies_in_any_write_leaves_no_store_or_a_whole_one),
+    NAMED(stopped_writer_delays_others_by_the_lock_wait_at_most),
+    NAMED(stopped_writer_that_is_killed_leaves_no_lock),
 };
 static const struct role roles[] = {
-    NAMED(add_many),       NAMED(count_up),      NAMED(change_remove_add), NAMED(stop_in_a_write),
-    NAMED(die_in_a_write), NAMED(read_and_wait), NAMED(only_look),         NAMED(fill),
+    NAMED(add_many),
+    NAMED(stop_in_a_write),
+    NAMED(die_in_a_write),
 };
 TEST_MAIN_WITH_ROLES(tests, roles)
