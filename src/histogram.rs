@@ -1,41 +1,40 @@
-//! How often values of each size came: counters that cost a writer next to nothing, and what they
-//! showed when asked.
+//! Histograms: atomic counters that a writer increments, and the distribution read from them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How many values of each size there were.
+/// Distribution of a series of values.
 ///
-/// The sizes double from bucket to bucket: the first counts values up to 1, bucket `i` those up to
-/// 2^i that no bucket before it counts, and the last all that are larger.
+/// The bounds of the buckets are powers of two: the first bucket counts values up to 1, bucket `i`
+/// values above 2^(i-1) and up to 2^i, and the last bucket all larger values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// How many values.
+    /// Number of values.
     pub count: u64,
-    /// What they add up to.
+    /// Sum of the values.
     pub sum: u64,
-    /// How many of them each bucket has.
+    /// Number of values in each bucket.
     pub buckets: [u64; Histogram::BUCKETS],
 }
 
 impl Histogram {
-    /// How many buckets there are.
+    /// Number of buckets.
     pub const BUCKETS: usize = 40;
 
-    /// The largest value that this bucket counts; none for the last, which has no end.
+    /// The largest value that a bucket counts, `None` for the last bucket, which has no bound.
     pub fn upper_bound(bucket: usize) -> Option<u64> {
         (bucket + 1 < Histogram::BUCKETS).then(|| 1 << bucket)
     }
 
-    /// A value that at least this share of all values, from 0.0 to 1.0, does not exceed: the upper
-    /// bound of the bucket where that share is reached, so at most twice the true value. 0 if
-    /// there are no values, `u64::MAX` if it is one of the last bucket.
-    pub fn quantile(&self, share: f64) -> u64 {
+    /// The quantile `q`, from 0.0 to 1.0: a value that this fraction of the values does not exceed.
+    /// It is the upper bound of the bucket that the quantile lies in, so at most twice the true
+    /// value. 0 if there are no values, `u64::MAX` if it lies in the last bucket.
+    pub fn quantile(&self, q: f64) -> u64 {
         if self.count == 0 {
             return 0;
         }
-        let wanted = (share.clamp(0.0, 1.0) * self.count as f64).max(1.0);
+        let wanted = (q.clamp(0.0, 1.0) * self.count as f64).max(1.0);
         let mut seen = 0;
         for (bucket, count) in self.buckets.iter().enumerate() {
             seen += count;
@@ -52,7 +51,7 @@ impl Histogram {
     }
 }
 
-/// A histogram that is being counted.
+/// A histogram that threads add values to.
 pub(crate) struct Counting {
     sum: AtomicU64,
     buckets: [AtomicU64; Histogram::BUCKETS],
@@ -72,8 +71,8 @@ impl Counting {
         self.buckets[Histogram::bucket_of(value)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was counted so far. A value that comes meanwhile may be in the sum and not yet in a
-    /// bucket.
+    /// The distribution so far. A value that is added at the same time may be in the sum and not
+    /// yet in a bucket.
     pub fn read(&self) -> Histogram {
         let sum = self.sum.load(Ordering::Relaxed);
         let mut buckets = [0; Histogram::BUCKETS];
@@ -88,11 +87,11 @@ impl Counting {
     }
 }
 
-/// This process's commits since the store was opened.
+/// Commits of this process since it opened the store.
 pub(crate) struct Commits {
-    /// How many operations each was for.
+    /// Number of operations in each commit.
     pub operations: Counting,
-    /// How long LMDB took for each, in nanoseconds.
+    /// Time that LMDB took for each commit, in nanoseconds.
     pub nanoseconds: Counting,
 }
 
@@ -107,7 +106,7 @@ impl Commits {
     #[inline]
     pub fn add(&self, operations: u64, time: Duration) {
         self.operations.add(operations);
-        // Half a millennium fits.
+        // 64 bits hold half a millennium.
         self.nanoseconds.add(time.as_nanos() as u64);
     }
 }
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_value_is_in_the_bucket_whose_bounds_it_is_between() {
+    fn each_value_is_counted_in_the_bucket_between_whose_bounds_it_lies() {
         let mut values: Vec<u64> = (0..=9).chain([u64::MAX - 1, u64::MAX]).collect();
         values.extend((3..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]));
         for value in values {
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_the_bound_of_the_bucket_where_it_lies() {
+    fn quantile_is_the_upper_bound_of_its_bucket() {
         let counting = Counting::new();
         assert_eq!(counting.read().quantile(0.5), 0);
         for value in 1..=100 {
@@ -151,7 +150,7 @@ mod tests {
         assert_eq!((all.count, all.sum), (100, 5050));
         let quantiles = [-1.0, 0.0, 0.01, 0.02, 0.5, 0.64, 0.65, 0.99, 1.0, 7.0];
         assert_eq!(
-            quantiles.map(|share| all.quantile(share)),
+            quantiles.map(|q| all.quantile(q)),
             [1, 1, 1, 2, 64, 64, 128, 128, 128, 128]
         );
         counting.add(u64::MAX);
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_count_at_once_lose_nothing() {
+    fn values_that_threads_add_at_once_are_all_counted() {
         let counting = Counting::new();
         std::thread::scope(|scope| {
             for thread in 0..4 {

@@ -40,6 +40,7 @@ mod histogram;
 mod limits;
 mod lmdb;
 mod salvage;
+mod stats;
 mod store;
 mod sync;
 mod verify;
@@ -55,12 +56,12 @@ pub use device::{DeviceInfo, DeviceRef, DeviceState};
 pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use stats::Stats;
 pub use store::maintenance::backup::BackupOptions;
 pub use store::maintenance::repair::{RepairOptions, Repaired};
 pub use store::maintenance::salvage::Salvaged;
 pub use store::{
-    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Stats, Update, Verify,
-    Walk,
+    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Update, Verify, Walk,
 };
 
 /// The README's Rust is compiled with the documentation tests.

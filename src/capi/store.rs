@@ -11,6 +11,8 @@ use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome};
 use crate::capi::types::*;
 use crate::error::Error;
+use crate::histogram::Histogram;
+use crate::stats::Stats;
 use crate::store::options::{Durability, OpenOptions, Verify};
 
 /// Opens the store at `path` and returns its handle in `*store`.
@@ -200,7 +202,7 @@ pub unsafe extern "C" fn pm_get_stats(
     }
 }
 
-fn c_stats(from: &crate::store::Stats) -> pm_stats {
+fn c_stats(from: &Stats) -> pm_stats {
     pm_stats {
         struct_size: size_of::<pm_stats>(),
         devices: from.devices,
@@ -230,7 +232,7 @@ fn c_stats(from: &crate::store::Stats) -> pm_stats {
     }
 }
 
-fn c_histogram(from: &crate::histogram::Histogram) -> pm_histogram {
+fn c_histogram(from: &Histogram) -> pm_histogram {
     pm_histogram {
         count: from.count,
         sum: from.sum,

@@ -96,6 +96,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let env = open(&directory);
         env.adopt_map_size(&env.deadline()).unwrap();
-        assert_eq!(env.usage().unwrap().map_size, 1 << 20);
+        assert_eq!(env.stats().unwrap().map_size, 1 << 20);
     }
 }

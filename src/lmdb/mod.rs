@@ -16,5 +16,5 @@ pub(crate) mod read;
 mod reader_slots;
 mod reopen;
 pub(crate) mod snapshot;
-mod usage;
+mod stats;
 pub(crate) mod write;

@@ -111,7 +111,7 @@ mod tests {
                 // SAFETY: the child is this process's own, and `status` outlives the call.
                 if child > 0 && unsafe { libc::waitpid(child, &mut status, 0) } == child {
                     assert_eq!(status, 0);
-                    active = env.usage().unwrap().readers_active;
+                    active = env.stats().unwrap().readers_active;
                 }
                 Ok(child)
             })

@@ -3,7 +3,6 @@
 pub(crate) mod maintenance;
 mod open;
 pub(crate) mod options;
-mod stats;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;
@@ -14,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{Durability, OpenOptions, Verify};
-pub use stats::Stats;
 pub use walk::Walk;
 pub use write::changes::{Applied, ApplyError, Change};
 use write::op::Op;
@@ -24,6 +22,7 @@ pub use write::update::Update;
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 pub use crate::device_ids::Ids;
 use crate::error::{Error, Result};
+use crate::stats::Stats;
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
 ///
@@ -249,7 +248,9 @@ impl PoolMetadata {
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
     pub fn stats(&self) -> Result<Stats> {
-        self.pool.stats()
+        let mut stats = self.pool.env.stats()?;
+        stats.writers_waiting += (self.pool.queue.waiting() + self.pool.locks.waiting()) as u64;
+        Ok(stats)
     }
 
     /// Reads the whole store and checks that every row is sound and that they add up; see

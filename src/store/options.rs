@@ -1,32 +1,32 @@
-//! How a store is opened.
+//! Options for opening a store.
 
 use std::time::Duration;
 
 use crate::limits::MAX_READERS;
 
-/// How much of a store is checked when it is opened.
+/// How much of a store is verified when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Only what kind of file it is, and that it is not cut short. A damaged page can end the
-    /// process.
+    /// Only that the file is a store, of a known format, and not truncated. A damaged page can make
+    /// LMDB end the process.
     None,
-    /// Also the free list, and that the numbers of rows are those of the header: a few reads,
-    /// however large the store. A damaged page among the others can end the process.
+    /// Also the free list, and that the tables have as many rows as the header says. This takes a
+    /// few reads, however large the store. A damaged page elsewhere can make LMDB end the process.
     Quick,
-    /// Also every page and every row, and that all of them add up: no damage to the file can make
-    /// LMDB end the process. Takes time in proportion to the store's size.
+    /// Also every page and every row, and that all rows are consistent. No damage to a file that
+    /// passes can make LMDB end the process. The time is proportional to the size of the store.
     #[default]
     Full,
 }
 
-/// What a write's return means.
+/// Whether a write that has returned survives a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// The write survives a power cut. Two flushes a write.
+    /// It survives. A commit makes two fsync calls.
     #[default]
     Full,
-    /// A power cut can undo the last write, as a whole; what was written before it stays, and the
-    /// file stays sound (LMDB's `MDB_NOMETASYNC`). One flush a write.
+    /// A power failure can undo the last commit as a whole; earlier commits survive, and the file
+    /// stays consistent (LMDB's `MDB_NOMETASYNC`). A commit makes one fsync call.
     Relaxed,
 }
 
@@ -62,11 +62,11 @@ impl OpenOptions {
     /// 10 seconds.
     pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 
-    /// The largest map size that can be asked for: 64 TiB, half of a process's address space.
+    /// Largest map size in bytes: 64 TiB, half of a process's address space.
     pub const MAX_MAP_SIZE: u64 = 1 << 46;
-    /// The fewest readers: those that are pooled, and as many walks.
+    /// Smallest number of readers: one for each read permit of a process, and as many walks.
     pub const MIN_MAX_READERS: u32 = 128;
-    /// The most readers that can be asked for.
+    /// Largest number of readers.
     pub const MAX_MAX_READERS: u32 = MAX_READERS;
 
     /// The default options.
@@ -74,44 +74,47 @@ impl OpenOptions {
         OpenOptions::default()
     }
 
-    /// Open for reading only: the store must exist, and every write fails with [`Error::ReadOnly`](crate::Error::ReadOnly).
+    /// Open for reading only: the store must exist, and every write fails with
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
     ///
     /// The directory, or an existing `-lock` file, must still be writable, unless the file system
-    /// is read-only: readers tell writers there what they read.
+    /// is read-only: readers announce their snapshots to writers there.
     pub fn read_only(&mut self, read_only: bool) -> &mut OpenOptions {
         self.read_only = read_only;
         self
     }
 
-    /// Size of the memory map in bytes: address space, not memory or disk; rounded up to what the
-    /// file needs. A full map grows by itself. Where the address space is limited, less is
-    /// taken.
+    /// Size of the memory map in bytes, at most [`MAX_MAP_SIZE`](Self::MAX_MAP_SIZE). It takes
+    /// address space, not memory or disk, is rounded up to what the file needs, and grows when the
+    /// store needs more. Where the address space is limited, a smaller map is used.
     pub fn map_size(&mut self, bytes: u64) -> &mut OpenOptions {
         self.map_size = bytes;
         self
     }
 
-    /// Places in LMDB's reader table, shared by all processes; the first to open the store decides.
-    /// Fewer than [`MIN_MAX_READERS`](Self::MIN_MAX_READERS) are raised to that.
+    /// Number of slots in LMDB's reader table, which all processes share: at most
+    /// [`MAX_MAX_READERS`](Self::MAX_MAX_READERS). Values below
+    /// [`MIN_MAX_READERS`](Self::MIN_MAX_READERS) are raised to that. The first process to open the
+    /// store decides.
     pub fn max_readers(&mut self, readers: u32) -> &mut OpenOptions {
         self.max_readers = readers;
         self
     }
 
-    /// How long an operation waits for other threads and processes, at each place where it may have
-    /// to, before it fails with [`Error::Timeout`](crate::Error::Timeout). Zero: not at all.
+    /// Longest time that an operation waits at one time for other threads and processes, before it
+    /// fails with [`Error::Timeout`](crate::Error::Timeout). With zero it does not wait.
     pub fn lock_wait(&mut self, wait: Duration) -> &mut OpenOptions {
         self.lock_wait = wait;
         self
     }
 
-    /// How much is checked before the store is used.
+    /// How much is verified before the store is used.
     pub fn verify(&mut self, level: Verify) -> &mut OpenOptions {
         self.verify = level;
         self
     }
 
-    /// What a write's return means.
+    /// Whether a write that has returned survives a power failure.
     pub fn durability(&mut self, durability: Durability) -> &mut OpenOptions {
         self.durability = durability;
         self

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 12] = [
     &["limits"],
     &["error"],
     &["device", "device_ids", "histogram"],
-    &["sync", "format"],
+    &["stats", "sync", "format"],
     &["verify"],
     &["file"],
     &["lmdb"],

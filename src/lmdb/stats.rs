@@ -1,33 +1,15 @@
-//! What is in use: the map, the reader table, free pages; and what this process has committed.
+//! Statistics of an environment: what it holds, what is in use of its map, its reader table and its
+//! pages, and what this process has committed.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::histogram::Commits;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::{Database, Environment};
-use crate::lmdb::snapshot::Snapshot;
+use crate::lmdb::snapshot::{self, Snapshot};
+use crate::stats::Stats;
 use crate::sync::read_permits;
-
-/// See [`crate::Stats`] for the meaning of each.
-pub(crate) struct Usage {
-    pub map_size: u64,
-    pub map_used: u64,
-    pub file_size: u64,
-    pub page_size: u64,
-    pub max_readers: u64,
-    pub readers_in_use: u64,
-    pub readers_active: u64,
-    pub oldest_reader_commits: u64,
-    pub reader_waits: u64,
-    pub reader_refusals: u64,
-    pub walks_open: u64,
-    pub oldest_walk: Duration,
-    pub writes_stopped: bool,
-    /// The transaction that the oldest reader sees, if there is a reader.
-    oldest: Option<u64>,
-}
 
 /// Reads in progress at one moment, in all processes.
 #[derive(Default)]
@@ -37,52 +19,57 @@ struct Active {
 }
 
 impl Env {
-    /// What is in use at this moment. Called before the caller opens a snapshot, which would be
-    /// counted.
-    pub fn usage(&self) -> Result<Usage> {
+    /// Counts and sizes as of this moment. Of the threads that wait to write, it knows those past
+    /// the commit queue.
+    pub fn stats(self: &Arc<Env>) -> Result<Stats> {
         let permit = self.enter(&self.deadline())?;
         // A dead process's read is not in progress.
         self.clear_dead_readers()?;
         let lmdb = self.lmdb()?;
+        // Read before the snapshot below begins, which would be counted.
         let active = active_readers(&lmdb);
         let info = lmdb
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         drop(lmdb);
         drop(permit);
-        let file_size = self
-            .file
-            .metadata()
+        let metadata = self.file.metadata();
+        let file_size = metadata
             .map_err(|e| Error::io("reading the file's size", &self.path, e))?
             .len();
         let (walks_open, oldest_walk) = self.snapshots.open();
-        let newest = info.newest_commit;
-        Ok(Usage {
+        let seen = active.oldest.unwrap_or(info.newest_commit);
+
+        let snapshot = Snapshot::open(self)?;
+        let header = snapshot::header(&snapshot)?;
+        let pages = snapshot.free_pages(active.oldest)?;
+        drop(snapshot);
+        Ok(Stats {
+            devices: header.devices.into(),
+            taken_ids: header.taken_ids().into(),
+            free_ids: header.free_ids.into(),
+            faulty_ids: header.faulty_ids.into(),
+            last_id: header.last_id.into(),
+            commits: header.commit,
             map_size: info.map_size as u64,
             map_used: info.pages as u64 * self.page_size,
             file_size,
             page_size: self.page_size,
             max_readers: info.max_readers.into(),
             readers_in_use: info.readers.into(),
+            pages_free: pages.all,
+            pages_held: pages.held,
             readers_active: active.count,
-            oldest_reader_commits: active.oldest.map_or(0, |seen| newest.saturating_sub(seen)),
+            oldest_reader_commits: info.newest_commit.saturating_sub(seen),
             reader_waits: read_permits::WAITS.load(Ordering::Relaxed),
             reader_refusals: read_permits::REFUSALS.load(Ordering::Relaxed),
             walks_open: walks_open as u64,
             oldest_walk,
+            writers_waiting: (self.writer.waiting() + self.process_lock.waiting()) as u64,
             writes_stopped: self.writes_stopped.load(Ordering::Relaxed),
-            oldest: active.oldest,
+            commit_operations: self.commits.operations.read(),
+            commit_nanoseconds: self.commits.nanoseconds.read(),
         })
-    }
-
-    /// This process's commits so far.
-    pub fn commits(&self) -> &Commits {
-        &self.commits
-    }
-
-    /// How many threads of this process wait to write, past the commit queue.
-    pub fn waiting_writers(&self) -> usize {
-        self.writer.waiting() + self.process_lock.waiting()
     }
 
     /// Slots in LMDB's reader table.
@@ -104,17 +91,16 @@ fn active_readers(lmdb: &Environment) -> Active {
 }
 
 /// Pages that were freed and not used again yet.
-pub(crate) struct FreePages {
-    /// All of them.
-    pub all: u64,
+struct FreePages {
+    all: u64,
     /// Those that the oldest reader may still see.
-    pub held: u64,
+    held: u64,
 }
 
 impl Snapshot {
     /// Counts the pages in LMDB's free list: a row for each transaction that has freed some, with
     /// their number first.
-    pub fn free_pages(&self, usage: &Usage) -> Result<FreePages> {
+    fn free_pages(&self, oldest_reader: Option<u64>) -> Result<FreePages> {
         let number = |bytes: &[u8]| {
             let first = bytes.first_chunk().copied().map(usize::from_ne_bytes);
             first
@@ -126,7 +112,7 @@ impl Snapshot {
             let (freed_by, count) = (number(key)?, number(value)?);
             free.all = free.all.saturating_add(count);
             // LMDB reuses what was freed before the transaction that the oldest reader sees.
-            if usage.oldest.is_some_and(|oldest| freed_by >= oldest) {
+            if oldest_reader.is_some_and(|oldest| freed_by >= oldest) {
                 free.held = free.held.saturating_add(count);
             }
             Ok(())

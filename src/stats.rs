@@ -1,0 +1,72 @@
+//! Statistics of a store, for operators.
+
+use std::time::Duration;
+
+use crate::histogram::Histogram;
+
+/// Counts and sizes of a store at one moment.
+///
+/// Reading them takes about a microsecond, however large the store, and a little more for every
+/// commit whose pages a reader holds back: `docs/performance.md` has the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Devices in the store.
+    pub devices: u64,
+    /// Device ids that belong to devices and are not faulty.
+    pub taken_ids: u64,
+    /// Device ids that were freed and can be assigned again.
+    pub free_ids: u64,
+    /// Device ids that are faulty, whether or not a device has them.
+    pub faulty_ids: u64,
+    /// Highest device id that was ever assigned, 0 for none.
+    pub last_id: u64,
+    /// Commits since the store was created.
+    pub commits: u64,
+    /// Size of this process's memory map in bytes: address space, not memory. If another process
+    /// has enlarged its map, this one follows with its next read or write.
+    pub map_size: u64,
+    /// Bytes of the map up to the end of the last page in use. Free pages before it count.
+    pub map_used: u64,
+    /// Length of the file in bytes.
+    pub file_size: u64,
+    /// Size of a page in bytes.
+    pub page_size: u64,
+    /// Number of slots in LMDB's reader table.
+    pub max_readers: u64,
+    /// Highest number of those slots that were in use at one time, by all processes.
+    pub readers_in_use: u64,
+    /// Pages that are free and not used again yet; they are part of [`map_used`](Self::map_used).
+    pub pages_free: u64,
+    /// Free pages that cannot be used again before the oldest reader ends.
+    pub pages_held: u64,
+    /// Read transactions that are active at this moment, in all processes. In an idle daemon these
+    /// are its open walks.
+    pub readers_active: u64,
+    /// Commits made since the snapshot of the oldest active reader. Pages that they freed cannot be
+    /// used again before that reader ends, so the file grows.
+    pub oldest_reader_commits: u64,
+    /// Reads of this process, on any store, that had to wait for a read permit of the process or
+    /// for a slot in a reader table, since the process began.
+    pub reader_waits: u64,
+    /// Reads among these that timed out and failed with [`Error::Timeout`](crate::Error::Timeout)
+    /// or [`Error::ReadersFull`](crate::Error::ReadersFull).
+    pub reader_refusals: u64,
+    /// Open walks and running verifications of this process.
+    pub walks_open: u64,
+    /// Age of the oldest of these, zero for none.
+    pub oldest_walk: Duration,
+    /// Threads of this process that are blocked on a write: on the commit queue, on a device that
+    /// an update has locked, or on the writer of another process.
+    pub writers_waiting: u64,
+    /// Whether an fsync has failed, so that the store takes no writes until it is opened again.
+    pub writes_stopped: bool,
+    /// Operations in each commit of this process since it opened the store. Every change of a list
+    /// counts as one, an import counts as one.
+    pub commit_operations: Histogram,
+    /// Time that LMDB took for each of those commits, in nanoseconds: to write the pages, and for
+    /// the fsync calls, of which there are two, or one with
+    /// [`Durability::Relaxed`](crate::Durability::Relaxed). The time before the commit, waiting
+    /// included, does not count.
+    pub commit_nanoseconds: Histogram,
+}
