@@ -1,4 +1,4 @@
-//! A place that a file is to be put to: what is there now, and that nobody uses it.
+//! The path that a finished file is renamed to: what is there now, and that nobody uses it.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -17,8 +17,8 @@ use crate::verify::head;
 /// How many files are kept under one name before it is an error that the names are in use.
 const MOST_KEPT: u32 = 1000;
 
-/// A place, and the file there, which nobody else uses until this is dropped.
-pub(crate) struct Target {
+/// A destination, and the file there, which nobody else uses until this is dropped.
+pub(crate) struct Destination {
     path: PathBuf,
     old: Option<Old>,
 }
@@ -29,26 +29,26 @@ struct Old {
     _registered: Option<Registered>,
 }
 
-impl Target {
-    /// A place where nothing is.
-    pub fn vacant(path: &Path, deadline: &Deadline) -> Result<Target> {
+impl Destination {
+    /// A path where nothing is.
+    pub fn empty(path: &Path, deadline: &Deadline) -> Result<Destination> {
         let path = resolve(path)?;
-        let target = Target { path, old: None };
-        match target.path.symlink_metadata() {
-            Ok(_) => Err(target.occupied()),
+        let destination = Destination { path, old: None };
+        match destination.path.symlink_metadata() {
+            Ok(_) => Err(destination.file_exists()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                lmdb_lock_file::check(&target.path, deadline)?;
-                Ok(target)
+                lmdb_lock_file::check(&destination.path, deadline)?;
+                Ok(destination)
             }
-            Err(e) => Err(Error::io("looking at", &target.path, e)),
+            Err(e) => Err(Error::io("looking at", &destination.path, e)),
         }
     }
 
-    /// A place where nothing is, whose name is that of `path` with `suffix` and a number, the
-    /// lowest that is not taken.
-    pub fn numbered(path: &Path, suffix: &str, most: u32, deadline: &Deadline) -> Result<Target> {
-        for number in 1..=most {
-            match Target::vacant(&with_suffix(path, &format!("{suffix}{number}")), deadline) {
+    /// A path where nothing is: `path` with `suffix` and a number, the lowest that is not taken.
+    pub fn numbered(path: &Path, suffix: &str, deadline: &Deadline) -> Result<Destination> {
+        for number in 1..=MOST_KEPT {
+            let path = with_suffix(path, &format!("{suffix}{number}"));
+            match Destination::empty(&path, deadline) {
                 Err(Error::FileExists { .. }) => {}
                 other => return other,
             }
@@ -59,52 +59,22 @@ impl Target {
         })
     }
 
-    /// A place where nothing is, or a store, sound or not, that nobody has open. Files of other
+    /// A path where nothing is, or a store, sound or not, that nobody has open. Files of other
     /// kinds are not for this library to replace.
-    pub fn store(path: &Path, deadline: &Deadline) -> Result<Target> {
+    pub fn store(path: &Path, deadline: &Deadline) -> Result<Destination> {
         let path = resolve(path)?;
-        let fail = |e| Error::io("looking at", &path, e);
         let old = deadline.poll("a store that is replaced again and again", || {
-            if !path.try_exists().map_err(fail)? {
-                return Ok(Some(None));
-            }
-            let (file, metadata) = open_file(&path, false, deadline)?;
-            let in_use = || Error::AlreadyOpen {
-                path: path.as_path().into(),
-                why: "the store is open, here or in another process; close it everywhere first",
-            };
-            let registered = Registered::enter(&path, &metadata, Kind::Alone, deadline).map_err(
-                |e| match e {
-                    Error::AlreadyOpen { .. } => in_use(),
-                    other => other,
-                },
-            )?;
-            let alone = FileLock::new(file.try_clone().map_err(fail)?);
-            if !alone.claim_alone().map_err(fail)? {
-                return Err(in_use());
-            }
-            if !is_at(&path, &metadata).map_err(fail)? {
-                return Ok(None);
-            }
-            match head::identify(&file, &path, deadline) {
-                Ok(_) | Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {}
-                Err(other) => return Err(other),
-            }
-            Ok(Some(Some(Old {
-                metadata,
-                _alone: alone,
-                _registered: registered,
-            })))
+            claim_old(&path, deadline)
         })?;
         lmdb_lock_file::check(&path, deadline)?;
-        Ok(Target { path, old })
+        Ok(Destination { path, old })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn is_vacant(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.old.is_none()
     }
 
@@ -116,8 +86,8 @@ impl Target {
             .is_some_and(|old| matches!(still(old), Ok(true)))
     }
 
-    /// Refuses to replace a file by what is made of it, and to draft that over it, under this
-    /// place's name with `suffix`.
+    /// Refuses to replace a file by what is made of it, or to make the temporary file, which has
+    /// `suffix`, over it.
     pub fn refuse_source(&self, source: &File, path: &Path, suffix: &str) -> Result<()> {
         let fail = |e| Error::io("looking at", path, e);
         let source = source.metadata().map_err(fail)?;
@@ -132,14 +102,15 @@ impl Target {
         if self.old.as_ref().is_some_and(same) {
             return refuse("it is the same file as the one that it is to replace");
         }
-        if is_at(&with_suffix(&self.path, suffix), &source).map_err(fail)? {
-            return refuse("what is made of it is drafted under this name; rename it first");
+        let temp_path = with_suffix(&self.path, suffix);
+        if is_at(&temp_path, &source).map_err(fail)? {
+            return refuse("a temporary file is made under this name; rename it first");
         }
         Ok(())
     }
 
-    /// The error for a place that is not vacant.
-    pub fn occupied(&self) -> Error {
+    /// The error for a destination that is not empty.
+    pub fn file_exists(&self) -> Error {
         Error::FileExists {
             path: self.path.as_path().into(),
         }
@@ -160,9 +131,9 @@ impl Target {
             .map_err(fail)
     }
 
-    /// Gives the file there a second name, its own with `suffix` and, where that is taken, a
+    /// Links the file there to a second name, its own with `suffix` and, if that is taken, a
     /// number: there it is kept when another takes its place.
-    pub fn keep(&self, suffix: &str) -> Result<Option<Kept>> {
+    pub fn link_old(&self, suffix: &str) -> Result<Option<BackupLink>> {
         let Some(old) = &self.old else {
             return Ok(None);
         };
@@ -171,9 +142,9 @@ impl Target {
                 0 => with_suffix(&self.path, suffix),
                 n => with_suffix(&self.path, &format!("{suffix}.{n}")),
             };
-            let fresh = match std::fs::hard_link(&self.path, &name) {
+            let created = match std::fs::hard_link(&self.path, &name) {
                 Ok(()) => true,
-                // Who was killed here before came as far.
+                // A process that was killed here may have come as far.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     match is_at(&name, &old.metadata) {
                         Ok(true) => false,
@@ -182,12 +153,12 @@ impl Target {
                 }
                 Err(e) => return Err(Error::io("keeping the old file", &name, e)),
             };
-            let kept = Kept {
+            let link = BackupLink {
                 path: name,
-                drop_it: fresh,
+                remove: created,
             };
-            sync_directory(&kept.path)?;
-            return Ok(Some(kept));
+            sync_directory(&link.path)?;
+            return Ok(Some(link));
         }
         Err(Error::InvalidPath {
             path: with_suffix(&self.path, suffix).into(),
@@ -196,23 +167,58 @@ impl Target {
     }
 }
 
-/// The old file's second name; given up when dropped, unless it is to stay.
-pub(crate) struct Kept {
-    path: PathBuf,
-    drop_it: bool,
+/// Claims the store at the path, if there is one, for this process alone; `None` to try again, since
+/// another file has taken its place.
+fn claim_old(path: &Path, deadline: &Deadline) -> Result<Option<Option<Old>>> {
+    let fail = |e| Error::io("looking at", path, e);
+    if !path.try_exists().map_err(fail)? {
+        return Ok(Some(None));
+    }
+    let (file, metadata) = open_file(path, false, deadline)?;
+    let in_use = || Error::AlreadyOpen {
+        path: path.into(),
+        why: "the store is open, here or in another process; close it everywhere first",
+    };
+    let registered = Registered::enter(path, &metadata, Kind::Alone, deadline);
+    let registered = registered.map_err(|e| match e {
+        Error::AlreadyOpen { .. } => in_use(),
+        other => other,
+    })?;
+    let alone = FileLock::new(file.try_clone().map_err(fail)?);
+    if !alone.claim_alone().map_err(fail)? {
+        return Err(in_use());
+    }
+    if !is_at(path, &metadata).map_err(fail)? {
+        return Ok(None);
+    }
+    match head::identify(&file, path, deadline) {
+        Ok(_) | Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {}
+        Err(other) => return Err(other),
+    }
+    Ok(Some(Some(Old {
+        metadata,
+        _alone: alone,
+        _registered: registered,
+    })))
 }
 
-impl Kept {
+/// The old file's second name, removed when this is dropped without [`persist`](Self::persist).
+pub(crate) struct BackupLink {
+    path: PathBuf,
+    remove: bool,
+}
+
+impl BackupLink {
     /// Lets the name stay.
-    pub fn stay(mut self) -> PathBuf {
-        self.drop_it = false;
+    pub fn persist(mut self) -> PathBuf {
+        self.remove = false;
         std::mem::take(&mut self.path)
     }
 }
 
-impl Drop for Kept {
+impl Drop for BackupLink {
     fn drop(&mut self) {
-        if self.drop_it {
+        if self.remove {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -1,21 +1,19 @@
-//! Files as the file system has them: opening one, telling whether it is still the one at its
-//! path, renaming without replacing, flushing a directory, writing zeros.
-#![allow(unsafe_code)]
+//! Files as the file system has them: opening one, checking that it is still the one at its path,
+//! renaming without replacing, flushing a directory, writing zeros.
 
-use std::ffi::CString;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{posix_fadvise, renameat2, PosixFadviseAdvice, RenameFlags, AT_FDCWD};
 
 use crate::error::{Error, Result};
 use crate::file::open_files::Listed;
 use crate::file::path::{refuse_irregular, resolve};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
-use crate::verify::head;
 
 /// Opens a file for reading all of it, and refuses one that is open as a store. The path has its
 /// links resolved.
@@ -33,13 +31,14 @@ pub(crate) fn refuse_used(file: &File, path: &Path) -> Result<()> {
     if lock.used_elsewhere().map_err(fail)? {
         return Err(Error::AlreadyOpen {
             path: path.into(),
-            why: "it is open as a store, here or in another process, and may change while it is read; close it first, or make a backup of it and take that",
+            why: "it is open as a store, here or in another process, and may change while it is \
+              read; close it first, or make a backup of it and take that",
         });
     }
     Ok(())
 }
 
-/// Whether that file is at the path.
+/// Whether the file is still at the path.
 pub(crate) fn is_at(path: &Path, file: &Metadata) -> io::Result<bool> {
     match std::fs::metadata(path) {
         Ok(now) => Ok((now.dev(), now.ino()) == (file.dev(), file.ino())),
@@ -59,8 +58,8 @@ pub(crate) fn check_same(path: &Path, opened: &Metadata) -> Result<()> {
     )))
 }
 
-/// Opens the data file for looking at it, and for the locks and the room that LMDB does not care
-/// for.
+/// Opens the data file, to look at it, and for the locks and the preallocation that LMDB does not
+/// do.
 pub(crate) fn open_file(
     path: &Path,
     read_only: bool,
@@ -73,7 +72,7 @@ pub(crate) fn open_file(
         },
         _ => Error::io("opening the file", path, e),
     };
-    // Looked at before it is opened: opening a device or a pipe could have effects.
+    // Before it is opened: opening a device or a pipe could have effects.
     let found = std::fs::metadata(path).map_err(fail)?;
     refuse_irregular(path, &found)?;
     Listed::hold(deadline)?.refuse_lock_file(path, &found)?;
@@ -88,53 +87,25 @@ pub(crate) fn open_file(
     Ok((file, metadata))
 }
 
-/// Renames the draft unless something came to be at `path` meanwhile.
-pub(crate) fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
-    let from = CString::new(draft.as_os_str().as_bytes())?;
-    let to = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: both strings end in NUL and outlive the call.
-    let renamed = unsafe {
-        libc::syscall(
-            libc::SYS_renameat2,
-            libc::AT_FDCWD,
-            from.as_ptr(),
-            libc::AT_FDCWD,
-            to.as_ptr(),
-            libc::RENAME_NOREPLACE,
-        )
-    };
-    if renamed == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
+/// Renames a file unless something is at the new name.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) {
         // A file system without that flag: a link refuses an existing name as well.
-        Some(libc::EINVAL | libc::ENOSYS) => {
-            std::fs::hard_link(draft, path)?;
-            std::fs::remove_file(draft)
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
         }
-        _ => Err(error),
+        renamed => Ok(renamed?),
     }
 }
 
-/// Makes the store's name durable.
+/// Flushes the directory of `path` to disk, which makes a new name durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|e| Error::io("flushing the store's directory", path, e))
-}
-
-/// Refuses to take over a file that no maker of drafts has left: those begin as LMDB's files do, or
-/// with zeros where their meta pages are still to come.
-pub(crate) fn refuse_others(draft: &Path, file: &File) -> Result<()> {
-    if head::is_begun(file).map_err(|e| Error::io("looking at a draft", draft, e))? {
-        return Ok(());
-    }
-    Err(Error::InvalidPath {
-        path: draft.into(),
-        why: "a file that is no store's is there, under the name of a draft; move it, or give another path",
-    })
 }
 
 /// Has the system begin to read the file's first `len` bytes. It is advice: whether it is taken does
@@ -143,8 +114,7 @@ pub(crate) fn read_ahead(file: &File, len: u64) {
     // More than this may push out what others need, and what was read first before it is used.
     const MOST: u64 = 1 << 30;
     let len = len.min(MOST) as libc::off_t;
-    // SAFETY: touches no memory; the descriptor is open.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, len, libc::POSIX_FADV_WILLNEED) };
+    let _ = posix_fadvise(file, 0, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
 }
 
 /// Writes zeros from `start` to `end`.

@@ -3,13 +3,14 @@
 //! It holds the table of who reads what, without which a writer would use pages again that are
 //! being read.
 
-use std::ffi::CString;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{fallocate, FallocateFlags};
+use nix::sys::statvfs::{statvfs, FsFlags};
 
 use crate::error::{Error, Result};
 use crate::file::fs::check_same;
@@ -189,16 +190,10 @@ const BEFORE_PLACES: u64 = 1024;
 fn reserve(file: &File, len: u64) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
-        // SAFETY: touches no memory; the descriptor is open.
-        if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::ENOSPC | libc::EDQUOT | libc::EIO) => return Err(error),
-            // A file system, or a sandbox, in which it cannot be done: who uses them has to see to
-            // the room.
+        match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+            Err(Errno::EINTR) => {}
+            Err(error @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(error.into()),
+            // A file system, or a sandbox, that cannot do it: its users have to see to the space.
             _ => return Ok(()),
         }
     }
@@ -216,14 +211,7 @@ fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File
 }
 
 pub(crate) fn on_read_only_mount(path: &Path) -> io::Result<bool> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: all zeros is a valid `statvfs`.
-    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the path ends in NUL; both outlive the call.
-    if unsafe { libc::statvfs(path.as_ptr(), &mut facts) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(facts.f_flag & libc::ST_RDONLY != 0)
+    Ok(statvfs(path)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 #[cfg(all(test, not(loom)))]

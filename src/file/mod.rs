@@ -1,5 +1,4 @@
 //! Files beside a store, and the locks on them. Knows no LMDB environment.
-#![allow(unsafe_code)]
 
 pub(crate) mod destination;
 pub(crate) mod fs;

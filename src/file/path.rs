@@ -1,8 +1,9 @@
 //! Where a store and what belongs to it are, and what may be there.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -22,21 +23,17 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 const NAME_MAX: usize = 255;
 
 /// Makes sure that no file gets the number of a standard stream that the program has closed: what
-/// is printed there would be written into the store. What has it then can, as before, neither be
-/// written nor read; it is gone after an `exec`.
+/// is printed there would be written into the store. What takes such a number here can, like a
+/// closed stream, neither be written nor read; it is closed by an `exec`.
 pub(crate) fn keep_standard_streams() {
-    for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
-        // SAFETY: touches no memory.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
-            continue;
+    // The system gives out the lowest number that is free.
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH);
+    while let Ok(root) = options.open("/") {
+        if root.as_raw_fd() > libc::STDERR_FILENO {
+            break;
         }
-        // SAFETY: the string ends in NUL and outlives the call.
-        let got = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-        if got > libc::STDERR_FILENO {
-            // SAFETY: it was just opened, and nobody else knows of it. Another thread took the
-            // number first.
-            unsafe { libc::close(got) };
-        }
+        let _ = root.into_raw_fd();
     }
 }
 

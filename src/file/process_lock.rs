@@ -11,7 +11,6 @@
 //! stands for its `-lock` file, and refuses the store when anybody holds another such byte.
 //!
 //! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
-#![allow(unsafe_code)]
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -19,6 +18,10 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{fcntl, FcntlArg, FlockArg};
+use nix::time::{clock_gettime, ClockId};
 
 use crate::error::{Error, Result};
 use crate::sync::deadline::Deadline;
@@ -156,21 +159,19 @@ impl FileLock {
     /// Takes the writer lock; false if another has it.
     fn try_flock(&self) -> io::Result<bool> {
         loop {
-            match self.flock(libc::LOCK_EX | libc::LOCK_NB) {
+            match self.flock(FlockArg::LockExclusiveNonblock) {
                 Ok(()) => return Ok(true),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+                Err(Errno::EWOULDBLOCK) => return Ok(false),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
             }
         }
     }
 
-    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
-        // SAFETY: the descriptor is open for as long as `self` lives.
-        match unsafe { libc::flock(self.file.as_raw_fd(), operation) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    // What nix has in its place owns the file while it is locked, and this file has other locks.
+    #[allow(deprecated)]
+    fn flock(&self, operation: FlockArg) -> nix::Result<()> {
+        nix::fcntl::flock(self.file.as_raw_fd(), operation)
     }
 
     /// Sets a lock; false if another's is in the way.
@@ -183,7 +184,8 @@ impl FileLock {
     }
 
     fn set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<()> {
-        self.fcntl(libc::F_OFD_SETLK, kind, start, len).map(drop)
+        let lock = range(kind, start, len);
+        self.retry(|file| fcntl(file, FcntlArg::F_OFD_SETLK(&lock)))
     }
 
     /// Whether another open file description holds any lock in the range.
@@ -191,45 +193,38 @@ impl FileLock {
         if len == 0 {
             return Ok(false); // to fcntl, a length of zero is "to the end of the file"
         }
-        let found = self.fcntl(libc::F_OFD_GETLK, libc::F_WRLCK, start, len)?;
-        Ok(libc::c_int::from(found.l_type) != libc::F_UNLCK)
+        let mut lock = range(libc::F_WRLCK, start, len);
+        self.retry(|file| fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)))?;
+        Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
     }
 
-    fn fcntl(
-        &self,
-        command: libc::c_int,
-        kind: libc::c_int,
-        start: i64,
-        len: i64,
-    ) -> io::Result<libc::flock> {
-        // SAFETY: all zeros is a valid `flock`; the kernel asks for a zero pid with these commands.
-        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-        lock.l_type = kind as libc::c_short;
-        lock.l_whence = libc::SEEK_SET as libc::c_short;
-        lock.l_start = start;
-        lock.l_len = len;
+    /// Repeats a call that a signal has interrupted.
+    fn retry(&self, mut call: impl FnMut(&File) -> nix::Result<libc::c_int>) -> io::Result<()> {
         loop {
-            // SAFETY: the descriptor is open for as long as `self` lives; `lock` outlives the call.
-            if unsafe { libc::fcntl(self.file.as_raw_fd(), command, &mut lock) } == 0 {
-                return Ok(lock);
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
+            match call(&self.file) {
+                Err(Errno::EINTR) => {}
+                done => return Ok(done.map(drop)?),
             }
         }
     }
 }
 
-/// The time, on a clock that costs a few nanoseconds to read and goes on every few milliseconds.
+/// A lock on `len` bytes from `start` on. The kernel asks for a zero pid with locks of open file
+/// descriptions.
+fn range(kind: libc::c_int, start: i64, len: i64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: len,
+        l_pid: 0,
+    }
+}
+
+/// The time, by a clock that takes a few nanoseconds to read and advances every few milliseconds.
 fn tick() -> Option<u64> {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `now` outlives the call.
-    let read = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) } == 0;
-    read.then(|| (now.tv_sec as u64).wrapping_mul(1_000_000_000) + now.tv_nsec as u64)
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
+    Some((now.tv_sec() as u64).wrapping_mul(1_000_000_000) + now.tv_nsec() as u64)
 }
 
 impl Drop for FileLock {
@@ -246,7 +241,7 @@ impl Drop for FileLock {
 impl Drop for WriterLock<'_> {
     fn drop(&mut self) {
         // It cannot fail: the descriptor is open, and nothing is waited for.
-        let _ = self.0.flock(libc::LOCK_UN);
+        let _ = self.0.flock(FlockArg::Unlock);
     }
 }
 

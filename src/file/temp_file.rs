@@ -1,78 +1,122 @@
-//! A file in the making: written under another name beside its own, and given that once it is on
-//! disk.
+//! Temporary files: what is to be at a destination is written under another name beside it, flushed
+//! to disk, and only then renamed. So whatever happens, the destination has what it had before, or
+//! the whole new file.
 //!
-//! Killed at any moment, its maker leaves a draft behind at most, which the next one for the same
-//! place takes over. While a draft is made, and until its new name is durable, its maker has the
-//! file alone: who opens it as a store waits.
+//! A maker that is killed leaves a temporary file behind at most, which the next maker of the same
+//! destination takes over. While a temporary file exists, and until its new name is durable, its
+//! maker holds the file alone: a thread or process that opens it as a store waits.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Seek};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::file::destination::Target;
-use crate::file::fs::{is_at, put_in_place, refuse_others, sync_directory};
+use crate::file::destination::Destination;
+use crate::file::fs::{is_at, rename_new, sync_directory};
 use crate::file::lmdb_lock_file;
 use crate::file::path::{lock_path, refuse_irregular, with_suffix};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
+use crate::verify::head;
 
-/// How much is read and written at a time.
-const PIECE: usize = 1 << 20;
+/// How much is copied at a time.
+const CHUNK: usize = 1 << 20;
 
-/// A draft, removed when it is dropped without having been put in place.
-pub(crate) struct Draft {
-    path: PathBuf,
-    file: File,
-    /// Another descriptor's locks would end with that one.
-    _alone: FileLock,
-    placed: bool,
+/// What a temporary file is made for, which says its suffix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An empty store.
+    NewStore,
+    /// A copy of a store, for a backup or before a repair.
+    Copy,
+    /// A copy of a backup that replaces a store.
+    Restore,
+    /// A store of what was salvaged from a damaged one.
+    Salvage,
 }
 
-impl Draft {
-    /// Makes an empty draft of what is to be at `target`, under its name with `suffix`, with mode
-    /// 0600.
-    pub fn begin(target: &Path, suffix: &str, deadline: &Deadline) -> Result<Draft> {
-        let path = with_suffix(target, suffix);
-        let fail = |e| Error::io("making a draft", &path, e);
-        let draft = deadline.poll("another maker of the same file", || {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(&path)
-                .map_err(fail)?;
-            let opened = file.metadata().map_err(fail)?;
-            refuse_irregular(&path, &opened)?;
-            let alone = FileLock::new(file.try_clone().map_err(fail)?);
-            // Whoever had it before may have put this very file in place.
-            if !alone.claim_alone().map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
-                return Ok(None);
-            }
-            refuse_store(&path)?;
-            refuse_others(&path, &file)?;
-            Ok(Some(Draft {
-                path: path.clone(),
-                file,
-                _alone: alone,
-                placed: false,
-            }))
-        })?;
-        // One that was left behind may have been made in another way.
-        draft.begin_anew().map_err(fail)?;
-        draft
-            .file
+impl Purpose {
+    /// What is added to the destination's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Purpose::NewStore => ".new",
+            Purpose::Copy => ".partial",
+            Purpose::Restore => ".restoring",
+            Purpose::Salvage => ".salvaging",
+        }
+    }
+}
+
+/// A temporary file, removed when it is dropped without having been put in place.
+pub(crate) struct TempFile {
+    path: PathBuf,
+    file: File,
+    /// Held until the end: the locks of another descriptor would end with that one.
+    _alone: FileLock,
+    in_place: bool,
+}
+
+impl TempFile {
+    /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, once no other
+    /// maker has it.
+    pub fn create(destination: &Path, purpose: Purpose, deadline: &Deadline) -> Result<TempFile> {
+        deadline.poll("another maker of the same file", || {
+            TempFile::try_create(destination, purpose, deadline)
+        })
+    }
+
+    /// Makes an empty temporary file of mode 0600, or takes over one that was left behind; `None`
+    /// if another maker has it at this moment.
+    pub fn try_create(
+        destination: &Path,
+        purpose: Purpose,
+        deadline: &Deadline,
+    ) -> Result<Option<TempFile>> {
+        let path = with_suffix(destination, purpose.suffix());
+        let fail = |e| Error::io("making the temporary file", &path, e);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&path)
+            .map_err(fail)?;
+        let opened = file.metadata().map_err(fail)?;
+        refuse_irregular(&path, &opened)?;
+        let has_lock_file = || lock_path(&path).exists();
+        let new_store = purpose == Purpose::NewStore;
+        // Opening a store does not wait for another one to be closed; a copy does.
+        refuse_store(&path, new_store && has_lock_file())?;
+        let alone = FileLock::new(file.try_clone().map_err(fail)?);
+        // The maker that had it before may have put this very file in place.
+        if !alone.claim_alone().map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
+            return Ok(None);
+        }
+        // A new store gets its name before anything is written to it.
+        let written = || head::identify(&file, &path, deadline).is_ok_and(|head| head.commits > 0);
+        refuse_store(&path, has_lock_file() || (new_store && written()))?;
+        refuse_other_kinds(&path, &file)?;
+        let temp = TempFile {
+            path,
+            file,
+            _alone: alone,
+            in_place: false,
+        };
+        let fail = |e| Error::io("making the temporary file", &temp.path, e);
+        temp.truncate().map_err(fail)?;
+        // One that was left behind may have been made with other permissions.
+        temp.file
             .set_permissions(Permissions::from_mode(0o600))
             .map_err(fail)?;
-        Ok(draft)
+        Ok(Some(temp))
     }
 
     /// Empties the file, so that the next write is to its beginning.
-    pub fn begin_anew(&self) -> io::Result<()> {
+    pub fn truncate(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         (&self.file).rewind()
     }
@@ -85,96 +129,111 @@ impl Draft {
         &self.path
     }
 
-    /// Flushes what is in it.
-    pub fn flush(&self) -> Result<()> {
+    /// Flushes its content and its length to disk.
+    pub fn sync(&self) -> Result<()> {
         self.file
             .sync_all()
             .map_err(|e| Error::io("flushing", &self.path, e))
     }
 
-    /// Gives the draft, which has been flushed, its own name, in the place of what `target` has
-    /// claimed.
-    pub fn put_in_place(mut self, target: &Target) -> Result<()> {
-        let path = target.path();
-        if target.is_vacant() {
-            put_in_place(&self.path, path).map_err(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => target.occupied(),
-                _ => Error::io("putting the file in place", path, e),
-            })?;
+    /// Renames the file, which was flushed, to its destination, and flushes the directory.
+    pub fn put_in_place(mut self, destination: &Destination) -> Result<()> {
+        self.rename(destination)?;
+        // A lock file that is there was another store's. Nobody can open this one yet.
+        lmdb_lock_file::discard(destination.path())?;
+        sync_directory(destination.path())
+    }
+
+    /// Renames a new store, which was flushed, to its destination. Its directory is flushed when it
+    /// is opened, before anything is written to it: its maker may be killed before it could do so.
+    /// The lock file that is there is kept, and refused if others use it for another store.
+    pub fn put_new_store_in_place(mut self, destination: &Destination) -> Result<()> {
+        self.rename(destination)
+    }
+
+    fn rename(&mut self, destination: &Destination) -> Result<()> {
+        let path = destination.path();
+        let renamed = if destination.is_empty() {
+            rename_new(&self.path, path)
         } else {
             std::fs::rename(&self.path, path)
-                .map_err(|e| Error::io("putting the file in place", path, e))?;
+        };
+        renamed.map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => destination.file_exists(),
+            _ => Error::io("putting the file in place", path, e),
+        })?;
+        self.in_place = true;
+        Ok(())
+    }
+
+    /// Copies a whole file that nobody changes.
+    pub fn copy_file(&self, from: &File, path: &Path) -> Result<()> {
+        let metadata = from.metadata();
+        let metadata = metadata.map_err(|e| Error::io("reading the file's size", path, e))?;
+        self.copy_range(from, path, 0..metadata.len())
+    }
+
+    /// Copies a range of the file at `path` to the same offsets.
+    pub fn copy_range(&self, from: &File, path: &Path, range: Range<u64>) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        let mut at = range.start;
+        while at < range.end {
+            let wanted = (range.end - at).min(CHUNK as u64) as usize;
+            let got = match from.read_at(&mut chunk[..wanted], at) {
+                Ok(0) => {
+                    let end = range.end;
+                    let what = format!("the file ends at byte {at}, and should have {end}");
+                    return Err(Error::corrupt(what).at(path));
+                }
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::io("reading the file", path, e)),
+            };
+            self.write_at(&chunk[..got], at)?;
+            at += got as u64;
         }
-        self.placed = true;
-        // The lock file that is there was another store's. Nobody can open this one yet.
-        lmdb_lock_file::discard(path)?;
-        sync_directory(path)
+        Ok(())
+    }
+
+    pub fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
+        let written = self.file.write_all_at(bytes, at);
+        written.map_err(|e| self.write_error(e))
+    }
+
+    pub fn write_error(&self, e: io::Error) -> Error {
+        Error::io("writing the copy", &self.path, e)
     }
 }
 
-impl Drop for Draft {
+impl Drop for TempFile {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.in_place {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Refuses to take over a store that happens to be called like a draft: drafts have no lock file.
-fn refuse_store(draft: &Path) -> Result<()> {
-    if lock_path(draft).exists() {
-        return Err(Error::InvalidPath {
-            path: draft.into(),
-            why: "a store is there, under the name of a draft; move it, or give another path",
-        });
+/// Refuses to take over a store: what is found may be one that somebody has called so. Unlike one,
+/// a temporary file has no lock file.
+fn refuse_store(path: &Path, is_store: bool) -> Result<()> {
+    if !is_store {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::InvalidPath {
+        path: path.into(),
+        why: "a store is there, under the name of a temporary file; move it, or give another path",
+    })
 }
 
-/// Copies a whole file that nobody changes.
-pub(crate) fn copy_file(from: &File, path: &Path, draft: &Draft) -> Result<()> {
-    let len = from
-        .metadata()
-        .map_err(|e| Error::io("reading the file's size", path, e))?
-        .len();
-    copy_range(from, path, 0..len, draft)
-}
-
-pub(crate) fn copy_range(
-    from: &File,
-    path: &Path,
-    range: std::ops::Range<u64>,
-    draft: &Draft,
-) -> Result<()> {
-    let mut piece = vec![0; PIECE];
-    let mut at = range.start;
-    while at < range.end {
-        let wanted = (range.end - at).min(PIECE as u64) as usize;
-        let got = match from.read_at(&mut piece[..wanted], at) {
-            Ok(0) => {
-                return Err(Error::corrupt(format!(
-                    "the file ends at byte {at}, and should have {}",
-                    range.end
-                ))
-                .at(path))
-            }
-            Ok(got) => got,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::io("reading the file", path, e)),
-        };
-        write(draft, &piece[..got], at)?;
-        at += got as u64;
+/// Refuses to take over a file that no maker of temporary files has left: those begin as LMDB's
+/// files do, or with zeros if their meta pages are still to be written.
+fn refuse_other_kinds(path: &Path, file: &File) -> Result<()> {
+    if head::is_begun(file).map_err(|e| Error::io("looking at the temporary file", path, e))? {
+        return Ok(());
     }
-    Ok(())
-}
-
-pub(crate) fn write(draft: &Draft, bytes: &[u8], at: u64) -> Result<()> {
-    draft
-        .file()
-        .write_all_at(bytes, at)
-        .map_err(|e| fail(draft, e))
-}
-
-pub(crate) fn fail(draft: &Draft, e: io::Error) -> Error {
-    Error::io("writing the copy", draft.path(), e)
+    Err(Error::InvalidPath {
+        path: path.into(),
+        why: "a file that is no store's is there, under the name of a temporary file; move it, or \
+              give another path",
+    })
 }

@@ -1,10 +1,10 @@
-//! Copies of whole files: of a store in use, as of one commit, and of a file that nobody changes.
+//! Copies of a store in use, as of one commit.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::file::temp_file::{copy_range, fail, write, Draft};
+use crate::file::temp_file::TempFile;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::{into_error, LmdbError, NotBegun};
 use crate::lmdb::snapshot::Snapshot;
@@ -12,13 +12,13 @@ use crate::sync::deadline::Deadline;
 use crate::verify::bytes::u64_at;
 use crate::verify::meta::{LAST_PAGE_AT, TXNID_AT};
 
-/// Copies a store in use to the draft, page by page, as of one commit.
+/// Copies a store in use to the temporary file, page by page, as of one commit.
 ///
 /// LMDB's own copy holds its writer lock, which cannot be waited for with a limit, while it writes
 /// the meta pages, and reads through the map, where a failing disk is a signal. This takes no lock
 /// that a writer wants, and a read that fails is an error. The pages of the commit stay as they are
 /// while the snapshot lasts.
-pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+pub(crate) fn copy_pages(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -> Result<()> {
     let (snapshot, mut meta) =
         deadline.poll("a moment without a commit, to read the meta page", || {
             let snapshot = Snapshot::open(env)?;
@@ -29,14 +29,14 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
         .checked_add(1)
         .and_then(|pages| pages.checked_mul(page_size))
         .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
-    copy_range(&env.file, env.path(), 2 * page_size..end, draft)?;
+    temp.copy_range(&env.file, env.path(), 2 * page_size..end)?;
     // Last, so that a half copy is no store. The other one is as of the commit before, which makes
     // this one the newest, and has the same tree: should this one be damaged, it serves.
     let commit = snapshot.commit();
     for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
         meta[..8].copy_from_slice(&page.to_le_bytes());
         meta[TXNID_AT..][..8].copy_from_slice(&commit.to_le_bytes());
-        write(draft, &meta, page * page_size)?;
+        temp.write_at(&meta, page * page_size)?;
     }
     Ok(())
 }
@@ -44,18 +44,18 @@ pub(crate) fn copy_pages(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> 
 /// How often a copy is made anew that has found pages which are neither used nor free.
 const RECOUNTS: u32 = 5;
 
-/// Copies a store in use to the draft, as of one commit, without the pages that are free.
+/// Copies a store in use to the temporary file, as of one commit, without the pages that are free.
 ///
 /// LMDB counts pages in a snapshot of its own, whose roots it takes from the meta page without a
 /// lock (mdb.c, `mdb_txn_renew0`): if that page is written over in the middle, they are of
 /// different commits, and the count comes out wrong. Where it does so each time it is the file's.
-pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline) -> Result<()> {
+pub(crate) fn copy_compacted(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -> Result<()> {
     let mut recounts = 0;
     loop {
         // Keeps the environment open and its map in place; LMDB makes a snapshot of its own.
         let snapshot = Snapshot::open(env)?;
-        draft.begin_anew().map_err(|e| fail(draft, e))?;
-        let copied = snapshot.txn().environment().copy_compacted(draft.file());
+        temp.truncate().map_err(|e| temp.write_error(e))?;
+        let copied = snapshot.txn().environment().copy_compacted(temp.file());
         drop(snapshot);
         let error = match copied {
             Ok(()) => return Ok(()),
@@ -69,13 +69,13 @@ pub(crate) fn copy_compacted(env: &Arc<Env>, draft: &Draft, deadline: &Deadline)
             NotBegun::Resized => env.adopt_map_size(deadline)?,
             NotBegun::SlotsFull => env.wait_in_queue(deadline)?,
             NotBegun::Poisoned => env.reopen(deadline)?,
-            _ => return Err(copy_error(env, draft, error)),
+            _ => return Err(copy_error(env, temp, error)),
         }
     }
 }
 
 /// Of LMDB's copy, the system's errors are those of writing: it reads through the map.
-fn copy_error(env: &Env, draft: &Draft, error: LmdbError) -> Error {
+fn copy_error(env: &Env, temp: &TempFile, error: LmdbError) -> Error {
     match error {
         LmdbError::Incompatible => Error::corrupt(
             "compacting it found pages that are neither used nor free; back it up without \
@@ -83,7 +83,7 @@ fn copy_error(env: &Env, draft: &Draft, error: LmdbError) -> Error {
         )
         .at(env.path()),
         LmdbError::Other(errno) if errno > 0 && errno != libc::ENOMEM => {
-            into_error("writing the copy", draft.path(), error)
+            into_error("writing the copy", temp.path(), error)
         }
         error => env.lmdb_error("beginning a read", error),
     }

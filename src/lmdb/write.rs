@@ -68,9 +68,11 @@ impl<'e> WriteTxn<'e> {
 
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
-        self.txn
-            .get(self.env.tables.get(table), key)
-            .map_err(|e| self.fault("reading a row", e))
+        let found = match table {
+            Table::Devices => self.txn.get_frequent(key),
+            Table::Ids => self.txn.get(self.env.tables.ids, key),
+        };
+        found.map_err(|e| self.fault("reading a row", e))
     }
 
     /// The first row whose key is `from` or greater.
@@ -106,7 +108,13 @@ impl<'e> WriteTxn<'e> {
     }
 
     fn try_put(&mut self, table: Table, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
-        let put = self.txn.put(self.env.tables.get(table), key, value, mode);
+        let put = match table {
+            Table::Devices => {
+                let first = self.writes == 0;
+                self.txn.put_frequent(key, value, mode, first)
+            }
+            Table::Ids => self.txn.put(self.env.tables.ids, key, value, mode),
+        };
         // A row that was there already has changed nothing; whatever else went wrong may have.
         if !matches!(put, Err(LmdbError::KeyExist)) {
             self.writes += 1;

@@ -14,41 +14,40 @@ use crate::lmdb::raw::value::{check, get, value, Database, Row};
 /// A write transaction; it is aborted if it is dropped without a commit.
 ///
 /// For one of its databases it keeps a cursor at the row that was looked at or written last, which
-/// is often the next one, or on the same page: an update looks its row up and then writes it.
-/// Without that, `instructions of a lone write` (docs/performance.md) misses its target: 31,000
-/// instead of 30,020.
+/// is often the next one, or on the same page: an update looks its row up and then writes it. The
+/// instructions of a lone write (docs/performance.md) would miss their target without it.
 pub(crate) struct WriteTxn<'e> {
     txn: NonNull<ffi::MDB_txn>,
     environment: &'e Environment,
     /// The database that has the cursor.
     frequent: Database,
     cursor: OnceCell<Cursor>,
-    wrote: bool,
     /// LMDB's write transaction belongs to the thread that has begun it.
     _not_send: PhantomData<*mut ()>,
 }
 
 /// How a row is written.
 #[derive(Clone, Copy)]
+#[repr(u32)]
 pub(crate) enum PutMode {
     /// In the place of the one under its key, if there is one.
-    Replace,
-    /// Only if none is under its key; else [`lmdb::Error::KeyExist`].
-    New,
+    Replace = 0,
+    /// Only if none is under its key; else [`LmdbError::KeyExist`](lmdb::Error::KeyExist).
+    New = ffi::MDB_NOOVERWRITE,
     /// Behind all others of its database.
-    Append,
+    Append = ffi::MDB_APPEND,
 }
 
 impl<'e> WriteTxn<'e> {
     /// Begins a write, waiting for LMDB's writer lock without a limit. `frequent` is the database
     /// whose rows are looked at more than once.
+    #[inline]
     pub fn begin(environment: &'e Environment, frequent: Database) -> LmdbResult<WriteTxn<'e>> {
         Ok(WriteTxn {
             txn: environment.begin(0)?,
             environment,
             frequent,
             cursor: OnceCell::new(),
-            wrote: false,
             _not_send: PhantomData,
         })
     }
@@ -62,14 +61,17 @@ impl<'e> WriteTxn<'e> {
     /// The row under `key`.
     #[inline]
     pub fn get(&self, database: Database, key: &[u8]) -> LmdbResult<Option<&[u8]>> {
-        if database == self.frequent {
-            let cursor = self.cursor()?;
-            // SAFETY: the transaction runs, and writing takes it mutably.
-            let row = unsafe { cursor.seek(key, ffi::MDB_SET)? };
-            return Ok(row.map(|(_, row)| row));
-        }
-        // SAFETY: as above.
+        // SAFETY: the transaction runs, and writing takes it mutably.
         unsafe { get(self.txn.as_ptr(), database, key) }
+    }
+
+    /// The row under `key` of the database that has the cursor, which is moved there.
+    #[inline]
+    pub fn get_frequent(&self, key: &[u8]) -> LmdbResult<Option<&[u8]>> {
+        let cursor = self.cursor()?;
+        // SAFETY: the transaction runs, and writing takes it mutably.
+        let row = unsafe { cursor.seek(key, ffi::MDB_SET)? };
+        Ok(row.map(|(_, row)| row))
     }
 
     /// The first row whose key is `from` or greater.
@@ -89,21 +91,28 @@ impl<'e> WriteTxn<'e> {
         row: &[u8],
         mode: PutMode,
     ) -> LmdbResult<()> {
-        let mut flags = match mode {
-            PutMode::Replace => 0,
-            PutMode::New => ffi::MDB_NOOVERWRITE,
-            PutMode::Append => ffi::MDB_APPEND,
-        };
+        let (txn, mut key, mut row) = (self.txn.as_ptr(), value(key), value(row));
+        // SAFETY: the transaction runs; LMDB copies key and row, and changes neither: with these
+        // flags, it lets `row` refer to a row that is there already.
+        check(unsafe { ffi::mdb_put(txn, database.0, &mut key, &mut row, mode as libc::c_uint) })
+    }
+
+    /// Writes a row of the database that has the cursor, and moves the cursor there; `first` says
+    /// that nothing was written before.
+    #[inline]
+    pub fn put_frequent(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+        mode: PutMode,
+        first: bool,
+    ) -> LmdbResult<()> {
         // A cursor that is used once costs more than it saves.
-        let once = !std::mem::replace(&mut self.wrote, true) && self.cursor.get().is_none();
-        if database != self.frequent || once {
-            let (mut key, mut row) = (value(key), value(row));
-            let txn = self.txn.as_ptr();
-            // SAFETY: the transaction runs; LMDB copies key and row, and changes neither: with
-            // these flags, it lets `row` refer to a row that is there already.
-            return check(unsafe { ffi::mdb_put(txn, database.0, &mut key, &mut row, flags) });
+        if first && self.cursor.get().is_none() {
+            return self.put(self.frequent, key, row, mode);
         }
         let cursor = self.cursor()?;
+        let mut flags = mode as libc::c_uint;
         // SAFETY: the transaction runs, and no row that it has shown is borrowed.
         unsafe {
             if flags == 0 && cursor.is_at(key) {
@@ -115,7 +124,6 @@ impl<'e> WriteTxn<'e> {
 
     /// Removes the row under `key`; [`lmdb::Error::NotFound`] if there is none.
     pub fn del(&mut self, database: Database, key: &[u8]) -> LmdbResult<()> {
-        self.wrote = true;
         let (txn, mut key) = (self.txn.as_ptr(), value(key));
         // SAFETY: the transaction runs; LMDB reads the key before it returns.
         check(unsafe { ffi::mdb_del(txn, database.0, &mut key, std::ptr::null_mut()) })

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::file::destination::Target;
+use crate::file::destination::Destination;
 use crate::file::fs::{open_unused, refuse_used};
-use crate::file::temp_file::{copy_file, Draft};
+use crate::file::temp_file::{Purpose, TempFile};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::copy::{copy_compacted, copy_pages};
 use crate::lmdb::env::Env;
@@ -64,11 +64,7 @@ impl BackupOptions {
     }
 }
 
-/// Where a copy is written until it is whole and on disk.
-const BACKUP_DRAFT: &str = ".partial";
-/// Where a backup is copied to until it is put in the place of a store, and what the store before
-/// it is called then.
-const RESTORE_DRAFT: &str = ".restoring";
+/// What is added to the name of a store that a backup has replaced.
 const REPLACED: &str = ".before-restore";
 
 impl PoolMetadata {
@@ -93,22 +89,22 @@ impl PoolMetadata {
         let env = &self.pool.env;
         env.check_usable()?;
         let deadline = env.deadline();
-        let target = if options.overwrite {
-            Target::store(path.as_ref(), &deadline)?
+        let destination = if options.overwrite {
+            Destination::store(path.as_ref(), &deadline)?
         } else {
-            Target::vacant(path.as_ref(), &deadline)?
+            Destination::empty(path.as_ref(), &deadline)?
         };
-        let draft = Draft::begin(target.path(), BACKUP_DRAFT, &deadline)?;
+        let temp = TempFile::create(destination.path(), Purpose::Copy, &deadline)?;
         if options.compact {
-            copy_compacted(env, &draft, &deadline)?;
+            copy_compacted(env, &temp, &deadline)?;
         } else {
-            copy_pages(env, &draft, &deadline)?;
+            copy_pages(env, &temp, &deadline)?;
         }
         if options.verify {
-            verify_draft(&draft, env.path())?;
+            verify_copy(&temp, env.path())?;
         }
-        draft.flush()?;
-        draft.put_in_place(&target)
+        temp.sync()?;
+        temp.put_in_place(&destination)
     }
 
     /// [`OpenOptions::restore`] with the default options.
@@ -145,22 +141,22 @@ impl OpenOptions {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
         head::identify(&source, &backup, &deadline)?;
-        let target = Target::store(path.as_ref(), &deadline)?;
-        target.refuse_source(&source, &backup, RESTORE_DRAFT)?;
-        let draft = Draft::begin(target.path(), RESTORE_DRAFT, &deadline)?;
-        copy_file(&source, &backup, &draft)?;
-        // Whoever opened it meanwhile may have written to it.
+        let destination = Destination::store(path.as_ref(), &deadline)?;
+        destination.refuse_source(&source, &backup, Purpose::Restore.suffix())?;
+        let temp = TempFile::create(destination.path(), Purpose::Restore, &deadline)?;
+        temp.copy_file(&source, &backup)?;
+        // A process that opened it meanwhile may have written to it.
         refuse_used(&source, &backup)?;
-        verify_draft(&draft, &backup)?;
-        target.pass_access_on(draft.file(), draft.path())?;
-        draft.flush()?;
-        let kept = target.keep(REPLACED)?;
-        let placed = draft.put_in_place(&target);
-        // Where the old file has no name any more but this, it must not go.
-        match (kept, placed) {
-            (kept, Ok(())) => Ok(kept.map(|kept| kept.stay())),
-            (Some(kept), Err(error)) if !target.is_in_place() => {
-                kept.stay();
+        verify_copy(&temp, &backup)?;
+        destination.pass_access_on(temp.file(), temp.path())?;
+        temp.sync()?;
+        let link = destination.link_old(REPLACED)?;
+        let placed = temp.put_in_place(&destination);
+        // If this link is the only name that the old file has left, it must stay.
+        match (link, placed) {
+            (link, Ok(())) => Ok(link.map(|link| link.persist())),
+            (Some(link), Err(error)) if !destination.is_in_place() => {
+                link.persist();
                 Err(error)
             }
             (_, Err(error)) => Err(error),
@@ -168,8 +164,8 @@ impl OpenOptions {
     }
 }
 
-/// Checks a draft as a whole; what is wrong with it is told of the file that it is a copy of.
-fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
+/// Checks a copy as a whole; the error names the file that it is a copy of.
+fn verify_copy(temp: &TempFile, original: &Path) -> Result<()> {
     let config = Config {
         read_only: true,
         map_size: 0,
@@ -180,7 +176,7 @@ fn verify_draft(draft: &Draft, original: &Path) -> Result<()> {
         damaged_header: false,
     };
     let verified =
-        Env::open(draft.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));
+        Env::open(temp.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));
     verified.map_err(|e| e.of(original))
 }
 
@@ -191,19 +187,18 @@ mod tests {
     use super::*;
     use crate::device::DeviceInfo;
 
-    /// What an attempt has written is gone, and where it ended does not count: LMDB writes where
-    /// the descriptor is.
+    /// LMDB writes from the descriptor's position on, and an attempt that failed has moved it.
     #[test]
-    fn a_compacted_copy_begins_anew() {
+    fn compacted_copy_starts_over_after_a_failed_attempt() {
         let directory = tempfile::tempdir().unwrap();
         let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
         store.add_device(&mut DeviceInfo::new("a")).unwrap();
         let env = &store.pool.env;
         let deadline = env.deadline();
-        let target = directory.path().join("copy.db");
-        let draft = Draft::begin(&target, BACKUP_DRAFT, &deadline).unwrap();
-        draft.file().write_all(&[0xaa; 10_000]).unwrap();
-        copy_compacted(env, &draft, &deadline).unwrap();
-        verify_draft(&draft, env.path()).unwrap();
+        let copy = directory.path().join("copy.db");
+        let temp = TempFile::create(&copy, Purpose::Copy, &deadline).unwrap();
+        temp.file().write_all(&[0xaa; 10_000]).unwrap();
+        copy_compacted(env, &temp, &deadline).unwrap();
+        verify_copy(&temp, env.path()).unwrap();
     }
 }

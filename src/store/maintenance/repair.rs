@@ -7,8 +7,8 @@ use crate::audit::{audit, Plan, Report};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::file::destination::Target;
-use crate::file::temp_file::{copy_file, Draft};
+use crate::file::destination::Destination;
+use crate::file::temp_file::{Purpose, TempFile};
 use crate::format::id_row;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
@@ -80,10 +80,6 @@ pub struct Repaired {
 
 /// What the file is called that is kept before a repair, but for its number.
 const BEFORE_REPAIR: &str = ".before-repair-";
-/// Where a copy is written until it is whole and on disk.
-const DRAFT: &str = ".partial";
-/// How many of those files there may be.
-const MOST_KEPT: u32 = 1000;
 
 impl PoolMetadata {
     /// How many findings a report keeps if nothing else is asked for.
@@ -183,15 +179,15 @@ fn readable(env: &Arc<Env>) -> Result<Snapshot> {
 
 /// Copies the file as it is.
 fn keep_copy(env: &Env, path: Option<&Path>, deadline: &Deadline) -> Result<PathBuf> {
-    let target = match path {
-        Some(path) => Target::vacant(path, deadline)?,
-        None => Target::numbered(env.path(), BEFORE_REPAIR, MOST_KEPT, deadline)?,
+    let destination = match path {
+        Some(path) => Destination::empty(path, deadline)?,
+        None => Destination::numbered(env.path(), BEFORE_REPAIR, deadline)?,
     };
-    let draft = Draft::begin(target.path(), DRAFT, deadline)?;
-    copy_file(env.file(), env.path(), &draft)?;
-    draft.flush()?;
-    draft.put_in_place(&target)?;
-    Ok(target.path().into())
+    let temp = TempFile::create(destination.path(), Purpose::Copy, deadline)?;
+    temp.copy_file(env.file(), env.path())?;
+    temp.sync()?;
+    temp.put_in_place(&destination)?;
+    Ok(destination.path().into())
 }
 
 fn carry_out(txn: &mut WriteTxn<'_>, plan: &Plan) -> Step<()> {

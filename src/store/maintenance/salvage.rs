@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::audit::Report;
 use crate::error::{Error, Result};
-use crate::file::destination::Target;
+use crate::file::destination::Destination;
 use crate::file::fs::{open_unused, refuse_used};
-use crate::file::temp_file::Draft;
+use crate::file::temp_file::{Purpose, TempFile};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
 use crate::lmdb::env::Env;
@@ -36,9 +36,6 @@ pub struct Salvaged {
     /// What was wrong, and what became of it.
     pub report: Report,
 }
-
-/// Where the new store is made until it is whole and on disk.
-const DRAFT: &str = ".salvaging";
 
 impl OpenOptions {
     /// Reads every record that is still whole from a damaged file, and makes a new store of them at
@@ -70,8 +67,8 @@ impl OpenOptions {
     ) -> Result<Salvaged> {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (file, path) = open_unused(damaged.as_ref(), &deadline)?;
-        let target = Target::vacant(target.as_ref(), &deadline)?;
-        target.refuse_source(&file, &path, DRAFT)?;
+        let destination = Destination::empty(target.as_ref(), &deadline)?;
+        destination.refuse_source(&file, &path, Purpose::Salvage.suffix())?;
         let found =
             salvage::read(&file, limit).map_err(|e| Error::io("reading the file", &path, e))?;
         refuse_used(&file, &path)?;
@@ -81,11 +78,11 @@ impl OpenOptions {
                 why: "there is no header row and no record in it".to_owned(),
             });
         }
-        let draft = Draft::begin(target.path(), DRAFT, &deadline)?;
-        create::fill(&draft)?;
-        self.import_into(&draft, &found)?;
-        draft.flush()?;
-        draft.put_in_place(&target)?;
+        let temp = TempFile::create(destination.path(), Purpose::Salvage, &deadline)?;
+        create::fill(&temp)?;
+        self.import_into(&temp, &found)?;
+        temp.sync()?;
+        temp.put_in_place(&destination)?;
         Ok(Salvaged {
             devices: found.devices.len() as u64,
             recovered: found.recovered,
@@ -95,7 +92,7 @@ impl OpenOptions {
         })
     }
 
-    fn import_into(&self, draft: &Draft, found: &Salvage) -> Result<()> {
+    fn import_into(&self, temp: &TempFile, found: &Salvage) -> Result<()> {
         let config = Config {
             read_only: false,
             relaxed: false,
@@ -103,7 +100,7 @@ impl OpenOptions {
             damaged_header: false,
             ..self.config()?
         };
-        let env = Arc::new(Env::open(draft.path(), config)?);
+        let env = Arc::new(Env::open(temp.path(), config)?);
         let devices: Vec<_> = found.devices.iter().map(|device| device.as_ref()).collect();
         Pool::new(Arc::clone(&env)).import(&devices, &found.ids)?;
         verify(&env, Verify::Full)
