@@ -11,8 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use kinds::kept;
-pub(crate) use quoted::Quoted;
+pub(crate) use quoted::{kept, Quoted};
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

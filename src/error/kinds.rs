@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::quoted::kept;
 use crate::error::Error;
 
 impl Error {
@@ -103,12 +104,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// The part of a name that an error keeps. A caller's name can have any length; one more byte than
-/// names may have shows that it is too long.
-pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
-    name[..name.len().min(crate::limits::MAX_NAME_LEN + 1)].into()
 }
 
 #[cfg(test)]

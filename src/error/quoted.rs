@@ -23,6 +23,12 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// The part of a name that an error keeps. A caller's name can have any length; one more byte than
+/// names may have shows that it is too long.
+pub(crate) fn kept(name: &[u8]) -> Box<[u8]> {
+    name[..name.len().min(crate::limits::MAX_NAME_LEN + 1)].into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
