@@ -12,7 +12,7 @@ use common::{add, check, device, place};
 use pool_metadata::{PoolMetadata, MAX_ERROR_LEN};
 
 #[test]
-fn a_small_map_follows_a_file_that_a_large_one_makes_longer() {
+fn small_map_follows_a_file_that_a_large_map_makes_longer() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     assert!(store.stats().unwrap().map_size > 2 * LIMIT);

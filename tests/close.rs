@@ -11,13 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn closing_waits_for_what_is_in_flight() {
+fn close_waits_for_calls_in_flight() {
     let (_directory, path) = place();
     Peer::start("close::in_flight", &path).finish();
 }
 
 #[test]
-fn a_store_that_is_busy_stays_as_it_was() {
+fn busy_store_stays_open() {
     let (_directory, path) = place();
     Peer::start("close::busy", &path).finish();
 }
@@ -40,7 +40,7 @@ fn statistics_do_not_keep_a_store_from_closing() {
 }
 
 #[test]
-fn a_walk_outlives_its_handle_and_keeps_the_file() {
+fn walk_outlives_its_handle_and_keeps_the_file_open() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
@@ -92,7 +92,7 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
 const PATIENCE: u64 = 60_000;
 
 #[test]
-fn a_store_that_is_read_all_the_time_can_be_closed() {
+fn store_that_is_read_all_the_time_is_closed() {
     let (_directory, path) = place();
     let store = options(PATIENCE).open(&path).unwrap();
     among_readers(&store, || store.close());
@@ -101,7 +101,7 @@ fn a_store_that_is_read_all_the_time_can_be_closed() {
 }
 
 #[test]
-fn the_map_of_a_store_that_is_read_all_the_time_can_grow() {
+fn map_of_a_store_that_is_read_all_the_time_grows() {
     let (_directory, path) = place();
     let store = options(PATIENCE).map_size(1 << 20).open(path).unwrap();
     among_readers(&store, || {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn many_more_threads_than_reader_slots() {
+fn many_more_threads_than_reader_slots_all_read() {
     const THREADS: usize = 300;
     let (_directory, path) = place();
     let store = options(30_000).open(path).unwrap();
@@ -41,7 +41,7 @@ fn many_more_threads_than_reader_slots() {
 }
 
 #[test]
-fn reads_beyond_the_slots_wait_and_give_up_in_time() {
+fn reads_beyond_the_slots_time_out() {
     let (_directory, path) = place();
     Peer::start("concurrent::all_slots", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
@@ -78,7 +78,7 @@ fn growth_waits_for_a_read_in_flight() {
 }
 
 #[test]
-fn a_map_that_cannot_grow_because_of_a_walk_is_a_timeout() {
+fn growth_that_a_walk_prevents_times_out() {
     let (_directory, path) = place();
     Peer::start("concurrent::cannot_grow", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());

@@ -27,7 +27,7 @@ fn thousands_of_threads_read_at_once_and_none_fails() {
 }
 
 #[test]
-fn places_that_another_process_gives_back_are_found() {
+fn reader_slots_that_another_process_frees_are_found() {
     const THREADS: usize = 200;
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
@@ -61,7 +61,7 @@ fn places_that_another_process_gives_back_are_found() {
 
 /// LMDB needs a place for a moment when a store is opened.
 #[test]
-fn a_store_is_opened_though_others_have_all_places() {
+fn store_is_opened_while_others_hold_every_reader_slot() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");

@@ -8,14 +8,14 @@ use common::{add, check, place};
 use pool_metadata::PoolMetadata;
 
 #[test]
-fn a_program_that_has_closed_its_standard_streams_does_not_print_into_the_store() {
+fn program_with_closed_standard_streams_does_not_print_into_the_store() {
     let (_directory, path) = place();
     Peer::start("descriptors::closed_streams", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }
 
 #[test]
-fn a_process_that_may_have_few_open_files_loses_none() {
+fn process_with_few_descriptors_loses_none() {
     let (_directory, path) = place();
     add(&PoolMetadata::open(&path).unwrap(), "base");
     Peer::start("descriptors::few", &path).finish();

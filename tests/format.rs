@@ -158,7 +158,7 @@ fn rows(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn a_store_of_format_1_is_read_and_written() {
+fn store_of_format_1_is_read_and_written() {
     let (_directory, path) = copy();
     for (read_only, verify) in [
         (true, Verify::Full),
@@ -216,7 +216,7 @@ fn a_store_of_format_1_is_read_and_written() {
 }
 
 #[test]
-fn what_is_written_today_are_the_same_rows() {
+fn rows_written_today_are_those_of_the_fixture() {
     let (_directory, path) = copy();
     let (_new_directory, new_path) = place();
     let store = PoolMetadata::open(&new_path).unwrap();

@@ -32,7 +32,7 @@ fn left_behind(prefix: &str, steps: usize, left: &mut BTreeMap<Vec<u8>, Vec<u8>>
 }
 
 #[test]
-fn a_tiny_map_grows_under_writers_and_readers_of_four_processes() {
+fn tiny_map_grows_under_writers_and_readers_of_four_processes() {
     let steps = campaign(40, 400);
     for round in 0..campaign(1, 10) {
         let (_directory, path) = place();
@@ -72,14 +72,14 @@ fn a_tiny_map_grows_under_writers_and_readers_of_four_processes() {
 }
 
 #[test]
-fn who_cannot_proceed_for_an_open_walk_is_told_in_time_and_nothing_is_lost() {
+fn write_that_a_walk_keeps_from_growth_times_out_and_nothing_is_lost() {
     let (_directory, path) = place();
     Peer::start("growth::cannot_grow", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }
 
 #[test]
-fn a_process_that_keeps_a_walk_is_told_that_it_cannot_follow_anothers_growth() {
+fn process_with_an_open_walk_times_out_when_another_grows_the_map() {
     let (_directory, path) = place();
     let store = open(&path, PATIENT);
     add(&store, "base");
@@ -117,7 +117,7 @@ fn a_process_that_keeps_a_walk_is_told_that_it_cannot_follow_anothers_growth() {
 }
 
 #[test]
-fn who_waits_for_a_larger_map_does_not_keep_other_processes_from_writing() {
+fn writer_that_waits_for_a_larger_map_does_not_block_other_processes() {
     let (_directory, path) = place();
     // Shorter than what the other one waits, and longer than a slow machine takes to lay its large
     // row out.

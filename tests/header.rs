@@ -27,7 +27,7 @@ fn every_file_of_the_c_abi_is_listed() {
 }
 
 #[test]
-fn the_committed_header_is_the_generated_one() {
+fn committed_header_is_the_generated_one() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
     let mut builder = cbindgen::Builder::new().with_config(config);

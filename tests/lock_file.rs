@@ -57,7 +57,7 @@ fn refused_beside(make: &dyn Fn(&Path), unchanged: &dyn Fn(&Path)) {
 }
 
 #[test]
-fn a_store_is_no_lock_file() {
+fn store_in_place_of_a_lock_file_is_refused() {
     refused_beside(
         &|lock| {
             let store = PoolMetadata::open(lock).unwrap();
@@ -77,7 +77,7 @@ fn a_store_is_no_lock_file() {
 
 /// The store that is called like the lock file of another is in use, and stays so.
 #[test]
-fn a_store_that_is_open_is_no_lock_file() {
+fn open_store_in_place_of_a_lock_file_is_refused() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(lock_of(&path)).unwrap();
     add(&store, "base");
@@ -90,7 +90,7 @@ fn a_store_that_is_open_is_no_lock_file() {
 }
 
 #[test]
-fn texts_and_other_bytes_are_no_lock_files() {
+fn other_bytes_in_place_of_a_lock_file_are_refused() {
     let whole_pages = b"#!/bin/sh\n".repeat(4096);
     for bytes in [&b"just some text\n"[..], &b"x"[..], &whole_pages] {
         refused_beside(&|lock| fs::write(lock, bytes).unwrap(), &|lock| {
@@ -100,14 +100,14 @@ fn texts_and_other_bytes_are_no_lock_files() {
 }
 
 #[test]
-fn directories_are_no_lock_files() {
+fn directory_in_place_of_a_lock_file_is_refused() {
     refused_beside(&|lock| fs::create_dir(lock).unwrap(), &|lock| {
         assert_eq!(fs::read_dir(lock).unwrap().count(), 0);
     });
 }
 
 #[test]
-fn links_are_no_lock_files() {
+fn link_in_place_of_a_lock_file_is_refused() {
     // To a file of somebody else, which LMDB would write over, and to none, which it would make.
     for text in [Some("text"), None] {
         let target = |lock: &Path| lock.with_file_name("other");
@@ -138,7 +138,7 @@ fn goes_on(path: &Path, devices: u64) {
 }
 
 #[test]
-fn a_lock_file_that_was_left_is_taken_over() {
+fn lock_file_that_was_left_is_taken_over() {
     let (_directory, path) = place();
     let lock = lock_of(&path);
     goes_on(&path, 1);
@@ -162,7 +162,7 @@ fn a_lock_file_that_was_left_is_taken_over() {
 }
 
 #[test]
-fn a_new_store_takes_an_empty_lock_file() {
+fn new_store_takes_over_an_empty_lock_file() {
     for bytes in [vec![], vec![0; 4096]] {
         let (_directory, path) = place();
         fs::write(lock_of(&path), bytes).unwrap();
@@ -174,7 +174,7 @@ fn a_new_store_takes_an_empty_lock_file() {
 /// that it lives: they would give its readers' places back, and write over what it reads. So
 /// nothing opens a lock file that is in use here.
 #[test]
-fn a_lock_file_that_is_in_use_here_is_not_opened() {
+fn lock_file_in_use_by_this_process_is_not_opened() {
     let (directory, path) = place();
     let at = |name: &str| directory.path().join(name);
     let store = PoolMetadata::open(&path).unwrap();

@@ -7,13 +7,13 @@ use common::directory;
 use common::peer::Peer;
 
 #[test]
-fn others_are_read_while_closing_waits_for_a_long_read() {
+fn other_stores_are_read_while_a_close_waits() {
     let directory = directory();
     Peer::start("neighbours::long_read", directory.path()).finish();
 }
 
 #[test]
-fn reads_without_a_wait_do_not_meet_what_other_stores_do() {
+fn reads_do_not_wait_for_other_stores() {
     let directory = directory();
     Peer::start("neighbours::no_wait", directory.path()).finish();
 }

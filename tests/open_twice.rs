@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 #[test]
-fn a_link_is_followed_to_the_one_lock_file() {
+fn link_to_a_store_uses_the_lock_file_of_the_store() {
     let (directory, path) = place();
     PoolMetadata::open(&path).unwrap().close().unwrap();
     let elsewhere = common::directory();
@@ -27,7 +27,7 @@ fn a_link_is_followed_to_the_one_lock_file() {
 }
 
 #[test]
-fn a_closed_store_can_be_opened_again_at_once() {
+fn closed_store_is_opened_again_at_once() {
     let (_directory, path) = place();
     let first = PoolMetadata::open(&path).unwrap();
     add(&first, "a");
@@ -63,7 +63,7 @@ fn many_stores_are_open_at_once() {
 }
 
 #[test]
-fn a_hard_link_in_another_process() {
+fn hard_link_of_an_open_store_is_refused_in_another_process() {
     let (directory, path) = place();
     let link = directory.path().join("hard-link.db");
     let store = PoolMetadata::open(&path).unwrap();
@@ -78,7 +78,7 @@ fn a_hard_link_in_another_process() {
 }
 
 #[test]
-fn a_lock_file_deleted_while_in_use() {
+fn store_whose_lock_file_was_deleted_in_use_is_refused() {
     let (_directory, path) = place();
     let mut peer = Peer::start("open_twice::open_and_wait", &path);
     peer.expect("open");
@@ -95,7 +95,7 @@ fn a_lock_file_deleted_while_in_use() {
 /// The lock file tells the number of the last commit, to all who use it: with another file beside
 /// the same lock file, they would write over each other's commits.
 #[test]
-fn a_file_replaced_while_in_use() {
+fn file_that_replaces_an_open_store_is_refused() {
     let (directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
@@ -117,14 +117,14 @@ fn a_file_replaced_while_in_use() {
 }
 
 #[test]
-fn a_forked_child_has_no_use_of_its_parents_handle() {
+fn forked_child_is_refused_on_its_parents_handle() {
     let (_directory, path) = place();
     Peer::start("open_twice::fork", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }
 
 #[test]
-fn places_of_dead_readers_are_given_to_others() {
+fn reader_slots_of_dead_processes_are_used_again() {
     let (_directory, path) = place();
     let mut few = options(300);
     let store = few.max_readers(0).open(&path).unwrap();

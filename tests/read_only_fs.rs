@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 const INSIDE: &str = "PM_TEST_READ_ONLY_STORE";
 
 #[test]
-fn a_store_on_a_read_only_file_system_can_be_read() {
+fn store_on_a_read_only_file_system_is_read() {
     if let Some(path) = std::env::var_os(INSIDE) {
         return inside(Path::new(&path));
     }
@@ -24,7 +24,7 @@ fn a_store_on_a_read_only_file_system_can_be_read() {
     drop(store);
     std::fs::remove_file(directory.path().join("pool.db-lock")).unwrap();
 
-    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && exec \"$2\" --exact a_store_on_a_read_only_file_system_can_be_read";
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && exec \"$2\" --exact store_on_a_read_only_file_system_is_read";
     let output = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
         .arg(directory.path())
@@ -85,7 +85,7 @@ fn order(peer: &mut Peer, line: &str, answer: &str) {
 }
 
 #[test]
-fn what_a_writer_has_open_is_not_read_through_a_read_only_mount() {
+fn store_open_for_writing_is_not_read_through_a_read_only_mount() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "base");
@@ -102,7 +102,7 @@ fn what_a_writer_has_open_is_not_read_through_a_read_only_mount() {
 }
 
 #[test]
-fn what_is_read_through_a_read_only_mount_is_not_written_by_another() {
+fn store_read_through_a_read_only_mount_is_not_opened_for_writing() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "base");

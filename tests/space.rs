@@ -56,7 +56,7 @@ fn live_pages(stats: &Stats) -> u64 {
 }
 
 #[test]
-fn the_file_stays_small_while_reads_come_and_go() {
+fn file_stays_small_while_reads_come_and_go() {
     // A walk is begun every so often, and ends when three more have been.
     const EVERY: usize = 250;
     const WALKS: usize = 4;
@@ -104,7 +104,7 @@ fn the_file_stays_small_while_reads_come_and_go() {
 }
 
 #[test]
-fn the_file_stays_small_though_a_reading_process_was_killed() {
+fn file_stays_small_after_a_reading_process_is_killed() {
     let updates = campaign(10_000, 200_000);
     let (_directory, path) = place();
     let store = open(&path);

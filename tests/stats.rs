@@ -23,7 +23,7 @@ fn commit(store: &PoolMetadata, count: usize) {
 }
 
 #[test]
-fn threads_that_share_commits_are_counted_one_by_one() {
+fn operations_that_share_a_commit_are_counted_one_by_one() {
     const THREADS: u64 = 32;
     // Where a flush takes a while, so that others come meanwhile.
     let directory = tempfile::tempdir().unwrap();
@@ -48,7 +48,7 @@ fn threads_that_share_commits_are_counted_one_by_one() {
 }
 
 #[test]
-fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
+fn read_of_any_process_shows_its_age_in_commits() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
@@ -82,13 +82,13 @@ fn a_read_shows_its_age_in_commits_until_it_ends_in_whatever_process() {
 }
 
 #[test]
-fn a_short_read_is_one_for_as_long_as_it_lasts() {
+fn short_read_is_active_while_it_lasts() {
     let (_directory, path) = place();
     Peer::start("stats::short_read", &path).finish();
 }
 
 #[test]
-fn a_read_of_a_killed_process_is_none() {
+fn read_of_a_killed_process_is_not_counted() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
@@ -132,7 +132,7 @@ fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
 }
 
 #[test]
-fn a_flush_that_failed_shows() {
+fn failed_flush_is_reported() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
@@ -151,7 +151,7 @@ fn a_flush_that_failed_shows() {
 }
 
 #[test]
-fn reads_that_wait_for_a_place_are_counted() {
+fn reads_that_wait_for_a_slot_are_counted() {
     let (_directory, path) = place();
     Peer::start("stats::slots", &path).finish();
 }

@@ -23,7 +23,7 @@ fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 #[test]
-fn a_store_that_is_written_is_sound_whenever_it_is_looked_at() {
+fn store_that_another_process_writes_is_sound_at_every_check() {
     let (_directory, path) = filled();
     let mut writers = [0, 1].map(|_| Peer::start("verify_while_written::write_on", &path));
     writers.iter_mut().for_each(|writer| writer.expect("ready"));
@@ -50,7 +50,7 @@ fn a_store_that_is_written_is_sound_whenever_it_is_looked_at() {
 
 /// This process's own writers do not disturb it either.
 #[test]
-fn a_store_that_this_process_writes_is_sound_whenever_it_is_looked_at() {
+fn store_that_this_process_writes_is_sound_at_every_check() {
     let (_directory, path) = filled();
     let mut options = OpenOptions::new();
     let store = options.durability(Durability::Relaxed).open(&path).unwrap();

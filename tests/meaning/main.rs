@@ -1,7 +1,6 @@
 //! What every operation means. Each test is written once and runs through the Rust API and through
 //! the C functions: see `subject.rs`. The program `model` does random sequences of the operations.
 #![allow(unsafe_code)]
-#![allow(dead_code)] // until every topic has moved here
 
 mod backup;
 mod c;

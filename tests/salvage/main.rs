@@ -170,7 +170,7 @@ fn wipe(pages: &mut Pages, page: u64) {
 }
 
 #[test]
-fn a_lost_leaf_takes_its_devices_with_it_and_no_others() {
+fn lost_leaf_loses_its_devices_and_no_others() {
     let mut lost = BTreeSet::new();
     let (_directory, path, old) = filled_at_once(|pages| {
         let leaf = pages.leaves(Tree::Devices)[3];
@@ -197,7 +197,7 @@ fn a_lost_leaf_takes_its_devices_with_it_and_no_others() {
 }
 
 #[test]
-fn a_lost_branch_or_root_or_meta_page_loses_nothing() {
+fn lost_branch_root_or_meta_page_loses_nothing() {
     let branch = |pages: &mut Pages| {
         let root = pages.root(Tree::Devices);
         wipe(pages, root);
@@ -243,7 +243,7 @@ fn a_lost_branch_or_root_or_meta_page_loses_nothing() {
 }
 
 #[test]
-fn damaged_records_and_values_on_pages_of_their_own() {
+fn damaged_record_or_overflow_value_is_left_out() {
     let mut names = Vec::new();
     let (_directory, path, old) = filled_at_once(|pages| {
         let (leaf, node, first) = pages.far(Tree::Devices).unwrap();
@@ -294,7 +294,7 @@ fn long_texts_survive_a_lost_tree() {
 }
 
 #[test]
-fn a_file_that_was_cut_short() {
+fn file_cut_short_keeps_what_is_left() {
     for share in [4, 2, 3] {
         let (_directory, path, old) = filled_at_once(|pages| {
             let used = pages.last_page() as usize + 1;
@@ -322,7 +322,7 @@ fn damaged(change: impl FnOnce(&mut Pages)) -> (tempfile::TempDir, PathBuf, Hist
 }
 
 #[test]
-fn what_is_lost_comes_back_from_older_pages_and_what_was_removed_does_not() {
+fn lost_device_comes_back_from_an_older_page_and_a_removed_one_does_not() {
     let mut lost = BTreeSet::new();
     let (_directory, path, history, old) = damaged(|pages| {
         for leaf in pages.leaves(Tree::Devices).into_iter().step_by(3) {
@@ -352,7 +352,7 @@ fn what_is_lost_comes_back_from_older_pages_and_what_was_removed_does_not() {
 
 /// A page that went back to an older content: in itself it is sound.
 #[test]
-fn a_stale_page() {
+fn stale_page_loses_no_device() {
     let (_directory, path, _) = lived_in();
     let before = Pages::read(&path);
     let leaf = before.leaves(Tree::Devices)[4];
