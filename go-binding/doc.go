@@ -29,8 +29,9 @@
 //     process with the same process id in another PID namespace cannot: its Open fails with [ErrIO]
 //     and EAGAIN.
 //   - A call waits for other goroutines, for its device and for its turn to write together, no
-//     longer than the lock wait (see [WithLockWait]). For other processes it waits in the library,
-//     no longer than that at a time.
+//     longer than the lock wait (see [WithLockWait]); an update, no longer than that before its
+//     callback, and again after it. For other processes it waits in the library, no longer than
+//     that at a time.
 //
 // # Many goroutines
 //

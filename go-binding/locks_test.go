@@ -128,3 +128,29 @@ func TestApplyWaitsForLockedDevices(t *testing.T) {
 	}
 	store.locks.checkFree(t)
 }
+
+// An update that waited for its device has a whole lock wait left for its write.
+func TestUpdateHasNewBudgetAfterCallback(t *testing.T) {
+	const wait, attempts = 400 * time.Millisecond, 20
+	for range attempts {
+		store := newStore(t, WithLockWait(wait))
+		add(t, store, DeviceInfo{Name: "dev"})
+		store.locks.tryLock("dev")
+		time.AfterFunc(wait*3/4, func() { store.locks.unlock("dev") })
+		var release func()
+		err := store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+			release = holdLead(t, store)
+			time.AfterFunc(wait/2, release)
+			return nil
+		})
+		if err == nil {
+			return
+		}
+		// The machine has delayed one of the timers.
+		wantError(t, err, ErrTimeout)
+		awaitNoLeader(t, store)
+		eventually(t, func() bool { return store.locks.tryLock("dev") })
+		store.locks.unlock("dev")
+	}
+	t.Error("the update timed out in each attempt")
+}

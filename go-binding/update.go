@@ -28,8 +28,8 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 		return errClosed(op, onDevice("update", name))
 	}
 	defer m.calls.leave()
-	info, budget := new(DeviceInfo), waitBudget{m.lockWait}
-	u, err := m.beginUpdate(name, info, &budget, op)
+	info := new(DeviceInfo)
+	u, err := m.beginUpdate(name, info, op)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 	if err := fn(info); err != nil {
 		return err
 	}
-	return m.commitUpdate(u, name, info, &budget, op)
+	return m.commitUpdate(u, name, info, op)
 }
 
 // begun is what must be unchanged when an update ends.
@@ -48,13 +48,11 @@ type begun struct {
 }
 
 // beginUpdate locks and reads the device.
-func (m *PoolMetadata) beginUpdate(
-	name string, info *DeviceInfo, budget *waitBudget, op string,
-) (begun, error) {
+func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (begun, error) {
 	if err := m.checkWritable(op, name); err != nil {
 		return begun{}, err
 	}
-	if !m.locks.lock(name, budget) {
+	if budget := (waitBudget{m.lockWait}); !m.locks.lock(name, &budget) {
 		return begun{}, m.errLocked(op, onDevice("update", name), name)
 	}
 	generation, err := m.read(name, info, op, "update")
@@ -87,10 +85,10 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 			"the store takes no writes until it is closed and opened again")
 }
 
-// commitUpdate writes the record if the device is unchanged. The device stays locked.
-func (m *PoolMetadata) commitUpdate(
-	u begun, name string, info *DeviceInfo, budget *waitBudget, op string,
-) error {
+// commitUpdate writes the record if the device is unchanged. The device stays locked. The budget is
+// a new one, as the library's is: the callback has had side effects by now, and its write must not
+// time out because the device's lock took long.
+func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op string) error {
 	doing := func() string { return onDevice("update", name) }
 	if err := checkState(info.State, op, doing); err != nil {
 		return err
@@ -100,7 +98,8 @@ func (m *PoolMetadata) commitUpdate(
 			"an update may not change a device's name or id: name %s became %s, device id %d became %d",
 			quoted(name), quoted(info.Name), u.deviceID, info.DeviceID))
 	}
-	_, err := m.writeLocked(ChangeUpdate, info, u.generation, budget, op, doing)
+	budget := waitBudget{m.lockWait}
+	_, err := m.writeLocked(ChangeUpdate, info, u.generation, &budget, op, doing)
 	return err
 }
 
@@ -131,8 +130,7 @@ func (m *PoolMetadata) BeginUpdate(name string) (*Update, error) {
 	}
 	u := &Update{store: m, name: name}
 	var err error
-	budget := waitBudget{m.lockWait}
-	if u.begun, err = m.beginUpdate(name, &u.Info, &budget, op); err != nil {
+	if u.begun, err = m.beginUpdate(name, &u.Info, op); err != nil {
 		return nil, err
 	}
 	u.Generation = u.begun.generation
@@ -148,8 +146,7 @@ func (u *Update) Commit() error {
 			"the update has ended already")
 	}
 	defer u.store.locks.unlock(u.name)
-	budget := waitBudget{u.store.lockWait}
-	return u.store.commitUpdate(u.begun, u.name, &u.Info, &budget, op)
+	return u.store.commitUpdate(u.begun, u.name, &u.Info, op)
 }
 
 // Abort ends the update without writing. It does nothing if the update has ended, so that it can be
