@@ -7,8 +7,8 @@
 pub struct Ids {
     /// The highest id that was ever given out; 0 for none.
     pub last_id: u32,
-    /// Ids that wait to be given out again, in ascending order.
+    /// Ids that can be given out again, in ascending order.
     pub free: Vec<u32>,
-    /// Ids that are not to be given out, in ascending order. A device may have one.
+    /// Ids that must not be given out, in ascending order. A device may have one of them.
     pub faulty: Vec<u32>,
 }

@@ -1,8 +1,8 @@
-//! Everything that is wrong with a store's rows, and what would fix it without guessing.
+//! Everything that is wrong with a store's rows, and how to fix it without guessing.
 //!
-//! `verify` says whether a store is sound; this says of one that is not what to do about it. Where
-//! the two tables contradict each other, the records are right, since they are what the pool's
-//! devices were made with; where an id is nobody's, it is taken out of use.
+//! `verify` checks whether a store is sound; an audit finds out how to fix one that is not. If the
+//! two tables contradict each other, the records are right, because the pool's devices were created
+//! with them. An id that belongs to nothing is taken out of use.
 
 mod report;
 
@@ -20,22 +20,22 @@ use crate::format::{digest, id_row, record};
 use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::snapshot::Snapshot;
 
-/// No store gets to a commit of this number; a record that says it is of one is not to be believed.
+/// No store gets to a commit of this number. A record of such a commit is not believed.
 const NO_COMMIT: u64 = 1 << 63;
 
-/// What has to be done to fix what can be.
+/// The changes that fix everything that can be fixed.
 pub(crate) struct Plan {
-    /// Keys of the rows in the table of ids that do not belong there.
+    /// Keys of the rows to remove from the table of ids.
     pub remove: Vec<Vec<u8>>,
-    /// Ids whose row as a free one is wrong.
+    /// Ids whose row in the free state is to be removed.
     pub not_free: BitSet,
-    /// Ids that are to be faulty.
+    /// Ids to make faulty.
     pub faulty: BitSet,
-    /// The header, as the rows will add up to then.
+    /// The header that the rows will add up to then.
     pub header: Header,
 }
 
-/// What was found, and what is to be done about it.
+/// The findings, and the plan that fixes them.
 pub(crate) struct Audit {
     pub report: Report,
     pub plan: Plan,
@@ -59,17 +59,17 @@ pub(crate) fn audit(snapshot: &Snapshot, limit: usize) -> Result<Audit> {
         auditor.id_row(key, value);
         Ok(())
     })?;
-    auditor.conclude()
+    auditor.finish()
 }
 
 struct Auditor {
     findings: Findings,
-    /// What the header says; `None` if it is damaged.
-    said: Option<Header>,
-    /// The numbers that ids and generations are held against.
+    /// The header in the store; `None` if it is damaged.
+    recorded: Option<Header>,
+    /// The limits of ids and generations by the header; 0 if it is damaged.
     last_id: u32,
     commit: u64,
-    /// What the rows that are there add up to.
+    /// The header that the rows add up to.
     found: Header,
     ids: IdLedger,
     /// Ids that several records have.
@@ -82,7 +82,7 @@ impl Auditor {
     fn new(limit: usize) -> Auditor {
         Auditor {
             findings: Findings::new(limit),
-            said: None,
+            recorded: None,
             last_id: 0,
             commit: 0,
             found: Header::default(),
@@ -93,10 +93,10 @@ impl Auditor {
         }
     }
 
-    /// Takes note of a row of the table of ids that is to go.
-    fn remove(&mut self, key: &[u8], share: u128) {
+    /// Plans to remove a row of the table of ids.
+    fn remove(&mut self, key: &[u8], row_hash: u128) {
         self.remove.push(key.to_vec());
-        self.removed = self.removed.wrapping_add(share);
+        self.removed = self.removed.wrapping_add(row_hash);
     }
 
     fn header(&mut self, row: Option<&[u8]>) {
@@ -107,11 +107,11 @@ impl Auditor {
                 } else {
                     self.findings.store(Counters, Fix::Header, || {
                         let last = header.last_id;
-                        format!("the header says that id {last} was given out, and there is none")
+                        format!("the header's last id is {last}, which is out of range")
                     });
                 }
                 self.commit = header.commit;
-                self.said = Some(header);
+                self.recorded = Some(header);
             }
             _ => {
                 self.findings.store(HeaderDamaged, Fix::Header, || {
@@ -142,11 +142,11 @@ impl Auditor {
             return self
                 .findings
                 .record(RecordId, name, Some(id), Fix::Nothing, || {
-                    format!("has id {id}, which is none")
+                    format!("has id {id}, which is out of range")
                 });
         }
-        // Without a header there is nothing to hold the numbers against.
-        if id > self.last_id && self.said.is_some() {
+        // Without a header there is no limit to compare the id with.
+        if id > self.last_id && self.recorded.is_some() {
             let last = self.last_id;
             self.findings
                 .record(RecordId, name, Some(id), Fix::Header, || {
@@ -160,7 +160,7 @@ impl Auditor {
     }
 
     fn generation(&mut self, name: &[u8], generation: u64) {
-        let known = self.said.is_some();
+        let known = self.recorded.is_some();
         let fix = match generation {
             NO_COMMIT.. if generation > self.commit => Fix::Nothing,
             _ => {
@@ -190,23 +190,23 @@ impl Auditor {
     }
 
     fn id_row(&mut self, key: &[u8], value: &[u8]) {
-        let share = digest::row_hash(Table::Ids, key, value);
-        self.count(share);
+        let row_hash = digest::row_hash(Table::Ids, key, value);
+        self.count(row_hash);
         let outside = "has a state, and there is no such id";
         let (state, id) = match id_row::decode(key, value) {
             Ok((state, id)) if (1..=MAX_DEVICE_ID).contains(&id) => (state, id),
             Ok((_, id)) => {
                 self.findings
                     .id(IdRowOutside, id, Fix::RemoveIdRow, outside);
-                return self.remove(key, share);
+                return self.remove(key, row_hash);
             }
             Err(_) => {
                 let id = key.last_chunk().copied().map(u32::from_be_bytes);
                 self.findings.id_row(key, id.filter(|_| key.len() == 5));
-                return self.remove(key, share);
+                return self.remove(key, row_hash);
             }
         };
-        if id > self.last_id && self.said.is_some() {
+        if id > self.last_id && self.recorded.is_some() {
             let what = "has a state, and was never given out by what the header says";
             self.findings.id(IdRowOutside, id, Fix::Header, what);
         }
@@ -218,12 +218,12 @@ impl Auditor {
         }
     }
 
-    fn count(&mut self, share: u128) {
-        self.found.digest = self.found.digest.wrapping_add(share);
+    fn count(&mut self, row_hash: u128) {
+        self.found.digest = self.found.digest.wrapping_add(row_hash);
     }
 
-    /// Holds the header against the rows, and the ids against each other.
-    fn conclude(mut self) -> Result<Audit> {
+    /// Compares the header with the rows, and the ids with each other.
+    fn finish(mut self) -> Result<Audit> {
         self.counters();
         let mut plan = Plan {
             remove: self.remove,
@@ -268,22 +268,25 @@ impl Auditor {
     }
 
     fn counters(&mut self) {
-        let (Some(said), found) = (&self.said, &self.found) else {
+        let (Some(recorded), found) = (&self.recorded, &self.found) else {
             return;
         };
         let counters = |header: &Header| [header.devices, header.free_ids, header.faulty_ids];
-        if counters(said) != counters(found) {
-            let [a, b] = [counters(said), counters(found)];
+        if counters(recorded) != counters(found) {
+            let [a, b] = [counters(recorded), counters(found)];
             self.findings.store(Counters, Fix::Header, || {
                 format!(
-                    "the header counts {} devices, {} free and {} faulty ids, and there are {}, {} and {}",
+                    "the header counts {} devices, {} free and {} faulty ids, \
+                     and there are {}, {} and {}",
                     a[0], a[1], a[2], b[0], b[1], b[2]
                 )
             });
         }
-        if said.digest != found.digest {
+        if recorded.digest != found.digest {
             self.findings.store(Digest, Fix::Header, || {
-                "the rows are not those that the header's digest is of: some were lost, added, or are older".to_owned()
+                "the rows are not those that the header's digest is of: \
+                 some were lost, added, or are older"
+                    .to_owned()
             });
         }
     }

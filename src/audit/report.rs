@@ -1,4 +1,4 @@
-//! What is wrong with a store's rows, as data.
+//! What an audit found, as data.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::error::Quoted;
 pub struct Finding {
     /// What kind of violation it is.
     pub kind: FindingKind,
-    /// The device whose record it is about, if it is about one.
+    /// The device, if it is about a record.
     pub name: Option<Vec<u8>>,
-    /// The device id that it is about, if it is about one and that is known.
+    /// The device id, if it is about one and that is known.
     pub device_id: Option<u32>,
     /// What would fix it.
     pub fix: Fix,
@@ -26,21 +26,21 @@ pub struct Finding {
 pub enum FindingKind {
     /// The header row is missing or damaged.
     HeaderDamaged = 1,
-    /// A counter of the header is not what the rows add up to.
+    /// A counter in the header is not what the rows add up to.
     Counters = 2,
-    /// The header's digest is not that of the rows: some are missing, or are of an older commit.
+    /// The header's digest is not that of the rows: some are missing, or of an older commit.
     Digest = 3,
     /// A record's checksum does not hold, or it does not decode.
     RecordDamaged = 4,
-    /// A record's device id is none, or was never given out.
+    /// A record's device id is out of range, or was never given out.
     RecordId = 5,
-    /// A record is of a commit that is still to come.
+    /// A record is of a commit after the last one.
     RecordGeneration = 6,
     /// The device id of a record is another record's as well. There is a finding for each of them.
     SharedId = 7,
     /// A row of the table of ids is damaged.
     IdRowDamaged = 8,
-    /// A row of the table of ids is of an id that is none, or was never given out.
+    /// A row of the table of ids is of an id that is out of range, or was never given out.
     IdRowOutside = 9,
     /// An id is free, and a device has it.
     FreeAndOwned = 10,
@@ -49,12 +49,12 @@ pub enum FindingKind {
     /// An id was given out, and is neither a device's nor free nor faulty: it would never be given
     /// out again.
     Lost = 12,
-    /// A page of a table is damaged or not there; only told by
-    /// [`salvage`](crate::OpenOptions::salvage).
+    /// A page of a table is damaged or missing. Only [`salvage`](crate::OpenOptions::salvage)
+    /// reports it.
     PageLost = 13,
-    /// A record was found outside the tables, which have lost it, or have an older one: it may be
-    /// older than what was lost, or have been removed since. Only told by
-    /// [`salvage`](crate::OpenOptions::salvage).
+    /// A record was found outside the tables, which have lost it, or have an older one. It may be
+    /// older than the lost one, or of a device that was removed since. Only
+    /// [`salvage`](crate::OpenOptions::salvage) reports it.
     Recovered = 14,
 }
 
@@ -62,10 +62,10 @@ pub enum FindingKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fix {
-    /// Nothing that is not a guess: go back to a backup, or
-    /// [salvage](crate::OpenOptions::salvage) what is whole.
+    /// Nothing but a guess: restore a backup, or [salvage](crate::OpenOptions::salvage) what is
+    /// whole.
     Nothing = 0,
-    /// Writing the header anew, from the rows.
+    /// Rewriting the header from the rows.
     Header = 1,
     /// Removing a row from the table of ids.
     RemoveIdRow = 2,
@@ -77,11 +77,11 @@ pub enum Fix {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The first findings, as many as the caller asked for.
+    /// The first findings, up to the limit that the caller gave.
     pub findings: Vec<Finding>,
-    /// How many there are in all.
+    /// How many findings there are in all.
     pub total: u64,
-    /// How many of all cannot be fixed ([`Fix::Nothing`]).
+    /// How many of them cannot be fixed ([`Fix::Nothing`]).
     pub unfixable: u64,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings in the making.
+/// Collects findings.
 pub(crate) struct Findings {
     pub report: Report,
     limit: usize,
@@ -120,7 +120,7 @@ impl Findings {
         }
     }
 
-    /// About the store as a whole.
+    /// Adds a finding about the store as a whole.
     pub fn store(&mut self, kind: FindingKind, fix: Fix, what: impl FnOnce() -> String) {
         self.add(fix, || Finding {
             kind,
@@ -131,7 +131,7 @@ impl Findings {
         });
     }
 
-    /// About a record; the words come behind the device's name.
+    /// Adds a finding about a record. `what` goes on after the device's name.
     pub fn record(
         &mut self,
         kind: FindingKind,
@@ -149,7 +149,7 @@ impl Findings {
         });
     }
 
-    /// About an id; the words come behind its number.
+    /// Adds a finding about an id. `what` goes on after its number.
     pub fn id(&mut self, kind: FindingKind, id: u32, fix: Fix, what: &str) {
         self.add(fix, || Finding {
             kind,
@@ -160,7 +160,7 @@ impl Findings {
         });
     }
 
-    /// About a row of the table of ids that does not decode.
+    /// Adds a finding about a row of the table of ids that does not decode.
     pub fn id_row(&mut self, key: &[u8], device_id: Option<u32>) {
         let (kind, fix) = (FindingKind::IdRowDamaged, Fix::RemoveIdRow);
         self.add(fix, || Finding {

@@ -1,5 +1,5 @@
-//! The header row. Every commit writes it beside its rows, and it tells this project's files from
-//! others.
+//! The header row. Every commit writes it beside its rows, and it distinguishes this project's
+//! files from others.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub(crate) struct Header {
     pub digest: u128,
 }
 
-/// What a header row turned out to be.
+/// The result of parsing a header row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     /// A header of a known format.

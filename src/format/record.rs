@@ -21,14 +21,14 @@ pub(crate) fn encode(device: &DeviceRef<'_>, out: &mut Vec<u8>) -> Result<()> {
     codec::encode_row(device.name, &[VERSION], &record, record.max_len(), out)
 }
 
-/// Decodes the record found under `name` and refuses it if one of its names is none that a device
-/// can have. C takes a name for a text that ends at the first NUL: it would take one device for
+/// Decodes the record found under `name` and refuses it if the device's or its parent's name is not
+/// valid. A name with a NUL ends there for a program in C, which would mistake one device for
 /// another.
 pub(crate) fn decode_validated<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a>> {
     let device = decode(name, value)?;
     match device.names_can_be() {
         true => Ok(device),
-        false => Err(damaged(name, "a name in it is none that there can be")),
+        false => Err(damaged(name, "a name in it is not valid")),
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn decode<'a>(name: &'a [u8], value: &'a [u8]) -> Result<DeviceRef<'a
         return Err(damaged(name, "it is longer than its fields"));
     }
     if record.parent_name.0.len() > MAX_NAME_LEN || record.error.0.len() > MAX_ERROR_LEN {
-        return Err(damaged(name, "a text in it is longer than any may be"));
+        return Err(damaged(name, "a text in it is too long"));
     }
     let state = DeviceState::from_number(record.state.into())
         .ok_or_else(|| damaged(name, "its state is out of range"))?;

@@ -107,7 +107,7 @@ impl Salvager {
             };
             if id == 0 || id > MAX_DEVICE_ID {
                 report(RecordId, &|| {
-                    format!("has id {id}, which is none, and was left out")
+                    format!("has id {id}, which is out of range, and was left out")
                 });
                 return false;
             }
@@ -160,7 +160,7 @@ impl Salvager {
             } else if !claims.owned {
                 let what = match claims.free {
                     true => "was free, and may have been given out since: it is faulty now",
-                    false => "was given out, and nothing tells what became of it: it is faulty now",
+                    false => "was given out, and nothing shows what became of it: it is faulty now",
                 };
                 self.findings.id(Lost, id, Fix::MakeFaulty, what);
                 ids.faulty.push(id);

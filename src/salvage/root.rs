@@ -30,10 +30,10 @@ impl Root {
         (self.commit(), self.is_whole())
     }
 
-    /// The root that the meta page in force points to, if there is no doubt about it. The meta pages
-    /// are of two commits, one after the other, and so are their roots and the free list, unless one
-    /// of them went back to an older content. (After a commit whose meta page could not be written,
-    /// the older number stands beside the later root.)
+    /// The root that the meta page in force points to, if there is no doubt about it. The meta
+    /// pages are of two commits, one after the other, and so are their roots and the free list,
+    /// unless one of them went back to an older content. (After a commit whose meta page could not
+    /// be written, the older number stands beside the later root.)
     pub fn in_force(source: &Source<'_>, free: &Free) -> Option<Root> {
         let root = of_meta(source, source.in_force.as_ref()?)?;
         let commit = root.commit()?;

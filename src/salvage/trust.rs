@@ -60,3 +60,29 @@ impl Trust {
         !matches!(self, Trust::SomeCommit | Trust::Fragments)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_follows_from_the_evidence() {
+        for bits in 0..16 {
+            let [is_last, digest_agrees, records_whole, ids_whole] =
+                [1, 2, 4, 8].map(|bit| bits & bit != 0);
+            let trust = Trust::of(&Evidence {
+                is_last,
+                digest_agrees,
+                records_whole,
+                ids_whole,
+            });
+            assert_eq!(trust.is_last(), is_last, "{bits}");
+            let has_all_rows = matches!(trust, Trust::Complete | Trust::SomeCommit);
+            assert_eq!(has_all_rows, digest_agrees, "{bits}");
+            let lost_rows = is_last && !digest_agrees;
+            assert_eq!(trust == Trust::RecordsLost, lost_rows && ids_whole);
+            let ids_alone = lost_rows && records_whole && !ids_whole;
+            assert_eq!(trust == Trust::IdsLost, ids_alone, "{bits}");
+        }
+    }
+}

@@ -15,8 +15,8 @@ pub(crate) struct Branch {
     pub span: Span,
 }
 
-/// An iteration over a tree's branch pages. It goes no deeper than the tree's record says, and to no
-/// page twice, so it ends.
+/// An iteration over a tree's branch pages. It goes no deeper than the tree's record says, and to
+/// no page twice, so it ends.
 pub(crate) struct Branches<'a> {
     space: &'a Space<'a>,
     structure: Structure,

@@ -36,7 +36,7 @@ impl Rows for FreeRows {
         let wrong = |why| Err(Kind::FreeList { txnid, why }.into());
         // LMDB reads lists from commit 1 on, and takes pages from those before the oldest reader.
         if txnid == 0 || txnid > self.txnid {
-            return wrong("is of no commit that was");
+            return wrong("is of a commit that never was");
         }
         tally.newest = tally.newest.max(txnid);
         let mut list = List::new(space, txnid);
@@ -45,7 +45,7 @@ impl Rows for FreeRows {
             Value::Far { page, len } => {
                 space.each_piece(page, len, |words| list.take(words, len))?
             }
-            Value::Tree(_) => return wrong("is none"),
+            Value::Tree(_) => return wrong("is no list"),
         }
         tally.pages += list.end()?;
         Ok(())

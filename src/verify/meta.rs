@@ -107,7 +107,7 @@ pub(crate) struct Metas {
 }
 
 impl Metas {
-    /// Reads both. If the first has no valid page size, the second is read from where it usually is.
+    /// Reads both. If the first has no valid page size, the second is read from its usual offset.
     pub fn read(source: &(impl ReadAt + ?Sized)) -> io::Result<Metas> {
         const USUAL_PAGE: u64 = 4096;
         let page = |offset| {

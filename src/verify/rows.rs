@@ -49,7 +49,7 @@ impl Rows for DeviceRows<'_> {
             }
             Value::Far { .. } | Value::Tree(_) => {
                 let name = Quoted(row.key);
-                let what = format!("record of device {name}: it is longer than any may be");
+                let what = format!("record of device {name}: it is too long");
                 return Err(Kind::Row(what).into());
             }
         }

@@ -51,7 +51,8 @@ impl<'a> Space<'a> {
         Ok(self.source.read_up_to(buffer, offset)? / self.page_size)
     }
 
-    /// Marks the pages of a value of `len` bytes that begins on `first` as reached; how many they are.
+    /// Marks the pages of a value of `len` bytes that begins on `first` as reached; how many they
+    /// are.
     pub fn reach_overflow(&self, first: u64, len: usize) -> Result<u64, CheckError> {
         if !(2..=self.last_page).contains(&first) {
             return Err(self.outside(first).into());

@@ -168,7 +168,10 @@ impl fmt::Display for Kind {
             }
             Kind::ReachedTwice => write!(f, "it is in use twice"),
             Kind::KeysOutOfSpan => write!(f, "its keys are not where they belong"),
-            Kind::Depth => write!(f, "it is not of the kind that its place in the tree is for"),
+            Kind::Depth => write!(
+                f,
+                "it is a leaf where a branch page belongs, or the other way around"
+            ),
             Kind::Count {
                 what,
                 recorded,
@@ -246,8 +249,8 @@ impl fmt::Display for Violations {
         write!(f, "{first}")?;
         match self.total - 1 {
             0 => Ok(()),
-            1 => write!(f, " (and one thing more is wrong)"),
-            more => write!(f, " (and {more} things more are wrong)"),
+            1 => write!(f, " (and one more violation)"),
+            more => write!(f, " (and {more} more violations)"),
         }
     }
 }

@@ -113,8 +113,8 @@ fn pool_that_does_not_go_together_is_refused_and_leaves_the_store_empty<S: Store
     let cases: [(&[DeviceInfo], Ids, &str); 14] = [
         (&one, ids(2, &[], &[]), "id 2 is neither"),
         (&one, ids(0, &[], &[]), "id 1, beyond the last, which is 0"),
-        (&none, ids(3, &[], &[]), "id 0, which is none"),
-        (&two, ids(1, &[], &[]), "as another device does"),
+        (&none, ids(3, &[], &[]), "id 0, which is out of range"),
+        (&two, ids(1, &[], &[]), "id 1, which another device has"),
         (&one, ids(1, &[1], &[]), "the free id 1"),
         (&one, ids(2, &[2], &[2]), "both free and faulty"),
         (&[], ids(2, &[2, 1], &[]), "ascending"),
@@ -122,7 +122,7 @@ fn pool_that_does_not_go_together_is_refused_and_leaves_the_store_empty<S: Store
         (&[], ids(1, &[0], &[]), "not from 1"),
         (&[], ids(1, &[], &[2]), "not from 1"),
         (&unordered, ids(2, &[], &[]), "order of names"),
-        (&same, ids(2, &[], &[]), "comes twice"),
+        (&same, ids(2, &[], &[]), "listed twice"),
         (&[], ids(MAX_DEVICE_ID + 1, &[], &[]), "16777214"),
         (&[], ids(u32::MAX, &[], &[]), "16777214"),
     ];

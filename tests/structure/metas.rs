@@ -115,7 +115,7 @@ fn records_of_tables() {
             });
         }
         for depth in [1, 3] {
-            breaks(&[name, "place in the tree"], |pages| {
+            breaks(&[name, "a leaf where a branch page belongs"], |pages| {
                 let at = pages.record(tree) + pages::DEPTH;
                 pages.put16(at, depth);
             });

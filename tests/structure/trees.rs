@@ -195,7 +195,7 @@ fn pages_that_are_reached_twice_or_are_not_there() {
     breaks(&["in use twice"], point(|pages| pages.root(Tree::Main)));
     // Not the page that is seen first: its keys are of another kind.
     breaks(
-        &["not where they belong", "one thing more"],
+        &["not where they belong", "one more violation"],
         point(|pages| pages.leaves(Tree::Ids)[1]),
     );
     for target in [

@@ -130,13 +130,13 @@ fn check_devices(devices: &[DeviceRef<'_>], last: u32, ledger: &IdLedger) -> Res
         let name = Quoted(device.name);
         if device.name <= previous {
             return invalid(format!(
-                "device {name} comes twice, or not in the order of names"
+                "device {name} is listed twice, or not in the order of names"
             ));
         }
         previous = device.name;
         let id = device.device_id;
         if id == 0 {
-            return invalid(format!("device {name} has id 0, which is none"));
+            return invalid(format!("device {name} has id 0, which is out of range"));
         }
         if id > last {
             return invalid(format!(
@@ -147,7 +147,9 @@ fn check_devices(devices: &[DeviceRef<'_>], last: u32, ledger: &IdLedger) -> Res
             return invalid(format!("device {name} has the free id {id}"));
         }
         if !ledger.own(id) {
-            return invalid(format!("device {name} has id {id} as another device does"));
+            return invalid(format!(
+                "device {name} has id {id}, which another device has as well"
+            ));
         }
     }
     Ok(())
@@ -166,7 +168,7 @@ mod tests {
     use crate::sync::commit_queue::Entered;
 
     #[test]
-    fn an_import_waits_for_its_turn_in_the_commit_queue() {
+    fn import_waits_for_its_turn_in_the_commit_queue() {
         let directory = tempfile::tempdir().unwrap();
         let store = OpenOptions::new()
             .lock_wait(Duration::from_millis(300))
