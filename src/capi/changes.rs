@@ -6,8 +6,7 @@ use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome, PM_OK};
 use crate::capi::types::{pm_device, pm_error, state, PM_MAX_DEVICE_ID};
 use crate::error::Error;
-use crate::store::write::changes::Applied;
-use crate::store::write::op::Op;
+use crate::store::write::op::{Applied, Op};
 
 /// Add the device, as pm_add_device does.
 pub const PM_CHANGE_ADD: i32 = 0;
@@ -127,7 +126,7 @@ pub unsafe extern "C" fn pm_apply_each(
             if let ([change], true) = (changes, errors.is_empty()) {
                 // A single change needs no memory for results.
                 let op = op(change)?;
-                set_applied(change, store.store()?.pool().commit(&op)?.into());
+                set_applied(change, store.store()?.pool().commit(&op)?);
                 return Ok(());
             }
             let mut outcomes = Vec::new();
@@ -188,10 +187,7 @@ unsafe fn op<'a>(change: &pm_change) -> Outcome<Op<'a>> {
         let name = text(given.name, given.name_len, "change.device.name")?;
         Ok(match change.kind {
             PM_CHANGE_ADD => Op::Add(device(&given)?),
-            PM_CHANGE_UPDATE => Op::Update {
-                device: device(&given)?,
-                generation: given.generation,
-            },
+            PM_CHANGE_UPDATE => Op::Update(device(&given)?),
             PM_CHANGE_STATE => Op::ChangeState {
                 name,
                 state: state(given.state)?,

@@ -133,10 +133,10 @@ pub unsafe extern "C-unwind" fn pm_update_device(
         return status;
     };
     // SAFETY: the update lives until `begun` is dropped. Only its device is the callback's.
-    let inside = unsafe { (*begun.0).update.enter_callback() };
+    let scope = unsafe { (*begun.0).update.enter_callback() };
     // SAFETY: the caller's function, called as its type says.
     let answer = unsafe { callback(&raw mut (*begun.0).device, user_data) };
-    drop(inside);
+    drop(scope);
     // SAFETY: the callback has left the device as documented above.
     unsafe {
         guard(error, || match answer {

@@ -16,6 +16,7 @@ use crate::lmdb::config::Config;
 use crate::lmdb::raw::{into_error, Database, Environment, Handle, LmdbError};
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
+use crate::sync::lock_wait::LockWait;
 use crate::sync::primitives::unpoisoned;
 use crate::sync::reader_queue::ReaderQueue;
 use crate::sync::writer_gate::{self, WriterGate};
@@ -91,6 +92,11 @@ impl Env {
     /// order than they have on the disk.
     pub fn read_ahead(&self, len: u64) {
         fs::read_ahead(&self.file, len);
+    }
+
+    /// How long a call that writes may wait, and for what.
+    pub fn lock_wait(&self) -> LockWait {
+        LockWait::new(self.config.lock_wait)
     }
 
     /// How long operations may wait.

@@ -17,6 +17,7 @@ use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
 use crate::lmdb::raw::{self, LmdbError, LmdbResult, PutMode, Row};
 use crate::sync::deadline::Deadline;
+use crate::sync::lock_wait::{LockWait, WaitFor};
 
 /// Why a write transaction came to nothing.
 pub(crate) enum Fault {
@@ -169,41 +170,38 @@ impl<'e> WriteTxn<'e> {
 /// This thread is the only writer of the store, among threads and processes, until this is dropped.
 pub(crate) struct Writing<'e> {
     env: &'e Env,
-    deadline: &'e Deadline,
-    /// For a larger map.
-    growth: &'e Deadline,
-    /// None while this thread waits for a larger map, which no other process need wait for. Given
-    /// up before the gate: in this process nobody has to wait for what it waits for.
+    waits: &'e LockWait,
+    /// None while this thread waits for a larger map, which no other process need wait for. Dropped
+    /// before the gate: in this process no thread has to wait for what it waits for.
     process: Cell<Option<WriterLock<'e>>>,
     writer: Writer<'e>,
+    /// Whether a transaction has run.
+    ran: Cell<bool>,
 }
 
 impl Env {
     /// Waits until this thread may write.
-    pub fn begin_writing<'e>(&'e self, deadline: &'e Deadline) -> Result<Writing<'e>> {
-        self.check_writable()?;
-        let writer = self.writer.acquire(deadline)?;
-        // The store may have been closed, or a flush have failed, while this thread waited.
-        self.check_writable()?;
-        Ok(Writing {
-            env: self,
-            deadline,
-            growth: deadline,
-            process: Cell::new(Some(self.process_lock.lock_writer(&self.path, deadline)?)),
-            writer,
+    pub fn begin_writing<'e>(&'e self, waits: &'e LockWait) -> Result<Writing<'e>> {
+        waits.wait_for(WaitFor::Turn, |deadline| {
+            let writer = self.writer.acquire(deadline)?;
+            // The store may have been closed, or a flush have failed, while this thread waited.
+            self.check_writable()?;
+            let lock = self.process_lock.lock_writer(&self.path, deadline)?;
+            Ok(Writing {
+                env: self,
+                waits,
+                process: Cell::new(Some(lock)),
+                writer,
+                ran: Cell::new(false),
+            })
         })
     }
 }
 
-impl<'e> Writing<'e> {
+impl Writing<'_> {
     /// The store's path.
     pub fn path(&self) -> &Path {
         &self.env.path
-    }
-
-    /// For who waits for a larger map not as long as for others.
-    pub fn growing_within(self, growth: &'e Deadline) -> Writing<'e> {
-        Writing { growth, ..self }
     }
 
     /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it
@@ -212,30 +210,36 @@ impl<'e> Writing<'e> {
     /// Where the map is too small the map grows and `work` runs again from the start, so it must
     /// not keep anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
-        let to = |to| {
+        if self.ran.replace(true) {
+            // The last run may have met a failed flush, or closed the store where the map could
+            // not be replaced.
+            self.env.check_writable()?;
+        }
+        let grow = |to| {
             drop(self.process.take());
-            self.env.grow(&self.writer, to, self.growth)
+            let grow = |deadline: &Deadline| self.env.grow(&self.writer, to, deadline);
+            self.waits.wait_for(WaitFor::Growth, grow)
         };
-        self.env.check_writable()?;
         loop {
             self.lock_process()?;
             match self.env.try_write(&self.writer, &mut work) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
-                Err(Fault::MapFull) => to(grow::To::Larger)?,
-                Err(Fault::Resized) => to(grow::To::File)?,
+                Err(Fault::MapFull) => grow(grow::To::Larger)?,
+                Err(Fault::Resized) => grow(grow::To::File)?,
             }
         }
     }
 
-    /// Keeps other processes' writers out again, if they were let in.
+    /// Keeps other processes' writers out again, if they were let in during a wait for a larger
+    /// map. That they are not done when that wait times out says nothing of this call's turn.
     fn lock_process(&self) -> Result<()> {
         let lock = match self.process.take() {
             Some(lock) => lock,
-            None => self
-                .env
-                .process_lock
-                .lock_writer(&self.env.path, self.deadline)?,
+            None => {
+                let lock = &self.env.process_lock;
+                lock.lock_writer(&self.env.path, self.waits.left())?
+            }
         };
         self.process.set(Some(lock));
         Ok(())

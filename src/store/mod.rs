@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 pub use options::{Durability, OpenOptions, Verify};
 pub use walk::Walk;
-pub use write::changes::{Applied, ApplyError, Change};
+pub use write::changes::ApplyError;
 use write::op::Op;
+pub use write::op::{Applied, Change};
 use write::pool::Pool;
 pub use write::update::Update;
 
@@ -117,7 +118,7 @@ impl PoolMetadata {
     ) -> std::result::Result<(), E> {
         let mut update = self.begin_update(name)?;
         {
-            let _inside = update.enter_callback();
+            let _scope = update.enter_callback();
             change(update.device_mut())?;
         }
         Ok(update.commit()?)

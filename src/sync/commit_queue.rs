@@ -50,8 +50,6 @@ pub(crate) enum Entered<'q, W, R> {
     Leader(Lead<'q, W, R>),
     /// Another thread has done the work.
     Done(R),
-    /// The deadline came while the work was still in the queue; it has been withdrawn.
-    TimedOut,
 }
 
 /// The lead of the queue. Dropped, it is handed off to the next thread.
@@ -80,30 +78,36 @@ impl<W, R> Queue<W, R> {
         }
     }
 
-    /// Leads, or submits work and waits. The work is only made if it is submitted.
+    /// Leads, or submits work and waits. The work is only made if it is submitted. `None` if the
+    /// deadline came while it was still in the queue; it has been withdrawn then.
     #[inline]
-    pub fn enter(&self, deadline: &Deadline, make: impl FnOnce() -> W) -> Entered<'_, W, R> {
+    pub fn enter(
+        &self,
+        deadline: &Deadline,
+        make: impl FnOnce() -> W,
+    ) -> Option<Entered<'_, W, R>> {
         if self.try_lead() {
-            return Entered::Leader(self.lead());
+            return Some(Entered::Leader(self.lead()));
         }
         self.submit(deadline, Some(make()))
     }
 
-    /// Leads, or waits for the lead: for work that shares its commit with no other.
-    pub fn enter_alone(&self, deadline: &Deadline) -> Entered<'_, W, R> {
+    /// Leads, or waits for the lead, for work that shares its commit with no other. `None` if the
+    /// deadline came first.
+    pub fn enter_alone(&self, deadline: &Deadline) -> Option<Entered<'_, W, R>> {
         if self.try_lead() {
-            return Entered::Leader(self.lead());
+            return Some(Entered::Leader(self.lead()));
         }
         self.submit(deadline, None)
     }
 
     #[inline(never)]
-    fn submit(&self, deadline: &Deadline, work: Option<W>) -> Entered<'_, W, R> {
+    fn submit(&self, deadline: &Deadline, work: Option<W>) -> Option<Entered<'_, W, R>> {
         let request = Ticket::new(work);
         let mut state = lock(&self.state);
         if state.line.try_acquire() {
             drop(state);
-            return Entered::Leader(self.lead());
+            return Some(Entered::Leader(self.lead()));
         }
         state.line.join(&request);
         let enough = state.wanted > 0 && state.line.waiting() >= state.wanted;
@@ -115,11 +119,10 @@ impl<W, R> Queue<W, R> {
         // Once a leader has taken the work, the result comes with its commit, whatever the deadline.
         let outcome = request.wait(deadline, || lock(&self.state).line.withdraw(&request));
         self.waiters.fetch_sub(1, Ordering::Relaxed);
-        match outcome {
-            Some(Outcome::Leads) => Entered::Leader(self.lead()),
-            Some(Outcome::Done(result)) => Entered::Done(result),
-            None => Entered::TimedOut,
-        }
+        Some(match outcome? {
+            Outcome::Leads => Entered::Leader(self.lead()),
+            Outcome::Done(result) => Entered::Done(result),
+        })
     }
 
     /// How many threads wait for the lead or for another to do their work.

@@ -27,6 +27,15 @@ impl Deadline {
         Deadline::after(most.min(self.wait / 2))
     }
 
+    /// A wait of this length that is over, for what is only to be had if it is free at once.
+    #[cold]
+    pub fn over(wait: Duration) -> Deadline {
+        Deadline {
+            wait,
+            end: std::cell::Cell::new(Some(Instant::now())),
+        }
+    }
+
     /// What is left of the wait; zero once it is over. In a model, which has no clock, a wait is
     /// without end, or it is over when it is looked at again.
     #[cfg(loom)]

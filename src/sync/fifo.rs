@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::{lock, wait, wait_timeout, Arc, Condvar, Mutex, MutexGuard};
 
-/// Who holds a lock, and the tickets of those who wait for it, oldest first. `W` is what a ticket
-/// carries for the thread that holds the lock, `M` is the message that ends its wait.
+/// Whether a lock is held, and the tickets of the threads that wait for it, oldest first. `W` is
+/// what a ticket carries for the thread that holds the lock, `M` is the message that ends its wait.
 pub(crate) struct Line<W = (), M = ()> {
     held: bool,
     waiting: VecDeque<Arc<Ticket<W, M>>>,

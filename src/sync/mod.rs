@@ -5,6 +5,7 @@ pub(crate) mod commit_queue;
 pub(crate) mod deadline;
 pub(crate) mod exclusion;
 pub(crate) mod fifo;
+pub(crate) mod lock_wait;
 pub(crate) mod primitives;
 pub(crate) mod process;
 pub(crate) mod read_permits;

@@ -47,7 +47,7 @@ impl Pool {
         check(devices, ids)?;
         let mut value = Vec::new();
         self.env.check_writable()?;
-        self.commit_alone(&self.env.deadline(), |txn| {
+        self.commit_alone(&self.env.lock_wait(), |txn| {
             let mut batch = Batch::begin(txn)?;
             if batch.header.last_id != 0 || batch.header.devices != 0 {
                 return Err(Error::NotEmpty {
@@ -181,7 +181,7 @@ mod tests {
             ..Ids::default()
         };
         let deadline = pool.env.deadline();
-        let Entered::Leader(lead) = pool.queue.enter(&deadline, || unreachable!()) else {
+        let Some(Entered::Leader(lead)) = pool.queue.enter_alone(&deadline) else {
             panic!("nobody else is there to lead");
         };
         let result = store.import(&[], &ids);

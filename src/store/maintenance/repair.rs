@@ -147,7 +147,8 @@ impl OpenOptions {
         }
         let deadline = env.deadline();
         let backup = keep_copy(&env, options.backup.as_deref(), &deadline)?;
-        let writing = env.begin_writing(&deadline)?;
+        let waits = env.lock_wait();
+        let writing = env.begin_writing(&waits)?;
         writing.run(|txn| carry_out(txn, &found.plan))?;
         drop(writing);
         let after = audit(&Snapshot::open(&env)?, options.limit)?.report;

@@ -13,7 +13,7 @@ use crate::limits::MAX_NAME_LEN;
 use crate::lmdb::write::{Fault, WriteTxn};
 use crate::store::verify::check_level;
 use crate::store::PoolMetadata;
-use crate::sync::deadline::Deadline;
+use crate::sync::lock_wait::LockWait;
 use crate::verify::Level;
 
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +104,8 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
         let env = store.walk().unwrap().snapshot().env().clone();
-        let deadline = Deadline::after(Duration::from_secs(60));
-        let writing = env.begin_writing(&deadline).unwrap();
+        let waits = LockWait::new(Duration::from_secs(60));
+        let writing = env.begin_writing(&waits).unwrap();
         let mut rows = Rows::new();
         for (steps, kept) in work {
             let mut after = rows.clone();

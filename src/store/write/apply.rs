@@ -7,21 +7,14 @@ use crate::format::{digest, record};
 use crate::lmdb::write::{Fault, Step};
 use crate::store::write::batch::{down, up, Batch};
 use crate::store::write::ids;
-use crate::store::write::op::Op;
+use crate::store::write::op::{Applied, Op};
 
-/// What a write did to its device.
-#[derive(Clone, Copy)]
-pub(crate) struct Written {
-    pub device_id: u32,
-    pub generation: u64,
-}
-
-/// The record that is there, but for its texts, with its share of the digest.
+/// The record that is there, but for its texts, with its row hash.
 struct Existing {
     device_id: u32,
     generation: u64,
     state: DeviceState,
-    share: u128,
+    row_hash: u128,
 }
 
 /// Applies one operation; a refusal leaves the batch as it was.
@@ -29,12 +22,12 @@ pub(crate) fn apply_one(
     batch: &mut Batch<'_, '_>,
     op: &Op<'_>,
     record: &mut Vec<u8>,
-) -> Step<Result<Written>> {
+) -> Step<Result<Applied>> {
     let (writes, header) = (batch.txn.writes(), batch.header.clone());
     match apply(batch, op, record) {
-        Ok(written) => {
+        Ok(applied) => {
             batch.txn.count_operation();
-            Ok(Ok(written))
+            Ok(Ok(applied))
         }
         Err(Fault::Error(refusal)) if batch.txn.writes() == writes => {
             batch.header = header;
@@ -44,8 +37,9 @@ pub(crate) fn apply_one(
     }
 }
 
-/// Does one operation. It refuses before its first write, so that others could share its commit.
-pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<Written> {
+/// Does one operation. It refuses before its first write, so that other operations can share its
+/// commit.
+pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<Applied> {
     if let Op::Add(device) = op {
         if let Some(added) = add_new(batch, *device, record)? {
             return Ok(added);
@@ -60,9 +54,9 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
     let found = find(batch, op.name(), new_state, record)?;
     match op {
         Op::Add(device) => add(batch, *device, found, record),
-        Op::Update { device, generation } => {
+        Op::Update(device) => {
             let found = found.ok_or_else(missing)?;
-            found.check_same(device, *generation)?;
+            found.check_same(device)?;
             encode(batch, found.device_id, *device, record)?;
             write(batch, op.name(), Some(&found), found.device_id, record)
         }
@@ -78,17 +72,17 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
         Op::Remove { name } => {
             let found = found.ok_or_else(missing)?;
             ids::release(batch, found.device_id)?;
-            batch.remove_row(Table::Devices, name, found.share)?;
+            batch.remove_row(Table::Devices, name, found.row_hash)?;
             down(&mut batch.header.devices, "devices")?;
-            Ok(written(batch, found.device_id))
+            Ok(applied(batch, found.device_id))
         }
     }
 }
 
 impl Existing {
-    /// Refuses to write `device`, which was read in this generation, over another record than that.
-    fn check_same(&self, device: &DeviceRef<'_>, generation: u64) -> Result<()> {
-        if self.generation != generation {
+    /// Refuses to write `device` over another record than the one that it was read from.
+    fn check_same(&self, device: &DeviceRef<'_>) -> Result<()> {
+        if self.generation != device.generation {
             return Err(Error::Conflict {
                 name: device.name.into(),
             });
@@ -105,13 +99,13 @@ impl Existing {
     }
 }
 
-/// Adds a device of a new name under an id that was never given out, with one search for the place
-/// of its row; none, and nothing written, if that is not how it is.
+/// Adds a device of a new name under an id that was never used, with one search for where its row
+/// goes. `None`, and nothing written, if the name is not new or an id is free.
 fn add_new(
     batch: &mut Batch<'_, '_>,
     device: DeviceRef<'_>,
     record: &mut Vec<u8>,
-) -> Step<Option<Written>> {
+) -> Step<Option<Applied>> {
     let before = batch.header.clone();
     let Some(device_id) = ids::allocate_unused(batch) else {
         return Ok(None);
@@ -119,7 +113,7 @@ fn add_new(
     encode(batch, device_id, device, record)?;
     up(&mut batch.header.devices, "devices")?;
     if batch.insert_new(Table::Devices, device.name, record)? {
-        return Ok(Some(written(batch, device_id)));
+        return Ok(Some(applied(batch, device_id)));
     }
     batch.header = before;
     Ok(None)
@@ -132,7 +126,7 @@ fn add(
     device: DeviceRef<'_>,
     existing: Option<Existing>,
     record: &mut Vec<u8>,
-) -> Step<Written> {
+) -> Step<Applied> {
     if existing
         .as_ref()
         .is_some_and(|e| e.state != DeviceState::Faulty)
@@ -174,7 +168,7 @@ fn find(
         device_id: device.device_id,
         generation: device.generation,
         state: device.state,
-        share: digest::row_hash(Table::Devices, name, value),
+        row_hash: digest::row_hash(Table::Devices, name, value),
     }))
 }
 
@@ -185,12 +179,12 @@ fn write(
     replaced: Option<&Existing>,
     device_id: u32,
     record: &[u8],
-) -> Step<Written> {
+) -> Step<Applied> {
     match replaced {
-        Some(old) => batch.replace(Table::Devices, name, old.share, record)?,
+        Some(old) => batch.replace(Table::Devices, name, old.row_hash, record)?,
         None => batch.insert(Table::Devices, name, record)?,
     }
-    Ok(written(batch, device_id))
+    Ok(applied(batch, device_id))
 }
 
 fn encode(
@@ -208,8 +202,8 @@ fn encode(
     Ok(())
 }
 
-fn written(batch: &Batch<'_, '_>, device_id: u32) -> Written {
-    Written {
+fn applied(batch: &Batch<'_, '_>, device_id: u32) -> Applied {
+    Applied {
         device_id,
         generation: batch.header.commit,
     }

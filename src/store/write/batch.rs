@@ -1,4 +1,4 @@
-//! One commit in the making: the rows, and the header row that has to agree with them.
+//! One commit before it is made: the rows, and the header row that has to agree with them.
 
 use crate::error::{Error, Result};
 use crate::format::digest;
@@ -13,7 +13,7 @@ pub(crate) struct Batch<'t, 'e> {
 }
 
 impl<'t, 'e> Batch<'t, 'e> {
-    /// Begins the commit after the one that the header row tells of.
+    /// Begins the commit after the one that the header row records.
     pub fn begin(txn: &'t mut WriteTxn<'e>) -> Step<Batch<'t, 'e>> {
         let mut header = match txn.known_header() {
             Some(header) => header,
@@ -34,7 +34,7 @@ impl<'t, 'e> Batch<'t, 'e> {
         self.finish_in(&mut Vec::new())
     }
 
-    /// The same, with the row made in `buffer`.
+    /// Writes the header row, encoded in `buffer`.
     pub fn finish_in(self, buffer: &mut Vec<u8>) -> Step<()> {
         self.header.encode(buffer)?;
         self.txn.put_header(self.header, buffer)
@@ -63,7 +63,7 @@ impl<'t, 'e> Batch<'t, 'e> {
         Ok(())
     }
 
-    /// Writes a row over the one there, whose share in the digest is `old`.
+    /// Writes a row over the one there, whose row hash is `old`.
     pub fn replace(&mut self, table: Table, key: &[u8], old: u128, value: &[u8]) -> Step<()> {
         self.insert(table, key, value)?;
         self.add(old.wrapping_neg());
@@ -76,15 +76,15 @@ impl<'t, 'e> Batch<'t, 'e> {
         self.remove_row(table, key, share)
     }
 
-    /// Removes the row there, whose share in the digest is `old`.
+    /// Removes the row there, whose row hash is `old`.
     pub fn remove_row(&mut self, table: Table, key: &[u8], old: u128) -> Step<()> {
         self.txn.del(table, key)?;
         self.add(old.wrapping_neg());
         Ok(())
     }
 
-    fn add(&mut self, share: u128) {
-        self.header.digest = self.header.digest.wrapping_add(share);
+    fn add(&mut self, row_hash: u128) {
+        self.header.digest = self.header.digest.wrapping_add(row_hash);
     }
 }
 

@@ -1,18 +1,15 @@
-//! What a write is to do: as its caller hands it in, and as another thread can do it.
+//! The operations that write: borrowed from their caller, and owned.
 
 use crate::device::{check_name, DeviceInfo, DeviceRef, DeviceState};
 use crate::error::{Error, Result};
 
-/// A write, as its caller hands it in.
+/// A write, as its caller submits it.
 #[derive(Clone, Copy)]
 pub(crate) enum Op<'a> {
     /// Add a device; the id in it is ignored.
     Add(DeviceRef<'a>),
-    /// Write a record over the one of the same name, if that is still of this generation.
-    Update {
-        device: DeviceRef<'a>,
-        generation: u64,
-    },
+    /// Write a record over the one of the same name, if that is still of the same generation.
+    Update(DeviceRef<'a>),
     /// Set a device's state.
     ChangeState { name: &'a [u8], state: DeviceState },
     /// Set a device's state, and its id's, to faulty.
@@ -21,63 +18,95 @@ pub(crate) enum Op<'a> {
     Remove { name: &'a [u8] },
 }
 
-/// A write that another thread may do.
-pub(crate) enum OwnedOp {
+/// One change of a list for [`PoolMetadata::apply`](crate::PoolMetadata::apply) or
+/// [`PoolMetadata::apply_each`](crate::PoolMetadata::apply_each).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Add a device, as [`add_device`](crate::PoolMetadata::add_device) does.
     Add(DeviceInfo),
-    Update { device: DeviceInfo, generation: u64 },
-    ChangeState { name: Box<[u8]>, state: DeviceState },
-    MarkFaulty { name: Box<[u8]> },
-    Remove { name: Box<[u8]> },
+    /// Write a record over the one of the same name, if that one's generation is still the one
+    /// given here and its device id the same: what was read with
+    /// [`get_device`](crate::PoolMetadata::get_device), changed. Not for what was read before
+    /// a restore: see [`generation`](DeviceInfo::generation).
+    Update(DeviceInfo),
+    /// Set a device's state.
+    ChangeState {
+        /// The device's name.
+        name: Vec<u8>,
+        /// The state that it is to have.
+        state: DeviceState,
+    },
+    /// Mark a device and its id as faulty.
+    MarkFaulty {
+        /// The device's name.
+        name: Vec<u8>,
+    },
+    /// Remove a device and free its id.
+    Remove {
+        /// The device's name.
+        name: Vec<u8>,
+    },
 }
 
-impl OwnedOp {
-    pub fn as_op(&self) -> Op<'_> {
+/// What a change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Id of the device that was changed: for an added one, the id that it got.
+    pub device_id: u32,
+    /// The commit that changed it.
+    pub generation: u64,
+}
+
+impl Change {
+    pub(crate) fn as_op(&self) -> Op<'_> {
         match self {
-            OwnedOp::Add(device) => Op::Add(device.as_ref()),
-            OwnedOp::Update { device, generation } => Op::Update {
-                device: device.as_ref(),
-                generation: *generation,
-            },
-            OwnedOp::ChangeState { name, state } => Op::ChangeState {
+            Change::Add(device) => Op::Add(device.as_ref()),
+            Change::Update(device) => Op::Update(device.as_ref()),
+            Change::ChangeState { name, state } => Op::ChangeState {
                 name,
                 state: *state,
             },
-            OwnedOp::MarkFaulty { name } => Op::MarkFaulty { name },
-            OwnedOp::Remove { name } => Op::Remove { name },
+            Change::MarkFaulty { name } => Op::MarkFaulty { name },
+            Change::Remove { name } => Op::Remove { name },
         }
     }
 }
 
 impl<'a> Op<'a> {
-    pub fn into_owned(self) -> OwnedOp {
+    /// Copies the operation, for another thread to carry it out.
+    pub fn to_change(self) -> Change {
         match self {
-            Op::Add(device) => OwnedOp::Add(device.to_owned()),
-            Op::Update { device, generation } => OwnedOp::Update {
-                device: device.to_owned(),
-                generation,
-            },
-            Op::ChangeState { name, state } => OwnedOp::ChangeState {
-                name: name.into(),
+            Op::Add(device) => Change::Add(device.to_owned()),
+            Op::Update(device) => Change::Update(device.to_owned()),
+            Op::ChangeState { name, state } => Change::ChangeState {
+                name: name.to_vec(),
                 state,
             },
-            Op::MarkFaulty { name } => OwnedOp::MarkFaulty { name: name.into() },
-            Op::Remove { name } => OwnedOp::Remove { name: name.into() },
+            Op::MarkFaulty { name } => Change::MarkFaulty {
+                name: name.to_vec(),
+            },
+            Op::Remove { name } => Change::Remove {
+                name: name.to_vec(),
+            },
         }
     }
 
     /// Bytes of its texts.
     pub fn bytes(&self) -> usize {
         match self {
-            Op::Add(device) | Op::Update { device, .. } => {
+            Op::Add(device) | Op::Update(device) => {
                 device.name.len() + device.parent_name.len() + device.error.len()
             }
             _ => self.name().len(),
         }
     }
 
+    /// The device that it changes.
     pub fn name(&self) -> &'a [u8] {
         match self {
-            Op::Add(device) | Op::Update { device, .. } => device.name,
+            Op::Add(device) | Op::Update(device) => device.name,
             Op::ChangeState { name, .. } | Op::MarkFaulty { name } | Op::Remove { name } => name,
         }
     }
@@ -85,7 +114,7 @@ impl<'a> Op<'a> {
     /// Refuses what no store could do, before anything is waited for.
     pub fn check(&self) -> Result<()> {
         match self {
-            Op::Add(device) | Op::Update { device, .. } => device.check(),
+            Op::Add(device) | Op::Update(device) => device.check(),
             // A name that no device can have is not found, as in a look-up.
             _ if check_name(self.name()).is_err() => Err(Error::not_found(self.name())),
             _ => Ok(()),

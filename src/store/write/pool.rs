@@ -41,7 +41,7 @@ impl Pool {
             .read_row(Table::Devices, name, |row| look(self.decode(name, row)?))
     }
 
-    /// The same, at once or not at all, for a caller that holds a slot.
+    /// Looks one device up without waiting, for a caller that holds a read permit.
     #[inline]
     pub fn try_read<R>(
         &self,
@@ -55,7 +55,7 @@ impl Pool {
         })
     }
 
-    /// LMDB takes neither an empty nor an over-long key; no device has such a name.
+    /// Refuses a name that LMDB does not take as a key, empty or too long: no device has it.
     #[inline]
     pub fn check_lookup(&self, name: &[u8]) -> Result<()> {
         if name.is_empty() || name.len() > crate::limits::MAX_NAME_LEN {

@@ -1,13 +1,12 @@
-//! The store's commit queue: operations in, what each has written out.
+//! The store's commit queue: changes in, what each has done out.
 
 use crate::error::{Error, Result};
-use crate::store::write::apply::Written;
-use crate::store::write::op::OwnedOp;
+use crate::store::write::op::{Applied, Change};
 use crate::sync::commit_queue::{Lead, Queue};
 
-/// Operations on their way to a commit.
-pub(crate) type CommitQueue = Queue<OwnedOp, Result<Written>>;
-pub(crate) type CommitLead<'q> = Lead<'q, OwnedOp, Result<Written>>;
+/// Changes on their way to a commit.
+pub(crate) type CommitQueue = Queue<Change, Result<Applied>>;
+pub(crate) type CommitLead<'q> = Lead<'q, Change, Result<Applied>>;
 
 pub(crate) fn new_queue() -> CommitQueue {
     Queue::new(|| {

@@ -10,41 +10,41 @@ use crate::error::{Error, Result};
 use crate::store::write::pool::Pool;
 
 thread_local! {
-    static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static SCOPES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Until dropped, this thread is inside a callback of the store.
-pub(crate) struct Inside {
+pub(crate) struct CallbackScope {
     // Keeps the address from being another store's.
     _pool: Arc<Pool>,
     // Entered and left on one thread.
     _one_thread: std::marker::PhantomData<*const ()>,
 }
 
-impl Inside {
-    pub fn enter(pool: &Arc<Pool>) -> Inside {
-        INSIDE.with_borrow_mut(|stores| stores.push(Arc::as_ptr(pool) as usize));
-        Inside {
+impl CallbackScope {
+    pub fn enter(pool: &Arc<Pool>) -> CallbackScope {
+        SCOPES.with_borrow_mut(|stores| stores.push(Arc::as_ptr(pool) as usize));
+        CallbackScope {
             _pool: Arc::clone(pool),
             _one_thread: std::marker::PhantomData,
         }
     }
 }
 
-impl Drop for Inside {
+impl Drop for CallbackScope {
     fn drop(&mut self) {
         // Callbacks nest, so the last one entered is the first one left.
-        let _ = INSIDE.try_with(|stores| stores.borrow_mut().pop());
+        let _ = SCOPES.try_with(|stores| stores.borrow_mut().pop());
     }
 }
 
 impl Pool {
     /// Refuses a write from inside a callback of this store on this thread. That the store is
-    /// closed, or a forked child's, comes first: after the update has returned it would still
-    /// be.
+    /// closed, or was opened before a fork, comes first, since it would still be so after the
+    /// update has returned.
     pub fn check_not_in_update(&self) -> Result<()> {
         let this = std::ptr::from_ref(self) as usize;
-        match INSIDE.try_with(|stores| stores.borrow().contains(&this)) {
+        match SCOPES.try_with(|stores| stores.borrow().contains(&this)) {
             Ok(true) => self.env.check_usable().and(Err(Error::NestedWrite)),
             _ => Ok(()),
         }

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use crate::device::{DeviceInfo, DeviceRef};
 use crate::error::{kept, Error, Result};
-use crate::store::write::apply::Written;
 use crate::store::write::device_locks::DeviceLock;
-use crate::store::write::op::Op;
+use crate::store::write::op::{Applied, Op};
 use crate::store::write::pool::Pool;
-use crate::store::write::reentrancy::Inside;
+use crate::store::write::reentrancy::CallbackScope;
 
 /// An update that has begun: the device is locked against writers of this process, and its record
-/// can be changed. Nothing is written before [`commit`](Update::commit); dropping the update gives
-/// it up.
+/// can be changed. Nothing is written before [`commit`](Update::commit), and nothing at all if the
+/// update is dropped.
 ///
-/// It may move to another thread. It keeps no transaction open, so it does not stand in the way of
-/// other devices' writes, and the store can be closed under it: its commit then fails with
+/// It may move to another thread. It keeps no transaction open, so it does not block the writes of
+/// other devices, and the store can be closed under it: its commit then fails with
 /// [`Error::Closed`].
 pub struct Update {
     pool: Arc<Pool>,
@@ -29,9 +28,9 @@ impl Update {
     pub(crate) fn begin(pool: &Arc<Pool>, name: &[u8]) -> Result<Update> {
         pool.check_not_in_update()?;
         pool.env.check_writable()?;
-        // Before it is locked, which copies the name: one that is too long may be of any length.
+        // Before the lock, which copies the name: one that is too long may be of any length.
         pool.check_lookup(name)?;
-        let lock = pool.locks.lock(name, &pool.env.deadline())?;
+        let lock = pool.lock_device(name, &pool.env.lock_wait())?;
         let device = pool.read(name, |device| Ok(device.to_owned()))?;
         Ok(Update {
             pool: Arc::clone(pool),
@@ -47,8 +46,7 @@ impl Update {
         &self.device
     }
 
-    /// The record, to be changed. Its name and device id must stay; its generation is not looked
-    /// at.
+    /// The record, to be changed. Its name and device id must stay; its generation is ignored.
     pub fn device_mut(&mut self) -> &mut DeviceInfo {
         &mut self.device
     }
@@ -64,12 +62,12 @@ impl Update {
         self.write().map(drop)
     }
 
-    fn write(&self) -> Result<Written> {
+    fn write(&self) -> Result<Applied> {
         self.commit_as(self.device.as_ref())
     }
 
     /// Writes `device` in the record's place, without a copy of texts that may have to be refused.
-    pub(crate) fn commit_as(&self, device: DeviceRef<'_>) -> Result<Written> {
+    pub(crate) fn commit_as(&self, device: DeviceRef<'_>) -> Result<Applied> {
         if device.name != self.lock.name() || device.device_id != self.device_id {
             return Err(Error::IdentityChanged {
                 name: self.lock.name().into(),
@@ -78,19 +76,18 @@ impl Update {
                 new_device_id: device.device_id,
             });
         }
-        let op = Op::Update {
-            device,
+        self.pool.commit_locked(&Op::Update(DeviceRef {
             generation: self.generation,
-        };
-        self.pool.commit_locked(&op, &self.pool.env.deadline())
+            ..device
+        }))
     }
 
-    /// Gives the update up; the same as dropping it.
+    /// Ends the update without a write, as dropping it does.
     pub fn abort(self) {}
 
-    /// Marks this thread as being inside the update's callback until the guard is dropped.
-    pub(crate) fn enter_callback(&self) -> Inside {
-        Inside::enter(&self.pool)
+    /// Marks this thread as being inside the update's callback until the scope is dropped.
+    pub(crate) fn enter_callback(&self) -> CallbackScope {
+        CallbackScope::enter(&self.pool)
     }
 }
 

@@ -45,9 +45,9 @@ impl Store {
 
     fn write(&self, number: usize, wait: Duration, most: usize) -> usize {
         match self.queue.enter(&Deadline::after(wait), || number) {
-            Entered::Done(result) => result,
-            Entered::TimedOut => LATE,
-            Entered::Leader(mut lead) => {
+            Some(Entered::Done(result)) => result,
+            None => LATE,
+            Some(Entered::Leader(mut lead)) => {
                 let open = lock(&self.gate);
                 if !*open {
                     return LOST;
@@ -160,16 +160,16 @@ fn dropped_lead_is_handed_off_and_loses_only_what_it_drained() {
         let other = Arc::clone(&store);
         let other = thread::spawn(move || other.write(1, ENDLESS, 2));
         match store.queue.enter(&Deadline::after(ENDLESS), || 2) {
-            Entered::Leader(mut lead) => {
+            Some(Entered::Leader(mut lead)) => {
                 let drained = lead.drain(Duration::ZERO, |_| true).len();
                 drop(lead);
                 assert_eq!(other.join().unwrap(), if drained == 1 { LOST } else { 10 });
             }
-            Entered::Done(result) => {
+            Some(Entered::Done(result)) => {
                 assert_eq!(result, 20);
                 assert_eq!(other.join().unwrap(), 10);
             }
-            Entered::TimedOut => panic!("the wait is long"),
+            None => panic!("the wait is long"),
         }
         store.check_idle();
     });
@@ -184,7 +184,7 @@ fn thread_that_enters_alone_leads() {
             thread::spawn(move || assert_eq!(store.write(number, ENDLESS, 2), 10 * number))
         });
         match store.queue.enter_alone(&Deadline::after(ENDLESS)) {
-            Entered::Leader(lead) => lead.finish([]),
+            Some(Entered::Leader(lead)) => lead.finish([]),
             _ => panic!("nobody else can do its work"),
         }
         for thread in threads {

@@ -11,9 +11,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Does one piece of work as the store does: alone, or with all that are waiting.
 fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize> {
     match queue.enter(&Deadline::after(MINUTE), || number) {
-        Entered::Done(result) => result,
-        Entered::TimedOut => None,
-        Entered::Leader(mut lead) => {
+        Some(Entered::Done(result)) => result,
+        None => None,
+        Some(Entered::Leader(mut lead)) => {
             commits.fetch_add(1, Ordering::Relaxed);
             let work = lead.drain(Duration::from_micros(200), |_| true);
             let results: Vec<_> = work.into_iter().map(|number| Some(2 * number)).collect();
@@ -26,7 +26,7 @@ fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize
 /// Leads a queue in which nobody is.
 fn first(queue: &Numbers) -> Lead<'_, usize, Option<usize>> {
     match queue.enter(&Deadline::after(Duration::ZERO), || 0) {
-        Entered::Leader(lead) => lead,
+        Some(Entered::Leader(lead)) => lead,
         _ => panic!("nobody else is here"),
     }
 }
@@ -91,7 +91,7 @@ fn thread_that_times_out_withdraws_its_work() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
-    assert!(matches!(entered, Entered::TimedOut));
+    assert!(matches!(entered, None));
     assert!(lead.drain(Duration::ZERO, |_| true).is_empty());
 }
 
@@ -131,7 +131,7 @@ fn thread_that_enters_alone_is_never_a_follower() {
         let before = scope.spawn(move || double(queue, 1, commits));
         await_in_line(queue, 1);
         let alone = scope.spawn(move || match queue.enter_alone(&Deadline::after(MINUTE)) {
-            Entered::Leader(mut lead) => lead.drain(Duration::ZERO, |_| false).len(),
+            Some(Entered::Leader(mut lead)) => lead.drain(Duration::ZERO, |_| false).len(),
             _ => panic!("nobody could do its work"),
         });
         await_in_line(queue, 2);
@@ -146,7 +146,7 @@ fn thread_that_enters_alone_is_never_a_follower() {
     });
     assert!(matches!(
         queue.enter_alone(&Deadline::after(Duration::ZERO)),
-        Entered::Leader(_)
+        Some(Entered::Leader(_))
     ));
     assert!(is_idle(&queue));
 }

@@ -3,11 +3,10 @@ use std::time::Instant;
 use super::*;
 use crate::device::{DeviceInfo, DeviceState};
 use crate::store::options::OpenOptions;
-use crate::store::write::changes::Change;
 
-/// A walk keeps the map from growing: who needs no more of it is not made to wait by who does.
+/// A walk keeps the map from growing, which blocks only the operations that need a larger one.
 #[test]
-fn what_fits_is_done_though_what_shares_its_commit_does_not() {
+fn operation_that_fits_is_made_though_one_in_its_commit_does_not_fit() {
     let directory = tempfile::tempdir().unwrap();
     let store = OpenOptions::new()
         .map_size(1 << 20)
@@ -20,8 +19,8 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     large.error = vec![b'e'; crate::limits::MAX_ERROR_LEN];
     let [small, other] = ["a", "c"].map(DeviceInfo::new);
     let ops = [&small, &large, &other].map(|device| Op::Add(device.as_ref()));
-    let deadline = pool.env.deadline();
-    let writing = pool.env.begin_writing(&deadline).unwrap();
+    let waits = pool.env.lock_wait();
+    let writing = pool.env.begin_writing(&waits).unwrap();
     let results = write_batch(&writing, &ops);
     assert_eq!(
         [0, 1, 2].map(|at| results[at].is_ok()),
@@ -35,10 +34,10 @@ fn what_fits_is_done_though_what_shares_its_commit_does_not() {
     assert_eq!(store.stats().unwrap().devices, 3);
 }
 
-/// Changes of a device that comes twice in a list are made one by one: a larger map is waited for
-/// once all the same.
+/// Changes of a device that is in a list twice are made one by one, and still the call waits for a
+/// larger map only once.
 #[test]
-fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
+fn changes_made_one_by_one_wait_for_a_larger_map_once() {
     const WAIT: Duration = Duration::from_secs(1);
     const LARGE: usize = 20;
     let directory = tempfile::tempdir().unwrap();
@@ -64,10 +63,10 @@ fn what_is_made_one_by_one_waits_for_a_larger_map_once() {
     drop(walk);
 }
 
-/// Over rows of other lengths, on the same page, on others and on pages of their own; alone and
-/// after another table's.
+/// Rows replace rows of other lengths, on the same page, on others and on pages of their own; alone
+/// and after a row of the other table.
 #[test]
-fn a_row_is_written_over_one_of_any_length() {
+fn row_replaces_one_of_any_length() {
     let directory = tempfile::tempdir().unwrap();
     let store = OpenOptions::new()
         .open(directory.path().join("pool.db"))
