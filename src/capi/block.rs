@@ -53,7 +53,7 @@ unsafe fn copy(text: &[u8], to: *mut u8) {
     }
 }
 
-/// Copies the first and the last `N` bytes of a text, if it has as many, to their places at `to`.
+/// Copies the first and the last `N` bytes of a text to `to`, if the text has at least `N` bytes.
 ///
 /// # Safety
 /// There is room for the text at `to`.

@@ -35,7 +35,7 @@ pub struct pm_update {
 struct Begun(*mut pm_update);
 
 impl Begun {
-    /// Passes the update on to whoever ends it.
+    /// Leaves it to the caller of the C function to end the update.
     fn into_raw(self) -> *mut pm_update {
         let raw = self.0;
         std::mem::forget(self);
@@ -303,7 +303,7 @@ unsafe fn keep_text(
     len: usize,
     check: impl FnOnce(&[u8], &[u8]) -> Result<()>,
 ) -> Outcome<*const c_char> {
-    // SAFETY: the struct and the text are there, says the caller.
+    // SAFETY: the caller promises that the struct and the text are there.
     let (owner, given) = unsafe {
         let owner = handle(device, "device")?.owner.cast::<pm_update>();
         (owner, text(from, len, "text")?)
