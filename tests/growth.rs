@@ -78,6 +78,30 @@ fn write_that_a_walk_keeps_from_growth_times_out_and_nothing_is_lost() {
     check(&PoolMetadata::open(&path).unwrap());
 }
 
+/// A flush that ends while the map grows must not count as a user of the old map.
+#[test]
+fn flushes_beside_a_growing_map_do_not_close_the_store() {
+    let (_directory, path) = place();
+    let store = open(&path, PATIENT);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    store.sync().unwrap();
+                }
+            });
+        }
+        for number in 0..400 {
+            let mut large = device(format!("large-{number}"));
+            large.error = vec![b'e'; 40_000];
+            store.add_device(&mut large).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    check(&store);
+}
+
 #[test]
 fn process_with_an_open_walk_times_out_when_another_grows_the_map() {
     let (_directory, path) = place();

@@ -165,7 +165,10 @@ impl Env {
         self.check_writable()?;
         let _writer = self.writer.acquire(&self.deadline())?;
         self.check_writable()?;
-        self.lmdb()?.sync().map_err(|e| match e {
+        // A statement of its own: the environment is released before the writer gate, whose next
+        // holder may replace the map.
+        let synced = self.lmdb()?.sync();
+        synced.map_err(|e| match e {
             LmdbError::Other(errno) if errno > 0 => self.flush_failed("flushing the store", errno),
             other => self.lmdb_error("flushing the store", other),
         })
