@@ -167,8 +167,8 @@ impl Destination {
     }
 }
 
-/// Claims the store at the path, if there is one, for this process alone; `None` to try again, since
-/// another file has taken its place.
+/// Claims the store at the path, if there is one, for this process alone; `None` to try again,
+/// because another file has replaced it.
 fn claim_old(path: &Path, deadline: &Deadline) -> Result<Option<Option<Old>>> {
     let fail = |e| Error::io("looking at", path, e);
     if !path.try_exists().map_err(fail)? {

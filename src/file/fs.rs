@@ -108,8 +108,8 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
         .map_err(|e| Error::io("flushing the store's directory", path, e))
 }
 
-/// Has the system begin to read the file's first `len` bytes. It is advice: whether it is taken does
-/// not matter.
+/// Has the system begin to read the file's first `len` bytes. This is advice, which need not be
+/// taken.
 pub(crate) fn read_ahead(file: &File, len: u64) {
     // More than this may push out what others need, and what was read first before it is used.
     const MOST: u64 = 1 << 30;

@@ -1,7 +1,7 @@
 //! LMDB's `-lock` file: that it is one, and that all processes use the same.
 //!
-//! It holds the table of who reads what, without which a writer would use pages again that are
-//! being read.
+//! It holds the reader table, which says what each process reads: without it, a writer would use
+//! pages again that are being read.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -22,11 +22,11 @@ use crate::sync::deadline::Deadline;
 
 /// `MDB_MAGIC` (mdb.c), the first word of a lock file that has been set up.
 const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
-/// Enough of a file to tell a lock file from a data file, whose magic stands at 16.
-const LOOKED_AT: u64 = 64;
+/// Enough of a file to distinguish a lock file from a data file, whose magic is at 16.
+const HEAD_LEN: u64 = 64;
 
-/// Refuses to let LMDB set up its lock file over a file that is none, or that it has open already:
-/// for a store whose file was moved or deleted.
+/// Refuses a path at which LMDB would set up its lock file over a file of another kind, or over the
+/// lock file that this process has open for a store whose file was moved or deleted.
 pub(crate) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     let path = lock_path(store);
     let list = Listed::hold(deadline)?;
@@ -34,7 +34,7 @@ pub(crate) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
         None => Ok(()),
         Some(found) => {
             list.refuse_lock_file(&path, &found)?;
-            look_at(&path, &found)
+            refuse_other_kinds(&path, &found)
         }
     }
 }
@@ -47,23 +47,22 @@ fn find(path: &Path) -> Result<Option<Metadata>> {
     }
 }
 
-/// Refuses a file that is no lock file. Nobody in this process has it open.
-fn look_at(path: &Path, found: &Metadata) -> Result<()> {
-    let refuse = || {
-        Error::InvalidPath {
+/// Refuses a file that is not a lock file. No thread of this process has it open.
+fn refuse_other_kinds(path: &Path, found: &Metadata) -> Result<()> {
+    let refuse = || Error::InvalidPath {
         path: path.into(),
-        why: "the store's lock file would be there, and it is not a lock file; move it, or give another path",
-    }
+        why: "the store's lock file would be there, and it is not a lock file; move it, or give \
+              another path",
     };
     if !found.is_file() {
         return Err(refuse());
     }
     let mut head = Vec::new();
     open(path)
-        .and_then(|file| file.take(LOOKED_AT).read_to_end(&mut head))
+        .and_then(|file| file.take(HEAD_LEN).read_to_end(&mut head))
         .map_err(|e| Error::io("looking at the lock file", path, e))?;
-    // LMDB makes the locks in it, which follow these eight bytes, before it marks it. A data file
-    // begins like that, too.
+    // LMDB makes the locks in it, which follow these eight bytes, before it writes the magic. A
+    // data file begins with zeros, too.
     let unmarked = head.iter().take(8).all(|byte| *byte == 0);
     let data_file = head.get(16..20).is_some_and(|word| word == MAGIC);
     if head.starts_with(&MAGIC) || (unmarked && !data_file) {
@@ -72,12 +71,12 @@ fn look_at(path: &Path, found: &Metadata) -> Result<()> {
     Err(refuse())
 }
 
-/// Removes the lock file of a store that another file has taken the place of. Nobody can have the
-/// new one open.
+/// Removes the lock file of a store that another file has replaced. No thread or process can have
+/// the new one open yet.
 pub(crate) fn discard(store: &Path) -> Result<()> {
     let path = lock_path(store);
     match find(&path)? {
-        Some(found) => look_at(&path, &found)?,
+        Some(found) => refuse_other_kinds(&path, &found)?,
         None => return Ok(()),
     }
     match std::fs::remove_file(&path) {
@@ -88,10 +87,10 @@ pub(crate) fn discard(store: &Path) -> Result<()> {
     }
 }
 
-/// This process's right to a data file and its lock file, to be given up when LMDB has closed both.
+/// This process's claims on a data file and its lock file, dropped when LMDB has closed both.
 pub(crate) struct Held {
-    /// Given up first: nobody here opens the lock file again before this descriptor of it is
-    /// closed.
+    // Dropped first: no thread of this process may open the lock file again before this descriptor
+    // of it is closed.
     pub(crate) lock_file: Option<FileLock>,
     registered: Vec<Registered>,
 }
@@ -104,9 +103,9 @@ impl Held {
         }
     }
 
-    /// Opens the lock file before LMDB does, and has the disk give it all its blocks: LMDB writes
-    /// to it through a map, where a disk without room for a page is a signal. Nobody else in
-    /// this process opens it from here on.
+    /// Opens the lock file before LMDB does, and preallocates all its blocks: LMDB writes to it
+    /// through a map, where a full disk is a signal. No other thread of this process opens it from
+    /// here on.
     pub fn prepare(
         &mut self,
         store: &Path,
@@ -121,23 +120,22 @@ impl Held {
             list.refuse_lock_file(&path, &found)?;
         }
         let file = match open_with(File::options().write(true).create(true).mode(0o600), &path) {
-            // LMDB does without.
+            // LMDB does without a lock file there.
             Err(e) if e.raw_os_error() == Some(libc::EROFS) && read_only => return Ok(()),
             file => file.map_err(fail)?,
         };
         let found = file.metadata().map_err(fail)?;
         self.registered.push(list.enter_lock_file(&found));
-        let room = |places: u32| PLACE * u64::from(places) + BEFORE_PLACES;
-        let most = room(MAX_READERS);
-        let len = room(max_readers).max(found.len()).min(most);
-        let reserved = reserve(&file, len);
+        let size = |slots: u32| SLOT * u64::from(slots) + BEFORE_SLOTS;
+        let len = size(max_readers).max(found.len()).min(size(MAX_READERS));
+        let preallocated = preallocate(&file, len);
         self.lock_file = Some(FileLock::new(file));
-        reserved.map_err(|e| Error::io("making room for the lock file", &path, e))
+        preallocated.map_err(|e| Error::io("preallocating the lock file", &path, e))
     }
 
-    /// Makes sure that nobody uses the lock file for another data file, once LMDB has it open: they
-    /// would share the number of the last commit. On a read-only mount there need not be a lock
-    /// file.
+    /// Makes sure, once LMDB has the lock file open, that no process uses it for another data file:
+    /// both would share the number of the last commit. On a read-only mount there need not be a
+    /// lock file.
     pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
         let path = lock_path(store);
         let fail = |e| Error::io("opening the lock file", &path, e);
@@ -160,12 +158,13 @@ impl Held {
         }
         Err(Error::AlreadyOpen {
             path: store.into(),
-            why: "another process uses its -lock file for a store that was here before and was moved, replaced or deleted; close it there first",
+            why: "another process uses its -lock file for a store that was here before and was \
+                  moved, replaced or deleted; close it there first",
         })
     }
 
-    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would get,
-    /// another than is locked.
+    /// Refuses a lock file that is not the one that was opened first: LMDB has, or would open, a
+    /// file other than the one that is locked.
     pub fn check_in_place(&self, store: &Path) -> Result<()> {
         let path = lock_path(store);
         match &self.lock_file {
@@ -180,14 +179,14 @@ impl Held {
     }
 }
 
-/// Bytes of a place in LMDB's reader table, and at least as many as lie before the first (mdb.c:
+/// Bytes of a slot in LMDB's reader table, and at least as many as come before the first (mdb.c:
 /// `MDB_reader`, `MDB_txninfo`).
-const PLACE: u64 = 64;
-const BEFORE_PLACES: u64 = 1024;
+const SLOT: u64 = 64;
+const BEFORE_SLOTS: u64 = 1024;
 
-/// Has the disk give the file its blocks, without a change of its length, which tells LMDB how many
-/// places there are.
-fn reserve(file: &File, len: u64) -> io::Result<()> {
+/// Allocates the file's blocks without a change of its length, from which LMDB computes the number
+/// of slots.
+fn preallocate(file: &File, len: u64) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
@@ -220,10 +219,10 @@ mod tests {
 
     use super::*;
 
-    /// Between these two moments, a thread that looked at the file and closed it again would drop
+    /// Between these two moments, a thread that opened the file and closed it again would drop
     /// LMDB's locks.
     #[test]
-    fn nobody_here_opens_the_file_from_before_lmdb_does() {
+    fn lock_file_is_not_opened_again_from_before_lmdb_opens_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_has_given_its_blocks_and_its_length_is_as_it_was() {
+    fn preallocated_lock_file_has_its_blocks_and_its_old_length() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
@@ -250,12 +249,12 @@ mod tests {
             held.prepare(&store, 1024, false, &deadline).unwrap();
             let found = file.metadata().unwrap();
             assert_eq!(found.len(), len);
-            assert!(found.blocks() * 512 >= len.max(1024 * PLACE), "{found:?}");
+            assert!(found.blocks() * 512 >= len.max(1024 * SLOT), "{found:?}");
         }
     }
 
     #[test]
-    fn a_file_that_takes_its_place_is_seen() {
+    fn replaced_lock_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));

@@ -2,9 +2,9 @@
 //! (lmdb.h, "Caveats": closing either drops the other's file locks), so a second open is an error,
 //! at once, by whatever path.
 //!
-//! A `-lock` file that is in use here is not opened either, not even to look at it: closing it
-//! would drop LMDB's locks on it, and other processes would take this one for dead, and write over
-//! what it reads.
+//! A `-lock` file that is in use here is not opened either, not even to read it: closing it would
+//! drop LMDB's locks on it, and other processes would take this one for dead, and write over what
+//! it reads.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ struct Entry {
 pub(crate) enum Kind {
     /// A store that is used.
     Store,
-    /// One that is fixed or replaced, which has an end.
+    /// A store that is being fixed or replaced, which has an end.
     Alone,
     LockFile,
 }
@@ -53,8 +53,8 @@ static OPEN: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 pub(crate) struct Registered(Entry);
 
 impl Registered {
-    /// Enters the file, or says that it is open already; `None` for who is to wait until it is
-    /// fixed or replaced.
+    /// Enters the file, or fails if it is open already; `None` if the caller has to wait until it
+    /// is fixed or replaced.
     pub fn enter(
         path: &Path,
         file: &Metadata,
@@ -71,7 +71,8 @@ impl Registered {
         if alone || open.contains(&as_other(Kind::Store)) {
             return Err(Error::AlreadyOpen {
                 path: path.into(),
-                why: "this process has the store open already, by this or another path; use that handle, or close it first",
+                why: "this process has the store open already, by this or another path; use that \
+                      handle, or close it first",
             });
         }
         open.push(entry);
@@ -79,7 +80,7 @@ impl Registered {
     }
 }
 
-/// The list, held by who opens a `-lock` file: meanwhile no other thread comes to have it open for
+/// The list, held by a thread that opens a `-lock` file: meanwhile no other thread opens it for
 /// LMDB.
 pub(crate) struct Listed(MutexGuard<'static, Vec<Entry>>);
 
@@ -93,7 +94,8 @@ impl Listed {
         if self.0.contains(&Entry::of(file, Kind::LockFile)) {
             return Err(Error::AlreadyOpen {
                 path: path.into(),
-                why: "it is the lock file of a store that this process has open; close that store first",
+                why: "it is the lock file of a store that this process has open; close that store \
+                      first",
             });
         }
         Ok(())
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_want_to_wait_waits_for_the_list_all_the_same() {
+    fn list_is_waited_for_even_with_no_lock_wait() {
         std::thread::scope(|scope| {
             let held = unpoisoned(OPEN.lock());
             let listed = scope.spawn(|| list(&Deadline::after(Duration::ZERO)).map(drop));

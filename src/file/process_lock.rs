@@ -1,16 +1,16 @@
 //! Locks between processes, on the data file itself, by open file description.
 //!
-//! LMDB's own writer lock can only be waited for without end, so writers take one here first, with
-//! a limit: that of `flock`, which takes and gives back in half the time of one on a range of
-//! bytes. All others are such ranges (`F_OFD_SETLK`, Linux 3.15); the two kinds know nothing of
-//! each other.
+//! LMDB's own writer lock can only be waited for without a limit, so a writer first takes one here,
+//! with a limit: that of `flock`, which is locked and unlocked in half the time of a lock on a
+//! range of bytes. All others are such ranges (`F_OFD_SETLK`, Linux 3.15); the two kinds do not
+//! exclude each other.
 //!
 //! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through
 //! different `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite
 //! pages that the other still reads. Each process therefore holds a shared lock on a byte that
 //! stands for its `-lock` file, and refuses the store when anybody holds another such byte.
 //!
-//! The bytes lie far beyond the end of any file. LMDB places no locks on the data file.
+//! The bytes are far beyond the end of any file. LMDB takes no locks on the data file.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -27,10 +27,10 @@ use crate::error::{Error, Result};
 use crate::sync::deadline::Deadline;
 use crate::sync::process;
 
-/// Held by the one that waits for the writer lock next, so that a busy process cannot keep it for
-/// itself.
+/// Held by the process whose turn it is to get the writer lock next, so that a busy process cannot
+/// keep it for itself.
 const TURN: i64 = (1 << 62) + 1;
-/// How long another process may take to come when it is its turn, at the most.
+/// How long a process whose turn it is may take before others go first.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// No tick of the clock.
 const NEVER: u64 = u64::MAX;
@@ -44,9 +44,8 @@ pub(crate) struct FileLock {
     file: File,
     /// How many of this process's writers wait for another's, for the statistics.
     waiters: AtomicUsize,
-    /// The tick of the clock at which it was last looked at whether another process waits for its
-    /// turn.
-    looked: AtomicU64,
+    /// The tick of the clock at which this last checked whether another process waits for its turn.
+    checked: AtomicU64,
     /// The process that opened it.
     stamp: u64,
 }
@@ -59,12 +58,12 @@ impl FileLock {
         FileLock {
             file,
             waiters: AtomicUsize::new(0),
-            looked: AtomicU64::new(NEVER),
+            checked: AtomicU64::new(NEVER),
             stamp: process::stamp(),
         }
     }
 
-    /// Which file it is that carries the locks.
+    /// The metadata of the file that carries the locks.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
     }
@@ -83,54 +82,53 @@ impl FileLock {
             && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
     }
 
-    /// Takes part in the file's use, beside others; false while somebody has it alone.
+    /// Shares the file's use with others; false while a process holds it alone.
     pub fn claim_use(&self) -> io::Result<bool> {
         self.try_set(libc::F_RDLCK, USE, 1)
     }
 
-    /// Takes the file alone; false if anybody uses it, in this process or another. Needs a
-    /// descriptor that can write.
+    /// Holds the file alone; false if it is used, in this process or another. Needs a descriptor
+    /// that can write.
     pub fn claim_alone(&self) -> io::Result<bool> {
         self.try_set(libc::F_WRLCK, USE, IDENTITY.end - USE)
     }
 
-    /// Whether somebody else uses the file at this moment.
+    /// Whether another open file description claims the file's use at this moment.
     pub fn used_elsewhere(&self) -> io::Result<bool> {
         self.held_elsewhere(USE, IDENTITY.end - USE)
     }
 
-    /// Gives up all that this descriptor has locked.
+    /// Releases all locks of this descriptor.
     pub fn release(&self) {
-        // Closing the descriptor does it as well, in the end; there is nothing to do about a
-        // failure.
+        // Nothing can be done about a failure; closing the descriptor releases them as well.
         let _ = self.set(libc::F_UNLCK, 0, 0);
     }
 
     /// Takes the writer lock, waiting until `deadline` for a writer of another process.
     ///
-    /// Called by one thread at a time. Whether another process waits is asked once a tick of the
-    /// clock, some milliseconds, and not for every write: asking takes as long as locking. So
-    /// who waits may have to wait for a tick's worth of writes, but no longer. Whose turn it is
-    /// and who does not come, since its process is stopped, is waited for a little only.
+    /// Called by one thread at a time. Whether another process waits is checked once a tick of the
+    /// clock, some milliseconds, and not for every write: checking takes as long as locking. So a
+    /// process may have to wait for the writes of a tick, but no longer. A process whose turn it is
+    /// and that does not come, because it is stopped, is waited for only a little.
     pub fn lock_writer(&self, path: &Path, deadline: &Deadline) -> Result<WriterLock<'_>> {
         let mut my_turn = false;
         let patience = deadline.part(PATIENCE);
         let fail = |e| Error::io("locking the store for writing", path, e);
         let tick = tick();
-        let seen = tick == Some(self.looked.load(Ordering::Relaxed));
+        let seen = tick == Some(self.checked.load(Ordering::Relaxed));
         if seen && self.try_flock().map_err(fail)? {
             return Ok(WriterLock(self));
         }
         let mut attempt = || self.try_writer(&mut my_turn, &patience).map_err(fail);
         if let Some(lock) = attempt()? {
-            self.looked.store(tick.unwrap_or(NEVER), Ordering::Relaxed);
+            self.checked.store(tick.unwrap_or(NEVER), Ordering::Relaxed);
             return Ok(lock);
         }
         self.waiters.fetch_add(1, Ordering::Relaxed);
         let got = deadline.poll("a writer of another process", attempt);
         self.waiters.fetch_sub(1, Ordering::Relaxed);
         if my_turn {
-            // Closing the descriptor gives it up as well; there is nothing to do about a failure.
+            // Nothing can be done about a failure; closing the descriptor releases it as well.
             let _ = self.set(libc::F_UNLCK, TURN, 1);
         }
         got
@@ -228,8 +226,8 @@ fn tick() -> Option<u64> {
 }
 
 impl Drop for FileLock {
-    /// Closing the descriptor gives the locks up only once no child that is just being started has
-    /// a copy of it.
+    /// Closing the descriptor releases the locks only once no child that is being started has a
+    /// copy of it.
     fn drop(&mut self) {
         // A forked child's copy stands for the same locks, and they are its parent's.
         if process::stamp() == self.stamp {
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn one_writer_at_a_time_and_the_wait_has_an_end() {
+    fn second_writer_waits_until_its_deadline() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
         let soon = || Deadline::after(Duration::from_millis(20));
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_comes_before_who_just_wrote() {
+    fn waiting_process_writes_before_the_one_that_just_wrote() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
         assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
@@ -288,10 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn whose_turn_it_is_and_who_does_not_come_keeps_nobody_from_writing() {
+    fn stopped_turn_holder_does_not_block_writers() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
-        // As a process that was stopped while it waited.
+        // b stands for a process that was stopped while it waited.
         assert!(b.try_set(libc::F_WRLCK, TURN, 1).unwrap());
         for wait in [Duration::from_millis(10), Duration::from_secs(60)] {
             let lock = a.lock_writer(file.path(), &Deadline::after(wait));
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_used_by_many_or_had_by_one() {
+    fn file_is_shared_by_many_or_held_alone() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
         assert!(a.claim_use().unwrap() && b.claim_use().unwrap());
@@ -312,13 +310,13 @@ mod tests {
         assert!(!c.used_elsewhere().unwrap() && c.claim_alone().unwrap());
         assert!(!a.claim_use().unwrap() && !b.claim_alone().unwrap());
         c.release();
-        // One that uses it without the first byte, too, keeps it from being had alone.
+        // A use without the first byte keeps it from being held alone, too.
         assert!(a.claim_identity(None).unwrap());
         assert!(!c.claim_alone().unwrap());
     }
 
     #[test]
-    fn who_writes_without_a_pause_lets_who_waits_come_in() {
+    fn process_that_writes_without_a_pause_lets_another_in() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
         let minute = || Deadline::after(Duration::from_secs(60));
@@ -338,15 +336,15 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             looked
         });
-        assert!(looked, "it never looked again");
+        assert!(looked, "it never checked again");
     }
 
     #[test]
-    fn what_is_dropped_is_given_up_though_a_child_has_the_descriptor() {
+    fn dropped_lock_is_released_though_a_child_has_the_descriptor() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b) = (open(file.path()), open(file.path()));
         assert!(a.claim_use().unwrap());
-        // As a child that has not come to its `exec` yet has it.
+        // A child that has not reached its `exec` has such a copy.
         let copy = a.file.try_clone().unwrap();
         drop(a);
         assert!(b.claim_alone().unwrap());
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn two_identities_do_not_go_together() {
+    fn different_identities_exclude_each_other() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
         for inode in [0, 7, u64::MAX] {

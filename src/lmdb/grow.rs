@@ -58,10 +58,10 @@ impl Env {
         Ok((info.map_size, used))
     }
 
-    /// Twice `now`, or as much of it as the address space has room for, but not less than `least`.
+    /// Twice `now`, or as much of it as fits into the address space, but not less than `least`.
     ///
-    /// LMDB unmaps the old map before it asks for the new one, so the address space is probed before
-    /// that: a refusal changes nothing.
+    /// LMDB unmaps the old map before it asks for the new one, so the address space is probed
+    /// before that: a refusal changes nothing.
     fn larger_size(&self, now: usize, least: usize) -> Result<usize> {
         let page = self.page_size as usize;
         let mut step = now;

@@ -39,8 +39,8 @@ impl Env {
             create::ensure(&path, &deadline)?;
         }
         let mut claimed = claim_file(&path, &config, &deadline)?;
-        let head = look(&claimed.file, &path, &config, &deadline)?;
-        // Before LMDB's handle, so that it is given up after that, come what may.
+        let head = classify(&claimed.file, &path, &config, &deadline)?;
+        // Made before LMDB's handle, so that it is dropped after that, also if opening fails.
         let mut held = lmdb_lock_file::Held::new(claimed.registered.take());
         if config.sharing != Sharing::Temporary {
             held.prepare(&path, config.max_readers, config.read_only, &deadline)?;
@@ -121,8 +121,15 @@ impl Env {
         Err(Error::AlreadyOpen {
             path: self.path.as_path().into(),
             why: match lock_file {
-                Some(_) => "another process has this file open with another -lock file (by a hard link, or the -lock file was deleted meanwhile) or, through a read-only mount, with none; close it there first, and use one path",
-                None => "another process has the store open, and on a read-only mount a reader cannot tell writers what it reads; open it where its -lock file can be written",
+                Some(_) => {
+                    "another process has this file open with another -lock file (by a hard link, \
+                     or the -lock file was deleted meanwhile) or, through a read-only mount, with \
+                     none; close it there first, and use one path"
+                }
+                None => {
+                    "another process has the store open, and on a read-only mount a reader cannot \
+                     tell writers what it reads; open it where its -lock file can be written"
+                }
             },
         })
     }
@@ -136,7 +143,7 @@ struct Claimed {
     registered: Option<Registered>,
 }
 
-/// Opens the data file and takes part in its use, once nobody has it alone.
+/// Opens the data file and shares its use, once no thread or process has it alone.
 fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
     let fail = |e| Error::io("opening", path, e);
     deadline.poll("the end of a repair or a restore of the store", || {
@@ -162,7 +169,7 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
                 Sharing::Alone => true,
                 _ => process_lock.claim_use().map_err(fail)?,
             };
-            // Another file may have taken its place while it was waited for.
+            // Another file may have been renamed to its path during the wait.
             if !claimed || !is_at(path, &metadata).map_err(fail)? {
                 return Ok(None);
             }
@@ -177,15 +184,15 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
 }
 
 /// Makes sure that the file is a store, and that its lock file can be one, before LMDB opens them.
-fn look(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Result<Head> {
+fn classify(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Result<Head> {
     let head = if config.damaged_header {
         head::identify_damaged(file, path, deadline)?
     } else {
         head::identify(file, path, deadline)?
     };
     if !config.read_only && head.commits == 0 {
-        // Whoever created it may have died before its name was on disk; nothing may be written
-        // before it is.
+        // Its creator may have died before its name was on disk; nothing may be written before that
+        // is.
         sync_directory(path)?;
     }
     if config.sharing != Sharing::Temporary {
@@ -207,7 +214,7 @@ pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
     Environment::open(path, &settings).map_err(|e| into_error("opening the store", path, e))
 }
 
-/// The map size asked for, or as much of it as the address space has room for, in whole pages.
+/// The map size asked for, or as much of it as fits into the address space, in whole pages.
 fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
     let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
     let mut size = wanted.max(least).next_multiple_of(page_size);
@@ -232,7 +239,7 @@ pub(crate) fn open_tables(
     deadline: &Deadline,
 ) -> Result<Tables> {
     let fail = |e| into_error("opening the store's databases", path, e);
-    let opened = deadline.poll("a place in LMDB's reader table", || loop {
+    let opened = deadline.poll("a slot in LMDB's reader table", || loop {
         match try_open_tables(lmdb) {
             // Another process has made the map larger since this one's was made, in which nothing
             // is in use yet.
@@ -283,9 +290,9 @@ pub(crate) mod tests {
         std::sync::Arc::new(env.unwrap())
     }
 
-    /// One that is replaced while a store is being opened, after LMDB has opened it.
+    /// The lock file can be replaced while a store is being opened, after LMDB has opened it.
     #[test]
-    fn it_is_the_file_that_lmdb_has_that_others_have_to_use_as_well() {
+    fn other_processes_must_use_the_lock_file_that_lmdb_has_open() {
         let directory = tempfile::tempdir().unwrap();
         let env = open(&directory);
         let path = lock_path(env.path());

@@ -3,7 +3,7 @@
 //! LMDB makes the file longer page by page. In preallocated space, a commit overwrites blocks that
 //! the file system has allocated already, so its fsync need not write the file's size and extents
 //! as well; a full disk is an error before the commit has written anything; and the file always
-//! covers its last page, so that a truncated file can be told from a whole one.
+//! covers its last page, so that a truncated file can be distinguished from a whole one.
 
 use std::sync::atomic::Ordering;
 
@@ -49,7 +49,7 @@ impl Env {
         if wanted <= self.known_len.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let fail = |e| Error::io("making room in the file", &self.path, e);
+        let fail = |e| Error::io("preallocating the file", &self.path, e);
         let len = self.file.metadata().map_err(fail)?.len();
         let mut end = len;
         if wanted > len {

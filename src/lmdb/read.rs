@@ -23,7 +23,7 @@ pub(crate) enum Wait {
     ReaderTable,
     /// Reopen LMDB's environment.
     Reopen,
-    /// Let the thread go first that closes the store, or replaces its map.
+    /// Wait for the thread that closes the store, or replaces its map.
     Quiesced,
 }
 

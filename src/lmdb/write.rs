@@ -19,13 +19,13 @@ use crate::lmdb::raw::{self, LmdbError, LmdbResult, PutMode, Row};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
-/// Why a write transaction came to nothing.
+/// Why a write transaction failed.
 pub(crate) enum Fault {
     /// The map is full: it can grow and the whole be tried again.
     MapFull,
     /// Another process has made the map larger.
     Resized,
-    /// An error to hand on.
+    /// An error for the caller.
     Error(Error),
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct WriteTxn<'e> {
     header: Option<Header>,
 }
 
-/// What a page keeps for a row beside its key and value, with room for odd ends.
+/// What a row takes of a page beside its key and value, with padding.
 const ROW_OVERHEAD: usize = 32;
 
 /// The result of a step inside a write transaction.
@@ -62,7 +62,7 @@ impl<'e> WriteTxn<'e> {
         self.writes
     }
 
-    /// One more operation was done; a transaction that counts none is one.
+    /// Counts one more operation as done; a transaction that counts none is counted as one.
     pub fn count_operation(&mut self) {
         self.operations += 1;
     }
@@ -207,8 +207,8 @@ impl Writing<'_> {
     /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it
     /// fails.
     ///
-    /// Where the map is too small the map grows and `work` runs again from the start, so it must
-    /// not keep anything from a run that failed.
+    /// If the map is too small it grows and `work` runs again from the start, so it must not keep
+    /// anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
         if self.ran.replace(true) {
             // The last run may have met a failed flush, or closed the store where the map could

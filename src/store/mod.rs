@@ -1,4 +1,4 @@
-//! The store: its operations, and how they keep out of each other's way.
+//! The store: its operations, a line each.
 
 pub(crate) mod maintenance;
 mod open;
@@ -64,13 +64,11 @@ impl PoolMetadata {
     /// [`Error::WritesStopped`], [`Error::MapFull`], [`Error::Corrupt`], [`Error::Closed`],
     /// [`Error::Forked`].
     pub fn add_device(&self, device: &mut DeviceInfo) -> Result<()> {
-        let (device_id, generation) = self.add_device_ref(device.as_ref())?;
-        device.device_id = device_id;
-        device.generation = generation;
+        (device.device_id, device.generation) = self.add_device_ref(device.as_ref())?;
         Ok(())
     }
 
-    /// The same for a borrowed record: the id and the generation that it got.
+    /// Adds a device from a borrowed record; the id and the generation that it got.
     pub(crate) fn add_device_ref(&self, device: DeviceRef<'_>) -> Result<(u32, u64)> {
         let written = self.pool.commit(&Op::Add(device))?;
         Ok((written.device_id, written.generation))
@@ -87,7 +85,7 @@ impl PoolMetadata {
 
     /// Shows the device of that name to `look` without copying it, and returns what `look` returns.
     ///
-    /// `look` is called at most once, inside a read, with a reader slot of the process held: it
+    /// `look` is called at most once, inside a read, with a read permit of the process held: it
     /// should be short, and must not call any store, this one or another, not even to read.
     ///
     /// # Errors
@@ -116,12 +114,7 @@ impl PoolMetadata {
         name: impl AsRef<[u8]>,
         change: impl FnOnce(&mut DeviceInfo) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let mut update = self.begin_update(name)?;
-        {
-            let _scope = update.enter_callback();
-            change(update.device_mut())?;
-        }
-        Ok(update.commit()?)
+        Update::run(&self.pool, name.as_ref(), change)
     }
 
     /// The first phase of an update: locks the device, against writers of this process, and reads
@@ -171,13 +164,9 @@ impl PoolMetadata {
     /// Those of [`get_device`](Self::get_device).
     pub fn walk_devices<E: From<Error>>(
         &self,
-        mut visit: impl FnMut(DeviceRef<'_>) -> std::result::Result<(), E>,
+        visit: impl FnMut(DeviceRef<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let mut walk = self.walk()?;
-        while let Some(device) = walk.next_ref()? {
-            visit(device)?;
-        }
-        Ok(())
+        Walk::each(&self.pool.env, visit)
     }
 
     /// Begins a walk over every device, by name in byte order, as of this moment.
@@ -196,12 +185,7 @@ impl PoolMetadata {
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
     pub fn get_device_names(&self) -> Result<Vec<Vec<u8>>> {
-        let mut names = Vec::new();
-        self.walk_devices(|device| {
-            names.push(device.name.to_vec());
-            Ok::<(), Error>(())
-        })?;
-        Ok(names)
+        Walk::names(&self.pool.env)
     }
 
     /// Makes a list of changes in one commit: all of them, in their order, or none. A change sees
@@ -215,7 +199,7 @@ impl PoolMetadata {
         self.pool.apply(changes)
     }
 
-    /// Makes each change of a list by itself, as if each came from a thread of its own, and tells
+    /// Makes each change of a list by itself, as if each came from a thread of its own, and says
     /// for each, in the same order, what it did or why it was refused. Changes of different
     /// devices share commits; those of one device are made in their order. A device that an
     /// update has locked is waited for last.
@@ -235,7 +219,7 @@ impl PoolMetadata {
     ///
     /// `devices` are in the order of their names. Every id from 1 to `ids.last_id` must belong to a
     /// device, or be free, or be faulty; a faulty one may belong to a device as well. [`Walk`]
-    /// and [`Walk::ids`] tell the same of a store.
+    /// and [`Walk::ids`] give both of another store.
     ///
     /// # Errors
     /// [`Error::NotEmpty`] if an id was ever given out, [`Error::InvalidImport`] says what does not

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::{DeviceInfo, DeviceRef};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::Move;
@@ -45,11 +45,33 @@ impl Walk {
         Ok(Some(device))
     }
 
+    /// Shows every device of a new walk to `visit`, until it fails.
+    pub(crate) fn each<E: From<Error>>(
+        env: &Arc<Env>,
+        mut visit: impl FnMut(DeviceRef<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut walk = Walk::open(env)?;
+        while let Some(device) = walk.next_ref()? {
+            visit(device)?;
+        }
+        Ok(())
+    }
+
+    /// The names of all devices.
+    pub(crate) fn names(env: &Arc<Env>) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        Walk::each(env, |device| {
+            names.push(device.name.to_vec());
+            Ok::<(), Error>(())
+        })?;
+        Ok(names)
+    }
+
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Makes the device that was shown last the next one again.
+    /// Makes the walk show the last device once more.
     pub(crate) fn step_back(&mut self) {
         self.next = Some(Move::Stay);
     }

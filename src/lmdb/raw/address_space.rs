@@ -18,7 +18,7 @@ pub(crate) fn address_space_for(size: usize) -> bool {
     if addr == libc::MAP_FAILED {
         return false;
     }
-    // SAFETY: gives back exactly the range that was just mapped.
+    // SAFETY: unmaps exactly the range that was just mapped.
     unsafe { libc::munmap(addr, size) };
     true
 }

@@ -71,9 +71,9 @@ impl PoolMetadata {
     /// Writes a copy of the store, as of this moment, to a new file at `path`: a store like this
     /// one, of mode 0600.
     ///
-    /// The store stays in use meanwhile: nobody waits for a backup, except closing the store and
-    /// growing its map, as for a walk, and the space of rows that are changed meanwhile is not
-    /// used again until its end. The copy is written to `<path>.partial`, checked, flushed, and
+    /// The store stays in use meanwhile: a backup blocks nothing but closing the store and growing
+    /// its map, as a walk does, and the space of rows that are changed meanwhile is not used again
+    /// until its end. The copy is written to `<path>.partial`, checked, flushed, and
     /// only then renamed: whatever happens, there is nothing or a whole store at `path`. A
     /// `.partial` file that a killed process has left is taken over by the next backup to the same
     /// path.

@@ -1,4 +1,4 @@
-//! What is wrong with a store, told as data, and fixed where that needs no guessing.
+//! Violations in a store, reported as data, and fixed if that needs no guessing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,9 +99,9 @@ impl PoolMetadata {
 }
 
 impl OpenOptions {
-    /// The same for a store that need not be open, and that [`open`](Self::open) refuses for what
-    /// its rows say. Nothing is changed. Other processes may have the store open; of the
-    /// options, only the lock wait counts.
+    /// Checks a store as [`PoolMetadata::check`] does, without a handle: also one that
+    /// [`open`](Self::open) refuses for what its rows say. Nothing is changed. Other processes may
+    /// have the store open; of the options, only the lock wait counts.
     ///
     /// # Errors
     /// Those of [`open`](Self::open): a file that is no store, or whose structure is damaged,
@@ -130,7 +130,7 @@ impl OpenOptions {
     /// [`Error::AlreadyOpen`] if the store is open, here or in another process;
     /// [`Error::FileExists`] if something is where the copy was to be; those of
     /// [`check_file`](Self::check_file) and of every write. The store is as it was then, unless
-    /// what was fixed could not be read back: [`check_file`](Self::check_file) tells.
+    /// what was fixed could not be read back: [`check_file`](Self::check_file) finds out.
     pub fn repair(&self, path: impl AsRef<Path>, options: &RepairOptions) -> Result<Repaired> {
         let unchanged = |report: Report| Repaired {
             after: report.clone(),

@@ -46,8 +46,8 @@ impl OpenOptions {
     /// - Where they lead nowhere, all pages of the file are searched for records; of two of one
     ///   name the one of the higher generation is taken. Such a record may be older than what was
     ///   lost, or of a device that was removed since (unless its id is known to be free): each is
-    ///   told as [`Recovered`](crate::FindingKind::Recovered).
-    /// - Of two with the same id, the one of the higher generation is kept, the other told.
+    ///   reported as [`Recovered`](crate::FindingKind::Recovered).
+    /// - Of two with the same id, the one of the higher generation is kept, the other reported.
     /// - Ids of which nothing is known any more become faulty: a device may live under them in the
     ///   pool. So do free ones unless all rows of the last commit are there.
     ///

@@ -76,7 +76,7 @@ fn take(txn: &mut WriteTxn<'_>, rows: &mut Rows, steps: &Steps) -> Result<(), Fa
     Ok(())
 }
 
-/// All rows, each looked for anew.
+/// All rows, each by a search of its own.
 fn all(txn: &WriteTxn<'_>) -> Result<Rows, Fault> {
     let (mut rows, mut from) = (Rows::new(), vec![0]);
     while let Some((key, value)) = txn.first_from(Devices, &from)? {
@@ -97,10 +97,10 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Rows written, read and removed in any order, in transactions that are made or given up, are those that an
-    /// ordered map has.
+    /// Rows written, read and removed in any order, in transactions that are committed or aborted,
+    /// are those that an ordered map has.
     #[test]
-    fn the_rows_are_those_of_an_ordered_map(work in vec((steps(), any::<bool>()), 1..12)) {
+    fn rows_of_a_write_are_those_of_an_ordered_map(work in vec((steps(), any::<bool>()), 1..12)) {
         let directory = tempfile::tempdir().unwrap();
         let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
         let env = store.walk().unwrap().snapshot().env().clone();

@@ -18,7 +18,7 @@ fn store_bytes() -> Vec<u8> {
 }
 
 #[test]
-fn bytes_are_checked_as_a_file_is() {
+fn bytes_are_verified_as_a_file_is() {
     let bytes = store_bytes();
     let report = Report::of_bytes(&&bytes[..], Level::Full).unwrap();
     assert!(report.is_sound(), "{report}");
@@ -31,11 +31,11 @@ fn bytes_are_checked_as_a_file_is() {
 }
 
 #[test]
-fn pages_that_nobody_knows_of_are_counted_and_harm_nobody() {
+fn leaked_pages_are_counted_and_do_no_harm() {
     let mut bytes = store_bytes();
     let metas = Metas::read(&&bytes[..]).unwrap();
     let meta = in_force(&metas).unwrap();
-    // The room behind the last page, taken into the file.
+    // The preallocated pages behind the last page, counted as in use.
     let at = Meta::home(meta.txnid) * meta.page_size as usize + LAST_PAGE_AT;
     bytes[at..at + 8].copy_from_slice(&(meta.last_page + 3).to_le_bytes());
     let report = Report::of_bytes(&&bytes[..], Level::Full).unwrap();

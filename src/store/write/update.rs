@@ -41,6 +41,20 @@ impl Update {
         })
     }
 
+    /// Changes a device: begins an update, has `change` change the record, and writes it.
+    pub(crate) fn run<E: From<Error>>(
+        pool: &Arc<Pool>,
+        name: &[u8],
+        change: impl FnOnce(&mut DeviceInfo) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut update = Update::begin(pool, name)?;
+        {
+            let _scope = update.enter_callback();
+            change(&mut update.device)?;
+        }
+        Ok(update.commit()?)
+    }
+
     /// The record as it stands in this update.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
