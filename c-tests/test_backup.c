@@ -76,7 +76,7 @@ static void restore_hands_out_the_name_of_the_kept_file(void) {
     CHECK_BYTES(before, strlen(before) + 1, kept->name, kept->name_len + 1);
     pm_free(kept);
     close_store(open_with(before, 0));
-    /* Where no file was, none is kept; and the caller need not ask. */
+    /* If there was no file, none is kept. The caller may pass NULL. */
     kept = UNTOUCHED;
     OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, &kept, why()));
     CHECK(kept == NULL);

@@ -179,7 +179,7 @@ static void refused_and_opens_anew(void) {
     close_store(own);
 }
 
-/* Whatever the other threads held at the moment of the fork, the child does not wait for it. */
+/* The child does not wait for locks that other threads held at the moment of the fork. */
 static void a_fork_while_other_threads_are_at_work(void) {
     static const char *const names[] = { "a", "b", "c" };
     pthread_t threads[COUNT(names)];

@@ -106,8 +106,8 @@ static void bytes_that_are_no_record_are_refused(void) {
     ids = build_pool();
     whole = used;
     /*
-     * Cut in a record, or before one whose id is then nobody's. The last record may be missing: its
-     * id is faulty, and a faulty id may be nobody's.
+     * Cut in a record, or before one whose id then belongs to no device. The last record may be
+     * missing: its id is faulty, and a faulty id needs no device.
      */
     for (used = 1; used < whole; used++) {
         if (used != whole - sizeof(pm_record) - 8) {
@@ -155,7 +155,7 @@ static void list_of_ids_that_is_none_is_refused(void) {
     ids.faulty_count = SIZE_MAX;
     refuse(&ids, PM_ERR_INVALID_ARGUMENT);
     ids = build_pool();
-    ids.free_count = 1; /* 5 belongs to nobody */
+    ids.free_count = 1; /* 5 belongs to no device */
     FAILS(PM_ERR_INVALID_ARGUMENT, pm_import(store, &buffer, used, &ids, why()));
     CHECK(strstr(told()->message, "id 5") != NULL);
     close_store(store);

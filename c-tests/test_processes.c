@@ -14,7 +14,7 @@
 
 static pm_store *store;
 
-/* Roles. Each opens the store at `path`, says so, and does its part when it is told to. */
+/* Roles. */
 
 static int add_many(const char *path) {
     unsigned count = scaled(200);

@@ -220,49 +220,49 @@ fn temporary_file_is_taken_over_only_from_a_killed_backup() {
     let store = options(50).open(&path).unwrap();
     add(&store, "base");
     let copy = directory.path().join("copy");
-    let draft = with(&copy, ".partial");
-    // A file of somebody's is not, whatever its name.
-    let notes = "notes that somebody has made, and nowhere else";
-    std::fs::write(&draft, notes).unwrap();
+    let temporary = with(&copy, ".partial");
+    // A file of another kind is left alone, though it has the name.
+    let notes = "notes that are kept in no other place";
+    std::fs::write(&temporary, notes).unwrap();
     let error = error_of(store.backup(&copy, &plain()));
     assert!(
-        matches!(&error, Error::InvalidPath { path, .. } if **path == *draft),
+        matches!(&error, Error::InvalidPath { path, .. } if **path == *temporary),
         "{error:?}"
     );
-    assert!(std::fs::read(&draft).unwrap() == notes.as_bytes() && !copy.exists());
-    // What a killed process has left is taken over: its meta pages are the first that it writes, or
-    // the last.
-    std::fs::write(&draft, vec![0; 3 << 20]).unwrap();
+    assert!(std::fs::read(&temporary).unwrap() == notes.as_bytes() && !copy.exists());
+    // A file that a killed backup has left is taken over. A backup writes the meta pages either
+    // first or last.
+    std::fs::write(&temporary, vec![0; 3 << 20]).unwrap();
     store.backup(&copy, &plain()).unwrap();
     let begun = &std::fs::read(&copy).unwrap()[..5000];
-    std::fs::write(&draft, [begun, &[7; 3 << 20]].concat()).unwrap();
+    std::fs::write(&temporary, [begun, &[7; 3 << 20]].concat()).unwrap();
     std::fs::remove_file(&copy).unwrap();
-    std::fs::set_permissions(&draft, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&temporary, PermissionsExt::from_mode(0o644)).unwrap();
     store.backup(&copy, &plain()).unwrap();
     let facts = std::fs::metadata(&copy).unwrap();
     assert!(facts.len() < 1 << 20 && facts.permissions().mode() & 0o7777 == 0o600);
     check(&PoolMetadata::open(&copy).unwrap());
     std::fs::remove_file(&copy).unwrap();
-    // A store of that name is not, nor anything that is no file.
-    let other = PoolMetadata::open(&draft).unwrap();
+    // A store of that name is left alone, and so is everything that is no regular file.
+    let other = PoolMetadata::open(&temporary).unwrap();
     assert_error!(store.backup(&copy, &plain()), Error::Timeout { .. });
     add(&other, "other");
     other.close().unwrap();
     assert_error!(store.backup(&copy, &plain()), Error::InvalidPath { .. });
-    check(&PoolMetadata::open(&draft).unwrap());
-    std::fs::remove_file(&draft).unwrap();
-    std::fs::remove_file(raw::lock_path(&draft)).unwrap();
-    std::fs::create_dir(&draft).unwrap();
+    check(&PoolMetadata::open(&temporary).unwrap());
+    std::fs::remove_file(&temporary).unwrap();
+    std::fs::remove_file(raw::lock_path(&temporary)).unwrap();
+    std::fs::create_dir(&temporary).unwrap();
     assert_error!(store.backup(&copy, &plain()), Error::Io { .. });
-    std::fs::remove_dir(&draft).unwrap();
-    std::os::unix::fs::symlink(&path, &draft).unwrap();
+    std::fs::remove_dir(&temporary).unwrap();
+    std::os::unix::fs::symlink(&path, &temporary).unwrap();
     assert_error!(store.backup(&copy, &plain()), Error::InvalidPath { .. });
     check(&store);
-    // A lock file's name that something else has.
-    std::fs::remove_file(&draft).unwrap();
+    // So is a file that has the name of the backup's lock file.
+    std::fs::remove_file(&temporary).unwrap();
     std::fs::write(
         raw::lock_path(&copy),
-        "not a lock file, and nobody's to remove",
+        "not a lock file, and not to be removed",
     )
     .unwrap();
     assert_error!(store.backup(&copy, &plain()), Error::InvalidPath { .. });
@@ -274,17 +274,17 @@ fn backup_killed_at_any_moment_leaves_nothing_or_a_whole_one() {
     let (_directory, path) = place();
     lived_in(&path).close().unwrap();
     let copy = with(&path, ".copy");
-    let (mut none, mut whole, mut drafts) = (0, 0, 0);
+    let (mut none, mut whole, mut temporary_files) = (0, 0, 0);
     let mut round = 0;
-    // A slow machine takes longer: sooner or later it is killed at every moment.
-    while round < 60 || ((whole == 0 || drafts == 0) && round < 600) {
+    // A slow machine takes more rounds until the process has been killed at every moment.
+    while round < 60 || ((whole == 0 || temporary_files == 0) && round < 600) {
         peer::start_and_kill(
             "backup::back_up_on",
             &path,
             round * 997 % (40_000 << (round / 60)),
         );
         round += 1;
-        drafts += usize::from(with(&copy, ".partial").exists());
+        temporary_files += usize::from(with(&copy, ".partial").exists());
         if copy.exists() {
             let copied = PoolMetadata::open(&copy).unwrap();
             check(&copied);
@@ -296,7 +296,7 @@ fn backup_killed_at_any_moment_leaves_nothing_or_a_whole_one() {
             none += 1;
         }
     }
-    println!("{none} without, {whole} with a backup, {drafts} drafts");
-    assert!(whole > 0 && drafts > 0);
+    println!("{none} without, {whole} with a backup, {temporary_files} temporary files");
+    assert!(whole > 0 && temporary_files > 0);
     check(&PoolMetadata::open(&path).unwrap());
 }

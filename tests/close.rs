@@ -67,7 +67,7 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
         while !done.load(Ordering::SeqCst) {
             match store.get_device_names() {
                 Ok(names) => assert!(names.len() >= 20_000),
-                // The call that came too late, or waited for the one that is let in.
+                // The call came after the close, or waited for it.
                 Err(Error::Closed) => return,
                 Err(other) => panic!("{other:?}"),
             }
@@ -86,9 +86,8 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
     });
 }
 
-/// Milliseconds in which each of those readers comes to an end once, on a machine that has little
-/// time for them, too. Whoever is not let in among them is not let in later either: they do not end
-/// before that.
+/// A lock wait in milliseconds in which each of those readers finishes a pass, also on a loaded
+/// machine. A call that they do not let in within it would never be let in: they read on until then.
 const PATIENCE: u64 = 60_000;
 
 #[test]

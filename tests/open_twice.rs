@@ -72,7 +72,7 @@ fn hard_link_of_an_open_store_is_refused_in_another_process() {
     add(&store, "a");
     check(&store);
     store.close().unwrap();
-    // Nobody has it open by another path any more.
+    // Once it is closed, either path will do.
     Peer::start("open_twice::open_and_wait", &link).finish();
     check(&PoolMetadata::open(&path).unwrap());
 }
@@ -92,8 +92,8 @@ fn store_whose_lock_file_was_deleted_in_use_is_refused() {
     check(&store);
 }
 
-/// The lock file tells the number of the last commit, to all who use it: with another file beside
-/// the same lock file, they would write over each other's commits.
+/// The lock file holds the number of the last commit. Processes that used it with two different
+/// files would write over each other's commits.
 #[test]
 fn file_that_replaces_an_open_store_is_refused() {
     let (directory, path) = place();
@@ -108,8 +108,7 @@ fn file_that_replaces_an_open_store_is_refused() {
     add(&store, "b");
     check(&store);
     store.close().unwrap();
-    // What is there now was made for the last one that was refused, and nobody else has the lock
-    // file.
+    // The last process that was refused has created a new store, and the lock file is free now.
     Peer::start("open_twice::open_and_wait", &path).finish();
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 1);

@@ -110,10 +110,10 @@ fn restore_killed_at_any_moment_leaves_one_of_the_two() {
     let (_directory, path, backup) = two();
     let whole = std::fs::read(&path).unwrap();
     let kept = with(&path, ".before-restore");
-    let (mut seen, mut left, mut drafts) = ([0, 0], 0, 0);
+    let (mut seen, mut left, mut temporary) = ([0, 0], 0, 0);
     let mut round = 0;
-    // A slow machine takes longer: sooner or later it is killed at every moment.
-    while round < 80 || ((seen.contains(&0) || drafts == 0) && round < 800) {
+    // A slow machine takes more rounds until the process has been killed at every moment.
+    while round < 80 || ((seen.contains(&0) || temporary == 0) && round < 800) {
         std::fs::write(&path, &whole).unwrap();
         peer::start_and_kill(
             "restore::restore_on",
@@ -122,7 +122,7 @@ fn restore_killed_at_any_moment_leaves_one_of_the_two() {
         );
         round += 1;
         seen[usize::from(has(&path) == "old")] += 1;
-        drafts += usize::from(with(&path, ".restoring").exists());
+        temporary += usize::from(with(&path, ".restoring").exists());
         if kept.exists() {
             left += 1;
             // A second name of the store, or the store that was there before: whole in any case.
@@ -133,13 +133,13 @@ fn restore_killed_at_any_moment_leaves_one_of_the_two() {
             }
             std::fs::remove_file(&kept).unwrap();
         }
-        // What was left behind is in nobody's way.
+        // The files that it has left do not keep the next restore from succeeding.
         std::fs::remove_file(restore(&backup, &path).unwrap().unwrap()).unwrap();
         assert_eq!(has(&path), "old");
         assert!(!with(&path, ".restoring").exists());
     }
-    println!("old, new: {seen:?}; {left} kept files and {drafts} drafts were left");
-    assert!(seen[0] > 0 && seen[1] > 0 && drafts > 0);
+    println!("old, new: {seen:?}; {left} kept and {temporary} temporary files were left");
+    assert!(seen[0] > 0 && seen[1] > 0 && temporary > 0);
 }
 
 /// Opening waits for the end of a restore, and never meets the lock file of the store before.

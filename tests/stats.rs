@@ -108,8 +108,7 @@ fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
     for name in names {
         add(&store, name);
     }
-    // The lock of the writers between processes: who has it through another descriptor is another
-    // process.
+    // Held through another descriptor, the lock of writers is another process's.
     let other = File::open(&path).unwrap();
     sys::flock(&other);
     thread::scope(|scope| {
@@ -121,7 +120,7 @@ fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
                     .unwrap()
             });
         }
-        // One leads and waits for the other process, two for the one.
+        // One leads and waits for the other process; two wait for the leader.
         wait_until("three waiters", || {
             store.stats().unwrap().writers_waiting == 3
         });

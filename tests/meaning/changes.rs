@@ -257,7 +257,7 @@ fn lists_and_single_writes_of_many_threads_are_all_made<S: Store>() {
     let write = |thread: usize| {
         for round in 0..30 {
             let name = |n| format!("{thread}-{round}-{n}");
-            if thread % 2 == 0 {
+            if thread.is_multiple_of(2) {
                 // All threads add and remove the last one of each list.
                 let mut list: Vec<_> = (0..5).map(|n| adding(name(n))).collect();
                 list.extend([adding("shared"), removing("shared")]);

@@ -63,7 +63,7 @@ fn name_that_no_call_could_have_written_is_damage<S: Maintenance>() {
     let (_directory, path) = seen_at::<S>(FULL, "device \"b\\x00x\"", |txn, tables| {
         raw::become_another(txn, tables, b"b", b"b\0x", |_| {});
     });
-    assert_misleads_nobody::<S>(&path, b"b\0x");
+    assert_name_is_not_cut::<S>(&path, b"b\0x");
     let (_directory, path) = seen_at::<S>(FULL, "device \"c\"", |txn, tables| {
         raw::become_another(txn, tables, b"c", b"c", |value| {
             // The lengths of the parent's name and of the error, the last two fields, are zero.
@@ -71,7 +71,7 @@ fn name_that_no_call_could_have_written_is_damage<S: Maintenance>() {
             value.splice(at..at + 1, [3, b'a', 0, b'b']);
         });
     });
-    assert_misleads_nobody::<S>(&path, b"c");
+    assert_name_is_not_cut::<S>(&path, b"c");
     // A name that a call could have written is taken.
     let (_directory, path) = assorted();
     raw::edit(&path, |txn, tables| {
@@ -84,7 +84,7 @@ fn name_that_no_call_could_have_written_is_damage<S: Maintenance>() {
 
 /// Opened without a look at the rows, the store shows that name with all of its bytes, under that
 /// name alone, and a verification finds it.
-fn assert_misleads_nobody<S: Maintenance>(path: &Path, name: &[u8]) {
+fn assert_name_is_not_cut<S: Maintenance>(path: &Path, name: &[u8]) {
     let store: S = open_at(path, NONE).unwrap();
     assert_eq!(get(&store, name).name, name);
     assert!(store.names().unwrap().contains(&name.to_vec()));

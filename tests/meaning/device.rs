@@ -248,3 +248,11 @@ fn last_id_is_given_out_and_none_after_it<S: Store>() {
     assert_eq!(add(&store, "c").device_id, 0xff_fffd);
     refused(store.add(&mut device("d")), PM_ERR_IDS_EXHAUSTED);
 }
+
+#[test]
+fn numbers_of_c_and_rust_are_the_same() {
+    assert_eq!(PM_MAX_NAME_LEN, MAX_NAME_LEN);
+    assert_eq!(PM_MAX_ERROR_LEN, MAX_ERROR_LEN);
+    assert_eq!(PM_MAX_DEVICE_ID, MAX_DEVICE_ID);
+    assert_eq!(PM_STATE_FAULTY, DeviceState::Faulty as i32);
+}

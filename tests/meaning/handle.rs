@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 through_rust_and_c!(
     option_out_of_range_is_refused,
     option_at_its_limit_is_taken,
-    open_store_is_refused_by_whatever_path,
+    open_store_is_refused_by_every_path,
     one_of_many_threads_that_open_a_store_gets_it,
     read_only_store_takes_no_writes,
     closed_store_refuses_every_call,
@@ -79,7 +79,7 @@ fn option_at_its_limit_is_taken<S: Store>() {
     store.close().unwrap();
 }
 
-fn open_store_is_refused_by_whatever_path<S: Store>() {
+fn open_store_is_refused_by_every_path<S: Store>() {
     let (directory, path) = place();
     let at = |name: &str| directory.path().join(name);
     let store: S = open(&path);

@@ -47,11 +47,11 @@ fn pool_that_a_walk_tells_of_comes_back_the_same<S: Store>() {
         Ok(())
     })
     .unwrap();
-    let (mut devices, told, counted) = contents(&from);
-    assert_eq!(told, ids(6, &[2], &[4, 6]));
+    let (mut devices, ids_before, counted) = contents(&from);
+    assert_eq!(ids_before, ids(6, &[2], &[4, 6]));
 
     let (_b, to) = new_store::<S>(&DEFAULTS);
-    to.import(&devices, &told).unwrap();
+    to.import(&devices, &ids_before).unwrap();
     check(&to);
     // All is the same but for the generations.
     devices.iter_mut().for_each(|device| device.generation = 1);
@@ -59,7 +59,7 @@ fn pool_that_a_walk_tells_of_comes_back_the_same<S: Store>() {
         to.walk().unwrap().map(Result::unwrap).collect::<Vec<_>>(),
         devices
     );
-    assert_eq!(to.walk().unwrap().ids().unwrap(), told);
+    assert_eq!(to.walk().unwrap().ids().unwrap(), ids_before);
     assert_eq!(counters(&to.stats().unwrap())[..5], counted[..5]);
     assert_eq!(to.stats().unwrap().commits, 1);
     for id in [2, 7] {

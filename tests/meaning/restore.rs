@@ -94,7 +94,7 @@ fn backup_is_restored_where_nothing_or_a_damaged_store_is<S: Maintenance>() {
         assert!(fs::read(kept).unwrap() == damaged);
         assert_eq!(has::<S>(&path), "old");
     }
-    // The store of a newer release is replaced too, for those who go back to an older release.
+    // The store of a newer release is replaced too, so that a user can go back to an older one.
     raw::edit(&path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
             value[8] = 2;

@@ -159,7 +159,7 @@ pub fn add<S: Store>(store: &S, name: impl Into<Vec<u8>>) -> DeviceInfo {
     device
 }
 
-/// Looks a device up in both ways, which must agree; while nobody writes.
+/// Looks a device up in both ways, which must agree. Not for a device that is being written.
 #[track_caller]
 pub fn get<S: Store>(store: &S, name: impl AsRef<[u8]>) -> DeviceInfo {
     look_up(store, name.as_ref()).unwrap()

@@ -39,7 +39,7 @@ fn updates_of_many_threads_are_all_made<S: Store>() {
     let (_directory, store) = with_counter::<S>();
     let run = |thread: u64| {
         for round in 0..ROUNDS {
-            if (thread + round) % 2 == 0 {
+            if (thread + round).is_multiple_of(2) {
                 count_up(&store);
             } else {
                 let mut update = store.begin(b"counter").unwrap();

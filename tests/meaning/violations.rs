@@ -297,7 +297,7 @@ fn row_of_no_id_is_removed<S: Maintenance>() {
         put_id_row(txn, tables, &[0, 0, 0, 0, 0]);
         put_id_row(txn, tables, &[2, 0, 0xff, 0xff, 0xff]);
     });
-    // One of an id that could be: it is believed, and the ids before it are nobody's.
+    // A row of an id that could be is believed, and the ids before it belong to no device.
     let beyond = (PM_FINDING_ID_ROW_OUTSIDE, None, Some(9), HEADER);
     let lost = |id| (PM_FINDING_LOST, None, Some(id), PM_FIX_MAKE_FAULTY);
     fixes::<S>(

@@ -103,7 +103,7 @@ impl<S: Store> Side<S> {
             Op::Begin(name) => self.begin(name),
             Op::Commit(which, edit) if !self.begun.is_empty() => {
                 let mut update = self.begun.remove(which.index(self.begun.len()));
-                // Outside a callback there is nobody to fail: the change itself is what counts.
+                // Outside a callback an edit cannot fail: only its change counts.
                 let _ = edit.apply(update.device());
                 self.saw(update.commit());
             }
@@ -145,7 +145,7 @@ impl<S: Store> Side<S> {
         }
     }
 
-    /// Walks over what there was when the walk began, whatever is written meanwhile.
+    /// Walks over the devices that there were when the walk began, and writes meanwhile.
     fn walk(&mut self, shown: usize, inside: Option<&Op>) {
         let mut walk = self.store.walk().unwrap();
         let ids = walk.ids().unwrap();
@@ -391,12 +391,4 @@ proptest! {
             trio.step(op);
         }
     }
-}
-
-#[test]
-fn numbers_of_c_and_rust_are_the_same() {
-    assert_eq!(PM_MAX_NAME_LEN, pool_metadata::MAX_NAME_LEN);
-    assert_eq!(PM_MAX_ERROR_LEN, pool_metadata::MAX_ERROR_LEN);
-    assert_eq!(PM_MAX_DEVICE_ID, pool_metadata::MAX_DEVICE_ID);
-    assert_eq!(PM_STATE_FAULTY, DeviceState::Faulty as i32);
 }
