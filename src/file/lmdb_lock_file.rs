@@ -19,9 +19,10 @@ use crate::file::path::lock_path;
 use crate::file::process_lock::FileLock;
 use crate::limits::MAX_READERS;
 use crate::sync::deadline::Deadline;
+use crate::verify::meta;
 
-/// `MDB_MAGIC` (mdb.c), the first word of a lock file that has been set up.
-const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
+/// The first word of a lock file that has been set up.
+const MAGIC: [u8; 4] = meta::MAGIC.to_le_bytes();
 /// Enough of a file to distinguish a lock file from a data file, whose magic is at 16.
 const HEAD_LEN: u64 = 64;
 

@@ -72,8 +72,8 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Removes the row there, which is `value`.
     pub fn remove(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
-        let share = digest::row_hash(table, key, value);
-        self.remove_row(table, key, share)
+        let row_hash = digest::row_hash(table, key, value);
+        self.remove_row(table, key, row_hash)
     }
 
     /// Removes the row there, whose row hash is `old`.
