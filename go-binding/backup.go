@@ -17,7 +17,6 @@ import "C"
 
 import (
 	"context"
-	"runtime"
 	"unsafe"
 )
 
@@ -50,23 +49,13 @@ func BackupUnchecked() BackupOption {
 //
 // The context is ignored, as in the other methods.
 func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOption) error {
-	const op, doing = "Backup", "back up the store"
-	if m.calls.isShut() {
-		return errClosed(op, doing)
-	}
-	var (
-		flags C.uint32_t
-		reply C.pmgo_reply
-	)
+	var flags C.uint32_t
 	for _, apply := range opts {
 		apply(&flags)
 	}
-	status := C.pmgo_backup(m.handle, text(path), size(path), flags, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, doing)
-	}
-	return nil
+	return m.call("Backup", "back up the store", func(reply *C.pmgo_reply) C.int32_t {
+		return C.pmgo_backup(m.handle, text(path), size(path), flags, reply)
+	})
 }
 
 // Restore puts a copy of a backup at path. A store at path, sound or not, must not be open, in this

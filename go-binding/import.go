@@ -96,9 +96,6 @@ func numbers(list []uint32) *C.uint32_t {
 // A store that ever had a device fails with [ErrNotEmpty]. If Import fails, the store stays empty.
 func (m *PoolMetadata) Import(devices []DeviceInfo, ids DeviceIDs) error {
 	const op, doing = "Import", "fill the store"
-	if m.calls.isShut() {
-		return errClosed(op, doing)
-	}
 	words := 0
 	for i := range devices {
 		n, err := wordsOf(&devices[i])
@@ -112,16 +109,12 @@ func (m *PoolMetadata) Import(devices []DeviceInfo, ids DeviceIDs) error {
 	for i := range devices {
 		at += encode(records[at:], &devices[i])
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_import(m.handle,
-		(*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(records))), C.size_t(len(records)*wordSize),
-		C.uint32_t(ids.LastID), numbers(ids.Free), C.size_t(len(ids.Free)),
-		numbers(ids.Faulty), C.size_t(len(ids.Faulty)), &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return m.failure(status, reply.detail, op, doing)
-	}
-	return nil
+	return m.call(op, doing, func(reply *C.pmgo_reply) C.int32_t {
+		return C.pmgo_import(m.handle,
+			(*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(records))), C.size_t(len(records)*wordSize),
+			C.uint32_t(ids.LastID), numbers(ids.Free), C.size_t(len(ids.Free)),
+			numbers(ids.Faulty), C.size_t(len(ids.Faulty)), reply)
+	})
 }
 
 // wordsOf returns the size in words of a device's record. The record's fields could not hold the

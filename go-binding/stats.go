@@ -7,7 +7,6 @@ import "C"
 
 import (
 	"math"
-	"runtime"
 	"time"
 )
 
@@ -106,18 +105,12 @@ func histogram(from *C.pm_histogram) Histogram {
 
 // Stats returns the store's counts and sizes.
 func (m *PoolMetadata) Stats() (Stats, error) {
-	const op, doing = "Stats", "read the store's statistics"
-	if m.calls.isShut() {
-		return Stats{}, errClosed(op, doing)
-	}
-	var (
-		reply C.pmgo_reply
-		s     C.pm_stats
-	)
-	status := C.pmgo_stats(m.handle, &s, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return Stats{}, failure(status, reply.detail, op, doing)
+	var s C.pm_stats
+	err := m.call("Stats", "read the store's statistics", func(reply *C.pmgo_reply) C.int32_t {
+		return C.pmgo_stats(m.handle, &s, reply)
+	})
+	if err != nil {
+		return Stats{}, err
 	}
 	return Stats{
 		Devices:             uint64(s.devices),

@@ -135,12 +135,18 @@ func (m *PoolMetadata) tryClose() error {
 
 // Sync fsyncs the writes that [DurabilityRelaxed] has not. Other stores have nothing to fsync.
 func (m *PoolMetadata) Sync() error {
-	const op, doing = "Sync", "flush the store"
+	return m.call("Sync", "flush the store", func(reply *C.pmgo_reply) C.int32_t {
+		return C.pmgo_sync(m.handle, reply)
+	})
+}
+
+// call makes a call of the library, unless the store is closed.
+func (m *PoolMetadata) call(op, doing string, do func(*C.pmgo_reply) C.int32_t) error {
 	if m.calls.isShut() {
 		return errClosed(op, doing)
 	}
 	var reply C.pmgo_reply
-	status := C.pmgo_sync(m.handle, &reply)
+	status := do(&reply)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
 		return m.failure(status, reply.detail, op, doing)
@@ -148,7 +154,7 @@ func (m *PoolMetadata) Sync() error {
 	return nil
 }
 
-// failure makes the error for a write that failed.
+// failure makes the error for a call that failed, which can mean that writes have stopped.
 func (m *PoolMetadata) failure(status C.int32_t, detail C.uintptr_t, op, doing string) error {
 	if status == C.PM_ERR_IO || status == C.PM_ERR_WRITES_STOPPED {
 		m.suspect.Store(true)
@@ -159,17 +165,9 @@ func (m *PoolMetadata) failure(status C.int32_t, detail C.uintptr_t, op, doing s
 // Verify reads the whole store and checks that every row is sound and that the rows agree. Writers
 // do not wait for it. The message of an [ErrCorrupt] says what is damaged.
 func (m *PoolMetadata) Verify() error {
-	const op, doing = "Verify", "verify the store"
-	if m.calls.isShut() {
-		return errClosed(op, doing)
-	}
-	var reply C.pmgo_reply
-	status := C.pmgo_verify(m.handle, &reply)
-	runtime.KeepAlive(m)
-	if status != C.PM_OK {
-		return failure(status, reply.detail, op, doing)
-	}
-	return nil
+	return m.call("Verify", "verify the store", func(reply *C.pmgo_reply) C.int32_t {
+		return C.pmgo_verify(m.handle, reply)
+	})
 }
 
 // Version returns the version of the C library, such as "0.1.0".
