@@ -55,7 +55,7 @@ impl Destination {
         }
         Err(Error::InvalidPath {
             path: with_suffix(path, suffix).into(),
-            why: "a thousand files of this name, with a number, are there; move some",
+            why: "1000 files with this name and a number exist already; move some",
         })
     }
 
@@ -63,7 +63,7 @@ impl Destination {
     /// kinds are not for this library to replace.
     pub fn store(path: &Path, deadline: &Deadline) -> Result<Destination> {
         let path = resolve(path)?;
-        let old = deadline.poll("a store that is replaced again and again", || {
+        let old = deadline.poll("a store that other processes keep replacing", || {
             claim_old(&path, deadline)
         })?;
         lmdb_lock_file::check(&path, deadline)?;
@@ -100,11 +100,11 @@ impl Destination {
             Err(Error::InvalidPath { path, why })
         };
         if self.old.as_ref().is_some_and(same) {
-            return refuse("it is the same file as the one that it is to replace");
+            return refuse("it is the same file as the one that it would replace");
         }
         let temp_path = with_suffix(&self.path, suffix);
         if is_at(&temp_path, &source).map_err(fail)? {
-            return refuse("a temporary file is made under this name; rename it first");
+            return refuse("this name is used for temporary files; rename the file first");
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Destination {
         }
         Err(Error::InvalidPath {
             path: with_suffix(&self.path, suffix).into(),
-            why: "a thousand old files are kept under this name; move some",
+            why: "1000 old files are kept under this name; move some",
         })
     }
 }
@@ -177,7 +177,7 @@ fn claim_old(path: &Path, deadline: &Deadline) -> Result<Option<Option<Old>>> {
     let (file, metadata) = open_file(path, false, deadline)?;
     let in_use = || Error::AlreadyOpen {
         path: path.into(),
-        why: "the store is open, here or in another process; close it everywhere first",
+        why: "the store is open in this or another process; close it everywhere first",
     };
     let registered = Registered::enter(path, &metadata, Kind::Alone, deadline);
     let registered = registered.map_err(|e| match e {

@@ -31,8 +31,8 @@ pub(crate) fn refuse_used(file: &File, path: &Path) -> Result<()> {
     if lock.used_elsewhere().map_err(fail)? {
         return Err(Error::AlreadyOpen {
             path: path.into(),
-            why: "it is open as a store, here or in another process, and may change while it is \
-              read; close it first, or make a backup of it and take that",
+            why: "it is open as a store in this or another process, and may change while it is \
+                  read; close it first, or make a backup and use that",
         });
     }
     Ok(())
@@ -68,7 +68,7 @@ pub(crate) fn open_file(
     let fail = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Error::NoSuchFile {
             path: path.into(),
-            why: "there is no such file, and reading creates none",
+            why: "the file does not exist, and opening it for reading does not create it",
         },
         _ => Error::io("opening the file", path, e),
     };

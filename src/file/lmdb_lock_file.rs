@@ -44,7 +44,7 @@ fn find(path: &Path) -> Result<Option<Metadata>> {
     match path.symlink_metadata() {
         Ok(found) => Ok(Some(found)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("looking at the lock file", path, e)),
+        Err(e) => Err(Error::io("examining the lock file", path, e)),
     }
 }
 
@@ -173,7 +173,7 @@ impl Held {
                 &path,
                 &lock
                     .metadata()
-                    .map_err(|e| Error::io("looking at the lock file", &path, e))?,
+                    .map_err(|e| Error::io("examining the lock file", &path, e))?,
             ),
             None => Ok(()),
         }

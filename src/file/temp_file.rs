@@ -62,9 +62,10 @@ impl TempFile {
     /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, once no other
     /// maker has it.
     pub fn create(destination: &Path, purpose: Purpose, deadline: &Deadline) -> Result<TempFile> {
-        deadline.poll("another maker of the same file", || {
-            TempFile::try_create(destination, purpose, deadline)
-        })
+        deadline.poll(
+            "another thread or process that creates the same file",
+            || TempFile::try_create(destination, purpose, deadline),
+        )
     }
 
     /// Makes an empty temporary file of mode 0600, or takes over one that was left behind; `None`
@@ -75,7 +76,7 @@ impl TempFile {
         deadline: &Deadline,
     ) -> Result<Option<TempFile>> {
         let path = with_suffix(destination, purpose.suffix());
-        let fail = |e| Error::io("making the temporary file", &path, e);
+        let fail = |e| Error::io("creating the temporary file", &path, e);
         let file = File::options()
             .read(true)
             .write(true)
@@ -106,7 +107,7 @@ impl TempFile {
             _alone: alone,
             in_place: false,
         };
-        let fail = |e| Error::io("making the temporary file", &temp.path, e);
+        let fail = |e| Error::io("creating the temporary file", &temp.path, e);
         temp.truncate().map_err(fail)?;
         // One that was left behind may have been made with other permissions.
         temp.file
@@ -182,7 +183,7 @@ impl TempFile {
             let got = match from.read_at(&mut chunk[..wanted], at) {
                 Ok(0) => {
                     let end = range.end;
-                    let what = format!("the file ends at byte {at}, and should have {end}");
+                    let what = format!("the file ends at byte {at} of {end}");
                     return Err(Error::corrupt(what).at(path));
                 }
                 Ok(got) => got,
@@ -221,19 +222,19 @@ fn refuse_store(path: &Path, is_store: bool) -> Result<()> {
     }
     Err(Error::InvalidPath {
         path: path.into(),
-        why: "a store is there, under the name of a temporary file; move it, or give another path",
+        why: "a store has the name of a temporary file; move it, or use another path",
     })
 }
 
 /// Refuses to take over a file that no maker of temporary files has left: those begin as LMDB's
 /// files do, or with zeros if their meta pages are still to be written.
 fn refuse_other_kinds(path: &Path, file: &File) -> Result<()> {
-    if head::is_begun(file).map_err(|e| Error::io("looking at the temporary file", path, e))? {
+    if head::is_begun(file).map_err(|e| Error::io("examining the temporary file", path, e))? {
         return Ok(());
     }
     Err(Error::InvalidPath {
         path: path.into(),
-        why: "a file that is no store's is there, under the name of a temporary file; move it, or \
-              give another path",
+        why: "a file that is not a store has the name of a temporary file; move it, or use \
+              another path",
     })
 }

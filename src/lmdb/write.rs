@@ -136,7 +136,7 @@ impl<'e> WriteTxn<'e> {
     pub fn header(&self) -> Step<&[u8]> {
         match self.txn.get(self.env.tables.main, header::KEY) {
             Ok(Some(value)) => Ok(value),
-            Ok(None) => Err(Error::corrupt("its header row is gone").into()),
+            Ok(None) => Err(Error::corrupt("its header row is missing").into()),
             Err(e) => Err(self.fault("reading the header row", e)),
         }
     }
