@@ -90,7 +90,7 @@ impl Handle {
     /// The environment. Whoever takes it holds a read permit, the writer gate or a counted walk for
     /// as long as it is kept: a map cannot grow and a store cannot be closed meanwhile.
     pub fn environment(&self) -> Result<Arc<Environment>> {
-        self.lock().clone().ok_or_else(|| Error::Closed)
+        self.lock().clone().ok_or(Error::Closed)
     }
 
     /// Begins a read at the newest commit.

@@ -91,7 +91,7 @@ fn thread_that_times_out_withdraws_its_work() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
     let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
-    assert!(matches!(entered, None));
+    assert!(entered.is_none());
     assert!(lead.drain(Duration::ZERO, |_| true).is_empty());
 }
 
