@@ -87,7 +87,7 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
 }
 
 /// A lock wait in milliseconds in which each of those readers finishes a pass, also on a loaded
-/// machine. A call that they do not let in within it would never be let in: they read on until then.
+/// machine. They read until the call has returned, so a call that they hold up would never return.
 const PATIENCE: u64 = 60_000;
 
 #[test]
