@@ -1,5 +1,6 @@
 //! The record of a thin device, and the limits of its names and texts.
 
+use std::ffi::CStr;
 use std::fmt;
 
 use crate::error::{kept, Error, Result};
@@ -71,21 +72,26 @@ impl DeviceState {
 
     /// The name of the state, as containerd prints it.
     pub fn name(self) -> &'static str {
+        self.c_name().to_str().unwrap_or_default()
+    }
+
+    /// The name of the state as a C string.
+    pub(crate) fn c_name(self) -> &'static CStr {
         match self {
-            DeviceState::Unknown => "Unknown",
-            DeviceState::Creating => "Creating",
-            DeviceState::Created => "Created",
-            DeviceState::Activating => "Activating",
-            DeviceState::Activated => "Activated",
-            DeviceState::Suspending => "Suspending",
-            DeviceState::Suspended => "Suspended",
-            DeviceState::Resuming => "Resuming",
-            DeviceState::Resumed => "Resumed",
-            DeviceState::Deactivating => "Deactivating",
-            DeviceState::Deactivated => "Deactivated",
-            DeviceState::Removing => "Removing",
-            DeviceState::Removed => "Removed",
-            DeviceState::Faulty => "Faulty",
+            DeviceState::Unknown => c"Unknown",
+            DeviceState::Creating => c"Creating",
+            DeviceState::Created => c"Created",
+            DeviceState::Activating => c"Activating",
+            DeviceState::Activated => c"Activated",
+            DeviceState::Suspending => c"Suspending",
+            DeviceState::Suspended => c"Suspended",
+            DeviceState::Resuming => c"Resuming",
+            DeviceState::Resumed => c"Resumed",
+            DeviceState::Deactivating => c"Deactivating",
+            DeviceState::Deactivated => c"Deactivated",
+            DeviceState::Removing => c"Removing",
+            DeviceState::Removed => c"Removed",
+            DeviceState::Faulty => c"Faulty",
         }
     }
 }

@@ -217,26 +217,7 @@ pub extern "C" fn pm_status_name(status: i32) -> *const c_char {
 /// Never fails; may be called from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn pm_state_name(state: i32) -> *const c_char {
-    const NAMES: [&CStr; 14] = [
-        c"Unknown",
-        c"Creating",
-        c"Created",
-        c"Activating",
-        c"Activated",
-        c"Suspending",
-        c"Suspended",
-        c"Resuming",
-        c"Resumed",
-        c"Deactivating",
-        c"Deactivated",
-        c"Removing",
-        c"Removed",
-        c"Faulty",
-    ];
-    match DeviceState::from_number(state.into()) {
-        Some(state) => NAMES[state as usize].as_ptr(),
-        None => std::ptr::null(),
-    }
+    DeviceState::from_number(state.into()).map_or(std::ptr::null(), |state| state.c_name().as_ptr())
 }
 
 #[cfg(test)]
@@ -262,10 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn state_names_equal_those_of_the_core() {
+    fn state_names_are_those_of_the_variants() {
         for state in DeviceState::ALL {
             // SAFETY: the string is static and ends in a NUL.
             let name = unsafe { CStr::from_ptr(pm_state_name(state as i32)) };
+            assert_eq!(name.to_str(), Ok(format!("{state:?}").as_str()));
             assert_eq!(name.to_str(), Ok(state.name()));
         }
         assert!(pm_state_name(14).is_null() && pm_state_name(-1).is_null());
