@@ -80,6 +80,9 @@ impl Env {
             NotBegun::Resized => Ok(Wait::Resized),
             NotBegun::SlotsFull => Ok(Wait::ReaderTable),
             NotBegun::Poisoned => Ok(Wait::Reopen),
+            NotBegun::Nested => Err(Error::Internal {
+                what: "a read was begun inside another with the same permit",
+            }),
             NotBegun::Failed(e) => Err(self.lmdb_error("beginning a read", e)),
         }
     }
@@ -95,8 +98,24 @@ impl Env {
 #[cfg(all(test, not(loom)))]
 #[allow(unsafe_code)]
 mod tests {
+    use crate::error::Error;
     use crate::format::table::Table;
     use crate::lmdb::open::tests::open;
+    use crate::sync::read_permits::ReadPermit;
+
+    #[test]
+    fn read_inside_a_read_with_the_same_permit_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let permit = ReadPermit::acquire(&env.deadline()).unwrap();
+        let read = || env.try_read_row(&permit, Table::Devices, b"a", |_| Ok(()));
+        env.try_read_row(&permit, Table::Devices, b"a", |_| {
+            assert!(matches!(read(), Err(Error::Internal { .. })));
+            Ok(())
+        })
+        .unwrap();
+        read().unwrap();
+    }
 
     #[test]
     fn forked_child_returning_from_a_read_leaves_the_parents_read_running() {

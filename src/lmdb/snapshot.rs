@@ -46,18 +46,15 @@ impl Snapshot {
         env.check_usable()?;
         let mut turn = env.wait_behind_queue(&deadline)?;
         loop {
-            let why = match Snapshot::try_open(env, &deadline)? {
+            let error = match Snapshot::try_open(env, &deadline)? {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(error) => NotBegun::from(error),
+                Err(error) => error,
             };
-            match why {
+            match NotBegun::from(error) {
                 NotBegun::Resized => env.adopt_map_size(&deadline)?,
                 NotBegun::SlotsFull => env.wait_for_slot(&deadline, &mut turn)?,
                 NotBegun::Poisoned => env.reopen(&deadline)?,
-                NotBegun::Quiesced => env.wait_until_open(&deadline)?,
-                NotBegun::Closed => return Err(Error::Closed),
-                NotBegun::Forked => return Err(Error::Forked),
-                NotBegun::Failed(e) => return Err(env.lmdb_error("beginning a read", e)),
+                _ => return Err(env.lmdb_error("beginning a read", error)),
             }
         }
     }

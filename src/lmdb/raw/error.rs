@@ -41,6 +41,8 @@ pub(crate) enum NotBegun {
     /// LMDB refuses every transaction of this environment since it failed to write a meta page:
     /// the environment must be opened again.
     Poisoned,
+    /// A read with the same permit is in progress.
+    Nested,
     /// LMDB reported something else.
     Failed(LmdbError),
 }

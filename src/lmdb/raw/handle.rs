@@ -87,10 +87,13 @@ impl Handle {
         unpoisoned(self.environment.lock())
     }
 
-    /// The environment. Whoever takes it holds a read permit, the writer gate or a counted walk for
-    /// as long as it is kept: a map cannot grow and a store cannot be closed meanwhile.
+    /// The environment. The caller holds a read permit, the writer gate or a counted walk for as
+    /// long as it keeps what it gets: meanwhile the map cannot grow and the store cannot be closed.
     pub fn environment(&self) -> Result<Arc<Environment>> {
-        self.lock().clone().ok_or(Error::Closed)
+        match &*self.lock() {
+            Some(environment) => Ok(Arc::clone(environment)),
+            None => Err(Error::Closed),
+        }
     }
 
     /// Begins a read at the newest commit.
@@ -99,18 +102,12 @@ impl Handle {
         &'h self,
         permit: &'h ReadPermit,
     ) -> std::result::Result<Read<'h>, NotBegun> {
-        if !self.is_own_process() {
-            return Err(NotBegun::Forked);
-        }
-        if !self.state.is_open() {
-            return Err(match self.state.is_closed() {
-                true => NotBegun::Closed,
-                false => NotBegun::Quiesced,
-            });
+        if !self.is_own_process() || !self.state.is_open() {
+            return Err(self.not_readable());
         }
         let reader = &self.readers[permit.index()];
         if reader.running.get() {
-            return Err(NotBegun::Failed(lmdb::Error::BadRslot)); // a read inside a read
+            return Err(NotBegun::Nested);
         }
         match NonNull::new(reader.txn.get()) {
             // SAFETY: the transaction was reset after its last use, and its environment is open.
@@ -125,6 +122,15 @@ impl Handle {
             handle: self,
             reader,
         })
+    }
+
+    #[cold]
+    fn not_readable(&self) -> NotBegun {
+        match self.check_usable() {
+            Err(Error::Forked) => NotBegun::Forked,
+            Err(_) => NotBegun::Closed,
+            Ok(()) => NotBegun::Quiesced,
+        }
     }
 
     #[cold]
