@@ -148,15 +148,6 @@ fn backup_waits_for_no_writer() {
     peer.finish();
 }
 
-/// Runs `work` in a thread in which those calls fail with `errno`.
-fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
-    let run = || {
-        sys::fail_in_this_thread(calls, errno, None);
-        work()
-    };
-    thread::scope(|scope| scope.spawn(run).join().unwrap())
-}
-
 #[test]
 fn disk_that_is_full_or_fails_leaves_nothing_behind() {
     let (directory, path) = place();
@@ -171,7 +162,9 @@ fn disk_that_is_full_or_fails_leaves_nothing_behind() {
             (&[libc::SYS_renameat2][..], libc::EIO),
             (&[libc::SYS_openat][..], libc::EMFILE),
         ] {
-            let error = error_of(failing(calls, errno, || store.backup(&copy, &options)));
+            let error = error_of(sys::with_errno(calls, errno, None, || {
+                store.backup(&copy, &options)
+            }));
             assert_eq!(error.os_error(), Some(errno), "{error:?}");
             let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
             assert_eq!(full, matches!(error, Error::DiskFull { .. }), "{error:?}");

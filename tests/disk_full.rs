@@ -10,7 +10,6 @@ use child::{fill_with_devices, no_room, write_on_a_full_disk, write_with_room};
 use common::peer::{self, Peer};
 use common::{check, device, devices, directory, place, sys};
 use pool_metadata::PoolMetadata;
-use std::thread;
 
 /// Has the kernel refuse every write of a thread as a full disk would, even where the file has
 /// space.
@@ -20,13 +19,12 @@ fn refused_writes(errno: i32) {
     fill_with_devices(&store);
     for _ in 0..2 {
         let full = || {
-            sys::fail_in_this_thread(sys::WRITES, errno, None);
             write_on_a_full_disk(&store);
             no_room(&store, &|| store.remove_device("5"));
             no_room(&store, &|| store.mark_faulty("5"));
             no_room(&store, &|| store.add_device(&mut device("small")));
         };
-        thread::scope(|scope| scope.spawn(full).join().unwrap());
+        sys::with_errno(sys::WRITES, errno, None, full);
         write_with_room(&store);
     }
     store.close().unwrap();

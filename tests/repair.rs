@@ -9,7 +9,6 @@ use common::{assorted, error_of, options, raw, sys};
 use lmdb::WriteFlags;
 use pool_metadata::{Error, OpenOptions, RepairOptions, Repaired, Report, Verify};
 use std::path::Path;
-use std::thread;
 
 fn check_file(path: &Path) -> Report {
     OpenOptions::new().check_file(path, 1000).unwrap()
@@ -107,11 +106,8 @@ fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
         (&[libc::SYS_renameat2][..], libc::EIO),
     ] {
         let how = RepairOptions::new();
-        let run = || {
-            sys::fail_in_this_thread(calls, errno, None);
-            options(100).repair(&path, &how)
-        };
-        let error = error_of(thread::scope(|scope| scope.spawn(run).join().unwrap()));
+        let run = || options(100).repair(&path, &how);
+        let error = error_of(sys::with_errno(calls, errno, None, run));
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         assert_eq!(check_file(&path), found);
         let left = std::fs::read_dir(directory.path()).unwrap().count();

@@ -48,15 +48,6 @@ fn restore(backup: &Path, path: &Path) -> Result<Option<PathBuf>, Error> {
     options(100).restore(backup, path)
 }
 
-/// Runs `work` in a thread in which those calls fail with `errno`.
-fn failing<R: Send>(calls: &[libc::c_long], errno: i32, work: impl FnOnce() -> R + Send) -> R {
-    let run = || {
-        sys::fail_in_this_thread(calls, errno, None);
-        work()
-    };
-    thread::scope(|scope| scope.spawn(run).join().unwrap())
-}
-
 #[test]
 fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
     let (_directory, path, backup) = two();
@@ -73,7 +64,9 @@ fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
         (&[libc::SYS_fchmod][..], libc::EIO),
         (&[libc::SYS_openat][..], libc::EMFILE),
     ] {
-        let error = error_of(failing(calls, errno, || restore(&backup, &path)));
+        let error = error_of(sys::with_errno(calls, errno, None, || {
+            restore(&backup, &path)
+        }));
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         assert!(std::fs::read(&path).unwrap() == before);
         assert!(!with(&path, ".restoring").exists(), "{error:?}");

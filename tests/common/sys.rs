@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 fn checked(result: libc::c_int) -> io::Result<()> {
     match result {
@@ -187,11 +188,26 @@ pub const WRITES: &[libc::c_long] = &[
 /// Calls that flush a file to its disk.
 pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
 
+/// Runs `work` in a thread in which these calls fail with `errno`. With `below`, only writes at an
+/// offset less than that fail.
+pub fn with_errno<R: Send>(
+    calls: &[libc::c_long],
+    errno: i32,
+    below: Option<u32>,
+    work: impl FnOnce() -> R + Send,
+) -> R {
+    let run = || {
+        fail_in_this_thread(calls, errno, below);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
+
 /// Makes these calls fail with `errno` for the rest of this thread, except on standard streams.
 /// With `below`, only writes at an offset (their fourth argument) less than that fail.
 ///
 /// This uses seccomp filters, which need no privilege, belong to one thread and cannot be removed.
-pub fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
+fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     let step = |code: u32, k: u32, jt: usize, jf: usize| libc::sock_filter {

@@ -35,21 +35,7 @@ fn with_failing<R: Send>(
     below: Option<u32>,
     work: impl FnOnce() -> R + Send,
 ) -> R {
-    with_errno(calls, libc::EIO, below, work)
-}
-
-/// Runs `work` in a thread in which those calls fail with that error.
-fn with_errno<R: Send>(
-    calls: &[libc::c_long],
-    errno: i32,
-    below: Option<u32>,
-    work: impl FnOnce() -> R + Send,
-) -> R {
-    let run = || {
-        sys::fail_in_this_thread(calls, errno, below);
-        work()
-    };
-    thread::scope(|scope| scope.spawn(run).join().unwrap())
+    sys::with_errno(calls, libc::EIO, below, work)
 }
 
 fn store(path: &Path, durability: Durability) -> (PoolMetadata, Vec<DeviceInfo>) {
@@ -170,7 +156,7 @@ fn failed_flush_stops_writes_unless_a_full_disk_has_lost_nothing() {
         let (_directory, path) = place();
         let (store, before) = store(&path, durability);
         let remove = || error_of(store.remove_device("a"));
-        let error = with_errno(sys::FLUSHES, errno, None, remove);
+        let error = sys::with_errno(sys::FLUSHES, errno, None, remove);
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         if durability == Durability::Full && is_full(errno) {
             assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
@@ -194,7 +180,7 @@ fn failed_sync_of_a_relaxed_store_stops_writes() {
         let (_directory, path) = place();
         let (store, before) = store(&path, Durability::Relaxed);
         store.sync().unwrap();
-        let error = with_errno(sys::FLUSHES, errno, None, || error_of(store.sync()));
+        let error = sys::with_errno(sys::FLUSHES, errno, None, || error_of(store.sync()));
         assert!(matches!(error, Error::Io { .. }), "{error:?}");
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         assert_stopped(&store);
@@ -210,7 +196,7 @@ fn failed_write_of_a_meta_page_stops_writes() {
         let (_directory, path) = place();
         let (store, before) = store(&path, durability);
         let change = || error_of(store.change_device_state("a", DeviceState::Removed));
-        let error = with_errno(sys::WRITES, errno, BEHIND_META_PAGES, change);
+        let error = sys::with_errno(sys::WRITES, errno, BEHIND_META_PAGES, change);
         assert!(matches!(error, Error::Io { .. }), "{error:?}");
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         assert_stopped(&store);
@@ -253,11 +239,8 @@ fn failed_write_of_a_meta_page_stops_writes_with_a_full_reader_table() {
         }
     };
     assert!(matches!(full, Error::ReadersFull { .. }), "{full:?}");
-    let write = || {
-        sys::fail_in_this_thread(sys::WRITES, libc::ENOSPC, BEHIND_META_PAGES);
-        error_of(store.mark_faulty("a"))
-    };
-    let error = thread::scope(|scope| scope.spawn(write).join().unwrap());
+    let write = || error_of(store.mark_faulty("a"));
+    let error = sys::with_errno(sys::WRITES, libc::ENOSPC, BEHIND_META_PAGES, write);
     assert_eq!(error.os_error(), Some(libc::ENOSPC), "{error:?}");
     assert_error!(store.mark_faulty("b"), Error::WritesStopped { .. });
     drop(walks);

@@ -17,7 +17,6 @@ use pool_metadata::{Fix, PoolMetadata, Salvaged};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::thread;
 use FindingKind::*;
 
 /// Every state that a device was in, but for generations.

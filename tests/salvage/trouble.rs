@@ -75,11 +75,8 @@ fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
         (sys::FLUSHES, libc::EIO),
         (&[libc::SYS_renameat2][..], libc::EIO),
     ] {
-        let run = || {
-            sys::fail_in_this_thread(calls, errno, None);
-            options(100).salvage(&path, &target, 9)
-        };
-        let error = error_of(thread::scope(|scope| scope.spawn(run).join().unwrap()));
+        let run = || options(100).salvage(&path, &target, 9);
+        let error = error_of(sys::with_errno(calls, errno, None, run));
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(left.len(), 2, "the store and its lock file: {left:?}");
