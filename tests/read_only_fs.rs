@@ -24,7 +24,8 @@ fn store_on_a_read_only_file_system_is_read() {
     drop(store);
     std::fs::remove_file(directory.path().join("pool.db-lock")).unwrap();
 
-    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && exec \"$2\" --exact store_on_a_read_only_file_system_is_read";
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
+                  exec \"$2\" --exact store_on_a_read_only_file_system_is_read";
     let output = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
         .arg(directory.path())

@@ -1,6 +1,6 @@
 //! A new store of what is whole in a damaged file. `tests/salvage` damages every part of a file.
 
-use crate::common::place;
+use crate::common::{place, raw};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
@@ -11,6 +11,7 @@ through_rust_and_c!(
     sound_store_comes_back_as_it_is,
     damaged_record_is_left_out_and_reported,
     file_without_its_first_pages_loses_no_device,
+    empty_store_comes_back_empty,
     salvage_that_cannot_be_is_refused,
 );
 
@@ -93,24 +94,48 @@ fn file_without_its_first_pages_loses_no_device<S: Maintenance>() {
     check(&store);
 }
 
+fn empty_store_comes_back_empty<S: Maintenance>() {
+    let (directory, path) = place();
+    let at = |name: &str| directory.path().join(name);
+    open::<S>(&path).close().unwrap();
+    let (numbers, _) = S::salvage(&path, &at("first"), 9).unwrap();
+    assert_eq!((numbers.devices, numbers.complete), (0, 1));
+    check(&open::<S>(&at("first")));
+    // Its header row is enough to recognise it by.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..4096].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let (numbers, _) = S::salvage(&path, &at("second"), 9).unwrap();
+    assert_eq!((numbers.devices, numbers.complete), (0, 0));
+    check(&open::<S>(&at("second")));
+}
+
 fn salvage_that_cannot_be_is_refused<S: Maintenance>() {
     let (directory, path, target) = lived_in::<S>();
-    let text = directory.path().join("text");
-    fs::write(&text, "some text of another program").unwrap();
-    let none = directory.path().join("none");
-    let nowhere = PathBuf::new();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("text"), "some text of another program").unwrap();
+    fs::write(at("empty"), "").unwrap();
+    fs::write(at("zeros"), [0; 50_000]).unwrap();
+    fs::write(at("bbolt"), raw::bbolt_file()).unwrap();
+    raw::foreign(&at("foreign"), |environment| {
+        raw::put_rows(environment, [(b"header".to_vec(), b"v".to_vec())]);
+    });
+    for name in ["text", "empty", "zeros", "bbolt", "foreign"] {
+        refused(S::salvage(&at(name), &target, 9), PM_ERR_NOT_A_STORE);
+    }
     for (from, to, status) in [
         (&path, &path, PM_ERR_FILE_EXISTS),
-        (&path, &text, PM_ERR_FILE_EXISTS),
-        (&none, &target, PM_ERR_NO_SUCH_FILE),
-        (&text, &target, PM_ERR_NOT_A_STORE),
-        (&nowhere, &target, PM_ERR_INVALID_PATH),
-        (&path, &nowhere, PM_ERR_INVALID_PATH),
+        (&path, &at("text"), PM_ERR_FILE_EXISTS),
+        (&path, &at("no/where"), PM_ERR_NO_SUCH_FILE),
+        (&at("none"), &target, PM_ERR_NO_SUCH_FILE),
+        (&at(""), &target, PM_ERR_NOT_REGULAR_FILE),
+        (&PathBuf::new(), &target, PM_ERR_INVALID_PATH),
+        (&path, &PathBuf::new(), PM_ERR_INVALID_PATH),
     ] {
         refused(S::salvage(from, to, 9), status);
     }
     let store: S = open(&path);
     refused(S::salvage(&path, &target, 9), PM_ERR_ALREADY_OPEN);
     check(&store);
-    assert!(!target.exists());
+    assert!(!target.exists() && !with(&target, ".salvaging").exists());
 }

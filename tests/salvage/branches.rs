@@ -32,7 +32,7 @@ fn branch(sound: &Pages) -> (u64, usize) {
 }
 
 #[test]
-fn a_flipped_bit_in_any_byte_of_a_branch_page() {
+fn flipped_bit_in_a_branch_page_loses_nothing_that_is_whole() {
     salvaged_after(|sound| {
         let (root, children) = branch(sound);
         let lower = sound.at(root) + HEADER + 2 * children;
@@ -49,7 +49,7 @@ fn a_flipped_bit_in_any_byte_of_a_branch_page() {
 }
 
 #[test]
-fn a_child_that_is_another_one() {
+fn wrong_child_of_a_branch_page_loses_nothing_that_is_whole() {
     salvaged_after(|sound| {
         let (root, children) = branch(sound);
         let ids = sound.leaves(Tree::Ids)[0];
@@ -73,7 +73,7 @@ fn a_child_that_is_another_one() {
 
 /// Two children in each other's place: each is whole, and nothing is lost.
 #[test]
-fn children_that_changed_places() {
+fn exchanged_children_lose_nothing() {
     let found = salvaged_after(|sound| {
         let (root, children) = branch(sound);
         let pairs = (0..children).flat_map(|a| (0..a).map(move |b| (a, b)));
@@ -95,7 +95,7 @@ fn children_that_changed_places() {
 /// A leaf that went back to what it was before one device was removed from it and another one
 /// added: it has as many rows.
 #[test]
-fn an_older_leaf_with_as_many_rows() {
+fn older_leaf_with_as_many_rows_loses_no_device() {
     let (_directory, path, mut history) = lived_in();
     let before = Pages::read(&path);
     let leaf = before.leaves(Tree::Devices)[4];

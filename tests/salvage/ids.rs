@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_table_of_ids_that_is_lost_leaves_no_id_free() {
+fn lost_table_of_ids_leaves_no_id_free() {
     let (_directory, path, old) = filled_at_once(|pages| {
         let root = pages.root(Tree::Ids);
         wipe(pages, root);
@@ -21,7 +21,7 @@ fn a_table_of_ids_that_is_lost_leaves_no_id_free() {
 }
 
 #[test]
-fn two_records_with_one_id() {
+fn newer_of_two_records_with_one_id_is_kept() {
     let (_directory, path, _) = lived_in();
     raw::edit(&path, |txn, tables| {
         raw::rewrite(txn, tables.devices, b"device-010", |value| {
@@ -52,7 +52,7 @@ fn two_records_with_one_id() {
 /// The root of an earlier commit leads to what was free then: ids that were given out since are not
 /// given out again, and a device that has one is not taken for a removed one.
 #[test]
-fn ids_that_were_free_before_the_last_commits() {
+fn id_that_an_earlier_commit_had_free_is_not_given_out() {
     for lost in [true, false] {
         let (_directory, path, history) = lived_in();
         let before = Pages::read(&path);

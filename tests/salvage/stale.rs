@@ -253,7 +253,12 @@ proptest! {
     #![proptest_config(properties(300))]
 
     #[test]
-    fn lost_writes(store in 0..STORES.len(), last in LOST..KEPT, how in 0_u8..6, seed in any::<u64>()) {
+    fn lost_writes(
+        store in 0..STORES.len(),
+        last in LOST..KEPT,
+        how in 0_u8..6,
+        seed in any::<u64>(),
+    ) {
         if let Err(wrong) = try_one(store, last, how, seed) {
             prop_assert!(wrong.starts_with(BEYOND), "{wrong}");
         }
@@ -264,7 +269,7 @@ proptest! {
 /// which an older record was taken; ids that were given out again; an earlier commit that was
 /// called complete.
 #[test]
-fn lost_writes_that_went_wrong() {
+fn lost_writes_that_once_went_wrong_are_salvaged() {
     let mut wrong = Vec::new();
     for (store, last, how, seed) in [
         (0, 14, 0, 771),

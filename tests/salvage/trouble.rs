@@ -1,72 +1,22 @@
-//! Files in which there is nothing, full and failing disks, and damage of any kind at random.
+//! Full and failing disks, and damage of any kind at random.
 
 use super::*;
 
+/// The new store would be written over it.
 #[test]
-fn files_in_which_there_is_nothing() {
+fn damaged_file_with_the_name_of_the_temporary_file_is_left_alone() {
     let (directory, path, _) = lived_in();
-    let at = |name: &str| directory.path().join(name);
-    let salvage = |path: &Path| options(50).salvage(path, at("target"), 9);
-    for (name, bytes) in [
-        ("empty", vec![]),
-        ("zeros", vec![0; 50_000]),
-        ("bbolt", raw::bbolt_file()),
-    ] {
-        std::fs::write(at(name), bytes).unwrap();
-        assert_error!(salvage(&at(name)), Error::NotAStore { .. });
-    }
-    raw::foreign(&at("foreign"), |environment| {
-        raw::put_rows(environment, [(b"header".to_vec(), b"v".to_vec())]);
-    });
-    assert_error!(salvage(&at("foreign")), Error::NotAStore { .. });
-    assert_error!(salvage(&at("none")), Error::NoSuchFile { .. });
-    assert_error!(salvage(directory.path()), Error::NotRegularFile { .. });
-    assert_error!(
-        options(50).salvage(&path, at("no/where"), 9),
-        Error::NoSuchFile { .. }
-    );
-    assert_error!(
-        options(50).salvage(&path, &path, 9),
-        Error::FileExists { .. }
-    );
-    assert_error!(
-        options(50).salvage(&path, at("empty"), 9),
-        Error::FileExists { .. }
-    );
-    let store = PoolMetadata::open(&path).unwrap();
-    assert_error!(salvage(&path), Error::AlreadyOpen { .. });
-    store.close().unwrap();
-    assert!(!at("target").exists() && !at("target.salvaging").exists());
-    // An empty store is one, too.
-    PoolMetadata::open(at("fresh")).unwrap().close().unwrap();
-    let found = salvage(&at("fresh")).unwrap();
-    assert!(found.complete && found.devices == 0);
-    check(&PoolMetadata::open(at("target")).unwrap());
-    // Whatever is damaged of it but the header row.
-    let mut bytes = std::fs::read(at("fresh")).unwrap();
-    bytes[..PAGE].fill(0);
-    std::fs::write(at("fresh"), bytes).unwrap();
-    let target = at("second");
-    let found = options(50).salvage(at("fresh"), &target, 9).unwrap();
-    assert!(!found.complete && found.devices == 0);
-    check(&PoolMetadata::open(target).unwrap());
-}
-
-/// The new store would be made over it.
-#[test]
-fn a_file_under_the_name_of_the_draft_is_left_as_it_is() {
-    let (directory, path, _) = lived_in();
-    let draft = directory.path().join("target.salvaging");
-    std::fs::rename(&path, &draft).unwrap();
-    let before = std::fs::read(&draft).unwrap();
+    let temporary = directory.path().join("target.salvaging");
+    std::fs::rename(&path, &temporary).unwrap();
+    let before = std::fs::read(&temporary).unwrap();
     let target = directory.path().join("target");
-    let salvaged = options(50).salvage(&draft, &target, 9);
+    let salvaged = options(50).salvage(&temporary, &target, 9);
     assert_error!(salvaged, Error::InvalidPath { .. });
-    assert!(std::fs::read(&draft).unwrap() == before && !target.exists());
+    assert!(std::fs::read(&temporary).unwrap() == before && !target.exists());
 }
 
 #[test]
-fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
+fn disk_that_is_full_or_fails_leaves_nothing_behind() {
     let (_directory, path, _) = lived_in();
     let target = path.with_extension("salvaged");
     for (calls, errno) in [
@@ -87,10 +37,10 @@ fn a_disk_that_is_full_or_fails_leaves_nothing_behind() {
 proptest! {
     #![proptest_config(properties(60))]
 
-    /// Whatever happens to a file: what comes out is a sound store, of records that were written at some time; and what
-    /// is on pages that nothing happened to is there as it was last.
+    /// The salvaged store is sound, and all its records were written at some time. Those on pages
+    /// without damage are there in their last state.
     #[test]
-    fn nothing_is_made_up_and_nothing_whole_is_lost(
+    fn damage_at_random_makes_nothing_up_and_loses_nothing_whole(
         hits in prop::collection::vec((any::<u32>(), 0_u8..6, any::<u32>()), 1..12),
     ) {
         let (_directory, path, history) = lived_in();

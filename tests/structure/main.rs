@@ -102,7 +102,7 @@ fn some_leaf(pages: &Pages) -> u64 {
 }
 
 #[test]
-fn a_sound_store_is_sound_at_every_level() {
+fn sound_store_opens_at_every_level() {
     let (_directory, path) = common::place();
     sound().write(&path);
     for level in [Verify::None, Quick, Full] {
@@ -114,7 +114,7 @@ fn a_sound_store_is_sound_at_every_level() {
 }
 
 #[test]
-fn what_the_commit_before_left_is_told() {
+fn damage_of_the_last_commit_alone_is_reported_as_such() {
     let message = refused(
         &breaks(&["devices"], |pages| {
             // The newest commit alone has this page.
@@ -171,7 +171,7 @@ fn deadly() -> Vec<(&'static str, Pages)> {
 }
 
 #[test]
-fn lmdb_alone_dies_of_it() {
+fn lmdb_alone_dies_of_such_damage() {
     let mut died = Vec::new();
     for (name, pages) in deadly() {
         let directory = directory();

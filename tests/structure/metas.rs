@@ -4,7 +4,7 @@ use super::common::pages::{self, Pages, Tree, PAGE};
 use super::{breaks, breaks_quickly};
 
 #[test]
-fn meta_pages() {
+fn wrong_meta_page_is_refused() {
     // The number of a commit that is not the next, and one in the other's place.
     for change in [
         |txnid| txnid + 2,
@@ -64,7 +64,7 @@ fn meta_pages() {
 }
 
 #[test]
-fn flags_of_trees() {
+fn wrong_flags_of_a_tree_are_refused() {
     for flags in [0x04, 0x08, 0x10, 0x8000] {
         breaks_quickly(&["unnamed database", "flags"], |pages| {
             let at = pages.record(Tree::Main) + pages::FLAGS;
@@ -86,7 +86,7 @@ fn flags_of_trees() {
 }
 
 #[test]
-fn records_of_tables() {
+fn wrong_record_of_a_table_is_refused() {
     for root in [0, 1, 1 << 30] {
         breaks_quickly(&["record of its table \"ids\""], |pages| {
             let at = pages.record(Tree::Ids) + pages::ROOT;
@@ -136,7 +136,7 @@ fn records_of_tables() {
 }
 
 #[test]
-fn the_free_list() {
+fn wrong_free_list_is_refused() {
     let list = |pages: &Pages| pages.free_list(2);
     let first = |pages: &Pages| pages.leaves(Tree::Free)[0];
     breaks_quickly(&["free list", "longer than its row"], |pages| {

@@ -6,7 +6,7 @@ use super::{breaks, some_leaf, sound};
 use pool_metadata::PoolMetadata;
 
 #[test]
-fn headers_of_pages() {
+fn wrong_header_of_a_page_is_refused() {
     let kinds: [fn(&Pages) -> u64; 3] = [
         |pages| pages.root(Tree::Devices),
         some_leaf,
@@ -47,7 +47,7 @@ fn headers_of_pages() {
 }
 
 #[test]
-fn nodes_in_a_page() {
+fn wrong_node_of_a_page_is_refused() {
     for (offset, words) in [
         (0, "reaches out"),
         (4094, "reaches out"),
@@ -98,7 +98,7 @@ fn nodes_in_a_page() {
 /// The first child's key means nothing, but LMDB needs its room back when it splits the page: with
 /// a long one, a half has one child only, and LMDB ends the process.
 #[test]
-fn a_branch_pages_first_key() {
+fn long_first_key_of_a_branch_page_is_refused() {
     for (tree, len, key) in [
         (Tree::Devices, 600, "key of node 0 has 600 bytes"),
         (Tree::Ids, 512, "key of node 0 has 512 bytes"),
@@ -144,7 +144,7 @@ fn lengthen_first_key(pages: &mut Pages, page: u64, len: u16) {
 }
 
 #[test]
-fn keys_in_order() {
+fn keys_out_of_order_are_refused() {
     fn swap(pages: &mut Pages, page: u64, a: usize, b: usize) {
         let [a, b] = [a, b].map(|node| pages.offset_at(page, node));
         let [first, second] = [a, b].map(|at| pages.u16(at));
@@ -178,7 +178,7 @@ fn keys_in_order() {
 }
 
 #[test]
-fn pages_that_are_reached_twice_or_are_not_there() {
+fn page_that_is_reached_twice_or_missing_is_refused() {
     let point = |to: fn(&Pages) -> u64| {
         move |pages: &mut Pages| {
             let at = pages.node_at(pages.root(Tree::Devices), 2);
@@ -215,7 +215,7 @@ fn pages_that_are_reached_twice_or_are_not_there() {
 }
 
 #[test]
-fn values_on_pages_of_their_own() {
+fn wrong_overflow_page_is_refused() {
     let first = |pages: &Pages| pages.far(Tree::Devices).unwrap().2;
     let far = |pages: &Pages| {
         let (page, node, _) = pages.far(Tree::Devices).unwrap();
