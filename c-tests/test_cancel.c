@@ -35,7 +35,7 @@ static void *use_it(void *unused) {
     return unused;
 }
 
-static void a_thread_is_cancelled_between_calls_only(void) {
+static void thread_is_cancelled_between_calls_only(void) {
     unsigned rounds = scaled(100);
     unsigned i;
     store = open_new("pool.db");
@@ -89,7 +89,7 @@ static void *walk_it(void *seen) {
     return NULL;
 }
 
-static void a_callback_is_not_cancelled(void) {
+static void callback_is_not_cancelled(void) {
     void *(*const runs[])(void *) = {update_it, walk_it};
     unsigned i;
     store = open_new("pool.db");
@@ -109,7 +109,7 @@ static void a_callback_is_not_cancelled(void) {
 }
 
 /* A thread that could not be cancelled before a call cannot be after it. */
-static void what_the_caller_had_set_stays(void) {
+static void cancel_state_of_the_caller_is_kept(void) {
     pm_device *found = NULL;
     int state = -1;
     store = open_new("pool.db");
@@ -127,8 +127,8 @@ static void what_the_caller_had_set_stays(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(a_thread_is_cancelled_between_calls_only),
-    NAMED(a_callback_is_not_cancelled),
-    NAMED(what_the_caller_had_set_stays),
+    NAMED(thread_is_cancelled_between_calls_only),
+    NAMED(callback_is_not_cancelled),
+    NAMED(cancel_state_of_the_caller_is_kept),
 };
 TEST_MAIN(tests)

@@ -19,7 +19,7 @@ static void codes_without_a_struct(void) {
     OK(pm_mark_faulty(store, PM_LIT("base"), NULL));
 }
 
-static void the_struct_is_optional(void) {
+static void error_struct_is_optional(void) {
     with_store(codes_without_a_struct);
 }
 
@@ -44,7 +44,7 @@ static void refuse_sizes(void) {
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
 }
 
-static void impossible_sizes_are_refused_before_anything_is_done(void) {
+static void impossible_size_of_an_error_struct_changes_nothing(void) {
     with_store(refuse_sizes);
 }
 
@@ -106,7 +106,7 @@ static void refuse_everywhere(void) {
     CHECK_INT(PM_STATE_SUSPENDED, state_of(store, "base"));
 }
 
-static void every_function_looks_at_the_struct_first(void) {
+static void every_function_checks_the_error_struct_first(void) {
     with_store(refuse_everywhere);
 }
 
@@ -138,7 +138,7 @@ static void other_rooms(void) {
     }
 }
 
-static void shorter_and_longer_structs_are_filled_as_far_as_they_go(void) {
+static void error_struct_of_another_size_is_filled_as_far_as_it_goes(void) {
     with_store(other_rooms);
 }
 
@@ -156,11 +156,11 @@ static void names_in_messages(void) {
           strstr(told()->message, "nz\" (511 bytes)") != NULL);
 }
 
-static void messages_name_the_device_in_ascii(void) {
+static void message_names_the_device_in_ascii(void) {
     with_store(names_in_messages);
 }
 
-static void messages_name_the_path_and_the_system_error(void) {
+static void message_names_the_path_and_the_system_error(void) {
     pm_store *out = UNTOUCHED;
     const char *path = place("no/such/directory/pool.db");
     FAILS(PM_ERR_NO_SUCH_FILE, pm_open(PM_CSTR(path), NULL, &out, why()));
@@ -171,7 +171,7 @@ static void messages_name_the_path_and_the_system_error(void) {
 }
 
 /* A path too long for the message about it, with characters of several bytes at every offset. */
-static void long_messages_end_in_whole_characters(void) {
+static void long_message_ends_in_a_whole_character(void) {
     char path[3200];
     size_t shift;
     for (shift = 0; shift < 3; shift++) {
@@ -200,7 +200,7 @@ static int32_t fail_with(pm_device *device, void *code) {
     return *(int32_t *)code;
 }
 
-static void the_callback_code_belongs_to_one_call(void) {
+static void callback_code_belongs_to_one_call(void) {
     int32_t code = -5;
     pm_error error = PM_ERROR_INIT;
     store = open_new("pool.db");
@@ -221,13 +221,13 @@ static void the_callback_code_belongs_to_one_call(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(the_struct_is_optional),
-    NAMED(impossible_sizes_are_refused_before_anything_is_done),
-    NAMED(every_function_looks_at_the_struct_first),
-    NAMED(shorter_and_longer_structs_are_filled_as_far_as_they_go),
-    NAMED(messages_name_the_device_in_ascii),
-    NAMED(messages_name_the_path_and_the_system_error),
-    NAMED(long_messages_end_in_whole_characters),
-    NAMED(the_callback_code_belongs_to_one_call),
+    NAMED(error_struct_is_optional),
+    NAMED(impossible_size_of_an_error_struct_changes_nothing),
+    NAMED(every_function_checks_the_error_struct_first),
+    NAMED(error_struct_of_another_size_is_filled_as_far_as_it_goes),
+    NAMED(message_names_the_device_in_ascii),
+    NAMED(message_names_the_path_and_the_system_error),
+    NAMED(long_message_ends_in_a_whole_character),
+    NAMED(callback_code_belongs_to_one_call),
 };
 TEST_MAIN(tests)

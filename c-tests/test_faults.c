@@ -51,7 +51,7 @@ static void check_unchanged(const pm_stats *before) {
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "base"));
 }
 
-static void a_full_disk_says_what_to_do_and_the_store_goes_on(void) {
+static void full_disk_is_reported_and_the_store_goes_on(void) {
     pm_device device = device_named("new");
     open_pool();
     device.error = text;
@@ -79,7 +79,7 @@ static int32_t never(pm_device *device, void *unused) {
     return 0;
 }
 
-static void after_a_failed_flush_writes_stop_and_reads_go_on(void) {
+static void failed_flush_stops_writes_and_no_reads(void) {
     pm_update *open_update = NULL;
     pm_update *update = UNTOUCHED;
     pm_device *record = NULL;
@@ -119,7 +119,7 @@ static void after_a_failed_flush_writes_stop_and_reads_go_on(void) {
     close_store(store);
 }
 
-static void no_address_space_to_open(void) {
+static void open_without_address_space_is_refused(void) {
     path = place("pool.db");
     close_store(open_with(path, 0));
     store = UNTOUCHED;
@@ -139,7 +139,7 @@ static void no_address_space_to_open(void) {
     close_store(store);
 }
 
-static void a_map_that_cannot_grow(void) {
+static void map_that_cannot_grow_is_full(void) {
     pm_options options = PM_OPTIONS_INIT;
     pm_device device = device_named("one too many");
     pm_stats before = PM_STATS_INIT;
@@ -192,7 +192,7 @@ static int is_locked(const char *file) {
 }
 
 /* LMDB has its locks on it, which would go with any other descriptor of it that is closed. */
-static void a_lock_file_in_use_is_left_alone_though_it_cannot_be_looked_at(void) {
+static void lock_file_in_use_that_cannot_be_examined_is_left_alone(void) {
     pm_store *other = NULL;
     unsigned k = 0;
     open_pool();
@@ -239,7 +239,7 @@ static int creator_dies(unsigned k) {
  * The name of a store without commits may not be on the disk yet: its creator may have died before
  * it flushed the directory. So opening such a store flushes that.
  */
-static void opening_a_store_without_commits_flushes_its_directory(void) {
+static void open_of_a_store_without_commits_flushes_its_directory(void) {
     unsigned k;
     unsigned before;
     unsigned found = 0;
@@ -272,12 +272,12 @@ static void opening_a_store_without_commits_flushes_its_directory(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(a_full_disk_says_what_to_do_and_the_store_goes_on),
-    NAMED(after_a_failed_flush_writes_stop_and_reads_go_on),
-    NAMED(no_address_space_to_open),
-    NAMED(a_map_that_cannot_grow),
-    NAMED(a_lock_file_in_use_is_left_alone_though_it_cannot_be_looked_at),
-    NAMED(opening_a_store_without_commits_flushes_its_directory),
+    NAMED(full_disk_is_reported_and_the_store_goes_on),
+    NAMED(failed_flush_stops_writes_and_no_reads),
+    NAMED(open_without_address_space_is_refused),
+    NAMED(map_that_cannot_grow_is_full),
+    NAMED(lock_file_in_use_that_cannot_be_examined_is_left_alone),
+    NAMED(open_of_a_store_without_commits_flushes_its_directory),
 };
 static const struct role roles[] = {NAMED(die_in_a_flush)};
 TEST_MAIN_WITH_ROLES(tests, roles)

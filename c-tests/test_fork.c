@@ -100,7 +100,7 @@ static void close_pool(void) {
     close_store(store);
 }
 
-static void the_child_is_refused_everything(void) {
+static void forked_child_is_refused_every_call(void) {
     open_pool();
     in_a_child(everything_is_refused);
     in_a_child(everything_is_refused);
@@ -118,7 +118,7 @@ static void abort_and_open_anew(void) {
     close_store(own);
 }
 
-static void the_child_opens_the_store_itself(void) {
+static void forked_child_opens_the_store_itself(void) {
     open_pool();
     in_a_child(abort_and_open_anew);
     CHECK_INT(PM_STATE_ACTIVATED, state_of(store, "by the child"));
@@ -134,7 +134,7 @@ static int32_t fork_inside(pm_device *device, void *unused) {
     return 0;
 }
 
-static void a_fork_inside_a_callback(void) {
+static void child_forked_inside_a_callback_opens_the_store(void) {
     open_pool();
     OK(pm_update_device(store, PM_LIT("base"), fork_inside, NULL, why()));
     CHECK_INT(PM_STATE_SUSPENDED, state_of(store, "base"));
@@ -180,7 +180,7 @@ static void refused_and_opens_anew(void) {
 }
 
 /* The child does not wait for locks that other threads held at the moment of the fork. */
-static void a_fork_while_other_threads_are_at_work(void) {
+static void child_forked_beside_busy_threads_waits_for_none(void) {
     static const char *const names[] = { "a", "b", "c" };
     pthread_t threads[COUNT(names)];
     unsigned rounds = scaled(30);
@@ -208,11 +208,11 @@ static void a_fork_while_other_threads_are_at_work(void) {
 #endif
 
 static const struct test tests[] = {
-    NAMED(the_child_is_refused_everything),
-    NAMED(the_child_opens_the_store_itself),
-    NAMED(a_fork_inside_a_callback),
+    NAMED(forked_child_is_refused_every_call),
+    NAMED(forked_child_opens_the_store_itself),
+    NAMED(child_forked_inside_a_callback_opens_the_store),
 #if FORK_SAFE_MALLOC
-    NAMED(a_fork_while_other_threads_are_at_work),
+    NAMED(child_forked_beside_busy_threads_waits_for_none),
 #endif
 };
 TEST_MAIN(tests)

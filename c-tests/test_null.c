@@ -30,7 +30,7 @@ static void open_pool(void) {
     add(store, "base");
 }
 
-static void no_store(void) {
+static void null_store_is_refused(void) {
     pm_device device = device_named("d");
     pm_stats stats = PM_STATS_INIT;
     pm_ids ids = PM_IDS_INIT;
@@ -66,7 +66,7 @@ static void no_store(void) {
     CHECK(device.device_id == 0 && stats.map_size == 0);
 }
 
-static void no_name_where_a_length_says_that_there_is_one(void) {
+static void null_name_with_a_length_is_refused(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     uint64_t buffer[8];
@@ -85,7 +85,7 @@ static void no_name_where_a_length_says_that_there_is_one(void) {
     close_store(store);
 }
 
-static void lengths_that_no_memory_has(void) {
+static void length_beyond_any_memory_is_refused(void) {
     pm_device *got = UNTOUCHED;
     pm_store *opened = UNTOUCHED;
     open_pool();
@@ -99,7 +99,7 @@ static void lengths_that_no_memory_has(void) {
 /* Lengths that no name has: a text that is refused must not be copied as a whole. */
 static const size_t absurd[] = { 513, (size_t)1 << 40, SIZE_MAX / 2 };
 
-static void lengths_that_nobody_has_memory_for(void) {
+static void absurd_length_is_refused_without_a_copy(void) {
     static char text[8192];
     static pm_change list[1];
     pm_device *got = UNTOUCHED;
@@ -166,7 +166,7 @@ static void lengths_that_nobody_has_memory_for(void) {
     close_store(store);
 }
 
-static void no_output(void) {
+static void null_output_is_refused(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     pm_walk *walk = NULL;
@@ -213,7 +213,7 @@ static void no_output(void) {
     close_store(store);
 }
 
-static void no_callback(void) {
+static void null_callback_is_refused(void) {
     open_pool();
     REFUSES("callback", pm_update_device, store, PM_LIT("base"), NULL, NULL);
     REFUSES("callback", pm_walk_devices, store, NULL, NULL);
@@ -222,7 +222,7 @@ static void no_callback(void) {
     close_store(store);
 }
 
-static void no_update(void) {
+static void null_update_is_refused(void) {
     pm_update *update = NULL;
     pm_device *device = NULL;
     open_pool();
@@ -239,7 +239,7 @@ static void no_update(void) {
     close_store(store);
 }
 
-static void null_where_it_is_allowed(void) {
+static void null_is_taken_where_it_is_allowed(void) {
     pm_store *opened = NULL;
     pm_walk *walk = NULL;
     uint64_t buffer[64];
@@ -259,13 +259,13 @@ static void null_where_it_is_allowed(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(no_store),
-    NAMED(no_name_where_a_length_says_that_there_is_one),
-    NAMED(lengths_that_no_memory_has),
-    NAMED(lengths_that_nobody_has_memory_for),
-    NAMED(no_output),
-    NAMED(no_callback),
-    NAMED(no_update),
-    NAMED(null_where_it_is_allowed),
+    NAMED(null_store_is_refused),
+    NAMED(null_name_with_a_length_is_refused),
+    NAMED(length_beyond_any_memory_is_refused),
+    NAMED(absurd_length_is_refused_without_a_copy),
+    NAMED(null_output_is_refused),
+    NAMED(null_callback_is_refused),
+    NAMED(null_update_is_refused),
+    NAMED(null_is_taken_where_it_is_allowed),
 };
 TEST_MAIN(tests)

@@ -55,7 +55,7 @@ static void grow(void) {
     }
 }
 
-static void the_map_grows_while_another_process_opens_the_store(void) {
+static void map_grows_while_another_process_opens_the_store(void) {
     unsigned k;
     /* The lock file and the data file. */
     for (k = 0; k < 2; k++) {
@@ -80,7 +80,7 @@ static void the_map_grows_while_another_process_opens_the_store(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(the_map_grows_while_another_process_opens_the_store),
+    NAMED(map_grows_while_another_process_opens_the_store),
 };
 static const struct role roles[] = {NAMED(stop_in_opening)};
 TEST_MAIN_WITH_ROLES(tests, roles)

@@ -7,7 +7,7 @@
 #define TEXT_OF(text) #text
 #define EXPANDED(macro) TEXT_OF(macro)
 
-static void versions(void) {
+static void versions_are_those_of_the_build(void) {
     CHECK_INT(PM_ABI_VERSION, pm_abi_version());
     CHECK_TEXT(EXPANDED(PM_EXPECTED_VERSION), pm_version(), strlen(pm_version()));
     CHECK(strncmp(pm_lmdb_version(), "LMDB 0.9.", 9) == 0);
@@ -70,7 +70,7 @@ static void codes_keep_their_numbers_and_names(void) {
     }
 }
 
-static void numbers_that_are_no_codes(void) {
+static void number_that_is_no_code_is_unknown(void) {
     static const int32_t none[] = { -1, COUNT(codes), 100, INT32_MAX, INT32_MIN };
     size_t i;
     for (i = 0; i < COUNT(none); i++) {
@@ -169,9 +169,9 @@ static void init_macros_set_the_size_and_nothing_else(void) {
 }
 
 static const struct test tests[] = {
-    NAMED(versions),
+    NAMED(versions_are_those_of_the_build),
     NAMED(codes_keep_their_numbers_and_names),
-    NAMED(numbers_that_are_no_codes),
+    NAMED(number_that_is_no_code_is_unknown),
     NAMED(states_keep_their_numbers_and_names),
     NAMED(limits_keep_their_numbers),
     NAMED(structs_keep_their_layout),
