@@ -223,13 +223,13 @@ static int is_done(void) {
  * that over.
  */
 static void check_nothing_left(const struct fault *fault) {
-    static const char *const drafts[] = {"backup.db.partial", "pool.db.before-repair-1.partial",
+    static const char *const temporary[] = {"backup.db.partial", "pool.db.before-repair-1.partial",
                                          "pool.db.restoring", "new.db.restoring",
                                          "new.db.salvaging"};
     size_t i;
-    for (i = 0; i < COUNT(drafts); i++) {
+    for (i = 0; i < COUNT(temporary); i++) {
         struct stat facts;
-        int there = stat(place(drafts[i]), &facts) == 0;
+        int there = stat(place(temporary[i]), &facts) == 0;
         CHECK(!there || facts.st_size == 0 || fault->kind == FAULT_NAME);
     }
 }

@@ -92,7 +92,7 @@ fn edit(
     Ok(txn.commit()?)
 }
 
-/// Changes the header row and makes its checksum hold again.
+/// Changes the header row, and recomputes its checksum.
 fn rewrite_header(
     txn: &mut RwTransaction<'_>,
     main: Database,
@@ -116,7 +116,7 @@ fn change_fields(value: &mut Vec<u8>, change: impl FnOnce(&mut Fields)) -> Outco
     Ok(())
 }
 
-/// Gives a device's record a name with a NUL; by how much the digest changes.
+/// Gives a device's record a name with a NUL. Returns the change of the digest.
 fn rename(txn: &mut RwTransaction<'_>, devices: Database, name: &str) -> Outcome<u128> {
     let new_name = format!("{name}\0x");
     let mut value = txn.get(devices, &name)?.to_vec();
@@ -129,7 +129,7 @@ fn rename(txn: &mut RwTransaction<'_>, devices: Database, name: &str) -> Outcome
     Ok(share(&new_name, &value).wrapping_sub(old))
 }
 
-/// A device's share of the digest.
+/// The hash of a device's row, which the digest adds up.
 fn share(name: &str, value: &[u8]) -> u128 {
     xxh3_128_with_seed(value, xxh3_64_with_seed(name.as_bytes(), 1))
 }

@@ -14,7 +14,7 @@ fn main() {
     let mistake = std::env::args().nth(1).unwrap_or_default();
     match mistake.as_str() {
         "use-after-free" => use_after_free(|place| {
-            // SAFETY: none, on purpose: the memory was given back.
+            // SAFETY: none, on purpose: the memory was freed.
             unsafe { place.write(1) }
         }),
         "use-after-free-in-lmdb" => use_after_free(version_to),

@@ -51,9 +51,9 @@ fn temporary_file_of_a_dead_creator_is_taken_over() {
     let begun = [&raw::META_START[..], &[0xaa; 1 << 20]].concat();
     for rubbish in [&b""[..], &[0; 7], &[0; 8192], &begun] {
         let (directory, path) = place();
-        let draft = directory.path().join("pool.db.new");
-        fs::write(&draft, rubbish).unwrap();
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o644)).unwrap();
+        let temporary = directory.path().join("pool.db.new");
+        fs::write(&temporary, rubbish).unwrap();
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)).unwrap();
         let store = PoolMetadata::open(&path).unwrap();
         add(&store, "a");
         check(&store);
@@ -90,14 +90,14 @@ fn store_with_the_name_of_a_temporary_file_is_left_alone() {
 fn file_with_the_name_of_a_temporary_file_is_left_alone() {
     for theirs in [b"notes, kept nowhere else".to_vec(), raw::bbolt_file()] {
         let (directory, path) = place();
-        let draft = directory.path().join("pool.db.new");
-        fs::write(&draft, &theirs).unwrap();
+        let temporary = directory.path().join("pool.db.new");
+        fs::write(&temporary, &theirs).unwrap();
         let error = common::error_of(PoolMetadata::open(&path));
         assert!(
-            matches!(&error, Error::InvalidPath { path, .. } if **path == *draft),
+            matches!(&error, Error::InvalidPath { path, .. } if **path == *temporary),
             "{error:?}"
         );
-        assert!(fs::read(&draft).unwrap() == theirs && !path.exists());
+        assert!(fs::read(&temporary).unwrap() == theirs && !path.exists());
     }
 }
 

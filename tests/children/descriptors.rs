@@ -57,9 +57,9 @@ pub fn few(path: &Path) {
         assert_eq!(count(), before, "{limit}");
         let _ = fs::remove_file(&copy);
         // The creator could not lock its temporary file, so it left an empty one.
-        let draft = path.with_extension("copy.partial");
-        if fs::metadata(&draft).is_ok_and(|draft| draft.len() == 0) {
-            fs::remove_file(draft).unwrap();
+        let temporary = path.with_extension("copy.partial");
+        if fs::metadata(&temporary).is_ok_and(|temporary| temporary.len() == 0) {
+            fs::remove_file(temporary).unwrap();
         }
         let mut names: Vec<_> = fs::read_dir(path.parent().unwrap())
             .unwrap()
