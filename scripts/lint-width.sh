@@ -6,13 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# Places that are not wrapped yet.
-later='./src'
-
-skipped=''
-for place in $later; do skipped="$skipped -o -path $place"; done
-# shellcheck disable=SC2086  # options, split on purpose
-find . \( -name target -o -name .git -o -name testdata $skipped \) -prune -o -type f \( \
+find . \( -name target -o -name .git -o -name testdata \) -prune -o -type f \( \
     -name '*.rs' -o -name '*.go' -o -name '*.[ch]' -o -name '*.cpp' -o -name '*.sh' \
     -o -name '*.py' -o -name '*.md' -o -name '*.toml' -o -name '*.in' -o -name '*.7' \
     -o -name Makefile \) -print |

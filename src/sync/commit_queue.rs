@@ -116,7 +116,7 @@ impl<W, R> Queue<W, R> {
             self.arrived.notify_one();
         }
         self.waiters.fetch_add(1, Ordering::Relaxed);
-        // Once a leader has taken the work, the result comes with its commit, whatever the deadline.
+        // Once a leader has taken the work, its commit brings the result, whatever the deadline.
         let outcome = request.wait(deadline, || lock(&self.state).line.withdraw(&request));
         self.waiters.fetch_sub(1, Ordering::Relaxed);
         Some(match outcome? {
