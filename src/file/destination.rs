@@ -1,4 +1,5 @@
-//! The path that a finished file is renamed to: what is there now, and that nobody uses it.
+//! Destinations: the path that a finished file is renamed to, and a claim on the file that is there
+//! now.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -17,7 +18,7 @@ use crate::verify::head;
 /// How many files are kept under one name before it is an error that the names are in use.
 const MOST_KEPT: u32 = 1000;
 
-/// A destination, and the file there, which nobody else uses until this is dropped.
+/// A destination, and the file there, which no other thread or process uses until this is dropped.
 pub(crate) struct Destination {
     path: PathBuf,
     old: Option<Old>,
@@ -59,7 +60,7 @@ impl Destination {
         })
     }
 
-    /// A path where nothing is, or a store, sound or not, that nobody has open. Files of other
+    /// A path where nothing is, or a store, sound or not, that no process has open. Files of other
     /// kinds are not for this library to replace.
     pub fn store(path: &Path, deadline: &Deadline) -> Result<Destination> {
         let path = resolve(path)?;

@@ -71,7 +71,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {
-    // What is there by now and is no link was created by somebody else at this moment.
+    // If a file is there by now that is no link, another process has just created it.
     if path
         .symlink_metadata()
         .is_ok_and(|found| found.is_symlink())

@@ -8,7 +8,7 @@
 //! LMDB keeps its reader table in the `-lock` file; two processes that reach one data file through
 //! different `-lock` files (a hard link, or a `-lock` file deleted while in use) would overwrite
 //! pages that the other still reads. Each process therefore holds a shared lock on a byte that
-//! stands for its `-lock` file, and refuses the store when anybody holds another such byte.
+//! stands for its `-lock` file, and refuses the store if any process holds another such byte.
 //!
 //! The bytes are far beyond the end of any file. LMDB takes no locks on the data file.
 

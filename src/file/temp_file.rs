@@ -140,7 +140,7 @@ impl TempFile {
     /// Renames the file, which was flushed, to its destination, and flushes the directory.
     pub fn put_in_place(mut self, destination: &Destination) -> Result<()> {
         self.rename(destination)?;
-        // A lock file that is there was another store's. Nobody can open this one yet.
+        // A lock file that is there was another store's. This one cannot be opened yet.
         lmdb_lock_file::discard(destination.path())?;
         sync_directory(destination.path())
     }
@@ -214,8 +214,8 @@ impl Drop for TempFile {
     }
 }
 
-/// Refuses to take over a store: what is found may be one that somebody has called so. Unlike one,
-/// a temporary file has no lock file.
+/// Refuses to take over a store that has the name of a temporary file. Unlike a store, a temporary
+/// file has no lock file.
 fn refuse_store(path: &Path, is_store: bool) -> Result<()> {
     if !is_store {
         return Ok(());

@@ -41,7 +41,7 @@ pub(crate) fn copy_pages(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -
     Ok(())
 }
 
-/// How often a copy is made anew that has found pages which are neither used nor free.
+/// How often a copy starts over after finding pages that are neither used nor free.
 const RECOUNTS: u32 = 5;
 
 /// Copies a store in use to the temporary file, as of one commit, without the pages that are free.

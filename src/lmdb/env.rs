@@ -23,7 +23,7 @@ use crate::sync::writer_gate::{self, WriterGate};
 
 /// One open store file.
 pub(crate) struct Env {
-    // Dropped first: what follows is given up once LMDB has closed the file.
+    // Dropped first: the locks below are released after LMDB has closed the file.
     pub(super) handle: Handle,
     pub(super) tables: Tables,
     pub(super) path: PathBuf,
@@ -153,8 +153,8 @@ impl Env {
         Ok(())
     }
 
-    /// Gives the files up once LMDB has closed them: they can be opened again, though this handle
-    /// still exists.
+    /// Releases the files, which LMDB has closed: they can be opened again, though this handle still
+    /// exists.
     pub(super) fn release_files(&self) {
         self.process_lock.release();
         drop(unpoisoned(self.held.lock()).take());

@@ -19,7 +19,7 @@ pub(crate) struct Quiesced<'e> {
 }
 
 impl Quiesced<'_> {
-    /// Closes the store and gives its files up.
+    /// Closes the store and releases its files.
     pub fn close(self) {
         self.handle.close();
         self.env.release_files();

@@ -211,7 +211,7 @@ impl Writing<'_> {
     /// anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
         if self.ran.replace(true) {
-            // The last run may have met a failed flush, or closed the store where the map could
+            // In the last run a flush may have failed, or the store was closed because the map could
             // not be replaced.
             self.env.check_writable()?;
         }
@@ -295,9 +295,9 @@ impl Env {
     /// A commit that failed has left the old content in force, but after a failed flush it is not
     /// known what of it the disk really has, so the store takes no more writes.
     ///
-    /// A full disk is usually met before, while pages are written that nothing refers to yet. Where
-    /// it is met here, it is as harmless, unless it was the meta page's flush that failed, or a
-    /// flush that an earlier commit still waits for.
+    /// A full disk usually shows before, while pages are written that nothing refers to yet. Here it
+    /// is as harmless, unless the flush of the meta page failed, or one that an earlier commit has
+    /// left to this one.
     fn commit_fault(&self, error: LmdbError) -> Fault {
         let errno = match error {
             LmdbError::Other(errno) if errno > 0 => errno,

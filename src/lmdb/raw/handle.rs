@@ -152,7 +152,7 @@ impl Handle {
         Ok(quiesced)
     }
 
-    /// Ends every pooled transaction. Nobody else uses the readers.
+    /// Ends every pooled transaction. The caller has the readers to itself.
     fn free_readers(&self) {
         for reader in &self.readers {
             reader.free();
@@ -170,7 +170,7 @@ impl Drop for Handle {
 }
 
 impl Reader {
-    /// Ends the transaction, if there is one, and gives its slot back.
+    /// Ends the transaction, if there is one, which releases its slot.
     fn free(&self) {
         let txn = self.txn.replace(ptr::null_mut());
         if !txn.is_null() {
@@ -247,8 +247,8 @@ impl Quiesced<'_> {
     /// Replaces the map by one of this size. If that fails, there is no map any more.
     pub fn set_map_size(&self, size: usize) -> LmdbResult<()> {
         match &*self.0.lock() {
-            // Every long read and every write shares the environment; none can come to while the
-            // lock is held.
+            // Every long read and every write shares the environment; none can begin while the lock
+            // is held.
             Some(environment) if Arc::strong_count(environment) == 1 => {
                 // SAFETY: there is no transaction but the pooled ones, which were reset.
                 unsafe { environment.set_map_size(size) }

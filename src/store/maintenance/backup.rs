@@ -49,8 +49,8 @@ impl BackupOptions {
         self
     }
 
-    /// Replace the store that is at the path, if there is one that nobody has open. Without it, a
-    /// path where anything is is refused.
+    /// Replace the store that is at the path, if there is one that no process has open. Without it,
+    /// a path where anything is is refused.
     pub fn overwrite(&mut self, overwrite: bool) -> &mut BackupOptions {
         self.overwrite = overwrite;
         self

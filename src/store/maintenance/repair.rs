@@ -111,13 +111,13 @@ impl OpenOptions {
         Ok(audit(&readable(&env)?, limit)?.report)
     }
 
-    /// Fixes what is wrong with the rows of a store that nobody has open, as far as that needs no
-    /// guessing, in one transaction, and says what it found and what it could not fix.
+    /// Fixes what is wrong with the rows of a store that no process has open, as far as that
+    /// needs no guessing, in one transaction, and says what it found and what it could not fix.
     ///
-    /// - The header (counters, last id, digest) is written anew from the rows.
+    /// - The header (counters, last id, digest) is computed again from the rows.
     /// - Records are right: an id that a device has is not free. An id that is free and faulty is
     ///   faulty.
-    /// - An id that is nobody's becomes faulty, so that it is not given out.
+    /// - An id that no device has becomes faulty, so that it is not given out.
     /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
     /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers
     ///   cannot be stay as they are, and the store is still refused: [`salvage`](Self::salvage)

@@ -39,8 +39,8 @@ pub struct Salvaged {
 
 impl OpenOptions {
     /// Reads every record that is still whole from a damaged file, and makes a new store of them at
-    /// `target`, where nothing may be. The damaged file is only read, with plain reads; nobody
-    /// may have it open.
+    /// `target`, where nothing may be. The damaged file is only read, with plain reads; no
+    /// process may have it open.
     ///
     /// - Where the tables' trees lead to a record whose checksum holds, that is taken.
     /// - Where they lead nowhere, all pages of the file are searched for records; of two of one
@@ -52,7 +52,7 @@ impl OpenOptions {
     ///   pool. So do free ones unless all rows of the last commit are there.
     ///
     /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed.
-    /// Generations begin anew. The first `limit` findings are kept for the report. All devices
+    /// Generations start over. The first `limit` findings are kept for the report. All devices
     /// are in memory at once. Of the options, only the lock wait counts.
     ///
     /// # Errors
