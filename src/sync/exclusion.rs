@@ -8,11 +8,8 @@ use crate::error::Result;
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::{lock, wait_timeout, Condvar, Mutex, MutexGuard};
 
-pub(crate) const OPEN: u8 = 0;
-
-/// Reads wait.
-pub(crate) const QUIESCED: u8 = 1;
-
+const OPEN: u8 = 0;
+const QUIESCED: u8 = 1;
 const CLOSED: u8 = 2;
 
 /// Whether an environment is open, and can be read at the moment.
@@ -32,8 +29,17 @@ impl OpenState {
         self.0.load(Ordering::SeqCst) == OPEN
     }
 
-    /// Goes from one state to another; false if it is in another one.
-    pub fn change(&self, from: u8, to: u8) -> bool {
+    /// Has new reads wait; false if the environment is not open.
+    pub fn quiesce(&self) -> bool {
+        self.change(OPEN, QUIESCED)
+    }
+
+    /// Lets reads go on, unless the environment has been closed.
+    pub fn resume(&self) {
+        self.change(QUIESCED, OPEN);
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
         self.0
             .compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
@@ -144,5 +150,23 @@ impl Drop for NoWalks<'_> {
     fn drop(&mut self) {
         lock(&self.0.state).blocked = false;
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_state_is_neither_quiesced_nor_resumed() {
+        let state = OpenState::default();
+        assert!(state.is_open() && state.quiesce());
+        assert!(!state.quiesce(), "it is quiesced already");
+        assert!(!state.is_open() && !state.is_closed());
+        state.resume();
+        assert!(state.is_open() && state.quiesce());
+        state.close();
+        state.resume();
+        assert!(state.is_closed() && !state.quiesce());
     }
 }

@@ -12,7 +12,7 @@ use crate::lmdb::raw::environment::Environment;
 use crate::lmdb::raw::error::{LmdbResult, NotBegun};
 use crate::lmdb::raw::value::{get, Database};
 use crate::sync::deadline::Deadline;
-use crate::sync::exclusion::{OpenState, OPEN, QUIESCED};
+use crate::sync::exclusion::OpenState;
 use crate::sync::primitives::unpoisoned;
 use crate::sync::process;
 use crate::sync::read_permits::{wait_for_reads, ReadPermit};
@@ -144,7 +144,7 @@ impl Handle {
     /// Waits for the reads in flight and keeps new ones waiting, until what is returned is dropped.
     pub fn quiesce(&self, deadline: &Deadline) -> Result<Quiesced<'_>> {
         self.check_usable()?;
-        if !self.state.change(OPEN, QUIESCED) {
+        if !self.state.quiesce() {
             return Err(Error::Closed);
         }
         let quiesced = Quiesced(self);
@@ -260,7 +260,6 @@ impl Quiesced<'_> {
 
 impl Drop for Quiesced<'_> {
     fn drop(&mut self) {
-        // Unless it is closed.
-        self.0.state.change(QUIESCED, OPEN);
+        self.0.state.resume();
     }
 }
