@@ -28,7 +28,7 @@ Device get(std::string_view name) {
     return Device(device);
 }
 
-void init_macros_and_lengths() {
+void init_macros_and_lengths_compile_as_cpp() {
     pm_error error = PM_ERROR_INIT;
     pm_device device = PM_DEVICE_INIT;
     pm_options options = PM_OPTIONS_INIT;
@@ -50,7 +50,7 @@ void init_macros_and_lengths() {
     close_store(store);
 }
 
-void records_in_a_vector() {
+void records_are_read_from_a_vector() {
     std::vector<uint64_t> page(512);
     pm_walk *walk = nullptr;
     std::size_t count = 0;
@@ -83,7 +83,7 @@ int32_t throw_from_update(pm_device *device, void *user_data) {
     throw std::runtime_error("from an update");
 }
 
-void an_exception_leaves_an_update() {
+void exception_that_leaves_a_callback_ends_the_update() {
     pm_error error = PM_ERROR_INIT;
     int destroyed = 0;
     bool caught = false;
@@ -117,7 +117,7 @@ int32_t update_inside(pm_device *device, void *another) {
                             nullptr);
 }
 
-void an_exception_leaves_two_updates_at_once() {
+void exception_that_leaves_a_nested_callback_ends_both_updates() {
     pm_store *another = open_new("another.db");
     int caught = 0;
     add(another, "base");
@@ -145,7 +145,7 @@ int32_t throw_from_walk(const pm_device *device, void *seen) {
     return 0;
 }
 
-void an_exception_leaves_a_walk() {
+void exception_that_leaves_a_callback_ends_the_walk() {
     std::string seen;
     std::string caught;
     store = open_with(place("pool.db"), 1000);
@@ -173,7 +173,7 @@ int32_t catch_inside(pm_device *device, void *) {
     return 0;
 }
 
-void an_exception_caught_inside_is_none() {
+void exception_caught_inside_a_callback_ends_no_update() {
     store = open_new("pool.db");
     add(store, "base");
     OK(pm_update_device(store, PM_LIT("base"), catch_inside, nullptr, why()));
@@ -182,7 +182,7 @@ void an_exception_caught_inside_is_none() {
 }
 
 // A lambda without captures is a callback as well.
-void lambdas_are_callbacks() {
+void lambda_is_taken_as_a_callback() {
     unsigned seen = 0;
     store = open_new("pool.db");
     add(store, "base");
@@ -205,13 +205,13 @@ void lambdas_are_callbacks() {
 }
 
 const struct test tests[] = {
-    NAMED(init_macros_and_lengths),
-    NAMED(records_in_a_vector),
-    NAMED(an_exception_leaves_an_update),
-    NAMED(an_exception_leaves_two_updates_at_once),
-    NAMED(an_exception_leaves_a_walk),
-    NAMED(an_exception_caught_inside_is_none),
-    NAMED(lambdas_are_callbacks),
+    NAMED(init_macros_and_lengths_compile_as_cpp),
+    NAMED(records_are_read_from_a_vector),
+    NAMED(exception_that_leaves_a_callback_ends_the_update),
+    NAMED(exception_that_leaves_a_nested_callback_ends_both_updates),
+    NAMED(exception_that_leaves_a_callback_ends_the_walk),
+    NAMED(exception_caught_inside_a_callback_ends_no_update),
+    NAMED(lambda_is_taken_as_a_callback),
 };
 
 } // namespace

@@ -168,7 +168,7 @@ static void use_store(void) {
     CHECK(unlink(path) == 0);
 }
 
-static void loads_checks_the_version_and_works(void) {
+static void loaded_library_has_the_version_and_works(void) {
     void *loaded = load();
     find_all(loaded);
     CHECK(pm.abi_version() == PM_ABI_VERSION);
@@ -177,7 +177,7 @@ static void loads_checks_the_version_and_works(void) {
     CHECK(dlclose(loaded) == 0);
 }
 
-static void loads_again_and_again(void) {
+static void library_is_loaded_again_and_again(void) {
     int i;
     for (i = 0; i < 5; i++) {
         void *loaded = load();
@@ -199,7 +199,7 @@ static void *use_and_end_later(void *unused) {
     return NULL;
 }
 
-static void threads_may_end_after_the_library_is_closed(void) {
+static void thread_ends_after_the_library_is_closed(void) {
     pthread_t thread;
     void *loaded = load();
     find_all(loaded);
@@ -225,7 +225,7 @@ static void *open_and_end(void *store) {
  * This test is the first, and opens in a thread that has ended, because thread-local data of a
  * living thread keeps the library loaded as well.
  */
-static void a_store_left_open_outlives_dlclose(void) {
+static void store_left_open_outlives_dlclose(void) {
     pm_store *store = NULL;
     pm_store *second = NULL;
     pthread_t thread;
@@ -249,10 +249,10 @@ static const struct {
     void (*run)(void);
 } tests[] = {
 #define NAMED(function) { #function, function }
-    NAMED(a_store_left_open_outlives_dlclose),
-    NAMED(loads_checks_the_version_and_works),
-    NAMED(loads_again_and_again),
-    NAMED(threads_may_end_after_the_library_is_closed),
+    NAMED(store_left_open_outlives_dlclose),
+    NAMED(loaded_library_has_the_version_and_works),
+    NAMED(library_is_loaded_again_and_again),
+    NAMED(thread_ends_after_the_library_is_closed),
 };
 
 int main(int argc, char **argv) {

@@ -229,9 +229,10 @@ fn own_locks(file: &Path) -> BTreeSet<String> {
     locks.lines().filter_map(range).collect()
 }
 
-/// One of them has the store; what the others looked at has not cost it its locks.
+/// One of them gets the store. The others have opened and closed its files to examine them, which
+/// must not cost it its locks.
 #[test]
-fn threads_that_create_one_store_at_the_same_moment() {
+fn threads_that_create_one_store_at_once_leave_its_locks_alone() {
     for _ in 0..400 {
         let (_directory, path) = place();
         let begin = Barrier::new(3);
@@ -247,8 +248,8 @@ fn threads_that_create_one_store_at_the_same_moment() {
             matches!(result, Err(Error::AlreadyOpen { .. }))
         };
         assert_eq!(stores.iter().filter(refused).count(), 2, "{stores:?}");
-        // The file's and the reader's. The list is not read in one moment: other processes' changes
-        // can hide a line of it.
+        // The lock of the file and the reader's lock. The list is not read in one moment, so
+        // changes of other processes can hide a line of it.
         let both = || own_locks(&lock_of(&path)).len() == 2;
         assert!((0..50).any(|_| both()), "{:?}", own_locks(&lock_of(&path)));
     }
