@@ -78,17 +78,76 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 	}
 }
 
-func TestCloseInsideCallbackIsBusy(t *testing.T) {
-	store := newStore(t, WithLockWait(50*time.Millisecond))
-	add(t, store, DeviceInfo{Name: "dev"})
-	within(t, func() {
-		ok(t, store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
-			wantError(t, store.Close(), ErrBusy)
+// Waiting for the callback that Close is called from could only time out.
+func TestCloseInsideCallbackIsBusyAtOnce(t *testing.T) {
+	const wait = time.Minute
+	path := newPath(t)
+	for name, call := range map[string]func(*PoolMetadata, func()) error{
+		"UpdateDevice": func(store *PoolMetadata, do func()) error {
+			return store.UpdateDevice(ctx, "dev", func(*DeviceInfo) error { do(); return nil })
+		},
+		"WalkDevices": func(store *PoolMetadata, do func()) error {
+			return store.WalkDevices(ctx, func(*DeviceInfo) error { do(); return nil })
+		},
+		"Devices": func(store *PoolMetadata, do func()) error {
+			for _, err := range store.Devices() {
+				if err != nil {
+					return err
+				}
+				do()
+			}
 			return nil
-		}))
-	})
-	_, err := store.GetDevice(ctx, "dev")
-	wantError(t, err, ErrClosed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := Open(path, WithLockWait(wait))
+			ok(t, err)
+			if _, err := store.GetDevice(ctx, "dev"); err != nil {
+				add(t, store, DeviceInfo{Name: "dev"})
+			}
+			start := time.Now()
+			waits := make(chan error, 1)
+			ok(t, call(store, func() {
+				wantError(t, store.Close(), ErrBusy)
+				// Another goroutine waits for the callback, and this one does not join it.
+				go func() { waits <- store.Close() }()
+				eventually(t, func() bool {
+					store.closing.Lock()
+					defer store.closing.Unlock()
+					return store.attempt != nil
+				})
+				wantError(t, store.Close(), ErrBusy)
+			}))
+			ok(t, <-waits)
+			if took := time.Since(start); took > wait/2 {
+				t.Errorf("it took %v", took)
+			}
+			_, err = store.GetDevice(ctx, "dev")
+			wantError(t, err, ErrClosed)
+			ok(t, store.Close())
+		})
+	}
+}
+
+// A callback of one store may close another, and waits for the other's callbacks.
+func TestCloseInsideCallbackOfAnotherStoreWaits(t *testing.T) {
+	store, other := newStore(t), newStore(t)
+	add(t, store, DeviceInfo{Name: "dev"})
+	add(t, other, DeviceInfo{Name: "dev"})
+	inside, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- other.UpdateDevice(ctx, "dev", func(*DeviceInfo) error {
+			close(inside)
+			<-goOn
+			return nil
+		})
+	}()
+	<-inside
+	ok(t, store.WalkDevices(ctx, func(*DeviceInfo) error {
+		time.AfterFunc(20*time.Millisecond, func() { close(goOn) })
+		return other.Close()
+	}))
+	ok(t, <-ended)
 	ok(t, store.Close())
 }
 

@@ -35,8 +35,9 @@ type PoolMetadata struct {
 
 // closeAttempt is a Close in progress.
 type closeAttempt struct {
-	ended chan struct{} // closed once err is set
-	err   error
+	ended  chan struct{} // closed once err is set
+	err    error
+	inside bool // it is made from inside a callback, which it cannot wait for
 }
 
 // NewPoolMetadata opens the store at the given path with the default options, and creates it if
@@ -91,24 +92,28 @@ func closeForgotten(handle C.uintptr_t) {
 // Close is called, other calls fail with [ErrClosed], and so do writes that are still waiting.
 // Closing a closed store does nothing and returns nil.
 //
-// If the calls in progress do not end within the lock wait, as when Close is called from inside a
-// callback, it fails with [ErrBusy]: the store takes no more calls, and Close can be called again
-// to go on waiting. Concurrent calls of Close wait together, and get one result.
+// If the calls in progress do not end within the lock wait, it fails with [ErrBusy]: the store
+// takes no more calls, and Close can be called again to go on waiting. Inside a callback it fails
+// at once, unless callbacks of other stores run at that moment. Concurrent calls of Close wait
+// together, and get one result.
 func (m *PoolMetadata) Close() error {
 	m.closing.Lock()
 	if m.closed {
 		m.closing.Unlock()
 		return nil
 	}
+	own := &closeAttempt{ended: make(chan struct{}), inside: m.isInOwnCallback()}
 	if other := m.attempt; other != nil {
 		m.closing.Unlock()
+		if own.inside {
+			return errInCallback()
+		}
 		<-other.ended
 		return other.err
 	}
-	own := &closeAttempt{ended: make(chan struct{})}
 	m.attempt = own
 	m.closing.Unlock()
-	own.err = m.tryClose()
+	own.err = m.tryClose(own.inside)
 	m.closing.Lock()
 	m.attempt, m.closed = nil, own.err == nil
 	m.closing.Unlock()
@@ -116,15 +121,26 @@ func (m *PoolMetadata) Close() error {
 	return own.err
 }
 
-func (m *PoolMetadata) tryClose() error {
-	const op, doing = "Close", "close the store"
+const opClose, doingClose = "Close", "close the store"
+
+func errInCallback() error {
+	return newError(CodeBusy, opClose, doingClose,
+		"this call comes from a callback of the store, which has to return first")
+}
+
+func (m *PoolMetadata) tryClose(inside bool) error {
+	if inside {
+		m.calls.shut(0)
+		return errInCallback()
+	}
 	if !m.calls.shut(m.lockWait) {
-		return newError(CodeBusy, op, doing, "the callback of an update, or a walk, has not ended yet")
+		return newError(CodeBusy, opClose, doingClose,
+			"the callback of an update, or a walk, has not ended yet")
 	}
 	var reply C.pmgo_reply
 	status := C.pmgo_close(m.handle, &reply)
 	if status != C.PM_OK {
-		if err := failure(status, reply.detail, op, doing); !isClosed(err) {
+		if err := failure(status, reply.detail, opClose, doingClose); !isClosed(err) {
 			return err
 		}
 	}
@@ -178,61 +194,4 @@ func Version() string {
 // LMDBVersion returns the version of the LMDB inside it.
 func LMDBVersion() string {
 	return C.GoString(C.pm_lmdb_version())
-}
-
-// gate lets Close wait for the calls that run the caller's code, which the library does not know
-// of, and refuses calls from then on.
-type gate struct {
-	closed  atomic.Bool
-	mu      sync.Mutex
-	inside  int
-	emptied chan struct{} // closed when the last call leaves a shut gate
-}
-
-func (g *gate) isShut() bool {
-	return g.closed.Load()
-}
-
-// enter reports whether the call may go on. If so, the call must leave in the end.
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed.Load() {
-		return false
-	}
-	g.inside++
-	return true
-}
-
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inside--
-	if g.inside == 0 && g.emptied != nil {
-		close(g.emptied)
-		g.emptied = nil
-	}
-}
-
-// shut refuses further calls, waits until those inside have left, and reports whether they have.
-func (g *gate) shut(wait time.Duration) bool {
-	g.mu.Lock()
-	g.closed.Store(true)
-	if g.inside == 0 {
-		g.mu.Unlock()
-		return true
-	}
-	if g.emptied == nil {
-		g.emptied = make(chan struct{})
-	}
-	emptied := g.emptied
-	g.mu.Unlock()
-	timeout := time.NewTimer(wait)
-	defer timeout.Stop()
-	select {
-	case <-emptied:
-		return true
-	case <-timeout.C:
-		return false
-	}
 }

@@ -1163,7 +1163,7 @@ int32_t pm_open(const char *path,
  * @param store     The store.
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
- *   always inside a walk's callback: the store then stays open and can be closed later;
+ *   at once inside a walk's callback: the store then stays open and can be closed later;
  *   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
@@ -1453,9 +1453,10 @@ int32_t pm_device_set_error(struct pm_device *device,
 /**
  * Calls `callback` for every device, in byte order of their names, over one consistent snapshot.
  *
- * The callback may read and write the store; the walk does not see what it writes. A C++ exception
- * that leaves the callback ends the walk and propagates to the caller. The callback must not be
- * left by longjmp or by ending the thread.
+ * The callback may read and write the store; the walk does not see what it writes. A write that
+ * needs a larger map cannot wait for its own walk's end, and fails with PM_ERR_TIMEOUT; closing the
+ * store fails with PM_ERR_BUSY. A C++ exception that leaves the callback ends the walk and
+ * propagates to the caller. The callback must not be left by longjmp or by ending the thread.
  *
  * @param store     The store.
  * @param callback  The function to call.

@@ -34,9 +34,10 @@ pub type pm_walk_callback =
 
 /// Calls `callback` for every device, in byte order of their names, over one consistent snapshot.
 ///
-/// The callback may read and write the store; the walk does not see what it writes. A C++ exception
-/// that leaves the callback ends the walk and propagates to the caller. The callback must not be
-/// left by longjmp or by ending the thread.
+/// The callback may read and write the store; the walk does not see what it writes. A write that
+/// needs a larger map cannot wait for its own walk's end, and fails with PM_ERR_TIMEOUT; closing the
+/// store fails with PM_ERR_BUSY. A C++ exception that leaves the callback ends the walk and
+/// propagates to the caller. The callback must not be left by longjmp or by ending the thread.
 ///
 /// @param store     The store.
 /// @param callback  The function to call.
@@ -68,6 +69,8 @@ pub unsafe extern "C-unwind" fn pm_walk_devices(
     let Some((mut walk, callback)) = begun else {
         return status;
     };
+    // Left before the walk ends, also when an exception leaves the callback.
+    let _scope = walk.enter_callback();
     let mut texts = Vec::new();
     loop {
         let mut next = None;

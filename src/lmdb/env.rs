@@ -14,6 +14,7 @@ use crate::format::table::Table;
 use crate::histogram::Commits;
 use crate::lmdb::config::Config;
 use crate::lmdb::raw::{into_error, Database, Environment, Handle, LmdbError};
+use crate::sync::callbacks::CallbackScope;
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
 use crate::sync::lock_wait::LockWait;
@@ -135,6 +136,13 @@ impl Env {
         self.check_usable()?;
         let deadline = self.deadline();
         let busy = |what| move |_| Error::Busy { what };
+        // Before the gate: the walk cannot end while another writer is waited for either.
+        if CallbackScope::is_inside(self) {
+            return Err(Error::Busy {
+                what:
+                    "this call comes from the callback of a walk over it; close it after the walk",
+            });
+        }
         let writer = self
             .writer
             .acquire(&deadline)

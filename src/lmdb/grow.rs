@@ -32,7 +32,7 @@ impl Env {
             return Ok(()); // another thread has done it
         }
         // In this order, so that short reads go on while a long walk is waited for.
-        let no_walk = self.snapshots.block(deadline)?;
+        let no_walk = self.block_walks(deadline)?;
         let quiesced = self.quiesce(writer, &no_walk, deadline)?;
         // Other processes may have made it larger meanwhile.
         let (current, used) = self.map_in_use()?;

@@ -5,9 +5,12 @@
 //! keeps walks from being open. Short reads look at the state once they have a permit: see
 //! `sync/read_permits.rs`.
 
+use std::time::Duration;
+
 use crate::error::Result;
 use crate::lmdb::env::{Env, Writer};
 use crate::lmdb::raw;
+use crate::sync::callbacks::CallbackScope;
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::NoWalks;
 use crate::sync::read_permits::ReadPermit;
@@ -27,6 +30,16 @@ impl Quiesced<'_> {
 }
 
 impl Env {
+    /// Waits until no walk is open, and keeps it that way. A wait for a walk whose callback this
+    /// thread is in could not end, so it times out at once.
+    pub(crate) fn block_walks(&self, deadline: &Deadline) -> Result<NoWalks<'_>> {
+        if CallbackScope::is_inside(self) {
+            return Err(Deadline::over(Duration::ZERO)
+                .expired("the end of the walk from whose callback this call comes"));
+        }
+        self.snapshots.block(deadline)
+    }
+
     /// Waits for the reads in flight, and keeps new ones waiting.
     pub(crate) fn quiesce<'e>(
         &'e self,

@@ -20,7 +20,7 @@ impl Env {
     /// Reopens LMDB's environment, once no transaction of the old one is in use.
     pub(crate) fn reopen(&self, deadline: &Deadline) -> Result<()> {
         let writer = self.writer.acquire(deadline)?;
-        let no_walk = self.snapshots.block(deadline)?;
+        let no_walk = self.block_walks(deadline)?;
         let quiesced = self.quiesce(&writer, &no_walk, deadline)?;
         if !self.is_poisoned()? {
             return Ok(()); // another thread has done it

@@ -158,7 +158,8 @@ impl PoolMetadata {
     }
 
     /// Shows every device to `visit`, by name in byte order, as of one moment. An error from
-    /// `visit` ends the walk and comes back as it is. `visit` may read and write the store.
+    /// `visit` ends the walk and comes back as it is. `visit` may read and write the store. A write
+    /// that needs a larger map cannot wait for the end of its own walk: [`Error::Timeout`].
     ///
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
@@ -262,8 +263,8 @@ impl PoolMetadata {
     ///
     /// # Errors
     /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the
-    /// store is then as it was, and can be closed later. [`Error::NestedWrite`] from inside an
-    /// update's callback.
+    /// store is then as it was, and can be closed later. Inside a walk's callback it fails at once,
+    /// with [`Error::Busy`], and inside an update's with [`Error::NestedWrite`].
     pub fn close(&self) -> Result<()> {
         self.pool.check_not_in_update()?;
         self.pool.env.close()

@@ -8,6 +8,7 @@ use crate::format::record;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::Move;
 use crate::lmdb::snapshot::Snapshot;
+use crate::sync::callbacks::CallbackScope;
 
 /// All devices as of the moment when the walk began, by name in byte order.
 ///
@@ -51,6 +52,7 @@ impl Walk {
         mut visit: impl FnMut(DeviceRef<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut walk = Walk::open(env)?;
+        let _scope = walk.enter_callback();
         while let Some(device) = walk.next_ref()? {
             visit(device)?;
         }
@@ -65,6 +67,11 @@ impl Walk {
             Ok::<(), Error>(())
         })?;
         Ok(names)
+    }
+
+    /// Marks this thread as being inside the walk's callback until the scope is dropped.
+    pub(crate) fn enter_callback(&self) -> CallbackScope<Env> {
+        CallbackScope::enter(self.snapshot.env())
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {

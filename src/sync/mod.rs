@@ -1,6 +1,7 @@
 //! How threads keep out of each other's way, and how long they wait for each other. Nothing here
 //! knows of files or of LMDB.
 
+pub(crate) mod callbacks;
 pub(crate) mod commit_queue;
 pub(crate) mod deadline;
 pub(crate) mod exclusion;

@@ -4,7 +4,8 @@ use crate::common::device;
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
-use pool_metadata::{DeviceInfo, DeviceState, Ids};
+use pool_metadata::{DeviceInfo, DeviceState, Ids, MAX_ERROR_LEN};
+use std::time::{Duration, Instant};
 
 through_rust_and_c!(
     every_device_is_shown_in_byte_order,
@@ -12,6 +13,7 @@ through_rust_and_c!(
     failing_callback_ends_the_walk_and_its_code_comes_back,
     callback_may_write_and_the_walk_does_not_see_it,
     walk_inside_a_walk_shows_everything,
+    call_that_needs_the_end_of_its_own_walk_fails_at_once,
     walk_shows_the_devices_of_one_moment,
     walk_tells_the_ids_of_the_same_moment,
     devices_of_all_sizes_are_shown,
@@ -130,21 +132,59 @@ fn callback_may_write_and_the_walk_does_not_see_it<S: Store>() {
 }
 
 fn walk_inside_a_walk_shows_everything<S: Store>() {
-    let (_directory, store) = store_of_names::<S>(&waiting(20));
+    let (_directory, store) = store_of_names::<S>(&DEFAULTS);
     let expected = devices(&store);
     let mut shown = 0;
     store
         .walk_devices(&mut |device| {
             assert_eq!(device, expected[shown]);
             assert_eq!(visited(&store), expected);
-            if shown == 0 {
-                refused(store.close(), PM_ERR_BUSY).says(&["walk"]);
-            }
             shown += 1;
             Ok(())
         })
         .unwrap();
     assert_eq!(shown, expected.len());
+}
+
+/// No wait could end while the callback waits.
+fn call_that_needs_the_end_of_its_own_walk_fails_at_once<S: Store>() {
+    let options = pm_options {
+        map_size: 1 << 20,
+        ..waiting(60_000)
+    };
+    let (_directory, store) = new_store::<S>(&options);
+    add(&store, "a");
+    let mut large = device("large");
+    large.error = vec![b'e'; MAX_ERROR_LEN];
+    let start = Instant::now();
+    store
+        .walk_devices(&mut |_| {
+            // From an inner walk's callback, and after it.
+            store
+                .walk_devices(&mut |_| {
+                    refused(store.close(), PM_ERR_BUSY).says(&["callback", "walk"]);
+                    Ok(())
+                })
+                .unwrap();
+            refused(store.close(), PM_ERR_BUSY).says(&["callback", "walk"]);
+            refused(store.add(&mut large), PM_ERR_TIMEOUT).says(&["walk"]);
+            add(&store, "b");
+            Ok(())
+        })
+        .unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "at once");
+    // Another thread's walk may end, and so may one that this thread takes step by step.
+    let (_other_directory, other) = new_store::<S>(&DEFAULTS);
+    add(&other, "a");
+    other
+        .walk_devices(&mut |_| {
+            store.add(&mut large).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(devices(&store).len(), 3);
+    check(&store);
+    store.close().unwrap();
 }
 
 fn walk_shows_the_devices_of_one_moment<S: Store>() {
