@@ -5,11 +5,13 @@
 #include <string.h>
 
 static pm_store *store;
-static int inside;
+/* Whether a callback runs, and whether its thread has been cancelled since. */
+static int inside, sent;
 
 static void cancel(pthread_t thread) {
     void *result = NULL;
     CHECK(pthread_cancel(thread) == 0);
+    __atomic_store_n(&sent, 1, __ATOMIC_SEQ_CST);
     CHECK(pthread_join(thread, &result) == 0);
     CHECK(result == PTHREAD_CANCELED);
 }
@@ -52,18 +54,24 @@ static void thread_is_cancelled_between_calls_only(void) {
     close_store(store);
 }
 
-/* Long enough to be cancelled in, were that possible here. */
+/* Sleeps until the thread has been cancelled, and once more: there it would end, if it could. */
+static void be_cancelled(void) {
+    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&sent, __ATOMIC_SEQ_CST)) {
+        sleep_ms(1);
+    }
+    sleep_ms(1);
+}
+
 static int32_t change_slowly(pm_device *device, void *unused) {
     (void)unused;
-    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
-    sleep_ms(30);
+    be_cancelled();
     device->size = 7;
     return 0;
 }
 
 static int32_t look_slowly(const pm_device *device, void *seen) {
-    __atomic_store_n(&inside, 1, __ATOMIC_SEQ_CST);
-    sleep_ms(30);
+    be_cancelled();
     *(int *)seen = device->size == 7;
     return 0;
 }
@@ -98,6 +106,7 @@ static void callback_is_not_cancelled(void) {
         pthread_t thread;
         int done = 0;
         __atomic_store_n(&inside, 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&sent, 0, __ATOMIC_SEQ_CST);
         CHECK(pthread_create(&thread, NULL, runs[i], &done) == 0);
         while (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST)) {
             sleep_ms(1);
