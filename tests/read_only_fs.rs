@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, check, error_of, options, place};
+use common::{add, check, error_of, options, place, wait_until};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -143,4 +143,37 @@ fn store_read_through_a_read_only_mount_is_not_opened_for_writing() {
     first.kill();
     second.finish();
     add(&options(200).open(&path).unwrap(), "third");
+}
+
+/// A viewer that looks in for a moment must not keep a daemon from starting.
+#[test]
+fn writer_waits_for_the_end_of_a_read_through_a_read_only_mount() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "base");
+    store.close().unwrap();
+    let mut reader = reader_on_a_read_only_mount(&path);
+    let mut late = reader_on_a_read_only_mount(&path);
+    order(&mut reader, "open", "1 devices");
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| options(60_000).open(&path));
+        // Once the writer waits, no reader begins. One that is faster is told nothing yet.
+        wait_until("the writer keeps readers out", || {
+            late.tell("open");
+            let refused = late.hear() == "already open";
+            if !refused {
+                order(&mut late, "close", "closed");
+            }
+            refused
+        });
+        assert!(!opening.is_finished());
+        order(&mut reader, "read", "1 devices");
+        order(&mut reader, "close", "closed");
+        let store = opening.join().unwrap().unwrap();
+        add(&store, "snap");
+        check(&store);
+    });
+    order(&mut late, "open", "2 devices");
+    reader.finish();
+    late.finish();
 }

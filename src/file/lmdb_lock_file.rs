@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::file::fs::check_same;
 use crate::file::open_files::{Listed, Registered};
 use crate::file::path::lock_path;
-use crate::file::process_lock::FileLock;
+use crate::file::process_lock::{FileLock, Identity};
 use crate::limits::MAX_READERS;
 use crate::sync::deadline::Deadline;
 use crate::verify::meta;
@@ -152,9 +152,9 @@ impl Held {
         self.check_in_place(store)?;
         let claimed = match &self.lock_file {
             Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
-            None => true,
+            None => Identity::Agreed,
         };
-        if claimed {
+        if claimed == Identity::Agreed {
             return Ok(());
         }
         Err(Error::AlreadyOpen {

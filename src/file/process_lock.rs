@@ -50,6 +50,17 @@ pub(crate) struct FileLock {
     stamp: u64,
 }
 
+/// How a claim of an identity stands beside those of other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// All use the same `-lock` file.
+    Agreed,
+    /// Another process uses another `-lock` file, or this one uses none and another uses one.
+    Another,
+    /// Another process reads the file without a `-lock` file.
+    ReadWithout,
+}
+
 /// The writer lock, held until dropped.
 pub(crate) struct WriterLock<'a>(&'a FileLock);
 
@@ -68,9 +79,9 @@ impl FileLock {
         self.file.metadata()
     }
 
-    /// Says which `-lock` file this process uses, by its inode, or that it uses none; false if
-    /// another process uses another one.
-    pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<bool> {
+    /// Says which `-lock` file this process uses, by its inode, or that it uses none, and what
+    /// stands against that. The claim stays until it is released, whatever the answer.
+    pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<Identity> {
         // The first byte of the range stands for none.
         let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
         let own = match lock_file {
@@ -78,8 +89,16 @@ impl FileLock {
             None => IDENTITY.start,
         };
         self.set(libc::F_RDLCK, own, 1)?;
-        Ok(!self.held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
-            && !self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+        let first = IDENTITY.start + 1;
+        if self.held_elsewhere(first, (own - first).max(0))?
+            || self.held_elsewhere(own + 1, IDENTITY.end - own - 1)?
+        {
+            return Ok(Identity::Another);
+        }
+        if lock_file.is_some() && self.held_elsewhere(IDENTITY.start, 1)? {
+            return Ok(Identity::ReadWithout);
+        }
+        Ok(Identity::Agreed)
     }
 
     /// Shares the file's use with others; false while a process holds it alone.
@@ -302,7 +321,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
         assert!(a.claim_use().unwrap() && b.claim_use().unwrap());
-        assert!(a.claim_identity(Some(7)).unwrap());
+        assert_eq!(a.claim_identity(Some(7)).unwrap(), Identity::Agreed);
         assert!(c.used_elsewhere().unwrap() && !c.claim_alone().unwrap());
         b.release();
         assert!(!c.claim_alone().unwrap());
@@ -311,7 +330,7 @@ mod tests {
         assert!(!a.claim_use().unwrap() && !b.claim_alone().unwrap());
         c.release();
         // A use without the first byte keeps it from being held alone, too.
-        assert!(a.claim_identity(None).unwrap());
+        assert_eq!(a.claim_identity(None).unwrap(), Identity::Agreed);
         assert!(!c.claim_alone().unwrap());
     }
 
@@ -355,10 +374,18 @@ mod tests {
     fn different_identities_exclude_each_other() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+        let claim = |lock: &FileLock, lock_file| lock.claim_identity(lock_file).unwrap();
         for inode in [0, 7, u64::MAX] {
-            assert!(a.claim_identity(Some(inode)).unwrap());
-            assert!(b.claim_identity(Some(inode)).unwrap());
-            assert!(!c.claim_identity(Some(inode.wrapping_add(5))).unwrap());
+            assert_eq!(claim(&a, Some(inode)), Identity::Agreed);
+            assert_eq!(claim(&b, Some(inode)), Identity::Agreed);
+            let other = Some(inode.wrapping_add(5));
+            assert_eq!(claim(&c, other), Identity::Another);
+            c.release();
+            assert_eq!(claim(&c, None), Identity::Another);
+            assert_eq!(claim(&a, Some(inode)), Identity::ReadWithout);
+            b.release();
+            a.release();
+            assert_eq!(claim(&b, None), Identity::Agreed);
             for lock in [&a, &b, &c] {
                 lock.set(libc::F_UNLCK, 0, 0).unwrap();
             }

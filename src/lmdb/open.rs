@@ -12,7 +12,7 @@ use crate::file::lmdb_lock_file;
 use crate::file::lmdb_lock_file::on_read_only_mount;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
-use crate::file::process_lock::FileLock;
+use crate::file::process_lock::{FileLock, Identity};
 use crate::format::table::{DEVICES, IDS};
 use crate::histogram::Commits;
 use crate::limits::MIN_MAP_SIZE;
@@ -52,7 +52,7 @@ impl Env {
         let tables = open_tables(&mut lmdb, &path, &deadline)?;
         let metadata = claimed.metadata.clone();
         let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
-        env.finish_opening(&metadata)?;
+        env.finish_opening(&metadata, &deadline)?;
         Ok(env)
     }
 
@@ -84,12 +84,12 @@ impl Env {
     }
 
     /// What is left to do once LMDB has the file open.
-    fn finish_opening(&self, opened: &Metadata) -> Result<()> {
+    fn finish_opening(&self, opened: &Metadata, deadline: &Deadline) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
         self.lmdb()?.set_close_on_exec().map_err(fail)?;
         match self.config.sharing {
-            Sharing::Many => self.claim_lock_file()?,
+            Sharing::Many => self.claim_lock_file(deadline)?,
             Sharing::Alone => {}
             Sharing::Temporary => return Ok(()),
         }
@@ -100,7 +100,7 @@ impl Env {
 impl Env {
     /// Makes sure that every process that has the file open uses the same `-lock` file: that which
     /// LMDB has open, whatever is at its path by now.
-    pub(crate) fn claim_lock_file(&self) -> Result<()> {
+    pub(crate) fn claim_lock_file(&self, deadline: &Deadline) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         // LMDB reads without a lock file where it cannot write one. A process that can may be
         // writing all the same: to it, the file system need not be read-only.
@@ -115,23 +115,39 @@ impl Env {
             };
             Some(found.map_err(fail)?.ino())
         };
-        if self.process_lock.claim_identity(lock_file).map_err(fail)? {
-            return Ok(());
+        let mut found = Identity::Agreed;
+        // A reader without a lock file may end soon, and no other begins while this process has
+        // its claim. Another lock file means that something is set up wrongly.
+        let agreed = deadline.poll("a reader without a lock file", || {
+            found = self.process_lock.claim_identity(lock_file).map_err(fail)?;
+            Ok((found != Identity::ReadWithout).then_some(found == Identity::Agreed))
+        });
+        match agreed {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(Error::Timeout { .. }) => Err(Error::AlreadyOpen {
+                path: self.path.as_path().into(),
+                why: in_the_way(lock_file.is_some(), found),
+            }),
+            Err(error) => Err(error),
         }
-        Err(Error::AlreadyOpen {
-            path: self.path.as_path().into(),
-            why: match lock_file {
-                Some(_) => {
-                    "another process has this file open with another -lock file (by a hard link, \
-                     or the -lock file was deleted meanwhile) or, through a read-only mount, with \
-                     none; close it there first, and use one path"
-                }
-                None => {
-                    "another process has the store open, and on a read-only mount a reader cannot \
-                     tell writers what it reads; open it where its -lock file can be written"
-                }
-            },
-        })
+    }
+}
+
+/// Why this process, with or without a lock file, cannot share the store.
+fn in_the_way(with_lock_file: bool, found: Identity) -> &'static str {
+    match found {
+        Identity::ReadWithout => {
+            "another process reads it through a read-only mount, where it cannot tell writers what \
+             it reads, and has not ended within the lock wait; end it first"
+        }
+        _ if with_lock_file => {
+            "another process has this file open with another -lock file (by a hard link, or the \
+             -lock file was deleted meanwhile); close it there first, and use one path"
+        }
+        _ => {
+            "another process has the store open, and on a read-only mount a reader cannot tell \
+             writers what it reads; open it where its -lock file can be written"
+        }
     }
 }
 
@@ -300,9 +316,10 @@ pub(crate) mod tests {
         std::fs::rename(&path, directory.path().join("old")).unwrap();
         let new = File::create(&path).unwrap().metadata().unwrap().ino();
         env.process_lock.release();
-        env.claim_lock_file().unwrap();
+        env.claim_lock_file(&env.deadline()).unwrap();
         let other = || FileLock::new(File::options().read(true).open(env.path()).unwrap());
-        assert!(!other().claim_identity(Some(new)).unwrap());
-        assert!(other().claim_identity(Some(old)).unwrap());
+        let claim = |inode| other().claim_identity(Some(inode)).unwrap();
+        assert_eq!(claim(new), Identity::Another);
+        assert_eq!(claim(old), Identity::Agreed);
     }
 }
