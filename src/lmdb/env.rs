@@ -161,8 +161,8 @@ impl Env {
         Ok(())
     }
 
-    /// Releases the files, which LMDB has closed: they can be opened again, though this handle still
-    /// exists.
+    /// Releases the files, which LMDB has closed: they can be opened again, though this handle
+    /// still exists.
     pub(super) fn release_files(&self) {
         self.process_lock.release();
         drop(unpoisoned(self.held.lock()).take());

@@ -211,8 +211,8 @@ impl Writing<'_> {
     /// anything from a run that failed.
     pub fn run<R>(&self, mut work: impl FnMut(&mut WriteTxn<'_>) -> Step<R>) -> Result<R> {
         if self.ran.replace(true) {
-            // In the last run a flush may have failed, or the store was closed because the map could
-            // not be replaced.
+            // In the last run a flush may have failed, or the store was closed because the map
+            // could not be replaced.
             self.env.check_writable()?;
         }
         let grow = |to| {
@@ -295,9 +295,9 @@ impl Env {
     /// A commit that failed has left the old content in force, but after a failed flush it is not
     /// known what of it the disk really has, so the store takes no more writes.
     ///
-    /// A full disk usually shows before, while pages are written that nothing refers to yet. Here it
-    /// is as harmless, unless the flush of the meta page failed, or one that an earlier commit has
-    /// left to this one.
+    /// A full disk usually shows before, while pages are written that nothing refers to yet. Here
+    /// it is as harmless, unless the flush of the meta page failed, or one that an earlier commit
+    /// has left to this one.
     fn commit_fault(&self, error: LmdbError) -> Fault {
         let errno = match error {
             LmdbError::Other(errno) if errno > 0 => errno,
