@@ -35,8 +35,8 @@ pub type pm_walk_callback =
 /// Calls `callback` for every device, in byte order of their names, over one consistent snapshot.
 ///
 /// The callback may read and write the store; the walk does not see what it writes. A write that
-/// needs a larger map cannot wait for its own walk's end, and fails with PM_ERR_TIMEOUT; closing the
-/// store fails with PM_ERR_BUSY. A C++ exception that leaves the callback ends the walk and
+/// needs a larger map cannot wait for its own walk's end, and fails with PM_ERR_TIMEOUT; closing
+/// the store fails with PM_ERR_BUSY. A C++ exception that leaves the callback ends the walk and
 /// propagates to the caller. The callback must not be left by longjmp or by ending the thread.
 ///
 /// @param store     The store.
