@@ -5,13 +5,13 @@
 
 mod kinds;
 mod quoted;
+mod system;
 
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use quoted::{kept, Quoted};
+pub use system::SystemError;
 
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -295,7 +295,7 @@ pub enum Error {
         /// The file concerned.
         path: Box<Path>,
         /// The system's error.
-        source: Arc<io::Error>,
+        source: SystemError,
     },
     /// An fsync failed earlier: the store takes no writes until it is opened again.
     #[error(

@@ -53,7 +53,7 @@ pub mod fuzzing;
 
 pub use audit::{Finding, FindingKind, Fix, Report};
 pub use device::{DeviceInfo, DeviceRef, DeviceState};
-pub use error::{Error, Result};
+pub use error::{Error, Result, SystemError};
 pub use histogram::Histogram;
 pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 pub use stats::Stats;

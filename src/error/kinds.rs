@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::error::quoted::kept;
+use crate::error::system::SystemError;
 use crate::error::Error;
 
 impl Error {
@@ -55,7 +55,7 @@ impl Error {
             _ => Error::Io {
                 doing,
                 path,
-                source: Arc::new(source),
+                source: SystemError::new(source),
             },
         }
     }

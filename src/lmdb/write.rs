@@ -5,10 +5,9 @@ use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SystemError};
 use crate::file::process_lock::WriterLock;
 use crate::format::header;
 use crate::format::header::Header;
@@ -317,7 +316,7 @@ impl Env {
         Error::Io {
             doing,
             path: self.path.as_path().into(),
-            source: Arc::new(io::Error::from_raw_os_error(errno)),
+            source: SystemError::new(io::Error::from_raw_os_error(errno)),
         }
     }
 
