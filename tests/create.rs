@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, devices, directory, place, raw};
+use common::{add, check, devices, directory, place, raw, sys};
 use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -153,4 +153,55 @@ fn little_address_space_makes_the_map_smaller() {
     let (_directory, path) = place();
     Peer::start("create::little_address_space", &path).finish();
     check(&PoolMetadata::open(&path).unwrap());
+}
+
+/// Opens stores as on a disk that has space for a store and none for the blocks of its lock file.
+fn without_blocks_for_lock_files<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    sys::with_errno(&[libc::SYS_fallocate], libc::ENOSPC, None, work)
+}
+
+#[test]
+fn failed_open_removes_what_it_made_and_nothing_else() {
+    let full = |path: &Path, read_only| {
+        let open = || OpenOptions::new().read_only(read_only).open(path);
+        let error = common::error_of(without_blocks_for_lock_files(open));
+        assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+    };
+    let (directory, path) = place();
+    full(&path, false);
+    assert_eq!(names_in(directory.path()), [""; 0]);
+    let lock = raw::lock_path(&path);
+    fs::write(&lock, "").unwrap();
+    full(&path, false);
+    assert_eq!(names_in(directory.path()), ["pool.db-lock"]);
+    PoolMetadata::open(&path).unwrap().close().unwrap();
+    fs::remove_file(&lock).unwrap();
+    for read_only in [false, true] {
+        full(&path, read_only);
+        assert_eq!(names_in(directory.path()), ["pool.db"]);
+    }
+}
+
+#[test]
+fn failed_open_leaves_the_store_to_others_who_open_it() {
+    let directory = directory();
+    let mut peers: Vec<Peer> = (0..2)
+        .map(|_| Peer::start("create::create_in_child", directory.path()))
+        .collect();
+    peers.iter_mut().for_each(|peer| peer.expect("ready"));
+    let mut failed = 0;
+    for round in 0..100 {
+        let name = format!("pool-{round}");
+        let path = directory.path().join(&name);
+        peers.iter_mut().for_each(|peer| peer.tell(&name));
+        let opened = without_blocks_for_lock_files(|| PoolMetadata::open(&path));
+        failed += u32::from(opened.is_err());
+        drop(opened);
+        peers.iter_mut().for_each(|peer| peer.expect("done"));
+        let store = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&store).len(), 2, "round {round}");
+        check(&store);
+    }
+    assert!(failed > 0, "no open has failed");
+    peers.into_iter().for_each(Peer::finish);
 }

@@ -104,11 +104,11 @@ fn file_that_replaces_an_open_store_is_refused() {
     fs::rename(&copy, &path).unwrap();
     Peer::start("open_twice::refused_in_child", &path).finish();
     fs::remove_file(&path).unwrap();
-    Peer::start("open_twice::refused_in_child", &path).finish();
+    Peer::start("open_twice::refused_to_create", &path).finish();
     add(&store, "b");
     check(&store);
     store.close().unwrap();
-    // The last process that was refused has created a new store, and the lock file is free now.
+    // The lock file is free now.
     Peer::start("open_twice::open_and_wait", &path).finish();
     let store = PoolMetadata::open(&path).unwrap();
     assert_eq!(devices(&store).len(), 1);

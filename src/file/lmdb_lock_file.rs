@@ -6,14 +6,14 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{fallocate, FallocateFlags};
 use nix::sys::statvfs::{statvfs, FsFlags};
 
 use crate::error::{Error, Result};
-use crate::file::fs::check_same;
+use crate::file::fs::{check_same, is_at};
 use crate::file::open_files::{Listed, Registered};
 use crate::file::path::lock_path;
 use crate::file::process_lock::{FileLock, Identity};
@@ -25,6 +25,8 @@ use crate::verify::meta;
 const MAGIC: [u8; 4] = meta::MAGIC.to_le_bytes();
 /// Enough of a file to distinguish a lock file from a data file, whose magic is at 16.
 const HEAD_LEN: u64 = 64;
+/// How often a lock file may come and go while it is being opened.
+const MOST_TRIES: u32 = 100;
 
 /// Refuses a path at which LMDB would set up its lock file over a file of another kind, or over the
 /// lock file that this process has open for a store whose file was moved or deleted.
@@ -90,18 +92,45 @@ pub(crate) fn discard(store: &Path) -> Result<()> {
 
 /// This process's claims on a data file and its lock file, dropped when LMDB has closed both.
 pub(crate) struct Held {
+    store: PathBuf,
     // Dropped first: no thread of this process may open the lock file again before this descriptor
     // of it is closed.
     pub(crate) lock_file: Option<FileLock>,
     registered: Vec<Registered>,
+    /// What this open has made, until it succeeds.
+    made: Made,
+}
+
+/// Files that an open has made, which it removes again if it fails.
+#[derive(Default)]
+struct Made {
+    store: Option<Metadata>,
+    lock_file: bool,
 }
 
 impl Held {
-    pub fn new(data_file: Option<Registered>) -> Held {
+    /// Claims on the store at that path, which is `new_store` if this open has created it; then it
+    /// holds it alone until this is dropped or kept.
+    pub fn new(store: &Path, data_file: Option<Registered>, new_store: Option<Metadata>) -> Held {
         Held {
+            store: store.into(),
             lock_file: None,
             registered: data_file.into_iter().collect(),
+            made: Made {
+                store: new_store,
+                lock_file: false,
+            },
         }
+    }
+
+    /// Whether this open has created the store.
+    pub fn has_new_store(&self) -> bool {
+        self.made.store.is_some()
+    }
+
+    /// Keeps what this open has made: it has succeeded.
+    pub fn keep(&mut self) {
+        self.made = Made::default();
     }
 
     /// Opens the lock file before LMDB does, and preallocates all its blocks: LMDB writes to it
@@ -109,22 +138,22 @@ impl Held {
     /// here on.
     pub fn prepare(
         &mut self,
-        store: &Path,
         max_readers: u32,
         read_only: bool,
         deadline: &Deadline,
     ) -> Result<()> {
-        let path = lock_path(store);
+        let path = lock_path(&self.store);
         let fail = |e| Error::io("opening the lock file", &path, e);
         let list = Listed::hold(deadline)?;
         if let Some(found) = find(&path)? {
             list.refuse_lock_file(&path, &found)?;
         }
-        let file = match open_with(File::options().write(true).create(true).mode(0o600), &path) {
+        let (file, new) = match open_or_make(&path) {
             // LMDB does without a lock file there.
             Err(e) if e.raw_os_error() == Some(libc::EROFS) && read_only => return Ok(()),
-            file => file.map_err(fail)?,
+            opened => opened.map_err(fail)?,
         };
+        self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
         self.registered.push(list.enter_lock_file(&found));
         let size = |slots: u32| SLOT * u64::from(slots) + BEFORE_SLOTS;
@@ -137,8 +166,8 @@ impl Held {
     /// Makes sure, once LMDB has the lock file open, that no process uses it for another data file:
     /// both would share the number of the last commit. On a read-only mount there need not be a
     /// lock file.
-    pub fn claim(&mut self, store: &Path, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
-        let path = lock_path(store);
+    pub fn claim(&mut self, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
+        let path = lock_path(&self.store);
         let fail = |e| Error::io("opening the lock file", &path, e);
         if self.lock_file.is_none() {
             let list = Listed::hold(deadline)?;
@@ -149,16 +178,18 @@ impl Held {
             self.registered.push(list.enter_lock_file(&found));
             self.lock_file = Some(FileLock::new(open(&path).map_err(fail)?));
         }
-        self.check_in_place(store)?;
         let claimed = match &self.lock_file {
             Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
             None => Identity::Agreed,
         };
+        // After the claim: whoever has made the file removes it if his open fails, unless it is
+        // claimed.
+        self.check_in_place()?;
         if claimed == Identity::Agreed {
             return Ok(());
         }
         Err(Error::AlreadyOpen {
-            path: store.into(),
+            path: self.store.as_path().into(),
             why: "another process uses its -lock file for a store that was here before and was \
                   moved, replaced or deleted; close it there first",
         })
@@ -166,8 +197,8 @@ impl Held {
 
     /// Refuses a lock file that is not the one that was opened first: LMDB has, or would open, a
     /// file other than the one that is locked.
-    pub fn check_in_place(&self, store: &Path) -> Result<()> {
-        let path = lock_path(store);
+    pub fn check_in_place(&self) -> Result<()> {
+        let path = lock_path(&self.store);
         match &self.lock_file {
             Some(lock) => check_same(
                 &path,
@@ -176,6 +207,34 @@ impl Held {
                     .map_err(|e| Error::io("examining the lock file", &path, e))?,
             ),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.remove_made_files();
+    }
+}
+
+impl Held {
+    /// Removes what a failed open has made. Nobody else can have opened the store that it created,
+    /// which it holds alone; the lock file may be in use by those who opened another store here.
+    fn remove_made_files(&mut self) {
+        let made = std::mem::take(&mut self.made);
+        if let (true, Some(lock)) = (made.lock_file, &self.lock_file) {
+            let path = lock_path(&self.store);
+            let is_there = || is_at(&path, &lock.metadata()?);
+            // LMDB locks the first byte, in whatever program it is.
+            let unused = || Ok(lock.claim_alone()? && !lock.first_byte_locked_elsewhere()?);
+            if matches!(unused(), io::Result::Ok(true)) && matches!(is_there(), Ok(true)) {
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+        if let Some(store) = made.store {
+            if matches!(is_at(&self.store, &store), Ok(true)) {
+                let _ = std::fs::remove_file(&self.store);
+            }
         }
     }
 }
@@ -203,6 +262,25 @@ fn open(path: &Path) -> io::Result<File> {
     open_with(&mut File::options(), path)
 }
 
+/// Opens the lock file for writing; whether it had to be made.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    // It can be removed, or made by others, between two of these calls.
+    for _ in 0..MOST_TRIES {
+        match open_with(File::options().write(true), path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            opened => return Ok((opened?, false)),
+        }
+        match open_with(
+            File::options().write(true).create_new(true).mode(0o600),
+            path,
+        ) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return Ok((made?, true)),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File> {
     options
         .read(true)
@@ -228,12 +306,12 @@ mod tests {
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
         check(&store, &deadline).unwrap();
-        let mut held = Held::new(None);
-        held.prepare(&store, 1024, false, &deadline).unwrap();
+        let mut held = Held::new(&store, None, None);
+        held.prepare(1024, false, &deadline).unwrap();
         let refused =
             |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
         refused(check(&store, &deadline));
-        refused(Held::new(None).prepare(&store, 1024, false, &deadline));
+        refused(Held::new(&store, None, None).prepare(1024, false, &deadline));
         drop(held);
         check(&store, &deadline).unwrap();
     }
@@ -246,8 +324,8 @@ mod tests {
         for len in [0, 100_000] {
             let file = File::create(lock_path(&store)).unwrap();
             file.set_len(len).unwrap();
-            let mut held = Held::new(None);
-            held.prepare(&store, 1024, false, &deadline).unwrap();
+            let mut held = Held::new(&store, None, None);
+            held.prepare(1024, false, &deadline).unwrap();
             let found = file.metadata().unwrap();
             assert_eq!(found.len(), len);
             assert!(found.blocks() * 512 >= len.max(1024 * SLOT), "{found:?}");
@@ -259,14 +337,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
-        let mut held = Held::new(None);
-        held.prepare(&store, 1024, false, &deadline).unwrap();
-        held.check_in_place(&store).unwrap();
+        let mut held = Held::new(&store, None, None);
+        held.prepare(1024, false, &deadline).unwrap();
+        held.check_in_place().unwrap();
         std::fs::rename(lock_path(&store), directory.path().join("old")).unwrap();
-        assert!(held.check_in_place(&store).is_err());
+        assert!(held.check_in_place().is_err());
         File::create(lock_path(&store)).unwrap();
-        assert!(held.check_in_place(&store).is_err());
+        assert!(held.check_in_place().is_err());
         let opened = directory.path().metadata().unwrap();
-        assert!(held.claim(&store, &opened, &deadline).is_err());
+        assert!(held.claim(&opened, &deadline).is_err());
     }
 }

@@ -101,7 +101,8 @@ impl FileLock {
         Ok(Identity::Agreed)
     }
 
-    /// Shares the file's use with others; false while a process holds it alone.
+    /// Shares the file's use with others, also after holding it alone; false while another process
+    /// holds it alone.
     pub fn claim_use(&self) -> io::Result<bool> {
         self.try_set(libc::F_RDLCK, USE, 1)
     }
@@ -115,6 +116,19 @@ impl FileLock {
     /// Whether another open file description claims the file's use at this moment.
     pub fn used_elsewhere(&self) -> io::Result<bool> {
         self.held_elsewhere(USE, IDENTITY.end - USE)
+    }
+
+    /// Whether another has a lock on the file's first byte, as LMDB has on its lock file for as long
+    /// as it has it open.
+    pub fn first_byte_locked_elsewhere(&self) -> io::Result<bool> {
+        self.held_elsewhere(0, 1)
+    }
+
+    /// Releases what [`claim_alone`](FileLock::claim_alone) holds beside the file's use, for a
+    /// process that goes on to share the file.
+    pub fn release_identities(&self) -> io::Result<()> {
+        let range = IDENTITY.end - IDENTITY.start;
+        self.set(libc::F_UNLCK, IDENTITY.start, range)
     }
 
     /// Releases all locks of this descriptor.

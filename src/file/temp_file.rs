@@ -54,7 +54,7 @@ pub(crate) struct TempFile {
     path: PathBuf,
     file: File,
     /// Held until the end: the locks of another descriptor would end with that one.
-    _alone: FileLock,
+    alone: Option<FileLock>,
     in_place: bool,
 }
 
@@ -104,7 +104,7 @@ impl TempFile {
         let temp = TempFile {
             path,
             file,
-            _alone: alone,
+            alone: Some(alone),
             in_place: false,
         };
         let fail = |e| Error::io("creating the temporary file", &temp.path, e);
@@ -148,8 +148,16 @@ impl TempFile {
     /// Renames a new store, which was flushed, to its destination. Its directory is flushed when it
     /// is opened, before anything is written to it: its maker may be killed before it could do so.
     /// The lock file that is there is kept, and refused if others use it for another store.
-    pub fn put_new_store_in_place(mut self, destination: &Destination) -> Result<()> {
-        self.rename(destination)
+    ///
+    /// The maker goes on holding the file alone, by the lock that is returned with it.
+    pub fn put_new_store_in_place(mut self, destination: &Destination) -> Result<(File, FileLock)> {
+        let fail = |e| Error::io("creating the store", destination.path(), e);
+        let file = self.file.try_clone().map_err(fail)?;
+        self.rename(destination)?;
+        let alone = self.alone.take().ok_or(Error::Internal {
+            what: "a temporary file was put in place twice",
+        })?;
+        Ok((file, alone))
     }
 
     fn rename(&mut self, destination: &Destination) -> Result<()> {

@@ -1,10 +1,13 @@
 //! Creating a store so that a crash at any moment leaves none or a whole one.
 
+use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::file::destination::Destination;
 use crate::file::fs::write_zeros;
+use crate::file::open_files::{Kind, Registered};
+use crate::file::process_lock::FileLock;
 use crate::file::temp_file::{Purpose, TempFile};
 use crate::format::header;
 use crate::format::header::Header;
@@ -16,18 +19,26 @@ use crate::sync::deadline::Deadline;
 /// Length of a new file in bytes: its pages, and what is preallocated for the first commits.
 const FIRST_LEN: u64 = 256 << 10;
 
-/// Creates the store at `path` unless something is there already. Of several creators one makes it,
-/// and the others wait for that.
-pub(crate) fn ensure(path: &Path, deadline: &Deadline) -> Result<()> {
+/// A store that this process has created and still holds alone, so that nobody else can have opened
+/// it.
+pub(crate) struct NewStore {
+    pub file: File,
+    pub alone: FileLock,
+    pub registered: Registered,
+}
+
+/// Creates the store at `path`; `None` if something is there already. Of several creators one makes
+/// it, and the others wait for that.
+pub(crate) fn ensure(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
     deadline.poll("another process that creates the store", || {
         if exists(path)? {
-            return Ok(Some(()));
+            return Ok(Some(None));
         }
         match try_create(path, deadline) {
             // Another file came to be at the path meanwhile: that is what is there to be opened.
-            Err(error) if !exists(path)? => Err(error),
-            Ok(None) => Ok(None),
-            _ => Ok(Some(())),
+            Err(_) if exists(path)? => Ok(Some(None)),
+            Ok(None) if exists(path)? => Ok(Some(None)),
+            tried => Ok(tried?.map(Some)),
         }
     })
 }
@@ -37,19 +48,29 @@ fn exists(path: &Path) -> Result<bool> {
         .map_err(|e| Error::io("looking for the store", path, e))
 }
 
-/// One try; `None` if another creator is at it.
-fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<()>> {
+/// One try; `None` if another creator is at it, or has just made it.
+fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
     let destination = Destination::empty(path, deadline)?;
     let Some(temp) = TempFile::try_create(path, Purpose::NewStore, deadline)? else {
         return Ok(None);
     };
     // Another creator may have finished before this one made the temporary file.
     if exists(path)? {
-        return Ok(Some(()));
+        return Ok(None);
     }
     fill(&temp)?;
     temp.sync()?;
-    temp.put_new_store_in_place(&destination).map(Some)
+    let fail = |e| Error::io("creating the store", path, e);
+    let metadata = temp.file().metadata().map_err(fail)?;
+    let Some(registered) = Registered::enter(path, &metadata, Kind::Store, deadline)? else {
+        return Ok(None);
+    };
+    let (file, alone) = temp.put_new_store_in_place(&destination)?;
+    Ok(Some(NewStore {
+        file,
+        alone,
+        registered,
+    }))
 }
 
 /// Writes an empty store to a temporary file that is empty.

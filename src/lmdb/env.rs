@@ -26,6 +26,10 @@ use crate::sync::writer_gate::{self, WriterGate};
 pub(crate) struct Env {
     // Dropped first: the locks below are released after LMDB has closed the file.
     pub(super) handle: Handle,
+    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be
+    /// opened again, though this handle is still there. Dropped before the data file's lock, under
+    /// which it removes what a failed open has made.
+    pub(super) held: Mutex<Option<Held>>,
     pub(super) tables: Tables,
     pub(super) path: PathBuf,
     pub(super) config: Config,
@@ -42,9 +46,6 @@ pub(crate) struct Env {
     pub(super) commits: Commits,
     /// A flush failed, or the environment is poisoned: no more writes.
     pub(super) writes_stopped: AtomicBool,
-    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be
-    /// opened again, though this handle is still there.
-    pub(super) held: Mutex<Option<Held>>,
 }
 
 /// The databases inside the file.

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::file::fs::{check_same, is_at, open_file, sync_directory};
 use crate::file::lmdb_lock_file;
-use crate::file::lmdb_lock_file::on_read_only_mount;
+use crate::file::lmdb_lock_file::{on_read_only_mount, Held};
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
 use crate::file::process_lock::{FileLock, Identity};
@@ -35,19 +35,18 @@ impl Env {
     pub fn open(path: &Path, config: Config) -> Result<Env> {
         let deadline = Deadline::after(config.lock_wait);
         let path = resolve(path)?;
-        if !config.read_only && config.sharing == Sharing::Many {
-            create::ensure(&path, &deadline)?;
-        }
-        let mut claimed = claim_file(&path, &config, &deadline)?;
+        let mut claimed = create_or_claim(&path, &config, &deadline)?;
+        let new_store = claimed.new.then(|| claimed.metadata.clone());
+        // Made before LMDB's handle and after the data file's lock, so that it is dropped between
+        // them, also if opening fails.
+        let mut held = Held::new(&path, claimed.registered.take(), new_store);
         let head = classify(&claimed.file, &path, &config, &deadline)?;
-        // Made before LMDB's handle, so that it is dropped after that, also if opening fails.
-        let mut held = lmdb_lock_file::Held::new(claimed.registered.take());
         if config.sharing != Sharing::Temporary {
-            held.prepare(&path, config.max_readers, config.read_only, &deadline)?;
+            held.prepare(config.max_readers, config.read_only, &deadline)?;
         }
         let mut lmdb = open_lmdb(&path, &config, &head)?;
         if config.sharing != Sharing::Temporary {
-            held.claim(&path, &claimed.metadata, &deadline)?;
+            held.claim(&claimed.metadata, &deadline)?;
         }
         let tables = open_tables(&mut lmdb, &path, &deadline)?;
         let metadata = claimed.metadata.clone();
@@ -63,7 +62,7 @@ impl Env {
         page_size: u64,
         lmdb: Environment,
         tables: Tables,
-        held: lmdb_lock_file::Held,
+        held: Held,
     ) -> Env {
         Env {
             handle: Handle::new(lmdb),
@@ -88,12 +87,27 @@ impl Env {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
         self.lmdb()?.set_close_on_exec().map_err(fail)?;
-        match self.config.sharing {
-            Sharing::Many => self.claim_lock_file(deadline)?,
-            Sharing::Alone => {}
-            Sharing::Temporary => return Ok(()),
+        if self.config.sharing == Sharing::Temporary {
+            return Ok(());
         }
-        self.clear_dead_readers().map(drop)
+        let new = unpoisoned(self.held.lock())
+            .as_ref()
+            .is_some_and(Held::has_new_store);
+        if new {
+            self.process_lock.release_identities().map_err(fail)?;
+        }
+        if self.config.sharing == Sharing::Many {
+            self.claim_lock_file(deadline)?;
+        }
+        self.clear_dead_readers()?;
+        if new {
+            // From here on others can open it.
+            self.process_lock.claim_use().map_err(fail)?;
+        }
+        if let Some(held) = unpoisoned(self.held.lock()).as_mut() {
+            held.keep();
+        }
+        Ok(())
     }
 }
 
@@ -157,12 +171,38 @@ struct Claimed {
     metadata: Metadata,
     process_lock: FileLock,
     registered: Option<Registered>,
+    /// Whether this process has just created it, and holds it alone.
+    new: bool,
+}
+
+/// Creates the store if it is absent and `config` allows that, or opens the one that is there.
+fn create_or_claim(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
+    if config.read_only || config.sharing != Sharing::Many {
+        return claim_file(path, config, deadline);
+    }
+    loop {
+        if let Some(new) = create::ensure(path, deadline)? {
+            let metadata = new.file.metadata();
+            return Ok(Claimed {
+                metadata: metadata.map_err(|e| Error::io("opening", path, e))?,
+                file: new.file,
+                process_lock: new.alone,
+                registered: Some(new.registered),
+                new: true,
+            });
+        }
+        match claim_file(path, config, deadline) {
+            // Another process created it, could not open it, and has removed it again.
+            Err(Error::NoSuchFile { .. }) if !deadline.left().is_zero() => {}
+            claimed => return claimed,
+        }
+    }
 }
 
 /// Opens the data file and shares its use, once no thread or process has it alone.
 fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claimed> {
     let fail = |e| Error::io("opening", path, e);
-    deadline.poll("the end of a repair or a restore of the store", || {
+    deadline.poll("the creation, repair or restore of the store", || {
         let (file, metadata) = open_file(path, config.read_only, deadline)?;
         let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         let mut registered = None;
@@ -195,6 +235,7 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
             metadata,
             process_lock,
             registered,
+            new: false,
         }))
     })
 }

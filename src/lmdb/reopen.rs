@@ -33,7 +33,7 @@ impl Env {
         check_same(&self.path, &opened)?;
         let held = unpoisoned(self.held.lock());
         if let Some(held) = &*held {
-            held.check_in_place(&self.path)?;
+            held.check_in_place()?;
         }
         drop(held);
         let head = head::identify(&self.file, &self.path, deadline)?;

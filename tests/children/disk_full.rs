@@ -197,11 +197,15 @@ pub fn reader_table(directory: &Path) {
     for pages in [64, 65, 70, 75, 80, 90] {
         let _nearly_full = Filler::fill_but(&filler, pages);
         match wait.open(&path) {
-            Ok(store) => many_walks(&store),
+            Ok(store) => {
+                many_walks(&store);
+                fs::remove_file(&path).unwrap();
+                fs::remove_file(&lock).unwrap();
+            }
             Err(error) => assert!(matches!(error, Error::DiskFull { .. }), "{error:?}"),
         }
-        fs::remove_file(&path).unwrap();
-        fs::remove_file(&lock).unwrap();
+        let left = fs::read_dir(directory).unwrap().count();
+        assert_eq!(left, 1, "{pages} pages: the filler alone is left");
     }
     let store = wait.open(&path).unwrap();
     fill_with_devices(&store);
@@ -217,6 +221,7 @@ pub fn reader_table(directory: &Path) {
         assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
         let message = error.to_string();
         assert!(message.contains(lock.to_str().unwrap()), "{message}");
+        assert!(path.exists() && !lock.exists());
     }
     let store = wait.open(&path).unwrap();
     assert_eq!(devices(&store).len(), 20);

@@ -26,6 +26,15 @@ pub fn refused_in_child(path: &Path) {
     }
 }
 
+/// Where the store was removed, creating one is refused as well, and leaves none behind.
+pub fn refused_to_create(path: &Path) {
+    let error = error_of(options(2000).open(path));
+    assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+    assert!(error.to_string().contains("another process"), "{error}");
+    let read = options(2000).read_only(true).open(path);
+    assert_error!(read, Error::NoSuchFile { .. });
+}
+
 /// Needs a process of its own, since no other thread should run during a fork.
 pub fn fork(path: &Path) {
     let store = options(50_000).open(path).unwrap();

@@ -64,7 +64,7 @@ roles! {
     kills { liar, victim, work_beside }
     lock_file { sees_a_walk }
     neighbours { long_read, no_wait }
-    open_twice { fork, open_and_wait, refused_in_child, take_reader_slots }
+    open_twice { fork, open_and_wait, refused_in_child, refused_to_create, take_reader_slots }
     powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
     processes { count, grow, remote }
     read_only_fs { reader }
