@@ -197,6 +197,12 @@ setup_test() {
     # valgrind starts no program without the dynamic loader's symbols, which libc6-dbg has.
     valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
+    # tests/file_systems.rs mounts images of these, which root alone may.
+    if [ "$(id -u)" = 0 ]; then
+        need mkfs.xfs xfsprogs
+        need mkfs.btrfs btrfs-progs
+        need mkfs.ext4 e2fsprogs
+    fi
     need_compilers
     need_go
     sanitizes clang || missing="$missing $(sanitizer_package)"

@@ -133,15 +133,8 @@ impl Held {
         self.made = Made::default();
     }
 
-    /// Opens the lock file before LMDB does, and preallocates all its blocks: LMDB writes to it
-    /// through a map, where a full disk is a signal. No other thread of this process opens it from
-    /// here on.
-    pub fn prepare(
-        &mut self,
-        max_readers: u32,
-        read_only: bool,
-        deadline: &Deadline,
-    ) -> Result<()> {
+    /// Opens the lock file before LMDB does. No other thread of this process opens it from here on.
+    pub fn open_lock_file(&mut self, read_only: bool, deadline: &Deadline) -> Result<()> {
         let path = lock_path(&self.store);
         let fail = |e| Error::io("opening the lock file", &path, e);
         let list = Listed::hold(deadline)?;
@@ -156,11 +149,22 @@ impl Held {
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
         self.registered.push(list.enter_lock_file(&found));
-        let size = |slots: u32| SLOT * u64::from(slots) + BEFORE_SLOTS;
-        let len = size(max_readers).max(found.len()).min(size(MAX_READERS));
-        let preallocated = preallocate(&file, len);
         self.lock_file = Some(FileLock::new(file));
-        preallocated.map_err(|e| Error::io("preallocating the lock file", &path, e))
+        Ok(())
+    }
+
+    /// Preallocates all blocks of the lock file, if there is one: LMDB writes to it through a map,
+    /// where a full disk is a signal.
+    pub fn preallocate(&self, max_readers: u32) -> Result<()> {
+        let Some(lock) = &self.lock_file else {
+            return Ok(());
+        };
+        let path = lock_path(&self.store);
+        let fail = |e| Error::io("preallocating the lock file", &path, e);
+        let size = |slots: u32| SLOT * u64::from(slots) + BEFORE_SLOTS;
+        let found = lock.metadata().map_err(fail)?;
+        let len = size(max_readers).max(found.len()).min(size(MAX_READERS));
+        preallocate(lock.file(), len).map_err(fail)
     }
 
     /// Makes sure, once LMDB has the lock file open, that no process uses it for another data file:
@@ -251,11 +255,26 @@ fn preallocate(file: &File, len: u64) -> io::Result<()> {
     loop {
         match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
             Err(Errno::EINTR) => {}
-            Err(error @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => return Err(error.into()),
+            // XFS refuses on a full disk, and a quota refuses, even if there is nothing to allocate.
+            Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => {
+                return match has_blocks(file, len) {
+                    Ok(true) => Ok(()),
+                    _ => Err(error.into()),
+                }
+            }
+            Err(error @ Errno::EIO) => return Err(error.into()),
             // A file system, or a sandbox, that cannot do it: its users have to see to the space.
             _ => return Ok(()),
         }
     }
+}
+
+/// Whether the file has blocks for `len` bytes. Nothing but this library makes such a file longer
+/// in blocks than in bytes, and it does so from the beginning on.
+fn has_blocks(file: &File, len: libc::off_t) -> io::Result<bool> {
+    const BLOCK: u64 = 512;
+    let allocated = file.metadata()?.blocks().saturating_mul(BLOCK);
+    Ok(u64::try_from(len).is_ok_and(|len| allocated >= len))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -307,11 +326,11 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(60));
         check(&store, &deadline).unwrap();
         let mut held = Held::new(&store, None, None);
-        held.prepare(1024, false, &deadline).unwrap();
+        held.open_lock_file(false, &deadline).unwrap();
         let refused =
             |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
         refused(check(&store, &deadline));
-        refused(Held::new(&store, None, None).prepare(1024, false, &deadline));
+        refused(Held::new(&store, None, None).open_lock_file(false, &deadline));
         drop(held);
         check(&store, &deadline).unwrap();
     }
@@ -325,7 +344,8 @@ mod tests {
             let file = File::create(lock_path(&store)).unwrap();
             file.set_len(len).unwrap();
             let mut held = Held::new(&store, None, None);
-            held.prepare(1024, false, &deadline).unwrap();
+            held.open_lock_file(false, &deadline).unwrap();
+            held.preallocate(1024).unwrap();
             let found = file.metadata().unwrap();
             assert_eq!(found.len(), len);
             assert!(found.blocks() * 512 >= len.max(1024 * SLOT), "{found:?}");
@@ -338,7 +358,7 @@ mod tests {
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
         let mut held = Held::new(&store, None, None);
-        held.prepare(1024, false, &deadline).unwrap();
+        held.open_lock_file(false, &deadline).unwrap();
         held.check_in_place().unwrap();
         std::fs::rename(lock_path(&store), directory.path().join("old")).unwrap();
         assert!(held.check_in_place().is_err());

@@ -74,6 +74,11 @@ impl FileLock {
         }
     }
 
+    /// The file that carries the locks.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The metadata of the file that carries the locks.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()

@@ -42,7 +42,8 @@ impl Env {
         let mut held = Held::new(&path, claimed.registered.take(), new_store);
         let head = classify(&claimed.file, &path, &config, &deadline)?;
         if config.sharing != Sharing::Temporary {
-            held.prepare(config.max_readers, config.read_only, &deadline)?;
+            held.open_lock_file(config.read_only, &deadline)?;
+            held.preallocate(config.max_readers)?;
         }
         let mut lmdb = open_lmdb(&path, &config, &head)?;
         if config.sharing != Sharing::Temporary {

@@ -15,6 +15,7 @@ mod crowd;
 mod damage_campaign;
 mod descriptors;
 mod disk_full;
+mod file_systems;
 mod flush;
 mod growth;
 mod kills;
@@ -59,6 +60,7 @@ roles! {
     damage_campaign { worker }
     descriptors { closed_streams, few }
     disk_full { reader_table, size_limit, small_disk }
+    file_systems { full }
     flush { crowd }
     growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
     kills { liar, victim, work_beside }

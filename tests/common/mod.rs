@@ -3,6 +3,7 @@
 
 #[path = "kit.rs"]
 mod kit;
+pub mod mounts;
 pub mod peer;
 
 pub use kit::*;

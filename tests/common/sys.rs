@@ -39,6 +39,33 @@ pub fn free_bytes(directory: &Path) -> u64 {
     }
 }
 
+/// Makes the file longer for as long as the disk has space, and flushes it.
+pub fn fill_file(file: &File) {
+    use std::os::unix::fs::FileExt;
+    let (mut len, mut step): (i64, i64) = (0, 64 << 20);
+    while step >= 4096 {
+        // SAFETY: touches no memory; the descriptor is open.
+        match checked(unsafe { libc::fallocate(file.as_raw_fd(), 0, len, step) }) {
+            Ok(()) => len += step,
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{error}");
+                step /= 2;
+            }
+        }
+    }
+    while file.write_all_at(&[0xff; 4096], len as u64).is_ok() {
+        len += 4096;
+    }
+    let _ = file.sync_all();
+}
+
+/// Writes back everything that the file system of that directory has in memory.
+pub fn sync_file_system(directory: &Path) {
+    let file = File::open(directory).unwrap();
+    // SAFETY: touches no memory; the descriptor is open. What a failing disk refuses is ignored.
+    unsafe { libc::syncfs(file.as_raw_fd()) };
+}
+
 /// Locks the file as a whole, for this descriptor alone, until it is closed.
 pub fn flock(file: &File) {
     // SAFETY: touches no memory; the descriptor is open.

@@ -1,0 +1,93 @@
+//! Small file systems of any kind, each in an image file and mounted for one test.
+
+use super::{directory, sys};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A mounted file system, unmounted when it is dropped.
+pub struct Disk {
+    image: TempDir,
+    mounted: PathBuf,
+}
+
+impl Disk {
+    /// Makes a file system of that kind and mounts it with these options. `None`, with a line that
+    /// says why, where the programs or the rights for that are missing.
+    pub fn mount(kind: &str, megabytes: u64, options: &str) -> Option<Disk> {
+        let skipped = |why: &str| {
+            eprintln!("skipped: needs {why}");
+            None
+        };
+        let image = directory();
+        let (file, mounted) = (image.path().join("image"), image.path().join("mounted"));
+        let made = std::fs::File::create(&file).and_then(|made| made.set_len(megabytes << 20));
+        made.unwrap();
+        std::fs::create_dir(&mounted).unwrap();
+        let maker = format!("mkfs.{kind}");
+        let quiet = if kind == "ext4" { "-qF" } else { "-q" };
+        match run(Command::new(&maker).arg(quiet).arg(&file)) {
+            Ok(()) => {}
+            Err(why) => return skipped(&format!("{maker} ({why})")),
+        }
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("loop,{options}")]);
+        match run(mount.arg(&file).arg(&mounted)) {
+            Ok(()) => Some(Disk { image, mounted }),
+            Err(why) => skipped(&format!("root's right to mount {kind} ({why})")),
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mounted
+    }
+
+    /// Occupies all free space until what is returned is dropped.
+    pub fn fill(&self) -> Filler {
+        fill(&self.mounted)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = run(Command::new("umount").arg(&self.mounted));
+        if let Err(why) = unmounted {
+            // Something that a failed test has started still uses it.
+            eprintln!("unmounting {}: {why}", self.image.path().display());
+            let _ = run(Command::new("umount").arg("-l").arg(&self.mounted));
+        }
+    }
+}
+
+/// Runs a command; the reason if it fails.
+fn run(command: &mut Command) -> Result<(), String> {
+    let Output { status, stderr, .. } = command.output().map_err(|e| e.to_string())?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&stderr).trim().to_owned()),
+    }
+}
+
+/// Files that occupy all free space of a file system, removed when this is dropped.
+pub struct Filler(PathBuf);
+
+/// Occupies all free space of the file system that has `directory`, to the last block.
+pub fn fill(directory: &Path) -> Filler {
+    let filler = Filler(directory.join("filler"));
+    std::fs::create_dir(&filler.0).unwrap();
+    // What a file system gives to one file it may refuse to the next, and the other way round.
+    let file = |number: u32| std::fs::File::create(filler.0.join(number.to_string()));
+    let files: Vec<_> = (0..4).map(|number| file(number).unwrap()).collect();
+    files.iter().for_each(sys::fill_file);
+    filler
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        let removed = std::fs::remove_dir_all(&self.0);
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+        // Some file systems give the space back only when they write back.
+        sys::sync_file_system(self.0.parent().unwrap());
+    }
+}
