@@ -1,5 +1,6 @@
 //! Full disks with the file systems that a node can have, each in an image of its own. They differ
-//! in what they need space for: XFS refuses to allocate blocks that are allocated already.
+//! in what they need space for: XFS refuses to allocate blocks that are allocated already, and
+//! btrfs writes what is overwritten to new blocks.
 
 #[allow(dead_code)]
 #[path = "children/file_systems.rs"]
@@ -14,7 +15,7 @@ use std::fs;
 
 /// A file system of each kind, mounted where that is possible.
 fn disks() -> impl Iterator<Item = (&'static str, Disk)> {
-    [("xfs", 300), ("ext4", 40)]
+    [("xfs", 300), ("btrfs", 150), ("ext4", 40)]
         .into_iter()
         .filter_map(|(kind, megabytes)| Some((kind, Disk::mount(kind, megabytes, "noatime")?)))
 }
@@ -59,4 +60,36 @@ fn lock_file_with_all_its_blocks_is_opened_though_none_are_given() {
     let open = || common::error_of(PoolMetadata::open(&path));
     let error = sys::with_errno(&[libc::SYS_fallocate], libc::EDQUOT, None, open);
     assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+}
+
+/// As a release without the flag has left it, and as one whose file system is used by other means.
+#[test]
+fn lock_file_on_btrfs_is_overwritten_in_place_once_nobody_uses_it() {
+    let Some(disk) = Disk::mount("btrfs", 150, "noatime") else {
+        return;
+    };
+    let path = disk.path().join("pool.db");
+    let lock = raw::lock_path(&path);
+    let in_place = || sys::is_overwritten_in_place(&lock);
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    assert!(in_place());
+    store.close().unwrap();
+    fs::write(disk.path().join("copy"), fs::read(&lock).unwrap()).unwrap();
+    fs::rename(disk.path().join("copy"), &lock).unwrap();
+    assert!(!in_place());
+    // A reader cannot make sure that it is alone.
+    let viewer = options(1000).read_only(true).open(&path).unwrap();
+    let walk = viewer.walk().unwrap();
+    let mut peer = Peer::start("file_systems::open_and_add", &path);
+    peer.expect("added");
+    assert!(!in_place());
+    assert_eq!(walk.count(), 1, "the reader table was left alone");
+    peer.tell("end");
+    peer.finish();
+    viewer.close().unwrap();
+    let store = PoolMetadata::open(&path).unwrap();
+    assert!(in_place());
+    assert_eq!(devices(&store).len(), 2);
+    check(&store);
 }

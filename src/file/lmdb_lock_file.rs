@@ -153,9 +153,9 @@ impl Held {
         Ok(())
     }
 
-    /// Preallocates all blocks of the lock file, if there is one: LMDB writes to it through a map,
-    /// where a full disk is a signal.
-    pub fn preallocate(&self, max_readers: u32) -> Result<()> {
+    /// Preallocates all blocks of the lock file, if there is one. With `in_place`, blocks that it
+    /// has are as good as new ones.
+    pub fn preallocate(&self, max_readers: u32, in_place: bool) -> Result<()> {
         let Some(lock) = &self.lock_file else {
             return Ok(());
         };
@@ -164,7 +164,7 @@ impl Held {
         let size = |slots: u32| SLOT * u64::from(slots) + BEFORE_SLOTS;
         let found = lock.metadata().map_err(fail)?;
         let len = size(max_readers).max(found.len()).min(size(MAX_READERS));
-        preallocate(lock.file(), len).map_err(fail)
+        preallocate(lock.file(), len, in_place).map_err(fail)
     }
 
     /// Makes sure, once LMDB has the lock file open, that no process uses it for another data file:
@@ -250,15 +250,15 @@ const BEFORE_SLOTS: u64 = 1024;
 
 /// Allocates the file's blocks without a change of its length, from which LMDB computes the number
 /// of slots.
-fn preallocate(file: &File, len: u64) -> io::Result<()> {
+fn preallocate(file: &File, len: u64, in_place: bool) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
         match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
             Err(Errno::EINTR) => {}
-            // XFS refuses on a full disk, and a quota refuses, even if there is nothing to allocate.
+            // XFS refuses on a full disk, and a quota refuses, though nothing is to be allocated.
             Err(error @ (Errno::ENOSPC | Errno::EDQUOT)) => {
                 return match has_blocks(file, len) {
-                    Ok(true) => Ok(()),
+                    Ok(true) if in_place => Ok(()),
                     _ => Err(error.into()),
                 }
             }
@@ -345,7 +345,7 @@ mod tests {
             file.set_len(len).unwrap();
             let mut held = Held::new(&store, None, None);
             held.open_lock_file(false, &deadline).unwrap();
-            held.preallocate(1024).unwrap();
+            held.preallocate(1024, true).unwrap();
             let found = file.metadata().unwrap();
             assert_eq!(found.len(), len);
             assert!(found.blocks() * 512 >= len.max(1024 * SLOT), "{found:?}");

@@ -123,8 +123,8 @@ impl FileLock {
         self.held_elsewhere(USE, IDENTITY.end - USE)
     }
 
-    /// Whether another has a lock on the file's first byte, as LMDB has on its lock file for as long
-    /// as it has it open.
+    /// Whether another has a lock on the file's first byte, as LMDB has on its lock file for as
+    /// long as it has it open.
     pub fn first_byte_locked_elsewhere(&self) -> io::Result<bool> {
         self.held_elsewhere(0, 1)
     }

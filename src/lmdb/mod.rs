@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod env;
 mod grow;
+mod lock_blocks;
 mod open;
 mod preallocate;
 mod quiesce;

@@ -19,6 +19,7 @@ use crate::limits::MIN_MAP_SIZE;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
+use crate::lmdb::lock_blocks;
 use crate::lmdb::raw::{
     address_space_for, into_error, Environment, Handle, LmdbError, LmdbResult, Settings,
 };
@@ -43,7 +44,8 @@ impl Env {
         let head = classify(&claimed.file, &path, &config, &deadline)?;
         if config.sharing != Sharing::Temporary {
             held.open_lock_file(config.read_only, &deadline)?;
-            held.preallocate(config.max_readers)?;
+            let alone = claimed.new || config.sharing == Sharing::Alone;
+            lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }
         let mut lmdb = open_lmdb(&path, &config, &head)?;
         if config.sharing != Sharing::Temporary {

@@ -43,3 +43,11 @@ fn read_and_write(store: &PoolMetadata, path: &Path) {
         sys::sync_file_system(path.parent().unwrap());
     }
 }
+
+/// Opens a store that another process has open, and adds a device.
+pub fn open_and_add(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    add(&store, "b");
+    child::say("added");
+    child::listen();
+}

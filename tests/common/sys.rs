@@ -66,6 +66,15 @@ pub fn sync_file_system(directory: &Path) {
     unsafe { libc::syncfs(file.as_raw_fd()) };
 }
 
+/// Whether the file system overwrites the file's blocks in place (`chattr +C`).
+pub fn is_overwritten_in_place(path: &Path) -> bool {
+    let mut flags: libc::c_int = 0;
+    let file = File::open(path).unwrap();
+    // SAFETY: the descriptor is open; `flags` outlives the call.
+    checked(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &mut flags) }).unwrap();
+    flags & 0x0080_0000 != 0
+}
+
 /// Locks the file as a whole, for this descriptor alone, until it is closed.
 pub fn flock(file: &File) {
     // SAFETY: touches no memory; the descriptor is open.
