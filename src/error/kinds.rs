@@ -108,6 +108,8 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -125,5 +127,13 @@ mod tests {
         assert!(matches!(of(libc::ENAMETOOLONG), Error::InvalidPath { .. }));
         assert!(matches!(of(libc::ENOENT), Error::NoSuchFile { .. }));
         assert_eq!(of(libc::EIO).os_error(), Some(libc::EIO));
+    }
+
+    #[test]
+    fn source_of_an_io_error_downcasts_to_the_systems_error() {
+        let system = io::Error::from_raw_os_error(libc::EIO);
+        let error = Error::io("reading", Path::new("/pool.db"), system);
+        let source = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::EIO));
     }
 }

@@ -37,20 +37,3 @@ impl fmt::Display for SystemError {
         fmt::Display::fmt(&*self.0, f)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::error::Error as _;
-    use std::path::Path;
-
-    use super::*;
-    use crate::error::Error;
-
-    #[test]
-    fn source_of_an_io_error_downcasts_to_the_systems_error() {
-        let system = io::Error::from_raw_os_error(libc::EIO);
-        let error = Error::io("reading", Path::new("/pool.db"), system);
-        let source = error.source().and_then(|e| e.downcast_ref::<io::Error>());
-        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::EIO));
-    }
-}
