@@ -40,6 +40,27 @@ fn store_in_use_is_read_while_the_disk_is_full_and_opened_again() {
     }
 }
 
+/// btrfs, which needs new blocks for whatever is overwritten, may refuse.
+#[test]
+fn full_disk_refuses_adds_and_makes_every_removal_and_change_of_state() {
+    for (kind, disk) in disks() {
+        let role = match kind {
+            "btrfs" => "file_systems::removals_as_far_as_possible",
+            _ => "file_systems::removals",
+        };
+        let path = disk.path().join("pool.db");
+        let mut peer = Peer::start(role, &path);
+        peer.expect("open");
+        let full = disk.fill();
+        peer.tell("full");
+        assert_eq!(peer.try_hear().as_deref(), Some("removed"), "{kind}");
+        drop(full);
+        peer.tell("space");
+        peer.finish();
+        check(&PoolMetadata::open(&path).unwrap());
+    }
+}
+
 /// As a quota does, even for blocks that the file has.
 #[test]
 fn lock_file_with_all_its_blocks_is_opened_though_none_are_given() {

@@ -4,6 +4,9 @@
 //! the file system has allocated already, so its fsync need not write the file's size and extents
 //! as well; a full disk is an error before the commit has written anything; and the file always
 //! covers its last page, so that a truncated file can be distinguished from a whole one.
+//!
+//! A commit that makes the store larger leaves a reserve behind. The others, which remove devices
+//! or change their states, may use it on a full disk: that is how an operator makes room.
 
 use std::sync::atomic::Ordering;
 
@@ -16,25 +19,74 @@ use crate::lmdb::raw::Environment;
 const SPARE_PAGES: u64 = 24;
 /// Pages on the way to a row, and those that splitting them makes.
 const PATH_PAGES: u64 = 10;
+/// Pages that a commit which makes the store larger leaves for those that do not.
+const RESERVE_PAGES: u64 = 32;
 /// Least and most that the file is made longer by.
 const MIN_STEP: u64 = 256 << 10;
 const MAX_STEP: u64 = 8 << 20;
 
+/// What the file has for a commit.
+pub(crate) enum Space {
+    /// All that the commit can need.
+    Ample,
+    /// The disk is full: the commit fails unless the `len` bytes of the file are enough for it.
+    Tight { len: u64, full: Error },
+}
+
 impl Env {
     /// Preallocates what a commit of `rows` rows of `bytes` together can need behind the `used`
-    /// bytes of the last one. The caller holds LMDB's writer lock.
-    pub(crate) fn preallocate(&self, used: u64, rows: u64, bytes: u64) -> Result<()> {
+    /// bytes of the last one, and a reserve if it `grows` the store. The caller holds LMDB's writer
+    /// lock.
+    pub(crate) fn preallocate(
+        &self,
+        used: u64,
+        rows: u64,
+        bytes: u64,
+        grows: bool,
+    ) -> Result<Space> {
         // Each row needs its path, with a split at every level; all of them at most every page
         // there is, and new ones half full.
         let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
         let most = paths.min(used.saturating_add(bytes)) + bytes + SPARE_PAGES * self.page_size;
-        self.extend_to(used.saturating_add(most))
+        let reserve = if grows { self.reserve() } else { 0 };
+        match self.extend_to(used.saturating_add(most), reserve) {
+            Ok(()) => Ok(Space::Ample),
+            // That is the most that it can need. Free pages may be enough for it.
+            Err(full @ Error::DiskFull { .. }) if !grows => Ok(Space::Tight {
+                len: self.file_len()?,
+                full,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reserve(&self) -> u64 {
+        RESERVE_PAGES * self.page_size
     }
 
     /// Makes sure that the file reaches to the end of its last page, where `used` ends, whatever
     /// the commit needed.
     pub(crate) fn cover(&self, used: u64) -> Result<()> {
-        self.extend_to(used)
+        self.extend_to(used, 0).or_else(|error| {
+            // The last page may be a free one, which nothing was written to. A hole needs no space.
+            match self.file_len()? < used {
+                true => self.file.set_len(used).map_err(|_| error),
+                false => Err(error),
+            }
+        })
+    }
+
+    /// Gives back what a commit that did not fit has made the file longer by.
+    pub(crate) fn shorten_to(&self, len: u64) {
+        // Nothing refers to what is behind, so a failure does no harm.
+        let _ = self.file.set_len(len);
+    }
+
+    fn file_len(&self) -> Result<u64> {
+        let metadata = self.file.metadata();
+        Ok(metadata
+            .map_err(|e| Error::io("preallocating the file", &self.path, e))?
+            .len())
     }
 
     /// Bytes up to the end of the last page that the newest commit uses.
@@ -45,23 +97,25 @@ impl Env {
         Ok(info.pages as u64 * self.page_size)
     }
 
-    fn extend_to(&self, wanted: u64) -> Result<()> {
-        if wanted <= self.known_len.load(Ordering::Relaxed) {
+    /// Makes sure that the file has `wanted` bytes, and a reserve of so many behind them.
+    fn extend_to(&self, wanted: u64, reserve: u64) -> Result<()> {
+        let least = wanted.saturating_add(reserve);
+        if least <= self.known_len.load(Ordering::Relaxed) {
             return Ok(());
         }
         let fail = |e| Error::io("preallocating the file", &self.path, e);
-        let len = self.file.metadata().map_err(fail)?.len();
+        let len = self.file_len()?;
         let mut end = len;
-        if wanted > len {
+        if least > len {
             // If a process died in the middle of a read, its reader slot keeps every page freed
             // since from being used again, and otherwise only a reader that finds the table full
             // clears such slots. A failure here is no reason to fail.
             let _ = self.clear_dead_readers();
-            let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP);
+            let ahead = (len / 8).clamp(MIN_STEP, MAX_STEP).max(2 * self.reserve());
             // A disk without space for later commits can still have enough for this one.
             end = self
                 .add_zeros(len, wanted.saturating_add(ahead))
-                .or_else(|_| self.add_zeros(len, wanted))
+                .or_else(|_| self.add_zeros(len, least))
                 .map_err(fail)?;
         }
         self.known_len.store(end, Ordering::Relaxed);

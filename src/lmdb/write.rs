@@ -14,6 +14,7 @@ use crate::format::header::Header;
 use crate::format::table::Table;
 use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
+use crate::lmdb::preallocate::Space;
 use crate::lmdb::raw::{self, LmdbError, LmdbResult, PutMode, Row};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
@@ -45,6 +46,8 @@ pub(crate) struct WriteTxn<'e> {
     bytes: u64,
     /// Operations that were done, for the statistics.
     operations: u64,
+    /// Whether it makes the store larger, and so leaves the reserve alone.
+    grows: bool,
     /// What the header row says now, if this transaction has written it.
     header: Option<Header>,
 }
@@ -64,6 +67,12 @@ impl<'e> WriteTxn<'e> {
     /// Counts one more operation as done; a transaction that counts none is counted as one.
     pub fn count_operation(&mut self) {
         self.operations += 1;
+    }
+
+    /// Says that it makes the store larger: on a full disk, it is refused while there is still
+    /// space for commits that do not.
+    pub fn grow_store(&mut self) {
+        self.grows = true;
     }
 
     /// The row under `key`.
@@ -261,6 +270,7 @@ impl Env {
             writes: 0,
             bytes: 0,
             operations: 0,
+            grows: false,
             header: None,
         };
         let done = work(&mut txn)?;
@@ -273,10 +283,10 @@ impl Env {
             Some(used) => used,
             None => self.used(&lmdb)?,
         };
-        self.preallocate(used, txn.writes, txn.bytes)?;
+        let space = self.preallocate(used, txn.writes, txn.bytes, txn.grows)?;
         let (id, header) = (txn.txn.commit_number(), txn.header.take());
         let (operations, start) = (txn.operations.max(1), Instant::now());
-        txn.txn.commit().map_err(|e| self.commit_fault(e))?;
+        txn.txn.commit().map_err(|e| self.commit_fault(e, &space))?;
         self.commits.add(operations, start.elapsed());
         // What was committed stays committed, even if the file cannot be made longer.
         let used = self.used(&lmdb).ok();
@@ -297,15 +307,26 @@ impl Env {
     /// A full disk usually shows before, while pages are written that nothing refers to yet. Here
     /// it is as harmless, unless the flush of the meta page failed, or one that an earlier commit
     /// has left to this one.
-    fn commit_fault(&self, error: LmdbError) -> Fault {
+    fn commit_fault(&self, error: LmdbError, space: &Space) -> Fault {
         let errno = match error {
             LmdbError::Other(errno) if errno > 0 => errno,
             LmdbError::Panic => libc::EIO,
             other => return self.fault("committing", other),
         };
-        let full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
-        if full && !self.config.relaxed && !self.is_poisoned_for_writing() {
-            return self.fault("committing", error);
+        let is_full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
+        match space {
+            // To LMDB, a write that a full disk cuts short is an error of the disk. This file's own
+            // descriptor reports it if something was not flushed.
+            Space::Tight { len, full } if is_full || errno == libc::EIO => {
+                if !self.is_poisoned_for_writing() && self.file.sync_data().is_ok() {
+                    self.shorten_to(*len);
+                    return Fault::Error(full.clone());
+                }
+            }
+            _ if is_full && !self.config.relaxed && !self.is_poisoned_for_writing() => {
+                return self.fault("committing", error);
+            }
+            _ => {}
         }
         Fault::Error(self.flush_failed("committing", errno))
     }

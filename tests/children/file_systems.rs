@@ -1,7 +1,7 @@
 //! Roles of `tests/file_systems`.
 
-use crate::common::{add, check, child, devices, options, sys};
-use pool_metadata::{DeviceState, Error, PoolMetadata};
+use crate::common::{add, check, child, device, devices, error_of, options, sys};
+use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata, MAX_ERROR_LEN};
 use std::path::Path;
 
 const DEVICES: usize = 20;
@@ -50,4 +50,86 @@ pub fn open_and_add(path: &Path) {
     add(&store, "b");
     child::say("added");
     child::listen();
+}
+
+/// Removes the devices of a store one by one on a full disk.
+pub fn removals(path: &Path) {
+    remove_all(path, |done, what| assert!(done.is_ok(), "{what}: {done:?}"));
+}
+
+/// Tries to; what is refused has to be refused as on a full disk.
+pub fn removals_as_far_as_possible(path: &Path) {
+    remove_all(path, |done, what| match done {
+        Ok(()) | Err(Error::DiskFull { .. }) => {}
+        Err(error) => panic!("{what}: {error:?}"),
+    });
+}
+
+fn remove_all(path: &Path, judge: impl Fn(Result<(), Error>, &str)) {
+    const MANY: usize = 300;
+    let mut store = PoolMetadata::open(path).unwrap();
+    for number in 0..MANY {
+        add(&store, number.to_string());
+    }
+    sys::sync_file_system(path.parent().unwrap());
+    child::say("open");
+    assert_eq!(child::listen().as_deref(), Some("full"));
+    // The last adds take what the file has for them.
+    let error = (0..).find_map(|number| {
+        let mut more = device(format!("more-{number}"));
+        store.add_device(&mut more).err()
+    });
+    assert!(matches!(error, Some(Error::DiskFull { .. })), "{error:?}");
+    remove_beside_a_walk(&store);
+    for (number, name) in store.get_device_names().unwrap().into_iter().enumerate() {
+        if number % 50 == 25 {
+            store.close().unwrap();
+            store = PoolMetadata::open(path).unwrap();
+        }
+        judge(
+            store.change_device_state(&name, DeviceState::Removing),
+            "state",
+        );
+        let fail = |device: &mut DeviceInfo| {
+            device.state = DeviceState::Removed;
+            device.error = b"the pool is out of data space".to_vec();
+            Ok(())
+        };
+        judge(store.update_device(&name, fail), "update");
+        judge(store.mark_faulty(&name), "fault");
+        judge(store.remove_device(&name), "removal");
+        if number % 20 == 0 {
+            let error = error_of(large(&store));
+            assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+            check(&store);
+        }
+    }
+    child::say("removed");
+    assert_eq!(child::listen().as_deref(), Some("space"));
+    large(&store).unwrap();
+    check(&store);
+    store.close().unwrap();
+}
+
+/// A walk keeps every page that is freed from being used again, so that at some time removals need
+/// new ones. That they are refused then stops nothing.
+fn remove_beside_a_walk(store: &PoolMetadata) {
+    let walk = store.walk().unwrap();
+    let names = store.get_device_names().unwrap();
+    let refused = names
+        .iter()
+        .find_map(|name| store.remove_device(name).err());
+    assert!(
+        matches!(refused, Some(Error::DiskFull { .. })),
+        "{refused:?}"
+    );
+    check(store);
+    drop(walk);
+}
+
+/// Adds a device with a text that no reserve has space for.
+fn large(store: &PoolMetadata) -> Result<(), Error> {
+    let mut large = device("large");
+    large.error = vec![b'e'; MAX_ERROR_LEN];
+    store.add_device(&mut large)
 }

@@ -55,6 +55,7 @@ impl Pool {
                 }
                 .into());
             }
+            batch.txn.grow_store();
             fill(&mut batch, devices, ids, &mut value)?;
             batch.finish()
         })

@@ -15,7 +15,13 @@ struct Existing {
     generation: u64,
     state: DeviceState,
     row_hash: u128,
+    /// Bytes of the row's value.
+    len: usize,
 }
+
+/// By how many bytes an update may make a row longer and still be one of those that a full disk is
+/// the last to refuse: enough for a state and the reason for it.
+const SHORT_TEXT: usize = 512;
 
 /// Applies one operation; a refusal leaves the batch as it was.
 pub(crate) fn apply_one(
@@ -58,6 +64,9 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
             let found = found.ok_or_else(missing)?;
             found.check_same(device)?;
             encode(batch, found.device_id, *device, record)?;
+            if record.len() > found.len + SHORT_TEXT {
+                batch.txn.grow_store();
+            }
             write(batch, op.name(), Some(&found), found.device_id, record)
         }
         Op::ChangeState { name, .. } => {
@@ -112,6 +121,7 @@ fn add_new(
     };
     encode(batch, device_id, device, record)?;
     up(&mut batch.header.devices, "devices")?;
+    batch.txn.grow_store();
     if batch.insert_new(Table::Devices, device.name, record)? {
         return Ok(Some(applied(batch, device_id)));
     }
@@ -142,6 +152,7 @@ fn add(
         None => up(&mut batch.header.devices, "devices")?,
     }
     encode(batch, device_id, device, record)?;
+    batch.txn.grow_store();
     write(batch, device.name, existing.as_ref(), device_id, record)
 }
 
@@ -169,6 +180,7 @@ fn find(
         generation: device.generation,
         state: device.state,
         row_hash: digest::row_hash(Table::Devices, name, value),
+        len: value.len(),
     }))
 }
 
