@@ -98,10 +98,80 @@ impl Env {
 #[cfg(all(test, not(loom)))]
 #[allow(unsafe_code)]
 mod tests {
-    use crate::error::Error;
-    use crate::format::table::Table;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::path::Path;
+    use std::ptr;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::file::path::lock_path;
     use crate::lmdb::open::tests::open;
-    use crate::sync::read_permits::ReadPermit;
+
+    /// LMDB's lock on the reader table, which a process takes for a moment to get a reader slot.
+    struct ReaderTable {
+        mutex: *mut libc::pthread_mutex_t,
+        // Closing it would drop the locks that this process's environment has on the file.
+        _lock_file: File,
+    }
+
+    impl ReaderTable {
+        /// Locks the table, as a process does that is stopped in that moment.
+        fn lock(store: &Path) -> ReaderTable {
+            /// Behind the magic number and the version (mdb.c, `MDB_txbody`).
+            const MUTEX_AT: usize = 8;
+            let mut options = File::options();
+            let lock_file = options
+                .read(true)
+                .write(true)
+                .open(lock_path(store))
+                .unwrap();
+            let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, lock_file.as_raw_fd());
+            // SAFETY: makes a new mapping of the file, which LMDB has made longer than that.
+            let page =
+                unsafe { libc::mmap(ptr::null_mut(), 4096, access, libc::MAP_SHARED, fd, 0) };
+            assert_ne!(page, libc::MAP_FAILED);
+            let mutex = page.wrapping_byte_add(MUTEX_AT).cast();
+            // SAFETY: LMDB has set the mutex up, and the mapping stays.
+            assert_eq!(unsafe { libc::pthread_mutex_lock(mutex) }, 0);
+            ReaderTable {
+                mutex,
+                _lock_file: lock_file,
+            }
+        }
+
+        fn unlock(&self) {
+            // SAFETY: this thread has locked the mutex.
+            assert_eq!(unsafe { libc::pthread_mutex_unlock(self.mutex) }, 0);
+        }
+    }
+
+    #[test]
+    fn read_waiting_for_the_reader_table_does_not_block_a_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = &open(&directory);
+        let table = ReaderTable::lock(env.path());
+        std::thread::scope(|scope| {
+            let (begins, begun) = mpsc::channel();
+            scope.spawn(move || {
+                begins.send(()).unwrap();
+                env.read_row(Table::Devices, b"a", |_| Ok(())).unwrap();
+            });
+            begun.recv().unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            let (writes, written) = mpsc::channel();
+            scope.spawn(move || {
+                let waits = env.lock_wait();
+                let writing = env.begin_writing(&waits).unwrap();
+                let put = writing.run(|txn| txn.put(Table::Ids, b"key", b"row"));
+                writes.send(put.is_ok()).unwrap();
+            });
+            let put = written.recv_timeout(Duration::from_secs(10));
+            table.unlock();
+            assert_eq!(put, Ok(true));
+        });
+    }
 
     #[test]
     fn read_inside_a_read_with_the_same_permit_is_refused() {

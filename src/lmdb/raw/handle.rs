@@ -133,12 +133,12 @@ impl Handle {
         }
     }
 
+    /// Begins the first read of a pooled transaction. It may have to wait for LMDB's lock on the
+    /// reader table, so it does not keep the environment from others.
     #[cold]
     fn begin_first(&self) -> std::result::Result<NonNull<ffi::MDB_txn>, NotBegun> {
-        match &*self.lock() {
-            Some(environment) => Ok(environment.begin(ffi::MDB_RDONLY)?),
-            None => Err(NotBegun::Closed),
-        }
+        let environment = self.environment().map_err(|_| NotBegun::Closed)?;
+        Ok(environment.begin(ffi::MDB_RDONLY)?)
     }
 
     /// Waits for the reads in flight and keeps new ones waiting, until what is returned is dropped.
