@@ -39,8 +39,8 @@ MANUAL  := $(TARGET)/man/written
 .PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
         header man install uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
-        test-rust test-run test-symbols test-c test-install test-go test-containerd \
-        test-powercut powercut test-kills kills fuzz-go lint-go
+        bench-processes test-rust test-run test-symbols test-c test-install test-go \
+        test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
@@ -177,6 +177,12 @@ else
 test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go bench-go \
 bench-writers: ;
 endif
+
+## processes that write to one store: eight beside one, and one beside a stopped one
+bench-processes:
+	$(CARGO) build --release --example processes
+	directory=$$(mktemp -d /dev/shm/pm-bench-XXXXXX) && trap 'rm -rf "$$directory"' EXIT && \
+	    '$(abspath $(RELEASE))/examples/processes' "$$directory/pool.db" 8 2000
 
 ## check formatting, warnings, documentation, licences, advisories
 lint: setup-lint lint-go $(MANUAL)

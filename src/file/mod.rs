@@ -1,5 +1,6 @@
 //! Files beside a store, and the locks on them. Knows no LMDB environment.
 
+pub(crate) mod descriptor_locks;
 pub(crate) mod destination;
 pub(crate) mod fs;
 pub(crate) mod lmdb_lock_file;
@@ -7,3 +8,4 @@ pub(crate) mod open_files;
 pub(crate) mod path;
 pub(crate) mod process_lock;
 pub(crate) mod temp_file;
+pub(crate) mod turn;

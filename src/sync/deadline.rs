@@ -1,6 +1,7 @@
 //! Bounded waiting: nothing in this crate waits at one place longer than the lock wait that a store
 //! was opened with.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -21,10 +22,9 @@ impl Deadline {
         }
     }
 
-    /// A wait for something on the way, with a length of its own: half as long as this one, and no
-    /// longer than `most`.
-    pub fn part(&self, most: Duration) -> Deadline {
-        Deadline::after(most.min(self.wait / 2))
+    /// How long to wait for something on the way: at most half of this wait, and at most `most`.
+    pub fn part(&self, most: Duration) -> Duration {
+        most.min(self.wait / 2)
     }
 
     /// A wait of this length that is over, for what is only to be had if it is free at once.
@@ -76,17 +76,34 @@ impl Deadline {
     /// little longer each time.
     pub fn poll<T>(&self, what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         const LONGEST: Duration = Duration::from_millis(1);
-        let mut pause = Duration::from_micros(10);
+        let mut next = Duration::from_micros(10);
+        self.poll_paced(what, || {
+            let pause = next;
+            next = (next * 2).min(LONGEST);
+            Ok(match attempt()? {
+                Some(got) => ControlFlow::Break(got),
+                None => ControlFlow::Continue(pause),
+            })
+        })
+    }
+
+    /// Repeats `attempt` until it returns something or the deadline comes, and sleeps in between
+    /// for as long as it says.
+    pub fn poll_paced<T>(
+        &self,
+        what: &str,
+        mut attempt: impl FnMut() -> Result<ControlFlow<T, Duration>>,
+    ) -> Result<T> {
         loop {
-            if let Some(got) = attempt()? {
-                return Ok(got);
-            }
+            let pause = match attempt()? {
+                ControlFlow::Break(got) => return Ok(got),
+                ControlFlow::Continue(pause) => pause,
+            };
             let left = self.left();
             if left.is_zero() {
                 return Err(self.expired(what));
             }
             std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST);
         }
     }
 }

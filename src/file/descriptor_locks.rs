@@ -1,0 +1,109 @@
+//! The locks of one open file description: of the whole file, and of ranges of bytes.
+//!
+//! `flock` is locked and unlocked in half the time of a lock on a range (`F_OFD_SETLK`, Linux
+//! 3.15). The two kinds do not exclude each other.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{fcntl, FcntlArg, FlockArg};
+
+/// A descriptor that carries locks.
+pub(crate) struct DescriptorLocks {
+    file: File,
+}
+
+impl DescriptorLocks {
+    pub fn new(file: File) -> DescriptorLocks {
+        DescriptorLocks { file }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Another descriptor of the same open file description, as a forked child has one.
+    #[cfg(test)]
+    pub fn inherited(&self) -> DescriptorLocks {
+        DescriptorLocks::new(self.file.try_clone().unwrap())
+    }
+
+    /// Takes the lock of the whole file (`flock`); false if another has it.
+    pub fn try_flock(&self) -> io::Result<bool> {
+        loop {
+            match self.flock(FlockArg::LockExclusiveNonblock) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EWOULDBLOCK) => return Ok(false),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Gives the lock of the whole file back.
+    pub fn unlock(&self) {
+        // It cannot fail: the descriptor is open, and nothing is waited for.
+        let _ = self.flock(FlockArg::Unlock);
+    }
+
+    // What nix has in its place owns the file while it is locked, and this file has other locks.
+    #[allow(deprecated)]
+    fn flock(&self, operation: FlockArg) -> nix::Result<()> {
+        nix::fcntl::flock(self.file.as_raw_fd(), operation)
+    }
+
+    /// Sets a lock; false if another's is in the way.
+    pub fn try_set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<bool> {
+        match self.set(kind, start, len) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub fn set(&self, kind: libc::c_int, start: i64, len: i64) -> io::Result<()> {
+        let lock = range(kind, start, len);
+        self.retry(|file| fcntl(file, FcntlArg::F_OFD_SETLK(&lock)))
+    }
+
+    /// Whether another open file description holds any lock in the range.
+    pub fn held_elsewhere(&self, start: i64, len: i64) -> io::Result<bool> {
+        if len == 0 {
+            return Ok(false); // to fcntl, a length of zero is "to the end of the file"
+        }
+        self.found_elsewhere(start, len)
+            .map(|found| found.is_some())
+    }
+
+    /// The length of a lock that another open file description holds in the range.
+    pub fn found_elsewhere(&self, start: i64, len: i64) -> io::Result<Option<i64>> {
+        let mut lock = range(libc::F_WRLCK, start, len);
+        self.retry(|file| fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)))?;
+        let found = libc::c_int::from(lock.l_type) != libc::F_UNLCK;
+        Ok(found.then_some(lock.l_len))
+    }
+
+    /// Repeats a call that a signal has interrupted.
+    fn retry(&self, mut call: impl FnMut(&File) -> nix::Result<libc::c_int>) -> io::Result<()> {
+        loop {
+            match call(&self.file) {
+                Err(Errno::EINTR) => {}
+                done => return Ok(done.map(drop)?),
+            }
+        }
+    }
+}
+
+/// A lock on `len` bytes from `start` on. The kernel asks for a zero pid with locks of open file
+/// descriptions.
+fn range(kind: libc::c_int, start: i64, len: i64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: len,
+        l_pid: 0,
+    }
+}
