@@ -1,5 +1,5 @@
-//! A process with little address space reads a store that one with plenty of it makes longer: its
-//! map grows by what the file needs, not to what the other has mapped.
+//! Processes with little address space: the map leaves room for the rest of the process, and grows
+//! by what the file needs, not to what a process with plenty of it has mapped.
 
 #[allow(dead_code)]
 #[path = "children/address_space.rs"]
@@ -38,4 +38,22 @@ fn small_map_follows_a_file_that_a_large_map_makes_longer() {
     assert_eq!(store.get_device("small").unwrap().device_id, 8);
     check(&store);
     peer.finish();
+}
+
+/// A map is halved until it fits. Just above a power of two, it would fit and leave nothing.
+#[test]
+fn map_leaves_room_whatever_address_space_is_free() {
+    let (_directory, path) = place();
+    PoolMetadata::open(&path).unwrap();
+    let powers = [32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
+    let around = |power: u64| [power - 1, power, power + 1, power + 5, power + power / 3];
+    for free in powers.into_iter().flat_map(around) {
+        let mut peer = Peer::start("address_space::opener", &path);
+        peer.tell(&free.to_string());
+        let map: u64 = peer.hear().parse().unwrap();
+        let most = free << 20;
+        assert!((most / 8..most).contains(&map), "{free} MiB: {map}");
+        peer.finish();
+    }
+    check(&PoolMetadata::open(&path).unwrap());
 }

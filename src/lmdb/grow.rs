@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::lmdb::env::{Env, Writer};
-use crate::lmdb::raw::address_space_for;
+use crate::lmdb::raw::{address_space_beside, address_space_for};
 use crate::sync::deadline::Deadline;
 
 /// To which size the map grows.
@@ -58,7 +58,8 @@ impl Env {
         Ok((info.map_size, used))
     }
 
-    /// Twice `now`, or as much of it as fits into the address space, but not less than `least`.
+    /// Twice `now`, or as much of it as fits into the address space beside what the process needs
+    /// to go on, but not less than `least`.
     ///
     /// LMDB unmaps the old map before it asks for the new one, so the address space is probed
     /// before that: a refusal changes nothing.
@@ -70,7 +71,7 @@ impl Env {
                 .checked_add(step)
                 .and_then(|size| size.checked_next_multiple_of(page))
                 .filter(|size| *size <= isize::MAX as usize);
-            if let Some(size) = size.filter(|size| address_space_for(*size)) {
+            if let Some(size) = size.filter(|size| address_space_beside(*size)) {
                 return Ok(size);
             }
             step /= 2;

@@ -21,7 +21,8 @@ use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
 use crate::lmdb::raw::{
-    address_space_for, into_error, Environment, Handle, LmdbError, LmdbResult, Settings,
+    address_space_beside, address_space_for, into_error, Environment, Handle, LmdbError,
+    LmdbResult, Settings,
 };
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -274,13 +275,16 @@ pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
     Environment::open(path, &settings).map_err(|e| into_error("opening the store", path, e))
 }
 
-/// The map size asked for, or as much of it as fits into the address space, in whole pages.
+/// The map size asked for, or as much of it as fits into the address space beside what the process
+/// needs to go on, in whole pages. The least that opens the store is taken even if it leaves
+/// nothing.
 fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
     let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
     let mut size = wanted.max(least).next_multiple_of(page_size);
     loop {
         match usize::try_from(size) {
-            Ok(fits) if address_space_for(fits) => return Ok(fits),
+            Ok(fits) if address_space_beside(fits) => return Ok(fits),
+            Ok(fits) if size == least && address_space_for(fits) => return Ok(fits),
             _ if size == least => {
                 return Err(Error::NoMemory {
                     what: "mapping the store; raise the limit of the address space",

@@ -1,7 +1,10 @@
 //! Roles of `tests/address_space`.
 
 use crate::common::{add, check, child, devices, options, sys};
+use pool_metadata::PoolMetadata;
+use std::fs;
 use std::path::Path;
+use std::thread;
 
 pub const LIMIT: u64 = 512 << 20;
 
@@ -24,4 +27,25 @@ pub fn reader(path: &Path) {
         check(&store);
         child::say(&store.stats().unwrap().map_size.to_string());
     }
+}
+
+/// Opens the store with as much address space left as the parent says, in MiB, and then does what a
+/// process goes on with: starts a thread, and takes memory.
+pub fn opener(path: &Path) {
+    let free: u64 = child::listen().unwrap().parse().unwrap();
+    let used = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
+    sys::limit(libc::RLIMIT_AS, pages * 4096 + (free << 20));
+    let store = PoolMetadata::open(path).unwrap();
+    add(&store, format!("device-{free}"));
+    let work = || {
+        let memory = vec![1_u8; 4 << 20];
+        check(&store);
+        memory.len()
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, work).unwrap();
+        assert_eq!(thread.join().unwrap(), 4 << 20);
+    });
+    child::say(&store.stats().unwrap().map_size.to_string());
 }

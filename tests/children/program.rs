@@ -51,7 +51,7 @@ macro_rules! roles {
 }
 
 roles! {
-    address_space { reader }
+    address_space { opener, reader }
     backup { back_up_on, hold_lmdb_lock, write_on }
     close { busy, in_flight }
     concurrent { all_slots, cannot_grow }

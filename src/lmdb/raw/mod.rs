@@ -21,7 +21,7 @@ mod read;
 mod value;
 mod write;
 
-pub(crate) use address_space::address_space_for;
+pub(crate) use address_space::{address_space_beside, address_space_for};
 pub(crate) use environment::{version, Environment, Settings};
 pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
 pub(crate) use handle::{Handle, Quiesced};
