@@ -5,14 +5,12 @@ use std::fs::File;
 use std::io;
 
 use crate::verify;
-use crate::verify::bytes::{u16_at, u64_at, ReadAt};
-use crate::verify::page::{self, FLAGS_AT, HEADER, P_BRANCH, P_LEAF, P_OVERFLOW};
+use crate::verify::bytes::ReadAt;
+use crate::verify::page::{self, HEADER};
 use crate::verify::{Meta, Metas};
 
 /// Bytes that are read at a time.
 const WINDOW: usize = 1 << 20;
-/// The sizes that pages can have, the usual ones first.
-const SIZES: [usize; 7] = [4096, 16384, 8192, 32768, 2048, 1024, 512];
 
 /// A file, read page by page. A page that cannot be read counts as missing.
 pub(crate) struct Source<'a> {
@@ -30,13 +28,10 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn new(file: &'a File) -> io::Result<Source<'a>> {
-        let metas = Metas::read(file)?;
+        let metas = Metas::read(file)?.with_page_size_fixed();
+        let page_size = metas.page_size as usize;
         let in_force = verify::in_force(&metas).ok();
         let metas: Vec<Meta> = metas.parse().into_iter().flatten().collect();
-        let page_size = match metas.first() {
-            Some(meta) => meta.page_size as usize,
-            None => guess_page_size(file)?,
-        };
         Ok(Source {
             file,
             page_size,
@@ -106,28 +101,4 @@ impl<'a> Source<'a> {
             first += count;
         }
     }
-}
-
-/// The page size with which the most pages hold their own number.
-fn guess_page_size(file: &File) -> io::Result<usize> {
-    const PAGES_TRIED: u64 = 4096;
-    let len = file.size()?;
-    let mut best = (0, SIZES[0]);
-    for size in SIZES {
-        let mut fits = 0;
-        for number in 2..(len / size as u64).min(PAGES_TRIED) {
-            let mut header = [0; HEADER];
-            let got = file.read_up_to(&mut header, number * size as u64);
-            let whole = got.is_ok_and(|got| got == HEADER);
-            let is_page = [P_BRANCH, P_LEAF, P_OVERFLOW].contains(&u16_at(&header, FLAGS_AT));
-            if whole && is_page && u64_at(&header, 0) == number {
-                fits += 1;
-            }
-        }
-        // A smaller size finds the pages of a larger one as well, but at other numbers.
-        if fits > best.0 {
-            best = (fits, size);
-        }
-    }
-    Ok(best.1)
 }

@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     MetaVersion(u32),
     /// No page has this size.
     PageSize(u64),
+    /// The meta page has another page size than the file's pages.
+    OtherPageSize { said: u64, expected: u64 },
     /// No file ends with this page.
     LastPage(u64),
     /// No store gets to this commit.
@@ -156,6 +158,12 @@ impl fmt::Display for Kind {
             Kind::MetaOverwritten => write!(f, "it is overwritten"),
             Kind::MetaVersion(version) => write!(f, "it is of data format {version}"),
             Kind::PageSize(size) => write!(f, "it has an impossible page size, {size}"),
+            Kind::OtherPageSize { said, expected } => {
+                write!(
+                    f,
+                    "its page size is {said}, and the file's pages have {expected}"
+                )
+            }
             Kind::LastPage(page) => write!(f, "it has an impossible last page, {page}"),
             Kind::Commit(txnid) => write!(f, "it is of an impossible commit, {txnid}"),
             Kind::Root(root) => write!(f, "it points to page {root}, outside the file"),

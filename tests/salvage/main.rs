@@ -6,6 +6,7 @@ mod branches;
 mod common;
 mod ids;
 mod judge;
+mod page_size;
 mod stale;
 mod trouble;
 
