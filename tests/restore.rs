@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::pages::{self, Pages, Tree};
 use common::peer::{self, Peer};
 use common::{add, check, devices, error_of, options, place, raw, sys};
 use pool_metadata::{BackupOptions, DeviceInfo, Error, PoolMetadata};
@@ -191,4 +192,49 @@ fn long_text_comes_back_whole() {
             .unwrap(),
         long
     );
+}
+
+/// Whatever became of the store, the backup takes its place. The old file is kept.
+#[test]
+fn backup_replaces_whatever_damage_made_of_the_store() {
+    const PAGE: usize = pages::PAGE;
+    let (_directory, path, backup) = two();
+    let sound = Pages::read(&path);
+    let root = sound.root(Tree::Main);
+    let node = (0..3).find(|at| sound.key(root, *at) == b"header");
+    let magic = sound.value_at(root, node.unwrap());
+    let flips = [16, 20, 21, PAGE + 16, PAGE + 20, magic, magic + 7]
+        .into_iter()
+        .chain([sound.record(Tree::Main) + pages::DEPTH])
+        .chain([sound.record(Tree::Main) + pages::ROOT])
+        .chain((0..3).map(|row| sound.node_at(root, row) + 8));
+    let flipped = flips.map(|at| {
+        let mut pages = sound.clone();
+        pages.0[at] ^= 4;
+        pages.0
+    });
+    let wiped = [0, 0xa5].map(|junk| {
+        let mut pages = sound.clone();
+        pages.0[..2 * PAGE].fill(junk);
+        pages.0
+    });
+    let zeros = [1, sound.0.len()].map(|len| vec![0; len]);
+    for (case, damaged) in flipped.chain(wiped).chain(zeros).enumerate() {
+        std::fs::write(&path, &damaged).unwrap();
+        let kept = restore(&backup, &path);
+        let kept = kept
+            .unwrap_or_else(|error| panic!("{case}: {error}"))
+            .unwrap();
+        assert!(std::fs::read(&kept).unwrap() == damaged, "{case}");
+        assert_eq!(has(&path), "old", "{case}");
+        std::fs::remove_file(kept).unwrap();
+    }
+    // What was never a store is not this library's to replace.
+    let mut zeros_and_text = vec![0; 4 * PAGE];
+    zeros_and_text.extend(b"text");
+    for other in [raw::bbolt_file(), b"text".to_vec(), zeros_and_text] {
+        std::fs::write(&path, &other).unwrap();
+        error_of(restore(&backup, &path));
+        assert!(std::fs::read(&path).unwrap() == other);
+    }
 }

@@ -13,7 +13,7 @@ use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{resolve, with_suffix};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
-use crate::verify::head;
+use crate::verify::{evidence, head};
 
 /// How many files are kept under one name before it is an error that the names are in use.
 const MOST_KEPT: u32 = 1000;
@@ -194,6 +194,8 @@ fn claim_old(path: &Path, deadline: &Deadline) -> Result<Option<Option<Old>>> {
     }
     match head::identify(&file, path, deadline) {
         Ok(_) | Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {}
+        // Some file systems leave zeros in the place of a file whose data a crash has lost.
+        Err(Error::NotAStore { .. }) if evidence::is_zeros(&file).map_err(fail)? => {}
         Err(other) => return Err(other),
     }
     Ok(Some(Some(Old {

@@ -12,6 +12,7 @@ use crate::format::header::{Header, Parsed, DAMAGED_HEADER, FORMAT};
 use crate::format::table::{DEVICES, IDS};
 use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
+use crate::verify::evidence;
 use crate::verify::meta::{self, Meta, Metas};
 use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
 use crate::verify::structure;
@@ -57,6 +58,25 @@ struct FileProbe<'a> {
 
 impl FileProbe<'_> {
     fn classify(&self, deadline: &Deadline) -> Result<Head> {
+        self.read_head(deadline).map_err(|error| match error {
+            Error::ForeignLmdb { .. } | Error::NotAStore { .. } => {
+                self.damaged_store().unwrap_or(error)
+            }
+            error => error,
+        })
+    }
+
+    /// The error for a file that does not begin as a store and holds what only a store does: a
+    /// flipped bit in its first pages does not make it another program's.
+    fn damaged_store(&self) -> Option<Error> {
+        let metas = self.metas().ok()?;
+        let found = evidence::page_with_header_row(self.file, metas.page_size);
+        let page = found.ok()??;
+        let what = "its first pages or its root are not those of a store, but page";
+        Some(self.corrupt(format!("{what} {page} holds a store's header row")))
+    }
+
+    fn read_head(&self, deadline: &Deadline) -> Result<Head> {
         deadline.poll(
             "a moment without a commit, to read the file's first pages",
             || {
@@ -107,11 +127,8 @@ impl FileProbe<'_> {
             return Err(self.other_kind(metas));
         }
         let [first, second] = metas.parse();
-        let first = first.map_err(|kind| self.no_meta("first", kind))?;
-        let second = second.map_err(|kind| self.no_meta("second", kind))?;
-        if second.page_size != first.page_size {
-            return Err(self.corrupt("its two meta pages have different page sizes"));
-        }
+        first.map_err(|kind| self.no_meta("first", kind))?;
+        second.map_err(|kind| self.no_meta("second", kind))?;
         let meta = structure::in_force(metas)
             .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;
         meta.check_range()
@@ -184,8 +201,9 @@ impl FileProbe<'_> {
             None if has_tables => Parsed::Damaged,
             _ => Parsed::Foreign,
         };
+        // Three names speak for a store, and a magic number alone does not speak against it.
         let parsed = match parsed {
-            Parsed::Foreign if self.fix && has_tables => Parsed::Damaged,
+            Parsed::Foreign if has_tables => Parsed::Damaged,
             parsed => parsed,
         };
         if matches!(parsed, Parsed::Known(_)) || (self.fix && parsed == Parsed::Damaged) {
@@ -260,12 +278,18 @@ fn usable(record: &[u8], meta: &Meta) -> bool {
     record.flags == 0 && record.root.is_none_or(in_file)
 }
 
-/// The rows of a leaf page.
+/// The rows of a leaf page, in the order of their keys: LMDB, which searches by halves, does not
+/// find rows that are out of order.
 fn leaf_rows(page: &[u8], number: u64) -> std::result::Result<Vec<Row<'_>>, Kind> {
     let page = Page::parse(page, number)?;
-    match page.kind() {
-        PageKind::Leaf => (0..page.nodes()).map(|at| page.row(at)).collect(),
-        PageKind::Branch => Err(Kind::NotALeaf),
+    if page.kind() == PageKind::Branch {
+        return Err(Kind::NotALeaf);
+    }
+    let rows = (0..page.nodes()).map(|at| page.row(at));
+    let rows: Vec<_> = rows.collect::<std::result::Result<_, _>>()?;
+    match rows.windows(2).position(|two| two[0].key >= two[1].key) {
+        Some(at) => Err(Kind::KeyOrder(at + 1)),
+        None => Ok(rows),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod branches;
 pub(crate) mod bytes;
+pub(crate) mod evidence;
 mod free;
 pub(crate) mod head;
 mod keys;

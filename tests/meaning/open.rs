@@ -273,11 +273,11 @@ fn damaged_header_row_is_refused<S: Store>() {
         raw::rewrite(txn, tables.main, b"header", |row| row[12] ^= 1);
     });
     refused_by_name::<S>(&path, PM_ERR_CORRUPT).says(&["header"]);
-    // Its first bytes say whose file it is.
+    // Its first bytes say whose file it is, and so do the names beside it.
     raw::edit(&path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |row| row[0] ^= 1);
     });
-    refused_by_name::<S>(&path, PM_ERR_FOREIGN_LMDB).says(&["another program"]);
+    refused_by_name::<S>(&path, PM_ERR_CORRUPT).says(&["header", "restore"]);
 }
 
 fn path_that_can_name_nothing_is_refused<S: Store>() {

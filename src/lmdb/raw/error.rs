@@ -7,13 +7,25 @@ use crate::error::Error;
 
 pub(crate) use lmdb::{Error as LmdbError, Result as LmdbResult};
 
+/// `MDB_PROBLEM` (lmdb.h): a page that a commit is to change is not in the state that it can have.
+const PROBLEM: i32 = -30779;
+
 /// Sorts LMDB's error. Positive codes are the system's error numbers.
 pub(crate) fn into_error(doing: &'static str, path: &Path, error: LmdbError) -> Error {
     match error {
         LmdbError::Other(errno) if errno > 0 => {
             Error::io(doing, path, io::Error::from_raw_os_error(errno))
         }
-        LmdbError::Corrupted | LmdbError::PageNotFound | LmdbError::Invalid => Error::Corrupt {
+        // What the file holds: databases that are missing or of another kind, trees that are too
+        // deep, pages that are in use twice.
+        LmdbError::Corrupted
+        | LmdbError::PageNotFound
+        | LmdbError::Invalid
+        | LmdbError::NotFound
+        | LmdbError::Incompatible
+        | LmdbError::CursorFull
+        | LmdbError::PageFull
+        | LmdbError::Other(PROBLEM) => Error::Corrupt {
             path: Some(path.into()),
             what: format!("{doing}: LMDB says {error}"),
         },
