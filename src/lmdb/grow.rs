@@ -41,7 +41,8 @@ impl Env {
             To::File => used,
         };
         let size = self.larger_size(current.max(used), least)?;
-        quiesced.handle.set_map_size(size).map_err(|e| {
+        let resized = quiesced.handle.set_map_size(size)?;
+        resized.map_err(|e| {
             // The old map is gone and there is no new one: nothing can be read any more.
             quiesced.close();
             self.lmdb_error("mapping the store", e)

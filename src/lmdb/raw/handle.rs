@@ -149,7 +149,20 @@ impl Handle {
         }
         let quiesced = Quiesced(self);
         wait_for_reads(deadline)?;
+        // A call that has released its walk or the writer gate may hold the environment for a
+        // moment more, until it returns.
+        deadline.poll("calls that are about to return", || {
+            Ok(self.is_unshared().then_some(()))
+        })?;
         Ok(quiesced)
+    }
+
+    /// Whether only this store holds the environment, or it is closed.
+    fn is_unshared(&self) -> bool {
+        let environment = self.lock();
+        environment
+            .as_ref()
+            .is_none_or(|environment| Arc::strong_count(environment) == 1)
     }
 
     /// Ends every pooled transaction. The caller has the readers to itself.
@@ -239,21 +252,24 @@ impl Quiesced<'_> {
 
     fn take_environment(&self) {
         self.0.free_readers();
-        // Of those that share it, the last closes it: the walks and the writer, which the caller
-        // has kept out, or is.
+        // Nothing shares it any more, so this closes it.
         drop(self.0.lock().take());
     }
 
-    /// Replaces the map by one of this size. If that fails, there is no map any more.
-    pub fn set_map_size(&self, size: usize) -> LmdbResult<()> {
+    /// Replaces the map by one of this size. The inner error is LMDB's: then there is no map any
+    /// more.
+    pub fn set_map_size(&self, size: usize) -> Result<LmdbResult<()>> {
         match &*self.0.lock() {
             // Every long read and every write shares the environment; none can begin while the lock
             // is held.
             Some(environment) if Arc::strong_count(environment) == 1 => {
                 // SAFETY: there is no transaction but the pooled ones, which were reset.
-                unsafe { environment.set_map_size(size) }
+                Ok(unsafe { environment.set_map_size(size) })
             }
-            _ => Err(lmdb::Error::BadTxn),
+            Some(_) => Err(Error::Internal {
+                what: "a transaction is open while the map is to be replaced",
+            }),
+            None => Err(Error::Closed),
         }
     }
 }
@@ -261,5 +277,30 @@ impl Quiesced<'_> {
 impl Drop for Quiesced<'_> {
     fn drop(&mut self) {
         self.0.state.resume();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lmdb::open::tests::open;
+
+    #[test]
+    fn shared_environment_is_waited_for_and_keeps_the_store_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let shared = env.lmdb().unwrap();
+        let short = Deadline::after(Duration::from_millis(10));
+        assert!(matches!(
+            env.handle.quiesce(&short),
+            Err(Error::Timeout { .. })
+        ));
+        assert!(env.handle.is_open());
+        drop(shared);
+        let quiesced = env.handle.quiesce(&short).unwrap();
+        let size = quiesced.0.environment().unwrap().info().unwrap().map_size;
+        quiesced.set_map_size(size).unwrap().unwrap();
     }
 }
