@@ -90,6 +90,9 @@ impl Env {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
+    use super::*;
     use crate::lmdb::open::tests::open;
 
     /// Several threads can find the map too small at once, and then adopt its new size in turn.
@@ -99,5 +102,22 @@ mod tests {
         let env = open(&directory);
         env.adopt_map_size(&env.deadline()).unwrap();
         assert_eq!(env.stats().unwrap().map_size, 1 << 20);
+    }
+
+    #[test]
+    fn shared_environment_is_waited_for_and_keeps_the_store_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let shared = env.lmdb().unwrap();
+        let short = Deadline::after(Duration::from_millis(10));
+        assert!(matches!(
+            env.handle.quiesce(&short),
+            Err(Error::Timeout { .. })
+        ));
+        assert!(env.handle.is_open());
+        drop(shared);
+        let quiesced = env.handle.quiesce(&short).unwrap();
+        let size = env.lmdb().unwrap().info().unwrap().map_size;
+        quiesced.set_map_size(size).unwrap().unwrap();
     }
 }

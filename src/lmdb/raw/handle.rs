@@ -279,28 +279,3 @@ impl Drop for Quiesced<'_> {
         self.0.state.resume();
     }
 }
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::lmdb::open::tests::open;
-
-    #[test]
-    fn shared_environment_is_waited_for_and_keeps_the_store_open() {
-        let directory = tempfile::tempdir().unwrap();
-        let env = open(&directory);
-        let shared = env.lmdb().unwrap();
-        let short = Deadline::after(Duration::from_millis(10));
-        assert!(matches!(
-            env.handle.quiesce(&short),
-            Err(Error::Timeout { .. })
-        ));
-        assert!(env.handle.is_open());
-        drop(shared);
-        let quiesced = env.handle.quiesce(&short).unwrap();
-        let size = quiesced.0.environment().unwrap().info().unwrap().map_size;
-        quiesced.set_map_size(size).unwrap().unwrap();
-    }
-}
