@@ -47,7 +47,7 @@ fn fill(store: &PoolMetadata) -> Result<(), Error> {
     add(b"state-04", &|device| {
         device.error = b"once faulty".to_vec()
     })?;
-    // The same where the state alone was set: id 17 stays behind.
+    // Where the state alone was set, id 17 stays behind as well.
     add(b"replaced", &|_| {})?;
     store.change_device_state("replaced", DeviceState::Faulty)?;
     add(b"replaced", &|device| device.size = 300)?;

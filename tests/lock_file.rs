@@ -146,8 +146,8 @@ fn lock_file_that_was_left_is_taken_over() {
     assert!(!left.is_empty());
     goes_on(&path, 2);
     // Never filled; cut off by a crash; and one that another store's process left.
-    // LMDB makes the locks in it first and marks it then: that is what is seen by who opens it at
-    // this moment.
+    // LMDB makes the locks in it first and marks it then: that is what a process that opens it at
+    // this moment finds.
     let mut unmarked = left.clone();
     unmarked[..8].fill(0);
     let found = [vec![], vec![0; 8192], vec![0; 3], left, unmarked];

@@ -1,4 +1,4 @@
-//! Several stores in one process: what closes or grows one of them does not hold up who reads
+//! Several stores in one process: closing or growing one of them does not hold up reads of
 //! another.
 
 mod common;

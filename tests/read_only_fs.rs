@@ -157,7 +157,7 @@ fn writer_waits_for_the_end_of_a_read_through_a_read_only_mount() {
     order(&mut reader, "open", "1 devices");
     std::thread::scope(|scope| {
         let opening = scope.spawn(|| options(60_000).open(&path));
-        // Once the writer waits, no reader begins. One that is faster is told nothing yet.
+        // Once the writer waits, no reader begins. One that was faster did not meet it.
         wait_until("the writer keeps readers out", || {
             late.tell("open");
             let refused = late.hear() == "already open";

@@ -148,7 +148,7 @@ unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_
     // SAFETY: this is only registered with such a pair, and the library passes a device that lives
     // until it returns.
     let (fields, code) = unsafe { &*user_data.cast::<(&Fields, i8)>() };
-    // SAFETY: as above.
+    // SAFETY: the device lives until this returns, and nobody else writes to it.
     unsafe {
         (*device).state = fields.state.into();
         (*device).size = fields.size;
@@ -159,7 +159,7 @@ unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_
 unsafe extern "C-unwind" fn on_walk(device: *const pm_device, user_data: *mut c_void) -> i32 {
     // SAFETY: this is only registered with a number, and the library passes a device.
     assert!(!unsafe { (*device).name }.is_null());
-    // SAFETY: as above.
+    // SAFETY: the number outlives the walk.
     unsafe { *user_data.cast::<i8>() }.into()
 }
 

@@ -223,7 +223,7 @@ impl Drop for Held {
 
 impl Held {
     /// Removes what a failed open has made. Nobody else can have opened the store that it created,
-    /// which it holds alone; the lock file may be in use by those who opened another store here.
+    /// which it holds alone; the lock file may be in use by a process that opened another store here.
     fn remove_made_files(&mut self) {
         let made = std::mem::take(&mut self.made);
         if let (true, Some(lock)) = (made.lock_file, &self.lock_file) {

@@ -1,7 +1,7 @@
 //! Whose callbacks are running on this thread.
 //!
 //! A call from inside a callback may need what the caller of the callback holds until it returns:
-//! waiting for it would be in vain, so such a call is refused at once.
+//! waiting for it could only time out, so such a call is refused at once.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

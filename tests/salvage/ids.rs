@@ -1,4 +1,4 @@
-//! Ids: which are known to be free, and who has one that two claim.
+//! Ids: which are known to be free, and which of two devices keeps the id that both have.
 
 use super::*;
 

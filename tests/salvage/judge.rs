@@ -18,7 +18,7 @@ fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     holds.then_some(()).ok_or_else(what)
 }
 
-/// The same; what is wrong, if anything is.
+/// What a salvage of `changed` has lost or made up, if anything.
 pub fn whole_is_there(
     sound: &Pages,
     changed: &Pages,

@@ -81,7 +81,7 @@ fn salvage(path: &Path) -> (Salvaged, PathBuf) {
     try_salvage(path).unwrap()
 }
 
-/// The same of a file of which nothing may be left.
+/// Salvages a file in which nothing may be left; `None` if so.
 fn try_salvage(path: &Path) -> Option<(Salvaged, PathBuf)> {
     let target = path.with_extension("salvaged");
     let _ = std::fs::remove_file(&target);

@@ -89,7 +89,7 @@ fn breaks(words: &[&str], damage: impl FnOnce(&mut Pages)) -> Pages {
     pages
 }
 
-/// The same for what quick verification sees as well.
+/// Damage that quick verification finds as well as full verification.
 #[track_caller]
 fn breaks_quickly(words: &[&str], damage: impl FnOnce(&mut Pages)) {
     let pages = breaks(words, damage);

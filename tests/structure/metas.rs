@@ -184,7 +184,7 @@ fn wrong_free_list_is_refused() {
             }
         });
     }
-    // A page that has a device: only who looks at those can tell.
+    // A page that has a device: only verification of the devices finds it.
     breaks(&["free list", "in use or free already"], |pages| {
         let at = list(pages);
         let (high, low) = (pages.u64(at + 8), pages.u64(at + 16));
