@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{posix_fadvise, renameat2, PosixFadviseAdvice, RenameFlags, AT_FDCWD};
+use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
 
 use crate::error::{Error, Result};
 use crate::file::open_files::Listed;
@@ -89,15 +89,26 @@ pub(crate) fn open_file(
 
 /// Renames a file unless something is at the new name.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    let flags = RenameFlags::RENAME_NOREPLACE;
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) {
-        // A file system without that flag: a link refuses an existing name as well.
+    match rename_no_replace(from, to) {
+        // No such flag here, or none of the file system: a link refuses an existing name as well.
         Err(Errno::EINVAL | Errno::ENOSYS) => {
             std::fs::hard_link(from, to)?;
             std::fs::remove_file(from)
         }
         renamed => Ok(renamed?),
     }
+}
+
+#[cfg(target_env = "gnu")]
+fn rename_no_replace(from: &Path, to: &Path) -> nix::Result<()> {
+    use nix::fcntl::{renameat2, RenameFlags, AT_FDCWD};
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+}
+
+/// The C library has no such function.
+#[cfg(not(target_env = "gnu"))]
+fn rename_no_replace(_: &Path, _: &Path) -> nix::Result<()> {
+    Err(Errno::ENOSYS)
 }
 
 /// Flushes the directory of `path` to disk, which makes a new name durable.

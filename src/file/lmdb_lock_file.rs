@@ -186,7 +186,7 @@ impl Held {
             Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
             None => Identity::Agreed,
         };
-        // After the claim: whoever has made the file removes it if his open fails, unless it is
+        // After the claim: an open that has made the file and fails removes it, unless it is
         // claimed.
         self.check_in_place()?;
         if claimed == Identity::Agreed {
@@ -223,7 +223,8 @@ impl Drop for Held {
 
 impl Held {
     /// Removes what a failed open has made. Nobody else can have opened the store that it created,
-    /// which it holds alone; the lock file may be in use by a process that opened another store here.
+    /// which it holds alone; the lock file may be in use by a process that opened another store
+    /// here.
     fn remove_made_files(&mut self) {
         let made = std::mem::take(&mut self.made);
         if let (true, Some(lock)) = (made.lock_file, &self.lock_file) {

@@ -283,7 +283,8 @@ pub(crate) fn overflow_extent(header: &[u8], number: u64) -> Result<u64, Kind> {
     }
 }
 
-/// Whether a page with this header is of a kind that a tree or a value has, and holds its own number.
+/// Whether a page with this header is of a kind that a tree or a value has, and holds its own
+/// number.
 pub(crate) fn is_numbered(header: &[u8; HEADER], number: u64) -> bool {
     let flags = u16_at(header, FLAGS_AT);
     [P_BRANCH, P_LEAF, P_OVERFLOW].contains(&flags) && u64_at(header, 0) == number
