@@ -297,10 +297,12 @@ pub enum Error {
         /// The system's error.
         source: SystemError,
     },
-    /// An fsync failed earlier: the store takes no writes until it is opened again.
+    /// An fsync failed earlier, or the file system takes no more writes: the store takes none until
+    /// it is opened again.
     #[error(
-        "{}: an fsync failed earlier, so it is unknown what the disk has; \
-         the store takes no writes until it is closed and opened again",
+        "{}: an fsync failed earlier, or the file system stopped taking writes, so it is unknown \
+         what the disk has; the store takes no writes until it is closed and opened again, once \
+         the file system is sound",
         .path.display()
     )]
     WritesStopped {

@@ -61,6 +61,38 @@ fn full_disk_refuses_adds_and_makes_every_removal_and_change_of_state() {
     }
 }
 
+/// XFS shuts down when its log cannot be written; ext4 turns read-only, and, where it journals data
+/// too, refuses to dirty pages of maps then.
+#[test]
+fn store_is_read_on_once_its_file_system_takes_no_more_writes() {
+    let failing = [
+        ("xfs", 300, "noatime", "xfs_io -x -c shutdown"),
+        ("ext4", 40, "data=journal", "mount -o remount,abort"),
+        ("ext4", 40, "noatime", "xfs_io -x -c shutdown"),
+    ];
+    for (kind, megabytes, options, fail) in failing {
+        let Some(disk) = Disk::mount(kind, megabytes, options) else {
+            continue;
+        };
+        let path = disk.path().join("pool.db");
+        let mut peer = Peer::start("file_systems::shut_down", &path);
+        peer.expect("open");
+        // What it says of itself does not matter: the child sees whether it was done.
+        let _ = disk.command(fail);
+        peer.tell("shut down");
+        assert_eq!(
+            peer.try_hear().as_deref(),
+            Some("closed"),
+            "{kind} {options}"
+        );
+        peer.finish();
+        let disk = disk.mount_again();
+        let store = PoolMetadata::open(disk.path().join("pool.db")).unwrap();
+        assert_eq!(devices(&store).len(), 20);
+        check(&store);
+    }
+}
+
 /// As a quota does, even for blocks that the file has.
 #[test]
 fn lock_file_with_all_its_blocks_is_opened_though_none_are_given() {

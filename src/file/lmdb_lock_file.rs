@@ -7,6 +7,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{fallocate, FallocateFlags};
@@ -95,7 +96,7 @@ pub(crate) struct Held {
     store: PathBuf,
     // Dropped first: no thread of this process may open the lock file again before this descriptor
     // of it is closed.
-    pub(crate) lock_file: Option<FileLock>,
+    pub(crate) lock_file: Option<Arc<FileLock>>,
     registered: Vec<Registered>,
     /// What this open has made, until it succeeds.
     made: Made,
@@ -149,7 +150,7 @@ impl Held {
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
         self.registered.push(list.enter_lock_file(&found));
-        self.lock_file = Some(FileLock::new(file));
+        self.lock_file = Some(Arc::new(FileLock::new(file)));
         Ok(())
     }
 
@@ -180,7 +181,7 @@ impl Held {
                 found => found.map_err(fail)?,
             };
             self.registered.push(list.enter_lock_file(&found));
-            self.lock_file = Some(FileLock::new(open(&path).map_err(fail)?));
+            self.lock_file = Some(Arc::new(FileLock::new(open(&path).map_err(fail)?)));
         }
         let claimed = match &self.lock_file {
             Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,

@@ -132,7 +132,12 @@ impl FileLock {
         self.locks.set(libc::F_UNLCK, IDENTITY.start, range)
     }
 
-    /// Releases all locks of this descriptor.
+    /// Releases a writer lock that was kept.
+    pub fn release_writer(&self) {
+        self.locks.unlock();
+    }
+
+    /// Releases all locks of this descriptor but the writer lock.
     pub fn release(&self) {
         // Nothing can be done about a failure; closing the descriptor releases them as well.
         let _ = self.locks.set(libc::F_UNLCK, 0, 0);
@@ -177,7 +182,7 @@ impl FileLock {
 }
 
 /// The time, by a clock that takes a few nanoseconds to read and advances every few milliseconds.
-fn tick() -> Option<u64> {
+pub(crate) fn tick() -> Option<u64> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
     Some((now.tv_sec() as u64).wrapping_mul(1_000_000_000) + now.tv_nsec() as u64)
 }
@@ -190,6 +195,14 @@ impl Drop for FileLock {
         if process::stamp() == self.stamp {
             self.release();
         }
+    }
+}
+
+impl WriterLock<'_> {
+    /// Keeps every other process from writing until [`FileLock::release_writer`], or until the
+    /// file is closed.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 }
 

@@ -166,6 +166,9 @@ impl Env {
     /// still exists.
     pub(super) fn release_files(&self) {
         self.process_lock.release();
+        if self.handle.watch().is_detached() {
+            self.process_lock.release_writer();
+        }
         drop(unpoisoned(self.held.lock()).take());
     }
 
@@ -200,6 +203,9 @@ impl Drop for Env {
         // would drop locks of a store that the child has opened itself.
         if !self.handle.is_own_process() {
             std::mem::forget(unpoisoned(self.held.get_mut()).take());
+        } else if self.handle.watch().is_detached() {
+            // A child that is being started may have a copy of the descriptor.
+            self.process_lock.release_writer();
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
+mod detach;
 pub(crate) mod env;
 mod grow;
 mod lock_blocks;

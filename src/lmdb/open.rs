@@ -4,7 +4,7 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::file::fs::{check_same, is_at, open_file, sync_directory};
@@ -22,7 +22,7 @@ use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
 use crate::lmdb::raw::{
     address_space_beside, address_space_for, into_error, Environment, Handle, LmdbError,
-    LmdbResult, Settings,
+    LmdbResult, LockWatch, Settings,
 };
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -49,12 +49,23 @@ impl Env {
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }
         let mut lmdb = open_lmdb(&path, &config, &head)?;
+        let watch = Arc::new(LockWatch::new(held.lock_file.as_ref()));
+        watch.find(&lock_path(&path));
+        lmdb.set_watch(Arc::clone(&watch));
         if config.sharing != Sharing::Temporary {
             held.claim(&claimed.metadata, &deadline)?;
         }
         let tables = open_tables(&mut lmdb, &path, &deadline)?;
         let metadata = claimed.metadata.clone();
-        let env = Env::new(path, config, claimed, head.page_size, lmdb, tables, held);
+        let env = Env::new(
+            path,
+            config,
+            claimed,
+            head.page_size,
+            Handle::new(lmdb, watch),
+            tables,
+            held,
+        );
         env.finish_opening(&metadata, &deadline)?;
         Ok(env)
     }
@@ -64,12 +75,12 @@ impl Env {
         config: Config,
         claimed: Claimed,
         page_size: u64,
-        lmdb: Environment,
+        handle: Handle,
         tables: Tables,
         held: Held,
     ) -> Env {
         Env {
-            handle: Handle::new(lmdb),
+            handle,
             tables,
             path,
             config,

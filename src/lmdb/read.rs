@@ -23,6 +23,8 @@ pub(crate) enum Wait {
     ReaderTable,
     /// Reopen LMDB's environment.
     Reopen,
+    /// Detach LMDB from its lock file.
+    Detach,
     /// Wait for the thread that closes the store, or replaces its map.
     Quiesced,
 }
@@ -46,6 +48,7 @@ impl Env {
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
                 Try::Later(Wait::ReaderTable) => self.wait_for_slot(&deadline, &mut turn)?,
                 Try::Later(Wait::Reopen) => self.reopen(&deadline)?,
+                Try::Later(Wait::Detach) => self.detach_lock_file(&deadline)?,
                 Try::Later(Wait::Quiesced) => self.wait_until_open(&deadline)?,
             }
         }
@@ -72,7 +75,7 @@ impl Env {
 
     /// What to wait for before a read that could not begin is tried again.
     #[cold]
-    fn not_begun(&self, why: NotBegun) -> Result<Wait> {
+    pub(super) fn not_begun(&self, why: NotBegun) -> Result<Wait> {
         match why {
             NotBegun::Closed => Err(Error::Closed),
             NotBegun::Forked => Err(Error::Forked),
@@ -80,6 +83,7 @@ impl Env {
             NotBegun::Resized => Ok(Wait::Resized),
             NotBegun::SlotsFull => Ok(Wait::ReaderTable),
             NotBegun::Poisoned => Ok(Wait::Reopen),
+            NotBegun::LockFileLost => Ok(Wait::Detach),
             NotBegun::Nested => Err(Error::Internal {
                 what: "a read was begun inside another with the same permit",
             }),

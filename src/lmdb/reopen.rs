@@ -6,9 +6,12 @@
 //! stay refused until the store is opened again.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::file::fs::check_same;
+use crate::file::path::lock_path;
+use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
 use crate::lmdb::open::{open_lmdb, open_tables};
 use crate::lmdb::raw::{LmdbError, ReadTxn, WriteTxn};
@@ -37,12 +40,24 @@ impl Env {
         }
         drop(held);
         let head = head::identify(&self.file, &self.path, deadline)?;
+        let mut config = self.config.clone();
+        if self.handle.watch().is_detached() {
+            // Nobody writes any more, and the lock file cannot be written to.
+            config = Config {
+                read_only: true,
+                sharing: Sharing::Temporary,
+                ..config
+            };
+        }
         let reopened = quiesced.handle.replace(|| {
-            let mut lmdb = open_lmdb(&self.path, &self.config, &head)?;
+            let mut lmdb = open_lmdb(&self.path, &config, &head)?;
             // In the order in which they were opened first, so that they get the same numbers.
             // Other processes may have taken the reader slots that this one had.
             open_tables(&mut lmdb, &self.path, deadline)?;
             let _ = lmdb.set_close_on_exec();
+            let watch = self.handle.watch();
+            watch.find(&lock_path(&self.path));
+            lmdb.set_watch(Arc::clone(watch));
             Ok(lmdb)
         });
         // Readers that come meanwhile wait until `quiesced` is dropped.

@@ -7,6 +7,7 @@ use crate::format::header::{self, parse_header, Header, DAMAGED_HEADER};
 use crate::format::table::Table;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::{Database, LmdbError, Move, NotBegun, ReadTxn, Row, RowCursor};
+use crate::lmdb::read::Wait;
 use crate::sync::deadline::Deadline;
 
 /// A consistent view of the store at one commit, with a cursor over its devices.
@@ -46,15 +47,16 @@ impl Snapshot {
         env.check_usable()?;
         let mut turn = env.wait_behind_queue(&deadline)?;
         loop {
-            let error = match Snapshot::try_open(env, &deadline)? {
+            let why = match Snapshot::try_open(env, &deadline)? {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(error) => error,
+                Err(why) => why,
             };
-            match NotBegun::from(error) {
-                NotBegun::Resized => env.adopt_map_size(&deadline)?,
-                NotBegun::SlotsFull => env.wait_for_slot(&deadline, &mut turn)?,
-                NotBegun::Poisoned => env.reopen(&deadline)?,
-                _ => return Err(env.lmdb_error("beginning a read", error)),
+            match env.not_begun(why)? {
+                Wait::Resized => env.adopt_map_size(&deadline)?,
+                Wait::ReaderTable => env.wait_for_slot(&deadline, &mut turn)?,
+                Wait::Reopen => env.reopen(&deadline)?,
+                Wait::Detach => env.detach_lock_file(&deadline)?,
+                Wait::Quiesced => env.wait_until_open(&deadline)?,
             }
         }
     }
@@ -63,7 +65,7 @@ impl Snapshot {
     fn try_open(
         env: &Arc<Env>,
         deadline: &Deadline,
-    ) -> Result<std::result::Result<Snapshot, LmdbError>> {
+    ) -> Result<std::result::Result<Snapshot, NotBegun>> {
         env.check_usable()?;
         let mut counted = Counted {
             number: env.snapshots.enter(deadline)?,
@@ -71,9 +73,12 @@ impl Snapshot {
             has_slot: false,
         };
         env.check_usable()?;
+        if !env.handle.watch().is_sound() {
+            return Ok(Err(NotBegun::LockFileLost));
+        }
         let txn = match ReadTxn::begin(&env.lmdb()?) {
             Ok(txn) => txn,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(error.into())),
         };
         counted.has_slot = true;
         let devices = RowCursor::open(txn, env.tables.devices)

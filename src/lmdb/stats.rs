@@ -22,6 +22,7 @@ impl Env {
     /// Counts and sizes as of this moment. Of the threads that wait to write, it knows those past
     /// the commit queue.
     pub fn stats(self: &Arc<Env>) -> Result<Stats> {
+        self.check_lock_file(&self.deadline())?;
         let permit = self.enter(&self.deadline())?;
         // A dead process's read is not in progress.
         self.clear_dead_readers()?;
@@ -33,10 +34,12 @@ impl Env {
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         drop(lmdb);
         drop(permit);
-        let metadata = self.file.metadata();
-        let file_size = metadata
-            .map_err(|e| Error::io("reading the file's size", &self.path, e))?
-            .len();
+        let file_size = match self.file.metadata() {
+            Ok(metadata) => metadata.len(),
+            // A file system that has shut down does not even say that.
+            Err(_) if self.handle.watch().is_detached() => self.known_len.load(Ordering::Relaxed),
+            Err(e) => return Err(Error::io("reading the file's size", &self.path, e)),
+        };
         let (walks_open, oldest_walk) = self.snapshots.open();
         let seen = active.oldest.unwrap_or(info.newest_commit);
 

@@ -195,6 +195,10 @@ impl Env {
             // The store may have been closed, or a flush have failed, while this thread waited.
             self.check_writable()?;
             let lock = self.process_lock.lock_writer(&self.path, deadline)?;
+            if !self.handle.watch().is_sound() {
+                self.detach_locked(lock)?;
+                return Err(self.stopped());
+            }
             Ok(Writing {
                 env: self,
                 waits,
@@ -334,6 +338,7 @@ impl Env {
     /// Stops all writes after a failed flush; the error that says so.
     pub(crate) fn flush_failed(&self, doing: &'static str, errno: libc::c_int) -> Error {
         self.writes_stopped.store(true, Ordering::Relaxed);
+        self.handle.watch().expire();
         Error::Io {
             doing,
             path: self.path.as_path().into(),

@@ -2,7 +2,10 @@
 
 use crate::common::{add, check, child, device, devices, error_of, options, sys};
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata, MAX_ERROR_LEN};
+use std::fs::File;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 const DEVICES: usize = 20;
 
@@ -132,4 +135,39 @@ fn large(store: &PoolMetadata) -> Result<(), Error> {
     let mut large = device("large");
     large.error = vec![b'e'; MAX_ERROR_LEN];
     store.add_device(&mut large)
+}
+
+/// Reads a store on, once its file system has shut down or turned read-only.
+pub fn shut_down(path: &Path) {
+    let directory = File::open(path.parent().unwrap()).unwrap();
+    let store = PoolMetadata::open(path).unwrap();
+    for number in 0..DEVICES {
+        add(&store, number.to_string());
+    }
+    let mut walk = store.walk().unwrap();
+    assert!(walk.next().unwrap().is_ok());
+    sys::sync_file_system_of(&directory);
+    child::say("open");
+    assert_eq!(child::listen().as_deref(), Some("shut down"));
+    // As long as a probe is good for.
+    thread::sleep(Duration::from_millis(110));
+    for round in 0..20 {
+        assert_eq!(store.get_device("7").unwrap().device_id, 8);
+        assert_eq!(devices(&store).len(), DEVICES);
+        let error = error_of(store.remove_device("7"));
+        let stopped = matches!(error, Error::WritesStopped { .. });
+        assert!(stopped || round == 0, "{error:?}");
+        assert!(store.stats().unwrap().writes_stopped);
+        sys::sync_file_system_of(&directory);
+    }
+    let readers = || (0..200).all(|_| devices(&store).len() == DEVICES);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(readers)).collect();
+        threads
+            .into_iter()
+            .for_each(|thread| assert!(thread.join().unwrap()));
+    });
+    assert_eq!(walk.count(), DEVICES - 1);
+    store.close().unwrap();
+    child::say("closed");
 }

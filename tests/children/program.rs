@@ -60,7 +60,7 @@ roles! {
     damage_campaign { worker }
     descriptors { closed_streams, few }
     disk_full { reader_table, size_limit, small_disk }
-    file_systems { full, open_and_add, removals, removals_as_far_as_possible }
+    file_systems { full, open_and_add, removals, removals_as_far_as_possible, shut_down }
     flush { crowd }
     growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
     kills { liar, victim, work_beside }

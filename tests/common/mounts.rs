@@ -43,6 +43,24 @@ impl Disk {
         &self.mounted
     }
 
+    /// Runs a command on the file system; the reason if it fails.
+    pub fn command(&self, line: &str) -> Result<(), String> {
+        let mut words = line.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        run(command.args(words).arg(&self.mounted))
+    }
+
+    /// Unmounts it, and mounts it again without options, which recovers it.
+    pub fn mount_again(self) -> Disk {
+        self.command("umount").unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-o", "loop"])
+            .arg(self.image.path().join("image"));
+        run(mount.arg(&self.mounted)).unwrap();
+        self
+    }
+
     /// Occupies all free space until what is returned is dropped.
     pub fn fill(&self) -> Filler {
         fill(&self.mounted)

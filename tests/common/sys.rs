@@ -61,7 +61,11 @@ pub fn fill_file(file: &File) {
 
 /// Writes back everything that the file system of that directory has in memory.
 pub fn sync_file_system(directory: &Path) {
-    let file = File::open(directory).unwrap();
+    sync_file_system_of(&File::open(directory).unwrap());
+}
+
+/// Does that for the file system of an open file or directory.
+pub fn sync_file_system_of(file: &File) {
     // SAFETY: touches no memory; the descriptor is open. What a failing disk refuses is ignored.
     unsafe { libc::syncfs(file.as_raw_fd()) };
 }

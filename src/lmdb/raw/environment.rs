@@ -7,11 +7,13 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr;
+use std::sync::Arc;
 
 use lmdb::{DatabaseFlags, EnvironmentFlags};
 use lmdb_sys as ffi;
 
 use crate::lmdb::raw::error::LmdbResult;
+use crate::lmdb::raw::lock_watch::LockWatch;
 use crate::lmdb::raw::value::{check, Database};
 use crate::sync::process;
 
@@ -33,6 +35,8 @@ pub(crate) struct Settings {
 /// descriptors there would drop the locks of a store that the child has opened itself.
 pub(crate) struct Environment {
     lmdb: ManuallyDrop<lmdb::Environment>,
+    /// The map of its lock file.
+    watch: Option<Arc<LockWatch>>,
     /// The process that opened it.
     stamp: u64,
 }
@@ -66,8 +70,19 @@ impl Environment {
         }
         Ok(Environment {
             lmdb: ManuallyDrop::new(builder.open_with_permissions(path, 0o600)?),
+            watch: None,
             stamp: process::stamp(),
         })
+    }
+
+    /// Has transactions that end ask this whether LMDB may still write to its lock file.
+    pub fn set_watch(&mut self, watch: Arc<LockWatch>) {
+        self.watch = Some(watch);
+    }
+
+    /// Whether LMDB may write to its lock file.
+    pub(super) fn lock_file_is_sound(&self) -> bool {
+        self.watch.as_ref().is_none_or(|watch| watch.is_sound())
     }
 
     pub(super) fn raw(&self) -> *mut ffi::MDB_env {

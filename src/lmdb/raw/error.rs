@@ -53,6 +53,8 @@ pub(crate) enum NotBegun {
     /// LMDB refuses every transaction of this environment since it failed to write a meta page:
     /// the environment must be opened again.
     Poisoned,
+    /// The file system takes no more writes to the lock file, to which LMDB would write.
+    LockFileLost,
     /// A read with the same permit is in progress.
     Nested,
     /// LMDB reported something else.

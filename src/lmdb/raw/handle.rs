@@ -10,6 +10,7 @@ use lmdb_sys as ffi;
 use crate::error::{Error, Result};
 use crate::lmdb::raw::environment::Environment;
 use crate::lmdb::raw::error::{LmdbResult, NotBegun};
+use crate::lmdb::raw::lock_watch::LockWatch;
 use crate::lmdb::raw::value::{get, Database};
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::OpenState;
@@ -24,6 +25,7 @@ pub(crate) struct Handle {
     /// Reader `i` belongs to the thread that holds read permit `i`, while the state is open; all of
     /// them belong to the one that has the environment quiesced.
     readers: Box<[Reader]>,
+    watch: Arc<LockWatch>,
     /// The process that opened it.
     stamp: u64,
 }
@@ -47,7 +49,7 @@ pub(crate) struct Read<'h> {
 }
 
 impl Handle {
-    pub fn new(environment: Environment) -> Handle {
+    pub fn new(environment: Environment, watch: Arc<LockWatch>) -> Handle {
         let reader = |_| Reader {
             txn: Cell::new(ptr::null_mut()),
             running: Cell::new(false),
@@ -56,6 +58,7 @@ impl Handle {
             state: OpenState::default(),
             environment: Mutex::new(Some(Arc::new(environment))),
             readers: (0..process::PERMITS).map(reader).collect(),
+            watch,
             stamp: process::stamp(),
         }
     }
@@ -96,6 +99,11 @@ impl Handle {
         }
     }
 
+    /// The watch over the map of the lock file.
+    pub fn watch(&self) -> &Arc<LockWatch> {
+        &self.watch
+    }
+
     /// Begins a read at the newest commit.
     #[inline]
     pub fn begin_read<'h>(
@@ -108,6 +116,9 @@ impl Handle {
         let reader = &self.readers[permit.index()];
         if reader.running.get() {
             return Err(NotBegun::Nested);
+        }
+        if !self.watch.is_sound() {
+            return Err(NotBegun::LockFileLost);
         }
         match NonNull::new(reader.txn.get()) {
             // SAFETY: the transaction was reset after its last use, and its environment is open.
@@ -177,6 +188,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // A forked child leaves its parent's transactions alone.
         if self.is_own_process() {
+            self.watch.before_close();
             self.free_readers();
         }
     }
@@ -251,6 +263,7 @@ impl Quiesced<'_> {
     }
 
     fn take_environment(&self) {
+        self.0.watch.before_close();
         self.0.free_readers();
         // Nothing shares it any more, so this closes it.
         drop(self.0.lock().take());

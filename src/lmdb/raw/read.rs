@@ -77,7 +77,8 @@ impl ReadTxn {
 
 impl Drop for ReadTxn {
     fn drop(&mut self) {
-        if self.environment.is_own_process() {
+        // A transaction that cannot give its slot back is left as it is.
+        if self.environment.is_own_process() && self.environment.lock_file_is_sound() {
             // SAFETY: the transaction runs and is not used again.
             unsafe { ffi::mdb_txn_abort(self.txn.as_ptr()) };
         }
