@@ -43,9 +43,9 @@ func BackupUnchecked() BackupOption {
 // one, of mode 0600.
 //
 // The store stays in use meanwhile. Only Close and the growth of the map wait for a backup, as they
-// do for a walk. The copy is written to a temporary file, path with ".partial" appended, checked as
-// a whole, fsynced, and only then renamed: whatever happens, path has its old contents or a whole
-// backup.
+// do for a walk. The copy is written to a temporary file, path with ".partial-" and a random number
+// appended, checked as a whole, fsynced, and only then renamed: whatever happens, path has its old
+// contents or a whole backup.
 //
 // The context is ignored, as in the other methods.
 func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOption) error {

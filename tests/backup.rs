@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, check, device, devices, error_of, options, place, raw, sys};
+use common::{add, check, device, devices, error_of, files_with, options, place, raw, sys};
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -67,9 +67,10 @@ fn contents(store: &PoolMetadata) -> impl PartialEq + std::fmt::Debug {
 
 /// Fails if a file is at the path, or beside it.
 fn assert_nothing_at(path: &Path) {
-    for suffix in ["", "-lock", ".partial", ".partial-lock"] {
+    for suffix in ["", "-lock"] {
         assert!(!with(path, suffix).exists(), "{suffix:?} is there");
     }
+    assert_eq!(files_with(path, ".partial"), [PathBuf::new(); 0]);
 }
 
 /// Ends the writers when it is dropped, also where the test has failed.
@@ -207,52 +208,88 @@ fn read_only_store_is_backed_up() {
     }
 }
 
+/// A sound backup can have any name that a person would choose.
 #[test]
-fn temporary_file_is_taken_over_only_from_a_killed_backup() {
+fn no_file_beside_the_destination_is_overwritten() {
+    let (directory, path) = place();
+    let store = options(50).open(&path).unwrap();
+    add(&store, "base");
+    let copy = directory.path().join("monday");
+    let mut others = Vec::new();
+    for suffix in [
+        ".partial",
+        ".partial-",
+        ".partial-1",
+        ".partial-20261129",
+        ".new",
+    ] {
+        let other = with(&copy, suffix);
+        store.backup(&other, &plain()).unwrap();
+        others.push((std::fs::read(&other).unwrap(), other));
+    }
+    for suffix in [
+        ".partial-0123456789abcdeg",
+        ".partial-0123456789abcdef.db",
+        ".restoring",
+    ] {
+        let other = with(&copy, suffix);
+        std::fs::write(&other, "notes").unwrap();
+        others.push((b"notes".to_vec(), other));
+    }
+    add(&store, "more");
+    store.backup(&copy, &plain()).unwrap();
+    let restored = directory.path().join("restored");
+    OpenOptions::new().restore(&copy, &restored).unwrap();
+    for (content, other) in others {
+        assert!(std::fs::read(&other).unwrap() == content, "{other:?}");
+    }
+    check(&PoolMetadata::open(&copy).unwrap());
+}
+
+#[test]
+fn temporary_file_is_removed_only_from_a_killed_backup() {
     let (directory, path) = place();
     let store = options(50).open(&path).unwrap();
     add(&store, "base");
     let copy = directory.path().join("copy");
-    let temporary = with(&copy, ".partial");
-    // A file of another kind is left alone, though it has the name.
-    let notes = "notes that are kept in no other place";
-    std::fs::write(&temporary, notes).unwrap();
-    let error = error_of(store.backup(&copy, &plain()));
-    assert!(
-        matches!(&error, Error::InvalidPath { path, .. } if **path == *temporary),
-        "{error:?}"
-    );
-    assert!(std::fs::read(&temporary).unwrap() == notes.as_bytes() && !copy.exists());
-    // A file that a killed backup has left is taken over. A backup writes the meta pages either
-    // first or last.
-    std::fs::write(&temporary, vec![0; 3 << 20]).unwrap();
-    store.backup(&copy, &plain()).unwrap();
-    let begun = &std::fs::read(&copy).unwrap()[..5000];
-    std::fs::write(&temporary, [begun, &[7; 3 << 20]].concat()).unwrap();
-    std::fs::remove_file(&copy).unwrap();
-    std::fs::set_permissions(&temporary, PermissionsExt::from_mode(0o644)).unwrap();
-    store.backup(&copy, &plain()).unwrap();
-    let facts = std::fs::metadata(&copy).unwrap();
-    assert!(facts.len() < 1 << 20 && facts.permissions().mode() & 0o7777 == 0o600);
-    check(&PoolMetadata::open(&copy).unwrap());
-    std::fs::remove_file(&copy).unwrap();
-    // A store of that name is left alone, and so is everything that is no regular file.
+    let temporary = with(&copy, ".partial-0123456789abcdef");
+    // A file that a killed backup has left, whatever it got to, is removed by the next one.
+    let whole = directory.path().join("whole");
+    store.backup(&whole, &plain()).unwrap();
+    let whole = std::fs::read(whole).unwrap();
+    for left in [&[], &[0; 3 << 20][..], &whole[..5000], &whole] {
+        std::fs::write(&temporary, left).unwrap();
+        store.backup(&copy, &plain()).unwrap();
+        assert!(!temporary.exists());
+        let facts = std::fs::metadata(&copy).unwrap();
+        assert!(facts.len() < 1 << 20 && facts.permissions().mode() & 0o7777 == 0o600);
+        check(&PoolMetadata::open(&copy).unwrap());
+        std::fs::remove_file(&copy).unwrap();
+        std::fs::remove_file(raw::lock_path(&copy)).unwrap();
+    }
+    // One that is a store in use, or has been one, is left alone, and so is everything that is no
+    // regular file.
+    std::fs::write(&temporary, &whole).unwrap();
     let other = PoolMetadata::open(&temporary).unwrap();
-    assert_error!(store.backup(&copy, &plain()), Error::Timeout { .. });
+    let again = || {
+        store.backup(&copy, &plain()).unwrap();
+        std::fs::remove_file(&copy).unwrap();
+    };
+    again();
     add(&other, "other");
     other.close().unwrap();
-    assert_error!(store.backup(&copy, &plain()), Error::InvalidPath { .. });
+    again();
     check(&PoolMetadata::open(&temporary).unwrap());
     std::fs::remove_file(&temporary).unwrap();
     std::fs::remove_file(raw::lock_path(&temporary)).unwrap();
     std::fs::create_dir(&temporary).unwrap();
-    assert_error!(store.backup(&copy, &plain()), Error::Io { .. });
+    again();
     std::fs::remove_dir(&temporary).unwrap();
     std::os::unix::fs::symlink(&path, &temporary).unwrap();
-    assert_error!(store.backup(&copy, &plain()), Error::InvalidPath { .. });
+    again();
+    assert!(temporary.is_symlink());
     check(&store);
     // So is a file that has the name of the backup's lock file.
-    std::fs::remove_file(&temporary).unwrap();
     std::fs::write(
         raw::lock_path(&copy),
         "not a lock file, and not to be removed",
@@ -277,7 +314,9 @@ fn backup_killed_at_any_moment_leaves_nothing_or_a_whole_one() {
             round * 997 % (40_000 << (round / 60)),
         );
         round += 1;
-        temporary_files += usize::from(with(&copy, ".partial").exists());
+        let left = files_with(&copy, ".partial").len();
+        assert!(left <= 1, "the next backup removes what was left");
+        temporary_files += left;
         if copy.exists() {
             let copied = PoolMetadata::open(&copy).unwrap();
             check(&copied);

@@ -8,7 +8,7 @@ mod common;
 
 use common::peer::Peer;
 use common::rng::Rng;
-use common::{add, campaign, check, devices, options, place, raw};
+use common::{add, campaign, check, devices, files_with, options, place, raw};
 use pool_metadata::{DeviceState, Error, PoolMetadata};
 use std::collections::BTreeSet;
 use std::fs;
@@ -95,8 +95,9 @@ impl Stage<'_> {
         remove_all_of(&store, &name);
         store.close().unwrap();
         let copy = self.path.with_file_name(format!("copy-{name}"));
-        for left in ["", ".partial"] {
-            let _ = fs::remove_file(format!("{}{left}", copy.display()));
+        let _ = fs::remove_file(&copy);
+        for left in files_with(&copy, ".partial") {
+            let _ = fs::remove_file(left);
         }
     }
 

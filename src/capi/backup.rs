@@ -24,10 +24,10 @@ pub const PM_BACKUP_UNCHECKED: u32 = 4;
 ///
 /// The store stays in use. A backup blocks only what an open walk blocks: closing the store and
 /// growing its map; pages that are freed during the backup are not used again before its end. The
-/// copy is written to `<path>.partial`, verified, made durable with fsync, and then renamed: at any
-/// moment, even after a crash, there is at `path` either what was there before or a complete
-/// backup. The next backup to the same path takes over a .partial file that a killed process has
-/// left.
+/// copy is written to a temporary file, `<path>.partial-` and a random number, verified, made
+/// durable with fsync, and then renamed: at any moment, even after a crash, there is at `path`
+/// either what was there before or a complete backup. The next backup to the same path removes a
+/// temporary file that a killed process has left.
 ///
 /// @param store     The store.
 /// @param path      Path of the backup, path_len bytes, at most PATH_MAX.
@@ -75,9 +75,10 @@ pub unsafe extern "C" fn pm_backup(
 /// Puts a copy of a backup at `path`. A store there, intact or damaged, must not be open in any
 /// process. It is kept as `<path>.before-restore`, followed by a number if that name is taken.
 ///
-/// The backup is copied to `<path>.restoring` and verified there before any other file is touched.
-/// At any moment, even after a crash, there is at `path` either the old store or the backup. The
-/// new file has the owner and permissions of the one before it, otherwise mode 0600.
+/// The backup is copied to a temporary file, `<path>.restoring-` and a random number, and verified
+/// there before any other file is touched. At any moment, even after a crash, there is at `path`
+/// either the old store or the backup. The new file has the owner and permissions of the one before
+/// it, otherwise mode 0600.
 ///
 /// @param backup    Path of the backup, backup_len bytes. The file is not changed.
 /// @param path      Path of the store, path_len bytes.

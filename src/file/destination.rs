@@ -87,25 +87,19 @@ impl Destination {
             .is_some_and(|old| matches!(still(old), Ok(true)))
     }
 
-    /// Refuses to replace a file by what is made of it, or to make the temporary file, which has
-    /// `suffix`, over it.
-    pub fn refuse_source(&self, source: &File, path: &Path, suffix: &str) -> Result<()> {
+    /// Refuses to replace a file by what is made of it.
+    pub fn refuse_source(&self, source: &File, path: &Path) -> Result<()> {
         let fail = |e| Error::io("looking at", path, e);
         let source = source.metadata().map_err(fail)?;
         let same = |old: &Old| {
             let old = &old.metadata;
             (old.dev(), old.ino()) == (source.dev(), source.ino())
         };
-        let refuse = |why| {
-            let path = path.into();
-            Err(Error::InvalidPath { path, why })
-        };
         if self.old.as_ref().is_some_and(same) {
-            return refuse("it is the same file as the one that it would replace");
-        }
-        let temp_path = with_suffix(&self.path, suffix);
-        if is_at(&temp_path, &source).map_err(fail)? {
-            return refuse("this name is used for temporary files; rename the file first");
+            return Err(Error::InvalidPath {
+                path: path.into(),
+                why: "it is the same file as the one that it would replace",
+            });
         }
         Ok(())
     }

@@ -2,11 +2,17 @@
 //! to disk, and only then renamed. So whatever happens, the destination has what it had before, or
 //! the whole new file.
 //!
-//! A maker that is killed leaves a temporary file behind at most, which the next maker of the same
-//! destination takes over. While a temporary file exists, and until its new name is durable, its
-//! maker holds the file alone: a thread or process that opens it as a store waits.
+//! The name of a copy has a random part: nobody has chosen that name for a file of his own, which a
+//! copy under a fixed name would overwrite. A new store, which is empty, has a fixed name, so that
+//! of several makers one makes it.
+//!
+//! A maker that is killed leaves a temporary file behind at most. The next maker for the same
+//! destination removes it, or takes it over. While a temporary file exists, and until its new name
+//! is durable, its maker holds the file alone: a thread or process that opens it as a store waits.
 
-use std::fs::{File, Permissions};
+use std::collections::hash_map::RandomState;
+use std::fs::{File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -24,11 +30,14 @@ use crate::verify::head;
 /// How much is copied at a time.
 const CHUNK: usize = 1 << 20;
 
-/// What a temporary file is made for, which says its suffix.
+/// What is added to the name of a store while it is being created.
+const NEW_STORE: &str = ".new";
+/// How many hexadecimal digits the random part of a name has.
+const RANDOM_LEN: usize = 16;
+
+/// What a temporary file with a random name is made for, which says its suffix.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// An empty store.
-    NewStore,
     /// A copy of a store, for a backup or before a repair.
     Copy,
     /// A copy of a backup that replaces a store.
@@ -38,14 +47,34 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// What is added to the destination's name.
-    pub fn suffix(self) -> &'static str {
+    /// What is added to the destination's name, in front of the random part.
+    fn suffix(self) -> &'static str {
         match self {
-            Purpose::NewStore => ".new",
-            Purpose::Copy => ".partial",
-            Purpose::Restore => ".restoring",
-            Purpose::Salvage => ".salvaging",
+            Purpose::Copy => ".partial-",
+            Purpose::Restore => ".restoring-",
+            Purpose::Salvage => ".salvaging-",
         }
+    }
+
+    /// Refuses to read a temporary file that a killed maker has left for the same destination: it
+    /// is removed before the next one is made.
+    pub fn refuse_leftover(self, path: &Path, destination: &Destination) -> Result<()> {
+        match self.has_made(path, destination.path()) {
+            false => Ok(()),
+            true => Err(Error::InvalidPath {
+                path: path.into(),
+                why: "this name is used for temporary files; rename the file first",
+            }),
+        }
+    }
+
+    /// Whether `path` is a name that temporary files for `destination` have.
+    fn has_made(self, path: &Path, destination: &Path) -> bool {
+        let start = with_suffix(destination, self.suffix());
+        let [path, start] = [path, &start].map(|path| path.as_os_str().as_encoded_bytes());
+        let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        path.strip_prefix(start)
+            .is_some_and(|random| random.len() == RANDOM_LEN && random.iter().all(digit))
     }
 }
 
@@ -59,39 +88,63 @@ pub(crate) struct TempFile {
 }
 
 impl TempFile {
-    /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, once no other
-    /// maker has it.
+    /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, and removes
+    /// those that killed makers have left.
     pub fn create(destination: &Path, purpose: Purpose, deadline: &Deadline) -> Result<TempFile> {
+        remove_dead(destination, purpose);
         deadline.poll(
-            "another thread or process that creates the same file",
-            || TempFile::try_create(destination, purpose, deadline),
+            "another thread or process that removes temporary files",
+            || {
+                let random = RandomState::new().build_hasher().finish();
+                let suffix = format!("{}{random:0width$x}", purpose.suffix(), width = RANDOM_LEN);
+                TempFile::try_create(with_suffix(destination, &suffix))
+            },
         )
     }
 
-    /// Makes an empty temporary file of mode 0600, or takes over one that was left behind; `None`
-    /// if another maker has it at this moment.
-    pub fn try_create(
-        destination: &Path,
-        purpose: Purpose,
-        deadline: &Deadline,
-    ) -> Result<Option<TempFile>> {
-        let path = with_suffix(destination, purpose.suffix());
+    /// Makes an empty file of mode 0600 at `path`; `None` if one is there, or another maker, which
+    /// holds it for that of a dead one, removes it at this moment.
+    fn try_create(path: PathBuf) -> Result<Option<TempFile>> {
+        let fail = |path: &Path, e| Error::io("creating the temporary file", path, e);
+        let file = match options().create_new(true).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            opened => opened.map_err(|e| fail(&path, e))?,
+        };
+        // From here on it is removed if anything fails.
+        let mut temp = TempFile {
+            path,
+            file,
+            alone: None,
+            in_place: false,
+        };
+        let claimed = temp.claim().map_err(|e| fail(&temp.path, e))?;
+        Ok(claimed.then_some(temp))
+    }
+
+    /// Claims a file that was just created.
+    fn claim(&mut self) -> io::Result<bool> {
+        let alone = FileLock::new(self.file.try_clone()?);
+        if !alone.claim_alone()? || !is_at(&self.path, &self.file.metadata()?)? {
+            return Ok(false);
+        }
+        self.alone = Some(alone);
+        // Whatever the umask.
+        self.file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(true)
+    }
+
+    /// Makes an empty temporary file of mode 0600 for a new store, or takes over one that was left
+    /// behind; `None` if another maker has it at this moment.
+    pub fn try_create_store(destination: &Path, deadline: &Deadline) -> Result<Option<TempFile>> {
+        let path = with_suffix(destination, NEW_STORE);
         let fail = |e| Error::io("creating the temporary file", &path, e);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&path)
-            .map_err(fail)?;
+        let file = options().create(true).truncate(false).open(&path);
+        let file = file.map_err(fail)?;
         let opened = file.metadata().map_err(fail)?;
         refuse_irregular(&path, &opened)?;
         let has_lock_file = || lock_path(&path).exists();
-        let new_store = purpose == Purpose::NewStore;
-        // Opening a store does not wait for another one to be closed; a copy does.
-        refuse_store(&path, new_store && has_lock_file())?;
+        // Opening a store does not wait for another one to be closed.
+        refuse_store(&path, has_lock_file())?;
         let alone = FileLock::new(file.try_clone().map_err(fail)?);
         // The maker that had it before may have put this very file in place.
         if !alone.claim_alone().map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
@@ -99,7 +152,7 @@ impl TempFile {
         }
         // A new store gets its name before anything is written to it.
         let written = || head::identify(&file, &path, deadline).is_ok_and(|head| head.commits > 0);
-        refuse_store(&path, has_lock_file() || (new_store && written()))?;
+        refuse_store(&path, has_lock_file() || written())?;
         refuse_other_kinds(&path, &file)?;
         let temp = TempFile {
             path,
@@ -219,6 +272,46 @@ impl Drop for TempFile {
         if !self.in_place {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// How temporary files are opened.
+fn options() -> OpenOptions {
+    let mut options = File::options();
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(flags);
+    options
+}
+
+/// Removes the temporary files that killed makers have left, as far as that works: they are in
+/// nobody's way.
+fn remove_dead(destination: &Path, purpose: Purpose) {
+    let directory = destination.parent().map(std::fs::read_dir);
+    let Some(Ok(entries)) = directory else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && purpose.has_made(&path, destination) {
+            let _ = remove_if_dead(&path);
+        }
+    }
+}
+
+/// Removes a temporary file unless its maker has it, or somebody uses it as a store.
+fn remove_if_dead(path: &Path) -> io::Result<()> {
+    let file = options().open(path)?;
+    let opened = file.metadata()?;
+    let alone = FileLock::new(file);
+    let is_dead = alone.claim_alone()? && is_at(path, &opened)? && !lock_path(path).exists();
+    match is_dead {
+        true => std::fs::remove_file(path),
+        false => Ok(()),
     }
 }
 

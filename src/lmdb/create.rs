@@ -8,7 +8,7 @@ use crate::file::destination::Destination;
 use crate::file::fs::write_zeros;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::process_lock::FileLock;
-use crate::file::temp_file::{Purpose, TempFile};
+use crate::file::temp_file::TempFile;
 use crate::format::header;
 use crate::format::header::Header;
 use crate::format::table::{DEVICES, IDS};
@@ -51,7 +51,7 @@ fn exists(path: &Path) -> Result<bool> {
 /// One try; `None` if another creator is at it, or has just made it.
 fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
     let destination = Destination::empty(path, deadline)?;
-    let Some(temp) = TempFile::try_create(path, Purpose::NewStore, deadline)? else {
+    let Some(temp) = TempFile::try_create_store(path, deadline)? else {
         return Ok(None);
     };
     // Another creator may have finished before this one made the temporary file.

@@ -8,6 +8,7 @@ pub mod rng;
 pub mod sys;
 
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How much of something a test does in `make test`, and in `make campaign`.
@@ -86,4 +87,14 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(90), "waiting: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The files beside `path` whose names begin with its own and `suffix`, as those of temporary files
+/// do.
+pub fn files_with(path: &Path, suffix: &str) -> Vec<PathBuf> {
+    let start = format!("{}{suffix}", path.file_name().unwrap().to_str().unwrap());
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let found = names.filter(|name| name.starts_with(&start));
+    found.map(|name| path.with_file_name(name)).collect()
 }

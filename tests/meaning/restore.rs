@@ -1,7 +1,7 @@
 //! Backups put back: what is checked first, and what is kept.
 
 use crate::common::peer::Peer;
-use crate::common::{place, raw, sys};
+use crate::common::{files_with, place, raw, sys};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
@@ -53,7 +53,7 @@ fn backup_takes_the_place_of_the_store_which_is_kept<S: Maintenance>() {
     assert_eq!(kept, with(&path, ".before-restore"));
     assert!(fs::read(&kept).unwrap() == before);
     assert!(fs::read(&backup).unwrap() == copy);
-    assert!(!with(&path, ".restoring").exists() && !raw::lock_path(&path).exists());
+    assert!(files_with(&path, ".restoring").is_empty() && !raw::lock_path(&path).exists());
     assert_eq!(
         (has::<S>(&path), has::<S>(&kept)),
         ("old".into(), "new".into())
@@ -153,7 +153,7 @@ fn store_or_backup_in_use_is_refused<S: Maintenance>() {
 /// Fails if a restore that was refused has left a file.
 #[track_caller]
 fn assert_nothing_is_left(path: &Path) {
-    assert!(!with(path, ".restoring").exists() && !with(path, ".before-restore").exists());
+    assert!(files_with(path, ".restoring").is_empty() && !with(path, ".before-restore").exists());
 }
 
 fn backup_that_is_not_sound_changes_nothing<S: Maintenance>() {
@@ -211,10 +211,10 @@ fn backup_that_is_not_sound_changes_nothing<S: Maintenance>() {
     assert_eq!(has::<S>(&path), "new");
 }
 
-/// A file of that name that a killed restore has left would be written over.
+/// A file of that name is removed before the next temporary file is made.
 fn backup_under_the_name_of_the_temporary_file_is_left_as_it_is<S: Maintenance>() {
     let (_directory, path, backup) = two::<S>();
-    let temporary = with(&path, ".restoring");
+    let temporary = with(&path, ".restoring-0123456789abcdef");
     fs::rename(&backup, &temporary).unwrap();
     let before = fs::read(&temporary).unwrap();
     refused(S::restore(&temporary, &path), PM_ERR_INVALID_PATH);

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// The new store would be written over it.
+/// A file of that name is removed before the new store is made.
 #[test]
 fn damaged_file_with_the_name_of_the_temporary_file_is_left_alone() {
     let (directory, path, _) = lived_in();
-    let temporary = directory.path().join("target.salvaging");
+    let temporary = directory.path().join("target.salvaging-0123456789abcdef");
     std::fs::rename(&path, &temporary).unwrap();
     let before = std::fs::read(&temporary).unwrap();
     let target = directory.path().join("target");

@@ -73,10 +73,10 @@ impl PoolMetadata {
     ///
     /// The store stays in use meanwhile: a backup blocks nothing but closing the store and growing
     /// its map, as a walk does, and the space of rows that are changed meanwhile is not used again
-    /// until its end. The copy is written to `<path>.partial`, checked, flushed, and
-    /// only then renamed: whatever happens, there is nothing or a whole store at `path`. A
-    /// `.partial` file that a killed process has left is taken over by the next backup to the same
-    /// path.
+    /// until its end. The copy is written to `<path>.partial-` and a random number, checked,
+    /// flushed, and only then renamed: whatever happens, there is nothing or a whole store at
+    /// `path`. A temporary file that a killed process has left is removed by the next backup to the
+    /// same path.
     ///
     /// # Errors
     /// [`Error::FileExists`]; [`Error::AlreadyOpen`] if the store to be overwritten is in use, and
@@ -121,10 +121,11 @@ impl OpenOptions {
     /// open. That one is kept, and where is returned: `<path>.before-restore`, with a number
     /// behind it where that name is taken.
     ///
-    /// The backup is copied to `<path>.restoring`, and checked there as a whole, before anything
-    /// else is touched. Killed at any moment, this leaves the store as it was or the backup's
-    /// in its place, and the backup as it is always. The new file has the owner and permissions
-    /// of the one before it, else mode 0600. Of the options, only the lock wait counts.
+    /// The backup is copied to `<path>.restoring-` and a random number, and checked there as a
+    /// whole, before anything else is touched. Killed at any moment, this leaves the store as it
+    /// was or the backup's in its place, and the backup as it is always. The new file has the owner
+    /// and permissions of the one before it, else mode 0600. Of the options, only the lock wait
+    /// counts.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
@@ -142,7 +143,8 @@ impl OpenOptions {
         let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
         head::identify(&source, &backup, &deadline)?;
         let destination = Destination::store(path.as_ref(), &deadline)?;
-        destination.refuse_source(&source, &backup, Purpose::Restore.suffix())?;
+        destination.refuse_source(&source, &backup)?;
+        Purpose::Restore.refuse_leftover(&backup, &destination)?;
         let temp = TempFile::create(destination.path(), Purpose::Restore, &deadline)?;
         temp.copy_file(&source, &backup)?;
         // A process that opened it meanwhile may have written to it.

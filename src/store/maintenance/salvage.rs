@@ -51,9 +51,9 @@ impl OpenOptions {
     /// - Ids of which nothing is known any more become faulty: a device may live under them in the
     ///   pool. So do free ones unless all rows of the last commit are there.
     ///
-    /// The new store is made as `<target>.salvaging`, checked as a whole, flushed and renamed.
-    /// Generations start over. The first `limit` findings are kept for the report. All devices
-    /// are in memory at once. Of the options, only the lock wait counts.
+    /// The new store is made as `<target>.salvaging-` and a random number, checked as a whole,
+    /// flushed and renamed. Generations start over. The first `limit` findings are kept for the
+    /// report. All devices are in memory at once. Of the options, only the lock wait counts.
     ///
     /// # Errors
     /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is
@@ -68,7 +68,8 @@ impl OpenOptions {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (file, path) = open_unused(damaged.as_ref(), &deadline)?;
         let destination = Destination::empty(target.as_ref(), &deadline)?;
-        destination.refuse_source(&file, &path, Purpose::Salvage.suffix())?;
+        destination.refuse_source(&file, &path)?;
+        Purpose::Salvage.refuse_leftover(&path, &destination)?;
         let found =
             salvage::read(&file, limit).map_err(|e| Error::io("reading the file", &path, e))?;
         refuse_used(&file, &path)?;
