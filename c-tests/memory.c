@@ -5,6 +5,7 @@
  * Both use the same allocator. The return address shows whether LMDB made the call: it lies in one
  * of the functions that the symbol table of the library's file names mdb_ something.
  */
+#include "check.h"
 #include "faults.h"
 
 #include <dlfcn.h>
