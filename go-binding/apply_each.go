@@ -117,7 +117,9 @@ func (e *applyEach) lock(name string, wait bool) bool {
 
 // call makes the changes of a list, which are those at the positions made.
 func (e *applyEach) call(list *changeList, made []int) {
+	e.store.queue.calling.Add(1)
 	list.applyEach(e.store.handle)
+	e.store.queue.calling.Add(-1)
 	runtime.KeepAlive(e.store)
 	for at, i := range made {
 		change := &list.changes[at]

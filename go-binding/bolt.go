@@ -4,6 +4,7 @@ package poolmetadata
 
 import (
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -109,18 +110,49 @@ func expectBbolt(path, op, doing string) error {
 	return err
 }
 
+// newPoolMetadataWait is how long NewPoolMetadata waits for other processes.
+const newPoolMetadataWait = 5 * time.Minute
+
+// openPatiently opens a store, and migrates a bbolt file first. Where containerd's store would wait
+// for another process without an end, it tries again until patience is over, and says so in the log
+// after the first try, which lasts for the lock wait.
+func openPatiently(path string, lockWait, patience time.Duration) (*PoolMetadata, error) {
+	began, logged := time.Now(), false
+	for {
+		start := time.Now()
+		m, err := openOrMigrate(path, lockWait)
+		if err == nil || time.Since(began) >= patience ||
+			!hasWaited(err, time.Since(start), lockWait) {
+			return m, err
+		}
+		if !logged {
+			logged = true
+			slog.Warn("still waiting for another process to release the store", "path", path,
+				"waited", time.Since(began).Round(time.Millisecond), "longest", patience, "error", err)
+		}
+	}
+}
+
+// hasWaited reports whether opening failed because another process has the file, and took so long
+// about it that it waited for that. A store that this process has open fails at once.
+func hasWaited(err error, took, lockWait time.Duration) bool {
+	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrReadersFull) ||
+		errors.Is(err, ErrAlreadyOpen) && took >= lockWait/2
+}
+
 // openOrMigrate opens a store, and migrates a bbolt file first.
-func openOrMigrate(path string) (*PoolMetadata, error) {
-	m, err := Open(path)
+func openOrMigrate(path string, lockWait time.Duration) (*PoolMetadata, error) {
+	open := func() (*PoolMetadata, error) { return Open(path, WithLockWait(lockWait)) }
+	m, err := open()
 	if !errors.Is(err, ErrBboltFile) {
 		return m, err
 	}
-	_, failed := migrate(path, migrateOptionsOf(nil))
+	_, failed := migrate(path, migrateOptionsOf([]MigrateOption{MigrateLockWait(lockWait)}))
 	failure := boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
 	if errors.Is(failed, takeover.ErrUnflushed) {
 		return nil, failure
 	}
-	if m, err = Open(path); failed != nil && errors.Is(err, ErrBboltFile) {
+	if m, err = open(); failed != nil && errors.Is(err, ErrBboltFile) {
 		return nil, failure
 	}
 	// If the migration failed because another process was faster, this is that process's store.

@@ -80,7 +80,9 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 	}
 	defer unlock()
 	var reply C.pmgo_reply
+	m.queue.calling.Add(1)
 	status := list.call(m.handle, C.PMGO_WHOLE, &reply)
+	m.queue.calling.Add(-1)
 	runtime.KeepAlive(m)
 	if status != C.PM_OK {
 		err := m.failure(status, reply.detail, op, doing)

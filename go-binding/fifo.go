@@ -25,6 +25,10 @@ type fifo[T any] struct {
 	waiterList[T]
 	timer   *time.Timer
 	timerAt time.Time // when the timer fires; zero if it is not set
+
+	// patient, if not nil, is asked with mu held about a waiter whose deadline has passed: whether
+	// its wait begins anew.
+	patient func(value T) bool
 }
 
 // waiterList is a list of waiters, oldest first.
@@ -37,6 +41,7 @@ type waiterList[T any] struct {
 type waiter[T any] struct {
 	value    T
 	next     *waiter[T]
+	length   time.Duration // how long it waits, from the beginning or when that begins anew
 	deadline time.Time
 	result   chan waitResult
 }
@@ -57,13 +62,13 @@ func newWaiter[T any]() *waiter[T] {
 // wait puts w at the end of the queue and blocks until it gets a result or the budget is spent. The
 // caller holds mu; wait releases it.
 func (f *fifo[T]) wait(w *waiter[T], budget *waitBudget) waitResult {
-	start := time.Now()
-	w.deadline = start.Add(budget.left)
+	w.length = budget.left
+	w.deadline = time.Now().Add(w.length)
 	f.push(w)
 	f.setTimer(w.deadline)
 	f.mu.Unlock()
 	result := <-w.result
-	budget.left -= time.Since(start)
+	budget.left = time.Until(w.deadline)
 	return result
 }
 
@@ -97,6 +102,9 @@ func expireLater[T any](f *fifo[T]) func() {
 	}
 }
 
+// shortestRenewal keeps a timer for a short wait that begins anew from firing all the time.
+const shortestRenewal = 10 * time.Millisecond
+
 // expire ends the waits whose deadlines have passed.
 func (f *fifo[T]) expire() {
 	f.mu.Lock()
@@ -104,6 +112,13 @@ func (f *fifo[T]) expire() {
 	f.timerAt = time.Time{}
 	now := time.Now()
 	late := func(w *waiter[T]) bool { return !now.Before(w.deadline) }
+	if f.patient != nil {
+		for w := f.first; w != nil; w = w.next {
+			if late(w) && f.patient(w.value) {
+				w.deadline = now.Add(max(w.length, shortestRenewal))
+			}
+		}
+	}
 	for before, w := f.find(late); w != nil; before, w = f.find(late) {
 		f.remove(before, w).result <- timedOut
 	}

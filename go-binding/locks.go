@@ -7,8 +7,8 @@ import "slices"
 // deviceLocks has a lock for each device, which goroutines get in FIFO order. An update holds the
 // lock of its device while its callback runs.
 type deviceLocks struct {
-	queue fifo[string] // the goroutines that wait for a device, by its name
-	held  map[string]struct{}
+	queue fifo[string]    // the goroutines that wait for a device, by its name
+	held  map[string]bool // whether an update has the device open, until its callback returns
 }
 
 // lock locks a device. It reports false if the budget is spent first.
@@ -36,9 +36,9 @@ func (l *deviceLocks) acquire(name string) bool {
 		return false
 	}
 	if l.held == nil {
-		l.held = make(map[string]struct{})
+		l.held = make(map[string]bool)
 	}
-	l.held[name] = struct{}{}
+	l.held[name] = false
 	return true
 }
 
@@ -51,7 +51,15 @@ func (l *deviceLocks) unlock(name string) {
 		delete(l.held, name)
 		return
 	}
+	l.held[name] = false
 	l.queue.remove(before, next).result <- granted
+}
+
+// setOpen says whether an update has the device open from here on, or a write has it.
+func (l *deviceLocks) setOpen(name string, open bool) {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	l.held[name] = open
 }
 
 // lockAll locks several devices, in the order of their names, so that two calls that want the same

@@ -8,6 +8,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,7 @@ type writeQueue struct {
 	queue     fifo[changeList] // the goroutines that came after the leader
 	led       bool             // there is a leader
 	followers int              // how many were taken out of the queue for the call under way
+	calling   atomic.Int32     // how many writes are in calls of the library, lists too
 
 	// The leader's own.
 	lastFollowers int           // how many followers the last call had
@@ -49,7 +51,8 @@ func (q *writeQueue) waiting() int {
 }
 
 // do has w written, by this goroutine or by another, and returns once that is on disk or has
-// failed. It reports false if the budget is spent first.
+// failed. It reports false if the budget is spent first, unless a write is in the library at that
+// moment: then the disk may have stalled, and the wait begins anew. The library's call has an end.
 func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	q.queue.mu.Lock()
 	if q.led {
@@ -64,6 +67,7 @@ func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	q.led = true
 	followers := q.takeFollowers(len(w.value.texts))
 	q.queue.mu.Unlock()
+	q.calling.Add(1)
 	if followers.count == 0 {
 		w.value.applyEach(store)
 	} else {
@@ -71,6 +75,7 @@ func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 		q.applyBatch(store, w, &followers)
 		q.lastTook = time.Since(began)
 	}
+	q.calling.Add(-1)
 	q.lastFollowers = followers.count
 	q.handOver()
 	for followers.count > 0 {

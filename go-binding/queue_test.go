@@ -349,3 +349,45 @@ func TestForgottenStoreWithTimerIsClosed(t *testing.T) {
 		return true
 	})
 }
+
+// A disk that stalls keeps the leader in the library for far longer than the lock wait. The writes
+// behind it have no reason to fail: they would wait for the same disk.
+func TestWritesBehindCallThatStallsDoNotTimeOut(t *testing.T) {
+	const wait, stall = 50 * time.Millisecond, 600 * time.Millisecond
+	store := newStore(t, WithLockWait(wait))
+	add(t, store, DeviceInfo{Name: "dev"})
+	add(t, store, DeviceInfo{Name: "open"})
+	update, err := store.BeginUpdate("open")
+	ok(t, err)
+	release := holdLead(t, store)
+	store.queue.calling.Add(1)
+	ended := make(chan error)
+	// The first waits for its turn, and the others for the device.
+	for i := range 4 {
+		go func() { ended <- store.ChangeDeviceState(ctx, "dev", DeviceState(i)) }()
+	}
+	go func() { ended <- store.RemoveDevice(ctx, "absent") }()
+	// An update ends when the program wants.
+	wantError(t, store.RemoveDevice(ctx, "open"), ErrTimeout)
+	time.Sleep(stall)
+	select {
+	case err := <-ended:
+		t.Fatalf("%v: before the call's end", err)
+	default:
+	}
+	store.queue.calling.Add(-1)
+	release()
+	absent := 0
+	for range 5 {
+		if err := <-ended; errors.Is(err, ErrNotFound) {
+			absent++
+		} else {
+			ok(t, err)
+		}
+	}
+	if absent != 1 {
+		t.Errorf("%d changes of an absent device", absent)
+	}
+	ok(t, update.Commit())
+	checkWritable(t, store, "dev")
+}

@@ -43,8 +43,12 @@ type closeAttempt struct {
 // NewPoolMetadata opens the store at the given path with the default options, and creates it if
 // there is no file. If the file is the bbolt file of containerd's own store, a store with the same
 // contents replaces it first: see [Migrate].
+//
+// Where containerd's store would wait for another process for ever, for one that has the bbolt file
+// open, say, NewPoolMetadata waits for five minutes, and logs a warning after ten seconds
+// ([log/slog]). [Open] waits for the lock wait only.
 func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
-	return openOrMigrate(dbfile)
+	return openPatiently(dbfile, DefaultLockWait, newPoolMetadataWait)
 }
 
 // Open opens the store at path. If there is no file, it creates one with mode 0600, such that a
@@ -75,6 +79,10 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 		handle:   reply.handle,
 		lockWait: o.lockWait,
 		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
+	}
+	m.queue.queue.patient = func(changeList) bool { return m.queue.calling.Load() > 0 }
+	m.locks.queue.patient = func(name string) bool {
+		return !m.locks.held[name] && m.queue.calling.Load() > 0
 	}
 	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
 	return m, nil

@@ -55,6 +55,7 @@ func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (be
 	if budget := (waitBudget{m.lockWait}); !m.locks.lock(name, &budget) {
 		return begun{}, m.errLocked(op, onDevice("update", name), name)
 	}
+	m.locks.setOpen(name, true)
 	generation, err := m.read(name, info, op, "update")
 	if err != nil {
 		m.locks.unlock(name)
@@ -99,6 +100,7 @@ func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op s
 			"an update may not change a device's name or id: name %s became %s, device id %d became %d",
 			quoted(name), quoted(info.Name), u.deviceID, info.DeviceID))
 	}
+	m.locks.setOpen(name, false)
 	budget := waitBudget{m.lockWait}
 	_, err := m.writeLocked(ChangeUpdate, info, u.generation, &budget, op, doing)
 	return err

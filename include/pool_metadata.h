@@ -568,7 +568,8 @@ typedef struct pm_options {
   uint64_t map_size;
   /**
    * Longest time in milliseconds that a call waits at one time for other threads and processes,
-   * before it fails with PM_ERR_TIMEOUT. 0 selects the default, 10000; the least is 1.
+   * before it fails with PM_ERR_TIMEOUT; but while a commit of its own process is under way, a
+   * write waits on. 0 selects the default, 10000; the least is 1.
    */
   uint64_t lock_wait_ms;
   /**

@@ -114,7 +114,8 @@ pub struct pm_options {
     /// and grows when the store needs more. 0 selects the default, 16 GiB.
     pub map_size: u64,
     /// Longest time in milliseconds that a call waits at one time for other threads and processes,
-    /// before it fails with PM_ERR_TIMEOUT. 0 selects the default, 10000; the least is 1.
+    /// before it fails with PM_ERR_TIMEOUT; but while a commit of its own process is under way, a
+    /// write waits on. 0 selects the default, 10000; the least is 1.
     pub lock_wait_ms: u64,
     /// How much pm_open verifies, one of PM_VERIFY_*.
     pub verify: i32,

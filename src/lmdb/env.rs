@@ -44,6 +44,8 @@ pub(crate) struct Env {
     pub(super) page_size: u64,
     /// What this process has committed.
     pub(super) commits: Commits,
+    /// Whether a thread of this process is in a commit or a flush, and so waits for the disk alone.
+    pub(super) flushing: AtomicBool,
     /// A flush failed, or the environment is poisoned: no more writes.
     pub(super) writes_stopped: AtomicBool,
 }
@@ -79,6 +81,15 @@ pub(crate) struct Newest {
 /// The process's writer, which finds what its last commit has left behind.
 pub(crate) type Writer<'e> = writer_gate::Writer<'e, Option<Newest>>;
 
+/// A thread is in a commit or a flush until this is dropped.
+pub(super) struct Flushing<'e>(&'e AtomicBool);
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Env {
     /// The store's path, with symbolic links resolved.
     pub fn path(&self) -> &Path {
@@ -104,6 +115,18 @@ impl Env {
     /// How long operations may wait.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(self.config.lock_wait)
+    }
+
+    /// Whether a write whose wait would end now waits on: while a thread of this process is in a
+    /// commit or a flush, writes in line behind it do not time out, however long the disk takes.
+    pub fn waits_on(&self) -> bool {
+        self.flushing.load(Ordering::Relaxed) && !self.config.lock_wait.is_zero()
+    }
+
+    /// Called by the process's writer.
+    pub(super) fn begin_flushing(&self) -> Flushing<'_> {
+        self.flushing.store(true, Ordering::Relaxed);
+        Flushing(&self.flushing)
     }
 
     /// Refuses a store that is closed, or that a forked child has inherited.
@@ -177,6 +200,7 @@ impl Env {
         self.check_writable()?;
         let _writer = self.writer.acquire(&self.deadline())?;
         self.check_writable()?;
+        let _flushing = self.begin_flushing();
         // A statement of its own: the environment is released before the writer gate, whose next
         // holder may replace the map.
         let synced = self.lmdb()?.sync();

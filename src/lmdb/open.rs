@@ -92,6 +92,7 @@ impl Env {
             known_len: AtomicU64::new(claimed.metadata.len()),
             page_size,
             commits: Commits::new(),
+            flushing: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
         }

@@ -191,7 +191,9 @@ impl Env {
     /// Waits until this thread may write.
     pub fn begin_writing<'e>(&'e self, waits: &'e LockWait) -> Result<Writing<'e>> {
         waits.wait_for(WaitFor::Turn, |deadline| {
-            let writer = self.writer.acquire(deadline)?;
+            let writer = self
+                .writer
+                .acquire_patiently(deadline, || self.waits_on())?;
             // The store may have been closed, or a flush have failed, while this thread waited.
             self.check_writable()?;
             let lock = self.process_lock.lock_writer(&self.path, deadline)?;
@@ -264,6 +266,7 @@ impl Env {
         writer: &Writer<'_>,
         work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Step<R> {
+        let _flushing = self.begin_flushing();
         let lmdb = self.lmdb()?;
         let txn = raw::WriteTxn::begin(&lmdb, self.tables.devices)
             .map_err(|e| self.fault("beginning a write", e))?;
@@ -352,5 +355,31 @@ impl Env {
             LmdbError::MapResized => Fault::Resized,
             error => Fault::Error(self.lmdb_error(doing, error)),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lmdb::open::tests::open;
+
+    #[test]
+    fn write_behind_a_flush_that_stalls_does_not_time_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let writer = env.writer.acquire(&env.deadline()).unwrap();
+        let flushing = env.begin_flushing();
+        let soon = || LockWait::new(Duration::from_millis(20));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| env.begin_writing(&soon()).map(drop).is_ok());
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!waits.is_finished());
+            drop((flushing, writer));
+            assert!(waits.join().unwrap());
+            let _writer = env.writer.acquire(&env.deadline()).unwrap();
+            assert!(env.begin_writing(&soon()).is_err(), "nothing flushes now");
+        });
     }
 }

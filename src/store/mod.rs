@@ -33,7 +33,8 @@ use crate::stats::Stats;
 ///
 /// # Waiting
 /// No single wait is longer than [`OpenOptions::lock_wait`]; [`Error::Timeout`] says what was
-/// waited for. A call has a few of them, one after the other, at most.
+/// waited for. A call has a few of them, one after the other, at most. A write in line behind a
+/// commit of this process does not time out while that is under way, however long the disk takes.
 ///
 /// # Forks
 /// After a `fork`, every call in the child fails with [`Error::Forked`]. The child may open the

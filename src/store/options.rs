@@ -102,7 +102,8 @@ impl OpenOptions {
     }
 
     /// Longest time that an operation waits at one time for other threads and processes, before it
-    /// fails with [`Error::Timeout`](crate::Error::Timeout). With zero it does not wait.
+    /// fails with [`Error::Timeout`](crate::Error::Timeout). With zero it does not wait. Else a
+    /// write waits on while a commit of its own process is under way.
     pub fn lock_wait(&mut self, wait: Duration) -> &mut OpenOptions {
         self.lock_wait = wait;
         self

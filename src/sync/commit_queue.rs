@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::sync::deadline::Deadline;
-use crate::sync::fifo::{Line, Ticket};
+use crate::sync::fifo::{Line, Ticket, Withdrawal};
 use crate::sync::primitives::{lock, now, wait_timeout, Arc, Condvar, Mutex, MutexGuard};
 
 /// Work `W` on its way to a result `R`.
@@ -79,30 +79,41 @@ impl<W, R> Queue<W, R> {
     }
 
     /// Leads, or submits work and waits. The work is only made if it is submitted. `None` if the
-    /// deadline came while it was still in the queue; it has been withdrawn then.
+    /// deadline came while it was still in the queue; it has been withdrawn then. The wait begins
+    /// anew where `patient` says so at its end.
     #[inline]
     pub fn enter(
         &self,
         deadline: &Deadline,
+        patient: impl Fn() -> bool,
         make: impl FnOnce() -> W,
     ) -> Option<Entered<'_, W, R>> {
         if self.try_lead() {
             return Some(Entered::Leader(self.lead()));
         }
-        self.submit(deadline, Some(make()))
+        self.submit(deadline, patient, Some(make()))
     }
 
     /// Leads, or waits for the lead, for work that shares its commit with no other. `None` if the
-    /// deadline came first.
-    pub fn enter_alone(&self, deadline: &Deadline) -> Option<Entered<'_, W, R>> {
+    /// deadline came first. The wait begins anew where `patient` says so at its end.
+    pub fn enter_alone(
+        &self,
+        deadline: &Deadline,
+        patient: impl Fn() -> bool,
+    ) -> Option<Entered<'_, W, R>> {
         if self.try_lead() {
             return Some(Entered::Leader(self.lead()));
         }
-        self.submit(deadline, None)
+        self.submit(deadline, patient, None)
     }
 
     #[inline(never)]
-    fn submit(&self, deadline: &Deadline, work: Option<W>) -> Option<Entered<'_, W, R>> {
+    fn submit(
+        &self,
+        deadline: &Deadline,
+        patient: impl Fn() -> bool,
+        work: Option<W>,
+    ) -> Option<Entered<'_, W, R>> {
         let request = Ticket::new(work);
         let mut state = lock(&self.state);
         if state.line.try_acquire() {
@@ -117,7 +128,13 @@ impl<W, R> Queue<W, R> {
         }
         self.waiters.fetch_add(1, Ordering::Relaxed);
         // Once a leader has taken the work, its commit brings the result, whatever the deadline.
-        let outcome = request.wait(deadline, || lock(&self.state).line.withdraw(&request));
+        let outcome = request.wait(deadline, || {
+            let mut state = lock(&self.state);
+            match patient() {
+                true => Withdrawal::Later,
+                false => state.line.withdraw(&request),
+            }
+        });
         self.waiters.fetch_sub(1, Ordering::Relaxed);
         Some(match outcome? {
             Outcome::Leads => Entered::Leader(self.lead()),

@@ -63,6 +63,14 @@ impl Deadline {
         end.saturating_duration_since(now)
     }
 
+    /// Begins the wait anew. It is never so short that a thread which does so again and again would
+    /// take a processor.
+    pub fn restart(&self) {
+        const SHORTEST: Duration = Duration::from_millis(10);
+        self.end
+            .set(Instant::now().checked_add(self.wait.max(SHORTEST)));
+    }
+
     /// The error for a wait for `what` that has timed out.
     #[cold]
     pub fn expired(&self, what: impl Into<String>) -> Error {

@@ -29,6 +29,16 @@ pub(crate) struct Ticket<W = (), M = ()> {
     arrived: Condvar,
 }
 
+/// What came of a ticket at its deadline.
+pub(crate) enum Withdrawal {
+    /// It is out of the line.
+    Out,
+    /// Another thread has taken it out, and answers it.
+    Answered,
+    /// It stays in the line, and its owner waits once more.
+    Later,
+}
+
 impl<W, M> Default for Line<W, M> {
     fn default() -> Line<W, M> {
         Line {
@@ -68,10 +78,13 @@ impl<W, M> Line<W, M> {
         }
     }
 
-    /// Takes a ticket out of the line; false if another thread has taken it.
-    pub fn withdraw(&mut self, ticket: &Arc<Ticket<W, M>>) -> bool {
+    /// Takes a ticket out of the line.
+    pub fn withdraw(&mut self, ticket: &Arc<Ticket<W, M>>) -> Withdrawal {
         let found = self.waiting.iter().position(|t| Arc::ptr_eq(t, ticket));
-        found.and_then(|at| self.waiting.remove(at)).is_some()
+        match found.and_then(|at| self.waiting.remove(at)) {
+            Some(_) => Withdrawal::Out,
+            None => Withdrawal::Answered,
+        }
     }
 
     /// How many threads wait.
@@ -102,23 +115,27 @@ impl<W, M> Ticket<W, M> {
     }
 
     /// Waits for the answer. At the deadline `withdraw` takes the ticket out of its line, and there
-    /// is none. If another thread has taken it out, that thread's answer is on its way.
-    pub fn wait(&self, deadline: &Deadline, withdraw: impl FnOnce() -> bool) -> Option<M> {
+    /// is none; or it says that the wait begins anew. If another thread has taken the ticket out,
+    /// that thread's answer is on its way.
+    pub fn wait(&self, deadline: &Deadline, withdraw: impl Fn() -> Withdrawal) -> Option<M> {
         let mut message = lock(&self.message);
         loop {
             if message.is_some() {
                 return message.take();
             }
             let left = deadline.left();
-            if left.is_zero() {
-                break;
+            if !left.is_zero() {
+                message = wait_timeout(&self.arrived, &self.message, message, left);
+                continue;
             }
-            message = wait_timeout(&self.arrived, &self.message, message, left);
-        }
-        // The thread that answers holds the line's mutex before it takes this one.
-        drop(message);
-        if withdraw() {
-            return None;
+            // The thread that answers holds the line's mutex before it takes this one.
+            drop(message);
+            match withdraw() {
+                Withdrawal::Out => return None,
+                Withdrawal::Answered => break,
+                Withdrawal::Later => deadline.restart(),
+            }
+            message = lock(&self.message);
         }
         let mut message = lock(&self.message);
         while message.is_none() {
@@ -135,11 +152,21 @@ pub(crate) fn acquire<'s, S>(
     deadline: &Deadline,
     line: impl Fn(&mut S) -> &mut Line,
 ) -> Option<MutexGuard<'s, S>> {
+    acquire_patiently(state, deadline, line, |_| false)
+}
+
+/// Takes the lock as [`acquire`] does, but the wait begins anew where `patient` says so at its end.
+pub(crate) fn acquire_patiently<'s, S>(
+    state: &'s Mutex<S>,
+    deadline: &Deadline,
+    line: impl Fn(&mut S) -> &mut Line,
+    patient: impl Fn(&S) -> bool,
+) -> Option<MutexGuard<'s, S>> {
     let mut locked = lock(state);
     if line(&mut locked).try_acquire() {
         return Some(locked);
     }
-    wait_in_line(state, locked, deadline, line)
+    wait_in_line(state, locked, deadline, line, patient)
 }
 
 #[cold]
@@ -148,11 +175,18 @@ fn wait_in_line<'s, S>(
     mut locked: MutexGuard<'s, S>,
     deadline: &Deadline,
     line: impl Fn(&mut S) -> &mut Line,
+    patient: impl Fn(&S) -> bool,
 ) -> Option<MutexGuard<'s, S>> {
     let ticket = Ticket::new(());
     line(&mut locked).join(&ticket);
     drop(locked);
-    ticket.wait(deadline, || line(&mut lock(state)).withdraw(&ticket))?;
+    ticket.wait(deadline, || {
+        let mut locked = lock(state);
+        match patient(&locked) {
+            true => Withdrawal::Later,
+            false => line(&mut locked).withdraw(&ticket),
+        }
+    })?;
     Some(lock(state))
 }
 

@@ -37,8 +37,23 @@ impl<T: Default> WriterGate<T> {
     }
 
     pub fn acquire(&self, deadline: &Deadline) -> Result<Writer<'_, T>> {
-        let mut state = fifo::acquire(&self.state, deadline, |state| &mut state.line)
-            .ok_or_else(|| deadline.expired("another writer in this process"))?;
+        self.acquire_patiently(deadline, || false)
+    }
+
+    /// Waits as [`acquire`](WriterGate::acquire) does, but the wait begins anew where `patient`
+    /// says so at its end.
+    pub fn acquire_patiently(
+        &self,
+        deadline: &Deadline,
+        patient: impl Fn() -> bool,
+    ) -> Result<Writer<'_, T>> {
+        let locked = fifo::acquire_patiently(
+            &self.state,
+            deadline,
+            |state| &mut state.line,
+            |_| patient(),
+        );
+        let mut state = locked.ok_or_else(|| deadline.expired("another writer in this process"))?;
         Ok(Writer {
             gate: self,
             handed_over: RefCell::new(std::mem::take(&mut state.handed_over)),

@@ -182,7 +182,7 @@ mod tests {
             ..Ids::default()
         };
         let deadline = pool.env.deadline();
-        let Some(Entered::Leader(lead)) = pool.queue.enter_alone(&deadline) else {
+        let Some(Entered::Leader(lead)) = pool.queue.enter_alone(&deadline, || false) else {
             panic!("nobody else is there to lead");
         };
         let result = store.import(&[], &ids);

@@ -41,14 +41,18 @@ impl Pool {
     }
 
     pub fn lock_device(&self, name: &[u8], waits: &LockWait) -> Result<DeviceLock> {
-        waits.wait_for(WaitFor::Device, |deadline| self.locks.lock(name, deadline))
+        waits.wait_for(WaitFor::Device, |deadline| {
+            self.locks.lock(name, deadline, || self.env.waits_on())
+        })
     }
 
     /// Leads, or submits the operation to a thread that does.
     fn submit(&self, op: &Op<'_>, waits: &LockWait) -> Result<Applied> {
         loop {
             let entered = waits.wait_for(WaitFor::Turn, |deadline| {
-                let entered = self.queue.enter(deadline, || op.to_change());
+                let entered = self
+                    .queue
+                    .enter(deadline, || self.env.waits_on(), || op.to_change());
                 entered.ok_or_else(|| deadline.expired("the commits of other threads"))
             })?;
             match entered {
@@ -118,7 +122,7 @@ impl Pool {
     /// Waits for the lead, and keeps it while `work` writes.
     fn write_alone<R>(&self, waits: &LockWait, work: impl FnOnce(&Writing<'_>) -> R) -> Result<R> {
         let entered = waits.wait_for(WaitFor::Turn, |deadline| {
-            let entered = self.queue.enter_alone(deadline);
+            let entered = self.queue.enter_alone(deadline, || self.env.waits_on());
             entered.ok_or_else(|| deadline.expired("the commits of other threads"))
         })?;
         match entered {

@@ -17,7 +17,14 @@ use crate::sync::process::stamp as process_stamp;
 #[derive(Clone, Default)]
 pub(crate) struct DeviceLocks(Arc<Mutex<Lines>>);
 
-type Lines = HashMap<Name, Line, BuildHasherDefault<KnownHash>>;
+type Lines = HashMap<Name, Device, BuildHasherDefault<KnownHash>>;
+
+#[derive(Default)]
+struct Device {
+    line: Line,
+    /// Whether an update has it open, which ends when the program wants.
+    open: bool,
+}
 
 /// A device's name with its hash, which is computed once for taking the lock and releasing it.
 ///
@@ -74,7 +81,10 @@ pub(crate) struct DeviceLock {
 impl DeviceLocks {
     /// How many threads wait for a device.
     pub fn waiting(&self) -> usize {
-        lock(&self.0).values().map(Line::waiting).sum()
+        lock(&self.0)
+            .values()
+            .map(|device| device.line.waiting())
+            .sum()
     }
 
     /// Locks the device, unless it is locked.
@@ -84,10 +94,18 @@ impl DeviceLocks {
         free.then(|| self.guard(name))
     }
 
-    /// Locks the device, waiting until `deadline` while it is locked.
-    pub fn lock(&self, name: &[u8], deadline: &Deadline) -> Result<DeviceLock> {
+    /// Locks the device, waiting until `deadline` while it is locked. Where only a write has it,
+    /// and no update, the wait begins anew if `patient` says so at its end.
+    pub fn lock(
+        &self,
+        name: &[u8],
+        deadline: &Deadline,
+        patient: impl Fn() -> bool,
+    ) -> Result<DeviceLock> {
         let name = Name::new(name);
-        if fifo::acquire(&self.0, deadline, |lines| line(lines, &name)).is_none() {
+        let patient = |lines: &Lines| lines.get(&name).is_some_and(|it| !it.open) && patient();
+        let line = fifo::acquire_patiently(&self.0, deadline, |it| line(it, &name), patient);
+        if line.is_none() {
             return Err(deadline.expired(format!(
                 "device {}, which another update in this process has locked",
                 Quoted(&name.bytes)
@@ -106,10 +124,17 @@ impl DeviceLocks {
 }
 
 fn line<'l>(lines: &'l mut Lines, name: &Name) -> &'l mut Line {
-    lines.entry(name.clone()).or_default()
+    &mut lines.entry(name.clone()).or_default().line
 }
 
 impl DeviceLock {
+    /// Says whether an update has the device open from here on, or a write has it.
+    pub fn set_open(&self, open: bool) {
+        if let Some(device) = lock(&self.locks.0).get_mut(&self.name) {
+            device.open = open;
+        }
+    }
+
     /// The device that is locked.
     pub fn name(&self) -> &[u8] {
         &self.name.bytes
@@ -125,9 +150,10 @@ impl Drop for DeviceLock {
         }
         fifo::release(&self.locks.0, |lines| {
             // Hardly ever does a thread wait: this look into the table is then the only one.
-            let mut line = lines.remove(&self.name)?;
-            let next = line.hand_off()?;
-            lines.insert(self.name.clone(), line);
+            let mut device = lines.remove(&self.name)?;
+            let next = device.line.hand_off()?;
+            device.open = false;
+            lines.insert(self.name.clone(), device);
             Some(next)
         });
     }
@@ -143,11 +169,11 @@ mod tests {
     fn locked_device_refuses_only_its_own_name() {
         let locks = DeviceLocks::default();
         let now = || Deadline::after(Duration::ZERO);
-        let held = locks.lock(b"a", &now()).unwrap();
+        let held = locks.lock(b"a", &now(), || false).unwrap();
         assert_eq!(held.name(), b"a");
-        assert!(locks.lock(b"a", &now()).is_err());
+        assert!(locks.lock(b"a", &now(), || false).is_err());
         assert!(locks.try_lock(b"a").is_none());
-        assert!(locks.lock(b"b", &now()).is_ok());
+        assert!(locks.lock(b"b", &now(), || false).is_ok());
         assert!(locks.try_lock(b"b").is_some());
         assert_eq!(
             lock(&locks.0).len(),
@@ -162,17 +188,21 @@ mod tests {
     fn released_device_goes_to_the_thread_that_waits() {
         let locks = DeviceLocks::default();
         let now = || Deadline::after(Duration::ZERO);
-        let held = locks.lock(b"a", &now()).unwrap();
+        let held = locks.lock(b"a", &now(), || false).unwrap();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| locks.lock(b"a", &Deadline::after(Duration::from_secs(60))));
+            let waits = scope
+                .spawn(|| locks.lock(b"a", &Deadline::after(Duration::from_secs(60)), || false));
             while locks.waiting() == 0 {
                 std::thread::yield_now();
             }
             drop(held);
-            assert!(locks.lock(b"a", &now()).is_err(), "it was handed off");
+            assert!(
+                locks.lock(b"a", &now(), || false).is_err(),
+                "it was handed off"
+            );
             assert!(waits.join().unwrap().is_ok());
         });
         assert!(lock(&locks.0).is_empty());
-        assert!(locks.lock(b"a", &now()).is_ok());
+        assert!(locks.lock(b"a", &now(), || false).is_ok());
     }
 }

@@ -31,6 +31,7 @@ impl Update {
         // Before the lock, which copies the name: one that is too long may be of any length.
         pool.check_lookup(name)?;
         let lock = pool.lock_device(name, &pool.env.lock_wait())?;
+        lock.set_open(true);
         let device = pool.read(name, |device| Ok(device.to_owned()))?;
         Ok(Update {
             pool: Arc::clone(pool),
@@ -90,6 +91,7 @@ impl Update {
                 new_device_id: device.device_id,
             });
         }
+        self.lock.set_open(false);
         self.pool.commit_locked(&Op::Update(DeviceRef {
             generation: self.generation,
             ..device

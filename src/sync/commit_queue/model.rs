@@ -44,7 +44,10 @@ impl Store {
     }
 
     fn write(&self, number: usize, wait: Duration, most: usize) -> usize {
-        match self.queue.enter(&Deadline::after(wait), || number) {
+        match self
+            .queue
+            .enter(&Deadline::after(wait), || false, || number)
+        {
             Some(Entered::Done(result)) => result,
             None => LATE,
             Some(Entered::Leader(mut lead)) => {
@@ -159,7 +162,7 @@ fn dropped_lead_is_handed_off_and_loses_only_what_it_drained() {
         let store = Store::new();
         let other = Arc::clone(&store);
         let other = thread::spawn(move || other.write(1, ENDLESS, 2));
-        match store.queue.enter(&Deadline::after(ENDLESS), || 2) {
+        match store.queue.enter(&Deadline::after(ENDLESS), || false, || 2) {
             Some(Entered::Leader(mut lead)) => {
                 let drained = lead.drain(Duration::ZERO, |_| true).len();
                 drop(lead);
@@ -183,7 +186,7 @@ fn thread_that_enters_alone_leads() {
             let store = Arc::clone(&store);
             thread::spawn(move || assert_eq!(store.write(number, ENDLESS, 2), 10 * number))
         });
-        match store.queue.enter_alone(&Deadline::after(ENDLESS)) {
+        match store.queue.enter_alone(&Deadline::after(ENDLESS), || false) {
             Some(Entered::Leader(lead)) => lead.finish([]),
             _ => panic!("nobody else can do its work"),
         }

@@ -10,7 +10,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Does one piece of work as the store does: alone, or with all that are waiting.
 fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize> {
-    match queue.enter(&Deadline::after(MINUTE), || number) {
+    match queue.enter(&Deadline::after(MINUTE), || false, || number) {
         Some(Entered::Done(result)) => result,
         None => None,
         Some(Entered::Leader(mut lead)) => {
@@ -25,7 +25,7 @@ fn double(queue: &Numbers, number: usize, commits: &AtomicUsize) -> Option<usize
 
 /// Leads a queue in which nobody is.
 fn first(queue: &Numbers) -> Lead<'_, usize, Option<usize>> {
-    match queue.enter(&Deadline::after(Duration::ZERO), || 0) {
+    match queue.enter(&Deadline::after(Duration::ZERO), || false, || 0) {
         Some(Entered::Leader(lead)) => lead,
         _ => panic!("nobody else is here"),
     }
@@ -90,7 +90,7 @@ fn leader_that_panics_loses_only_what_it_had_drained() {
 fn thread_that_times_out_withdraws_its_work() {
     let queue = Numbers::new(|| None);
     let mut lead = first(&queue);
-    let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || 1);
+    let entered = queue.enter(&Deadline::after(Duration::from_millis(5)), || false, || 1);
     assert!(entered.is_none());
     assert!(lead.drain(Duration::ZERO, |_| true).is_empty());
 }
@@ -130,10 +130,13 @@ fn thread_that_enters_alone_is_never_a_follower() {
         let (queue, commits) = (&queue, &commits);
         let before = scope.spawn(move || double(queue, 1, commits));
         await_in_line(queue, 1);
-        let alone = scope.spawn(move || match queue.enter_alone(&Deadline::after(MINUTE)) {
-            Some(Entered::Leader(mut lead)) => lead.drain(Duration::ZERO, |_| false).len(),
-            _ => panic!("nobody could do its work"),
-        });
+        let alone =
+            scope.spawn(
+                move || match queue.enter_alone(&Deadline::after(MINUTE), || false) {
+                    Some(Entered::Leader(mut lead)) => lead.drain(Duration::ZERO, |_| false).len(),
+                    _ => panic!("nobody could do its work"),
+                },
+            );
         await_in_line(queue, 2);
         let after = scope.spawn(move || double(queue, 2, commits));
         await_in_line(queue, 3);
@@ -145,7 +148,7 @@ fn thread_that_enters_alone_is_never_a_follower() {
         assert_eq!(commits.load(Ordering::Relaxed), 1, "the last led itself");
     });
     assert!(matches!(
-        queue.enter_alone(&Deadline::after(Duration::ZERO)),
+        queue.enter_alone(&Deadline::after(Duration::ZERO), || false),
         Some(Entered::Leader(_))
     ));
     assert!(is_idle(&queue));

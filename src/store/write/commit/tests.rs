@@ -102,3 +102,58 @@ fn row_replaces_one_of_any_length() {
         }
     }
 }
+
+/// The disk takes far longer for a commit than any wait may take. Nothing that waits behind it has
+/// a reason to fail: it would have to wait for the same disk.
+#[test]
+fn writes_in_line_behind_a_commit_that_stalls_do_not_time_out() {
+    const WAIT: Duration = Duration::from_millis(300);
+    const STALL: Duration = Duration::from_secs(2);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pool.db");
+    let store = OpenOptions::new().lock_wait(WAIT).open(path).unwrap();
+    for name in ["a", "b", "open"] {
+        store.add_device(&mut DeviceInfo::new(name)).unwrap();
+    }
+    let update = store.begin_update("open").unwrap();
+    let pool = store.pool();
+    let (stalls, stalled) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let (store, list) = (&store, [Change::Add(DeviceInfo::new("c"))]);
+        scope.spawn(move || {
+            let stall = |_: &mut WriteTxn<'_>| {
+                stalls.send(()).unwrap();
+                std::thread::sleep(STALL);
+                Ok(())
+            };
+            pool.commit_alone(&pool.env.lock_wait(), stall).unwrap();
+        });
+        stalled.recv().unwrap();
+        let start = Instant::now();
+        // A device is wanted by two: one waits for its turn, the other for the device.
+        let change = |name, state| move || store.change_device_state(name, state);
+        let [one, other] = [DeviceState::Created, DeviceState::Removed];
+        let changes = [("a", one), ("a", other), ("b", one), ("b", other)]
+            .map(|(name, state)| scope.spawn(change(name, state)));
+        let lists = scope.spawn(move || store.apply(&list).map(drop));
+        let each = scope.spawn(|| {
+            store
+                .apply_each(&[Change::Add(DeviceInfo::new("d"))])
+                .remove(0)
+        });
+        // An update ends when the program wants, and closing keeps its limit.
+        let behind_update = scope.spawn(change("open", DeviceState::Created));
+        let refused = behind_update.join().unwrap();
+        assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
+        assert!(matches!(store.close(), Err(Error::Busy { .. })));
+        assert!(start.elapsed() < STALL, "before the commit's end");
+        for change in changes {
+            change.join().unwrap().unwrap();
+        }
+        lists.join().unwrap().unwrap();
+        each.join().unwrap().unwrap();
+    });
+    update.commit().unwrap();
+    store.verify().unwrap();
+    store.close().unwrap();
+}
