@@ -193,10 +193,26 @@ static void call_that_is_wrong_changes_nothing(void) {
     CHECK(errors[0].code == PM_ERR_CLOSED && errors[1].code == PM_ERR_CLOSED);
 }
 
+static void list_that_one_commit_cannot_take_is_refused_at_once(void) {
+    static pm_change list[100002];
+    pm_device gone = device_named("gone"), added = device_named("added");
+    size_t i, refused = 0;
+    open_pool();
+    for (i = 0; i < COUNT(list); i++) {
+        list[i] = change(PM_CHANGE_REMOVE, &gone);
+    }
+    list[0] = change(PM_CHANGE_ADD, &added);
+    FAILS(PM_ERR_TOO_MANY_CHANGES, pm_apply(store, list, COUNT(list), &refused, why()));
+    CHECK_INT(COUNT(list), refused);
+    CHECK_INT(1, commits());
+    close_store(store);
+}
+
 static const struct test tests[] = {
     NAMED(changes_of_all_kinds_set_id_and_generation),
     NAMED(refused_list_reports_the_position_and_changes_no_device),
     NAMED(list_that_is_none_is_refused),
+    NAMED(list_that_one_commit_cannot_take_is_refused_at_once),
     NAMED(each_change_has_an_error_struct_of_its_own),
     NAMED(call_that_is_wrong_changes_nothing),
 };

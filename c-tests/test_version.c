@@ -58,6 +58,8 @@ static const struct {
     CODE(PM_ERR_INTERNAL, 35),
     CODE(PM_ERR_NOT_EMPTY, 36),
     CODE(PM_ERR_FILE_EXISTS, 37),
+    CODE(PM_ERR_TOO_MANY_CHANGES, 38),
+    CODE(PM_ERR_OTHER_LMDB, 39),
 #undef CODE
 };
 

@@ -51,6 +51,8 @@ const (
 	CodeInternal        Code = C.PM_ERR_INTERNAL
 	CodeNotEmpty        Code = C.PM_ERR_NOT_EMPTY
 	CodeFileExists      Code = C.PM_ERR_FILE_EXISTS
+	CodeTooManyChanges  Code = C.PM_ERR_TOO_MANY_CHANGES
+	CodeOtherLMDB       Code = C.PM_ERR_OTHER_LMDB
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -136,6 +138,11 @@ var (
 	ErrNotEmpty error = &sentinel{"store not empty", errdefs.ErrFailedPrecondition}
 	// ErrFileExists says that a file exists at the path of a new file.
 	ErrFileExists error = &sentinel{"file exists", fs.ErrExist}
+	// ErrTooManyChanges says that a list is more than one commit can take: split it.
+	ErrTooManyChanges error = &sentinel{"too many changes", errdefs.ErrOutOfRange}
+	// ErrOtherLMDB says that another release of LMDB is in this process, or that a program that
+	// uses one has the store open.
+	ErrOtherLMDB error = &sentinel{"another release of LMDB", errdefs.ErrFailedPrecondition}
 )
 
 // sentinels maps each code to its error value.
@@ -152,6 +159,7 @@ var sentinels = map[Code]error{
 	CodeDiskFull: ErrDiskFull, CodeMapFull: ErrMapFull, CodeReadersFull: ErrReadersFull,
 	CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped, CodeNoMemory: ErrNoMemory,
 	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
+	CodeTooManyChanges: ErrTooManyChanges, CodeOtherLMDB: ErrOtherLMDB,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

@@ -248,6 +248,17 @@
 #define PM_ERR_FILE_EXISTS 37
 
 /**
+ * A list of changes is more than one commit can take: split it.
+ */
+#define PM_ERR_TOO_MANY_CHANGES 38
+
+/**
+ * Another release of LMDB than the one that this library was built with is linked into this
+ * process, or a program that uses it has the store open.
+ */
+#define PM_ERR_OTHER_LMDB 39
+
+/**
  * Size of pm_error.message in bytes, including the terminating NUL.
  */
 #define PM_ERROR_MESSAGE_SIZE 1024
@@ -1550,9 +1561,10 @@ int32_t pm_get_device_names(struct pm_store *store,
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK; PM_ERR_CONFLICT if a record that PM_CHANGE_UPDATE replaces has another generation
  *   by now, because another process or thread has changed it; PM_ERR_IDENTITY_CHANGED if its
- *   device id differs from the stored one; PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise
- *   what the function for the kind of change returns. After PM_OK all changes are on disk; after
- *   any other code nothing has changed.
+ *   device id differs from the stored one; PM_ERR_TOO_MANY_CHANGES if the list adds devices and
+ *   removes more than 100,000, or changes more pages than one commit can take;
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise what the function for the kind of
+ *   change returns. After PM_OK all changes are on disk; after any other code nothing has changed.
  *
  * Thread safety: may be called from any thread. The devices must not be in use by another one.
  */

@@ -278,6 +278,12 @@ pub enum Error {
         /// Why it cannot grow.
         why: String,
     },
+    /// A list of changes is more than one commit can take.
+    #[error("too many changes for one commit: {why}; nothing was written: split the list")]
+    TooManyChanges {
+        /// Which limit it is beyond.
+        why: &'static str,
+    },
     /// All slots of LMDB's reader table are in use.
     #[error(
         "all {slots} slots of the reader table are in use; end walks that are open, \
@@ -326,6 +332,15 @@ pub enum Error {
     Internal {
         /// Which state it is.
         what: &'static str,
+    },
+    /// Another release of LMDB than the one that this library was built with is in this process, or
+    /// has the store open.
+    #[error("{}: {why}", .path.display())]
+    OtherLmdb {
+        /// Path of the store.
+        path: Box<Path>,
+        /// Where it is, what to do, and which release is the right one.
+        why: String,
     },
     /// LMDB reported an error that the library does not expect.
     #[error("{doing}: LMDB reports {message} ({code})")]

@@ -43,9 +43,10 @@ pub struct pm_change {
 /// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK; PM_ERR_CONFLICT if a record that PM_CHANGE_UPDATE replaces has another generation
 ///   by now, because another process or thread has changed it; PM_ERR_IDENTITY_CHANGED if its
-///   device id differs from the stored one; PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise
-///   what the function for the kind of change returns. After PM_OK all changes are on disk; after
-///   any other code nothing has changed.
+///   device id differs from the stored one; PM_ERR_TOO_MANY_CHANGES if the list adds devices and
+///   removes more than 100,000, or changes more pages than one commit can take;
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise what the function for the kind of
+///   change returns. After PM_OK all changes are on disk; after any other code nothing has changed.
 ///
 /// Thread safety: may be called from any thread. The devices must not be in use by another one.
 #[unsafe(no_mangle)]

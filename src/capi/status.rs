@@ -85,6 +85,11 @@ pub const PM_ERR_INTERNAL: i32 = 35;
 pub const PM_ERR_NOT_EMPTY: i32 = 36;
 /// There is something at the path of a file that would be created.
 pub const PM_ERR_FILE_EXISTS: i32 = 37;
+/// A list of changes is more than one commit can take: split it.
+pub const PM_ERR_TOO_MANY_CHANGES: i32 = 38;
+/// Another release of LMDB than the one that this library was built with is linked into this
+/// process, or a program that uses it has the store open.
+pub const PM_ERR_OTHER_LMDB: i32 = 39;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -143,6 +148,8 @@ codes! {
     PM_ERR_INTERNAL: Internal Lmdb;
     PM_ERR_NOT_EMPTY: NotEmpty;
     PM_ERR_FILE_EXISTS: FileExists;
+    PM_ERR_TOO_MANY_CHANGES: TooManyChanges;
+    PM_ERR_OTHER_LMDB: OtherLmdb;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

@@ -13,7 +13,9 @@ use crate::format::header;
 use crate::format::header::Header;
 use crate::format::table::{DEVICES, IDS};
 use crate::limits::MIN_MAP_SIZE;
-use crate::lmdb::raw::{into_error, Environment, LmdbResult, PutMode, Settings, WriteTxn};
+use crate::lmdb::raw::{
+    check_release, into_error, Environment, LmdbResult, PutMode, Settings, WriteTxn,
+};
 use crate::sync::deadline::Deadline;
 
 /// Length of a new file in bytes: its pages, and what is preallocated for the first commits.
@@ -76,6 +78,7 @@ fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
 /// Writes an empty store to a temporary file that is empty.
 pub(crate) fn fill(temp: &TempFile) -> Result<()> {
     let (path, file) = (temp.path(), temp.file());
+    check_release(path)?;
     let fail = |e| Error::io("creating the store", path, e);
     // LMDB reports a write that a full disk cuts short as any other error of a disk, so that there
     // is enough space is found out first.

@@ -21,8 +21,8 @@ use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
 use crate::lmdb::raw::{
-    address_space_beside, address_space_for, into_error, Environment, Handle, LmdbError,
-    LmdbResult, LockWatch, Settings,
+    address_space_beside, address_space_for, check_release, into_error, Environment, Handle,
+    LmdbError, LmdbResult, LockWatch, Settings,
 };
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -37,6 +37,7 @@ impl Env {
     pub fn open(path: &Path, config: Config) -> Result<Env> {
         let deadline = Deadline::after(config.lock_wait);
         let path = resolve(path)?;
+        check_release(&path)?;
         let mut claimed = create_or_claim(&path, &config, &deadline)?;
         let new_store = claimed.new.then(|| claimed.metadata.clone());
         // Made before LMDB's handle and after the data file's lock, so that it is dropped between

@@ -216,10 +216,3 @@ impl Drop for Environment {
         }
     }
 }
-
-/// LMDB's own name and version.
-pub(crate) fn version() -> &'static CStr {
-    let none = ptr::null_mut();
-    // SAFETY: LMDB returns a static string; it takes NULL for the numbers that are not wanted.
-    unsafe { CStr::from_ptr(ffi::mdb_version(none, none, none)) }
-}

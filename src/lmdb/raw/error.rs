@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::lmdb::raw::release::BUILT_FOR;
 
 pub(crate) use lmdb::{Error as LmdbError, Result as LmdbResult};
 
@@ -28,6 +29,16 @@ pub(crate) fn into_error(doing: &'static str, path: &Path, error: LmdbError) -> 
         | LmdbError::Other(PROBLEM) => Error::Corrupt {
             path: Some(path.into()),
             what: format!("{doing}: LMDB says {error}"),
+        },
+        LmdbError::TxnFull => Error::TooManyChanges {
+            why: "they change more pages than LMDB keeps in memory",
+        },
+        LmdbError::VersionMismatch => Error::OtherLmdb {
+            path: path.into(),
+            why: format!(
+                "a program that uses another release of LMDB has the store open; close it there, \
+                 and use LMDB {BUILT_FOR} or this library in it"
+            ),
         },
         LmdbError::Panic => Error::WritesStopped { path: path.into() },
         other => Error::Lmdb {

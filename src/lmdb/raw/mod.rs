@@ -19,15 +19,17 @@ mod in_place;
 mod key_order;
 mod lock_watch;
 mod read;
+mod release;
 mod value;
 mod write;
 
 pub(crate) use address_space::{address_space_beside, address_space_for};
-pub(crate) use environment::{version, Environment, Settings};
+pub(crate) use environment::{Environment, Settings};
 pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
 pub(crate) use handle::{Handle, Quiesced};
 pub(crate) use in_place::{copies_on_write, is_overwritten_in_place, overwrite_in_place};
 pub(crate) use lock_watch::LockWatch;
 pub(crate) use read::{Move, ReadTxn, RowCursor};
+pub(crate) use release::{check_release, version};
 pub(crate) use value::{Database, Row};
 pub(crate) use write::{PutMode, WriteTxn};

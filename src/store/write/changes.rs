@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::lmdb::write::Fault;
+use crate::lmdb::write::{Fault, Step};
 use crate::store::write::apply::apply_one;
 use crate::store::write::batch::Batch;
 use crate::store::write::device_locks::DeviceLock;
@@ -68,6 +68,7 @@ impl Pool {
                 error,
             })?;
         }
+        check_count(ops)?;
         self.env.check_writable()?;
         let waits = self.env.lock_wait();
         // In the order of names: two lists that share devices cannot wait for each other.
@@ -78,25 +79,25 @@ impl Pool {
             .into_iter()
             .map(|name| self.lock_device(name, &waits))
             .collect::<Result<Vec<_>>>()?;
+        let order = order(ops);
         let mut refused = None;
         let applied = self.commit_alone(&waits, |txn| {
             refused = None;
             let mut record = Vec::new();
             let mut batch = Batch::begin(txn)?;
-            let mut all = Vec::with_capacity(ops.len());
-            for (index, op) in ops.iter().enumerate() {
-                match apply_one(&mut batch, op, &mut record)? {
-                    Ok(applied) => all.push(applied),
-                    Err(error) => {
-                        refused = Some(index);
-                        return Err(Fault::Error(error));
-                    }
+            let mut all: Vec<Option<Applied>> = vec![None; ops.len()];
+            for run in order.chunk_by(|&a, &b| commute(&ops[a], &ops[b])) {
+                if let Some((index, error)) =
+                    apply_run(&mut batch, ops, run, &mut all, &mut record)?
+                {
+                    refused = Some(index);
+                    return Err(Fault::Error(error));
                 }
             }
             if batch.txn.writes() > 0 {
                 batch.finish()?;
             }
-            Ok(all)
+            Ok(all.into_iter().flatten().collect())
         });
         applied.map_err(|error| ApplyError {
             index: refused,
@@ -160,4 +161,61 @@ impl Pool {
             results[*index] = Some(result);
         }
     }
+}
+
+/// Most removals in a list that adds devices as well. LMDB keeps at most 131,071 changed pages of a
+/// commit in memory, those that removals have emptied among them, and can write all others out
+/// early. In the order of names it uses an emptied page for the next removal at once, but a list
+/// that adds is made in its own order, in which each removal may empty a page.
+const MOST_REMOVALS: usize = 100_000;
+
+/// Refuses, before anything is waited for, a list that a commit may not be able to take.
+fn check_count(ops: &[Op<'_>]) -> Result<()> {
+    let adds = ops.iter().any(|op| matches!(op, Op::Add(_)));
+    let removes = || ops.iter().filter(|op| matches!(op, Op::Remove { .. }));
+    if adds && removes().count() > MOST_REMOVALS {
+        return Err(Error::TooManyChanges {
+            why: "a list that adds devices can remove 100,000 of them at most",
+        });
+    }
+    Ok(())
+}
+
+/// Whether two changes, one after the other in the list, can be made in either order if they are of
+/// different devices. An added device gets the lowest free id, which removals before it decide.
+fn commute(one: &Op<'_>, other: &Op<'_>) -> bool {
+    !matches!(one, Op::Add(_)) && !matches!(other, Op::Add(_))
+}
+
+/// The positions of the changes in the order in which they are made: that of the list, but for runs
+/// of changes that commute, which are made in the order of names.
+fn order(ops: &[Op<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ops.len()).collect();
+    for run in order.chunk_by_mut(|&a, &b| commute(&ops[a], &ops[b])) {
+        // Stable: the changes of one device stay in the order of the list.
+        run.sort_by_key(|&at| ops[at].name());
+    }
+    order
+}
+
+/// Makes a run of changes that commute; of those that are refused, the first of the list, with why.
+fn apply_run(
+    batch: &mut Batch<'_, '_>,
+    ops: &[Op<'_>],
+    run: &[usize],
+    all: &mut [Option<Applied>],
+    record: &mut Vec<u8>,
+) -> Step<Option<(usize, Error)>> {
+    let mut refused: Option<(usize, Error)> = None;
+    for &at in run {
+        // Only one that comes earlier in the list can still be the first.
+        if refused.as_ref().is_some_and(|(first, _)| at > *first) {
+            continue;
+        }
+        match apply_one(batch, &ops[at], record)? {
+            Ok(applied) => all[at] = Some(applied),
+            Err(error) => refused = Some((at, error)),
+        }
+    }
+    Ok(refused)
 }
