@@ -167,7 +167,7 @@
 #define PM_ERR_NO_SUCH_FILE 21
 
 /**
- * The system denies this process access to the file.
+ * The system denies this process access to the file, or the file belongs to another user.
  */
 #define PM_ERR_PERMISSION 22
 

@@ -198,6 +198,19 @@ pub enum Error {
         /// The system's error number.
         errno: i32,
     },
+    /// A file that this library would write belongs to another user, who could change it at any
+    /// time.
+    #[error(
+        "{}: the file belongs to user {owner}, and neither to this process's user, nor to root, \
+         nor to the store's owner; if no process of that user has the store open, remove the file",
+        .path.display()
+    )]
+    OtherOwner {
+        /// The file.
+        path: Box<Path>,
+        /// The number of the user who owns it.
+        owner: u32,
+    },
     /// The path is that of a directory, a socket, a device or the like.
     #[error("{}: is a {kind}; a store is a regular file", .path.display())]
     NotRegularFile {

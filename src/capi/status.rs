@@ -52,7 +52,7 @@ pub const PM_ERR_STRUCT_SIZE: i32 = 19;
 pub const PM_ERR_INVALID_PATH: i32 = 20;
 /// The file does not exist and may not be created, or its directory does not exist.
 pub const PM_ERR_NO_SUCH_FILE: i32 = 21;
-/// The system denies this process access to the file.
+/// The system denies this process access to the file, or the file belongs to another user.
 pub const PM_ERR_PERMISSION: i32 = 22;
 /// The path is that of a directory, a socket, a device or the like.
 pub const PM_ERR_NOT_REGULAR_FILE: i32 = 23;
@@ -132,7 +132,7 @@ codes! {
     PM_ERR_STRUCT_SIZE: ;
     PM_ERR_INVALID_PATH: InvalidPath;
     PM_ERR_NO_SUCH_FILE: NoSuchFile;
-    PM_ERR_PERMISSION: Permission;
+    PM_ERR_PERMISSION: Permission OtherOwner;
     PM_ERR_NOT_REGULAR_FILE: NotRegularFile;
     PM_ERR_NOT_A_STORE: NotAStore;
     PM_ERR_BBOLT_FILE: BboltFile;

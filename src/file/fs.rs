@@ -79,7 +79,7 @@ pub(crate) fn open_file(
     let file = File::options()
         .read(true)
         .write(!read_only)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
@@ -113,10 +113,24 @@ fn rename_no_replace(_: &Path, _: &Path) -> nix::Result<()> {
 
 /// Flushes the directory of `path` to disk, which makes a new name durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
+    let directory = open_directory(path)?;
+    directory
+        .sync_all()
         .map_err(|e| Error::io("flushing the store's directory", path, e))
+}
+
+/// Makes sure that [`sync_directory`] can be called, before a file is made there.
+pub(crate) fn check_directory(path: &Path) -> Result<()> {
+    open_directory(path).map(drop)
+}
+
+fn open_directory(path: &Path) -> Result<File> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let doing = "reading the directory, without which it cannot be flushed (chmod u+r)";
+    File::open(directory).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => Error::io(doing, directory, e),
+        _ => Error::io("opening the store's directory", path, e),
+    })
 }
 
 /// Has the system begin to read the file's first `len` bytes. This is advice, which need not be

@@ -16,7 +16,7 @@ use nix::sys::statvfs::{statvfs, FsFlags};
 use crate::error::{Error, Result};
 use crate::file::fs::{check_same, is_at};
 use crate::file::open_files::{Listed, Registered};
-use crate::file::path::lock_path;
+use crate::file::path::{lock_path, refuse_other_owner};
 use crate::file::process_lock::{FileLock, Identity};
 use crate::limits::MAX_READERS;
 use crate::sync::deadline::Deadline;
@@ -38,6 +38,7 @@ pub(crate) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
         None => Ok(()),
         Some(found) => {
             list.refuse_lock_file(&path, &found)?;
+            refuse_other_owner(&path, &found, store)?;
             refuse_other_kinds(&path, &found)
         }
     }
@@ -149,6 +150,7 @@ impl Held {
         };
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
+        refuse_other_owner(&path, &found, &self.store)?;
         self.registered.push(list.enter_lock_file(&found));
         self.lock_file = Some(Arc::new(FileLock::new(file)));
         Ok(())

@@ -3,8 +3,10 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
 
@@ -98,6 +100,21 @@ fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Resul
         }),
         Err(e) => Err(Error::io("finding the directory", path, e)),
     }
+}
+
+/// Refuses a file that belongs to another user where this library would write to it: in a directory
+/// that all may write to, its name can be taken before the store is made. Root may do anything
+/// anyway, and so may the owner of the store that it belongs to.
+pub(crate) fn refuse_other_owner(path: &Path, found: &Metadata, store: &Path) -> Result<()> {
+    let owner = found.uid();
+    let trusted = || std::fs::symlink_metadata(store).is_ok_and(|store| store.uid() == owner);
+    if owner == 0 || owner == geteuid().as_raw() || trusted() {
+        return Ok(());
+    }
+    Err(Error::OtherOwner {
+        path: path.into(),
+        owner,
+    })
 }
 
 /// Refuses what is not a regular file.

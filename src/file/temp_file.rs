@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::destination::Destination;
-use crate::file::fs::{is_at, rename_new, sync_directory};
+use crate::file::fs::{check_directory, is_at, rename_new, sync_directory};
 use crate::file::lmdb_lock_file;
-use crate::file::path::{lock_path, refuse_irregular, with_suffix};
+use crate::file::path::{lock_path, refuse_irregular, refuse_other_owner, with_suffix};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
 use crate::verify::head;
@@ -91,6 +91,7 @@ impl TempFile {
     /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, and removes
     /// those that killed makers have left.
     pub fn create(destination: &Path, purpose: Purpose, deadline: &Deadline) -> Result<TempFile> {
+        check_directory(destination)?;
         remove_dead(destination, purpose);
         deadline.poll(
             "another thread or process that removes temporary files",
@@ -138,10 +139,16 @@ impl TempFile {
     pub fn try_create_store(destination: &Path, deadline: &Deadline) -> Result<Option<TempFile>> {
         let path = with_suffix(destination, NEW_STORE);
         let fail = |e| Error::io("creating the temporary file", &path, e);
+        check_directory(&path)?;
+        // Before it is opened as well: the system may refuse that, and say less.
+        if let Ok(found) = path.symlink_metadata() {
+            refuse_other_owner(&path, &found, destination)?;
+        }
         let file = options().create(true).truncate(false).open(&path);
         let file = file.map_err(fail)?;
         let opened = file.metadata().map_err(fail)?;
         refuse_irregular(&path, &opened)?;
+        refuse_other_owner(&path, &opened, destination)?;
         let has_lock_file = || lock_path(&path).exists();
         // Opening a store does not wait for another one to be closed.
         refuse_store(&path, has_lock_file())?;

@@ -27,6 +27,7 @@ mod processes;
 mod read_only_fs;
 mod repair;
 mod restore;
+mod rights;
 mod space;
 mod stats;
 mod structure;
@@ -72,6 +73,7 @@ roles! {
     read_only_fs { reader }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }
+    rights { opens_as_nobody, refused_as_nobody, refused_without_read_permission }
     space { look }
     stats { look, short_read, slots }
     structure { use_through_lmdb }

@@ -1,0 +1,144 @@
+//! Whose files are written to, and what a directory must allow: in one that all may write to,
+//! another user can have taken a file's name; without read permission, a directory cannot be
+//! flushed.
+
+mod common;
+
+use common::peer::Peer;
+use common::{add, check, device, place, raw};
+use pool_metadata::{Error, OpenOptions, PoolMetadata};
+use std::fs;
+use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const NOBODY: u32 = 65534;
+const SOMEBODY: u32 = 4711;
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A directory that all may write to, and the path of a store there; none without root, who alone
+/// can make files of others.
+fn shared_place() -> Option<(tempfile::TempDir, PathBuf)> {
+    let (directory, path) = place();
+    mode(directory.path(), 0o1777);
+    if chown(directory.path(), Some(0), Some(0)).is_err() {
+        println!("skipped: needs root");
+        return None;
+    }
+    Some((directory, path))
+}
+
+/// Another user's file at `path`.
+fn leave(path: &Path, owner: u32) {
+    fs::write(path, "").unwrap();
+    chown(path, Some(owner), Some(owner)).unwrap();
+    mode(path, 0o666);
+}
+
+/// The error names the file and its owner, and the file is as it was.
+fn refused<T>(result: Result<T, Error>, file: &Path, owner: u32) {
+    let error = common::error_of(result);
+    assert!(matches!(error, Error::OtherOwner { .. }), "{error:?}");
+    let message = error.to_string();
+    for part in [file.to_str().unwrap(), &owner.to_string()] {
+        assert!(message.contains(part), "{message}");
+    }
+    let found = file.metadata().unwrap();
+    assert_eq!((found.len(), found.uid()), (0, owner));
+}
+
+#[test]
+fn temporary_file_of_another_user_is_refused() {
+    let Some((directory, path)) = shared_place() else {
+        return;
+    };
+    let temporary = directory.path().join("pool.db.new");
+    leave(&temporary, NOBODY);
+    refused(PoolMetadata::open(&path), &temporary, NOBODY);
+    assert!(!path.exists());
+    fs::remove_file(&temporary).unwrap();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn lock_file_of_another_user_is_refused() {
+    let Some((_directory, path)) = shared_place() else {
+        return;
+    };
+    let lock = raw::lock_path(&path);
+    leave(&lock, NOBODY);
+    refused(PoolMetadata::open(&path), &lock, NOBODY);
+    assert!(!path.exists());
+    fs::remove_file(&lock).unwrap();
+    add(&PoolMetadata::open(&path).unwrap(), "a");
+    fs::remove_file(&lock).unwrap();
+    leave(&lock, NOBODY);
+    for read_only in [false, true] {
+        let open = OpenOptions::new().read_only(read_only).open(&path);
+        refused(open, &lock, NOBODY);
+    }
+    // The owner of the store can change it anyway; so can root, for whoever else opens it.
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    check(&PoolMetadata::open(&path).unwrap());
+    Peer::start("rights::opens_as_nobody", &path).finish();
+    chown(&lock, Some(0), Some(0)).unwrap();
+    Peer::start("rights::opens_as_nobody", &path).finish();
+    fs::remove_file(&lock).unwrap();
+    leave(&lock, SOMEBODY);
+    Peer::start("rights::refused_as_nobody", &path).finish();
+    assert_eq!(lock.metadata().unwrap().len(), 0);
+}
+
+#[test]
+fn directory_that_cannot_be_read_gets_no_store_and_no_backup() {
+    let (directory, _) = place();
+    let closed = directory.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    // Root needs no permission: its child drops its rights.
+    for path in [directory.path(), &closed] {
+        let _ = chown(path, Some(NOBODY), Some(NOBODY));
+    }
+    mode(&closed, 0o300);
+    Peer::start("rights::refused_without_read_permission", &closed).finish();
+    mode(&closed, 0o700);
+    assert_eq!(fs::read_dir(&closed).unwrap().count(), 0);
+    let path = closed.join("pool.db");
+    Peer::start("rights::opens_as_nobody", &path).finish();
+    // A store that is there already is used without it.
+    mode(&closed, 0o300);
+    Peer::start("rights::opens_as_nobody", &path).finish();
+    mode(&closed, 0o700);
+}
+
+/// A process whose LMDB has another layout of the lock file says so in the file's second word.
+#[test]
+fn store_that_another_release_of_lmdb_has_open_is_refused() {
+    let (_directory, path) = place();
+    let mut peer = Peer::start("open_twice::open_and_wait", &path);
+    peer.expect("open");
+    let lock = raw::lock_path(&path);
+    let file = fs::File::options().write(true).read(true).open(&lock);
+    let file = file.unwrap();
+    let mut word = [0; 4];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut word, 4).unwrap();
+    let put = |word: u32| {
+        std::os::unix::fs::FileExt::write_all_at(&file, &word.to_le_bytes(), 4).unwrap();
+    };
+    let format = u32::from_le_bytes(word);
+    put(format + 1);
+    for read_only in [false, true] {
+        let error = common::error_of(OpenOptions::new().read_only(read_only).open(&path));
+        assert!(matches!(error, Error::OtherLmdb { .. }), "{error:?}");
+        let message = error.to_string();
+        for part in [path.to_str().unwrap(), "another release", "0.9.24"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    put(format);
+    let store = PoolMetadata::open(&path).unwrap();
+    store.add_device(&mut device("b")).unwrap();
+    peer.finish();
+    check(&store);
+}
