@@ -86,3 +86,34 @@ fn store_is_opened_while_others_hold_every_reader_slot() {
     check(&options(50).open(&path).unwrap());
     keeper.finish();
 }
+
+/// Reads keep their slots for the next reads, but not so many that others find none.
+#[test]
+fn idle_processes_leave_reader_slots_to_others() {
+    let (_directory, path) = place();
+    let store = options(100)
+        .max_readers(child::FEW_SLOTS)
+        .open(&path)
+        .unwrap();
+    add(&store, "a");
+    store.close().unwrap();
+    let mut idle: Vec<Peer> = Vec::new();
+    for _ in 0..4 {
+        let mut peer = Peer::start("crowd::read_and_idle", &path);
+        peer.expect("idle");
+        idle.push(peer);
+    }
+    let store = options(100).open(&path).unwrap();
+    assert_eq!(store.stats().unwrap().max_readers, child::FEW_SLOTS.into());
+    let walks: Vec<_> = (0..child::FEW_SLOTS / 4)
+        .map(|_| store.walk().unwrap())
+        .collect();
+    assert_eq!(store.get_device("a").unwrap().device_id, 1);
+    drop(walks);
+    for mut peer in idle {
+        peer.tell("go on");
+        peer.expect("done");
+        peer.finish();
+    }
+    check(&store);
+}

@@ -100,3 +100,30 @@ pub fn take_all(path: &Path) {
     drop(reads);
     child::listen();
 }
+
+/// The least size of a reader table.
+pub const FEW_SLOTS: u32 = 128;
+
+/// Reads in as many threads at once as can, and then keeps the store open and does nothing.
+pub fn read_and_idle(path: &Path) {
+    const READS: usize = 60;
+    let store = options(20_000).max_readers(FEW_SLOTS).open(path).unwrap();
+    let all_read = Barrier::new(READS);
+    thread::scope(|scope| {
+        for _ in 0..READS {
+            let read = || {
+                store
+                    .read_device("a", |_| {
+                        all_read.wait();
+                    })
+                    .unwrap()
+            };
+            spawn(scope, read);
+        }
+    });
+    child::say("idle");
+    child::listen();
+    // It goes on reading all the same.
+    check(&store);
+    child::say("done");
+}

@@ -57,7 +57,7 @@ roles! {
     close { busy, in_flight }
     concurrent { all_slots, cannot_grow }
     create { create_in_child, little_address_space, no_permission }
-    crowd { crowd, hold, hold_none, take_all }
+    crowd { crowd, hold, hold_none, read_and_idle, take_all }
     damage_campaign { worker }
     descriptors { closed_streams, few }
     disk_full { reader_table, size_limit, small_disk }

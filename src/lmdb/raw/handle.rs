@@ -40,9 +40,12 @@ unsafe impl Sync for Handle {}
 struct Reader {
     txn: Cell<*mut ffi::MDB_txn>,
     running: Cell<bool>,
+    /// Whether the transaction is kept between reads.
+    pooled: Cell<bool>,
 }
 
-/// A short read, at the newest commit. Dropping it resets the transaction, for the next one.
+/// A short read, at the newest commit. Dropping it resets the transaction, for the next one, or
+/// ends it.
 pub(crate) struct Read<'h> {
     handle: &'h Handle,
     reader: &'h Reader,
@@ -53,6 +56,7 @@ impl Handle {
         let reader = |_| Reader {
             txn: Cell::new(ptr::null_mut()),
             running: Cell::new(false),
+            pooled: Cell::new(true),
         };
         Handle {
             state: OpenState::default(),
@@ -126,7 +130,7 @@ impl Handle {
                 ffi::MDB_SUCCESS => {}
                 code => return Err(reader.not_renewed(code)),
             },
-            None => reader.txn.set(self.begin_first()?.as_ptr()),
+            None => self.begin_first(reader)?,
         }
         reader.running.set(true);
         Ok(Read {
@@ -144,12 +148,18 @@ impl Handle {
         }
     }
 
-    /// Begins the first read of a pooled transaction. It may have to wait for LMDB's lock on the
-    /// reader table, so it does not keep the environment from others.
+    /// Begins a read with a new transaction. It may have to wait for LMDB's lock on the reader
+    /// table, so it does not keep the environment from others.
+    ///
+    /// The transaction is kept for the next read, with its slot, unless half of the table's slots
+    /// have been in use: processes that do nothing keep theirs, and the rest is for reads that run.
     #[cold]
-    fn begin_first(&self) -> std::result::Result<NonNull<ffi::MDB_txn>, NotBegun> {
+    fn begin_first(&self, reader: &Reader) -> std::result::Result<(), NotBegun> {
         let environment = self.environment().map_err(|_| NotBegun::Closed)?;
-        Ok(environment.begin(ffi::MDB_RDONLY)?)
+        let table = environment.info()?;
+        reader.pooled.set(table.readers < table.max_readers / 2);
+        reader.txn.set(environment.begin(ffi::MDB_RDONLY)?.as_ptr());
+        Ok(())
     }
 
     /// Waits for the reads in flight and keeps new ones waiting, until what is returned is dropped.
@@ -229,6 +239,9 @@ impl Drop for Read<'_> {
     fn drop(&mut self) {
         // A child that was forked while the read was in progress leaves the parent's read alone.
         if self.handle.is_own_process() {
+            if !self.reader.pooled.get() {
+                return self.reader.free();
+            }
             self.reader.running.set(false);
             // SAFETY: the transaction runs; the permit is still held.
             unsafe { ffi::mdb_txn_reset(self.reader.txn.get()) };
