@@ -127,7 +127,8 @@ var (
 	ErrReadersFull error = &sentinel{"reader table full", errdefs.ErrResourceExhausted}
 	// ErrIO is an error of the system; errors.As finds its syscall.Errno.
 	ErrIO error = &sentinel{"input/output error", errdefs.ErrUnknown}
-	// ErrWritesStopped says that an fsync failed earlier: reopen the store.
+	// ErrWritesStopped says that an fsync failed earlier, or that the file system takes no more
+	// writes: reopen the store.
 	ErrWritesStopped error = &sentinel{"writes stopped", errdefs.ErrFailedPrecondition}
 	// ErrNoMemory says that memory or address space has run out.
 	ErrNoMemory error = &sentinel{"out of memory", errdefs.ErrResourceExhausted}

@@ -222,7 +222,8 @@
 #define PM_ERR_IO 32
 
 /**
- * An fsync failed earlier: the store takes no writes until it is closed and opened again.
+ * An fsync failed earlier, or the file system takes no more writes: the store takes none until it
+ * is closed and opened again.
  */
 #define PM_ERR_WRITES_STOPPED 33
 

@@ -74,7 +74,8 @@ pub const PM_ERR_MAP_FULL: i32 = 30;
 pub const PM_ERR_READERS_FULL: i32 = 31;
 /// The system reported an error; its number is in pm_error.os_error.
 pub const PM_ERR_IO: i32 = 32;
-/// An fsync failed earlier: the store takes no writes until it is closed and opened again.
+/// An fsync failed earlier, or the file system takes no more writes: the store takes none until it
+/// is closed and opened again.
 pub const PM_ERR_WRITES_STOPPED: i32 = 33;
 /// Memory or address space is exhausted.
 pub const PM_ERR_NO_MEMORY: i32 = 34;
