@@ -31,7 +31,8 @@
 //   - A call waits for other goroutines, for its device and for its turn to write together, no
 //     longer than the lock wait (see [WithLockWait]); an update, no longer than that before its
 //     callback, and again after it. For other processes it waits in the library, no longer than
-//     that at a time.
+//     that at a time. Where a wait for other goroutines would end while a write of the store is in
+//     the library, since the disk stalls, say, it begins anew.
 //
 // # Many goroutines
 //
