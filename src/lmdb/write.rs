@@ -324,13 +324,15 @@ impl Env {
         match space {
             // To LMDB, a write that a full disk cuts short is an error of the disk. This file's own
             // descriptor reports it if something was not flushed.
-            Space::Tight { len, full } if is_full || errno == libc::EIO => {
-                if !self.is_poisoned_for_writing() && self.file.sync_data().is_ok() {
-                    self.shorten_to(*len);
-                    return Fault::Error(full.clone());
-                }
+            Space::Tight { len, full }
+                if (is_full || errno == libc::EIO)
+                    && !self.is_poisoned_for_writing()
+                    && self.file.sync_data().is_ok() =>
+            {
+                self.shorten_to(*len);
+                return Fault::Error(full.clone());
             }
-            _ if is_full && !self.config.relaxed && !self.is_poisoned_for_writing() => {
+            Space::Ample if is_full && !self.config.relaxed && !self.is_poisoned_for_writing() => {
                 return self.fault("committing", error);
             }
             _ => {}
