@@ -70,7 +70,7 @@ fn assert_nothing_at(path: &Path) {
     for suffix in ["", "-lock"] {
         assert!(!with(path, suffix).exists(), "{suffix:?} is there");
     }
-    assert_eq!(files_with(path, ".partial"), [PathBuf::new(); 0]);
+    assert_eq!(files_with(path, ".partial"), Vec::<PathBuf>::new());
 }
 
 /// Ends the writers when it is dropped, also where the test has failed.

@@ -70,7 +70,7 @@ fn disk_that_is_full_or_fails_leaves_the_store_as_it_was() {
         }));
         assert_eq!(error.os_error(), Some(errno), "{error:?}");
         assert!(std::fs::read(&path).unwrap() == before);
-        assert_eq!(files_with(&path, ".restoring"), [PathBuf::new(); 0]);
+        assert_eq!(files_with(&path, ".restoring"), Vec::<PathBuf>::new());
         assert!(!with(&path, ".before-restore").exists(), "{error:?}");
     }
     assert_eq!(has(&path), "new");
@@ -130,7 +130,7 @@ fn restore_killed_at_any_moment_leaves_one_of_the_two() {
         // The files that it has left do not keep the next restore from succeeding.
         std::fs::remove_file(restore(&backup, &path).unwrap().unwrap()).unwrap();
         assert_eq!(has(&path), "old");
-        assert_eq!(files_with(&path, ".restoring"), [PathBuf::new(); 0]);
+        assert_eq!(files_with(&path, ".restoring"), Vec::<PathBuf>::new());
     }
     println!("old, new: {seen:?}; {left} kept and {temporary} temporary files were left");
     assert!(seen[0] > 0 && seen[1] > 0 && temporary > 0);

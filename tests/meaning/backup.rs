@@ -54,7 +54,7 @@ fn assert_nothing_at(path: &Path) {
     for suffix in ["", "-lock"] {
         assert!(!with(path, suffix).exists(), "{suffix:?} is there");
     }
-    assert_eq!(files_with(path, ".partial"), [PathBuf::new(); 0]);
+    assert_eq!(files_with(path, ".partial"), Vec::<PathBuf>::new());
 }
 
 fn backup_is_a_store_with_the_same_contents<S: Maintenance>() {
