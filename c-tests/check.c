@@ -16,7 +16,7 @@
 static const char *program_name = "";
 static const char *test_name = "";
 static void (*clean_up_all)(void);
-/* The codes that were provoked; open from the start, for tests that give up their rights. */
+/* The codes that were provoked; open from the start, for tests that drop their rights. */
 static FILE *code_list;
 
 /* Calls nest where a callback makes some: each has an error struct of its own. */

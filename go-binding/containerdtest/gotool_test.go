@@ -52,7 +52,7 @@ func tryGoTool(dir string, environment []string, arguments ...string) (string, e
 	return stdout.String(), nil
 }
 
-// retried runs a command that may fetch modules, up to three times: the go command gives up after
+// retried runs a command that may fetch modules, up to three times: the go command stops after
 // one network failure.
 func retried(t *testing.T, do func() error) {
 	t.Helper()
