@@ -82,3 +82,61 @@ impl From<LmdbError> for NotBegun {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(error: LmdbError) -> String {
+        into_error("a commit", Path::new("/store"), error).to_string()
+    }
+
+    #[test]
+    fn full_transaction_is_reported_as_too_many_changes() {
+        let error = into_error("a commit", Path::new("/store"), LmdbError::TxnFull);
+        assert!(matches!(error, Error::TooManyChanges { .. }), "{error}");
+        assert!(error.to_string().contains("split the list"), "{error}");
+    }
+
+    #[test]
+    fn codes_that_the_content_of_a_file_causes_are_reported_as_damage() {
+        let codes = [
+            LmdbError::Corrupted,
+            LmdbError::PageNotFound,
+            LmdbError::Invalid,
+            LmdbError::NotFound,
+            LmdbError::Incompatible,
+            LmdbError::CursorFull,
+            LmdbError::PageFull,
+            LmdbError::Other(PROBLEM),
+        ];
+        for code in codes {
+            let error = into_error("a commit", Path::new("/store"), code);
+            assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("/store") && text.contains("a commit"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_release_of_lmdb_is_named_with_the_one_to_use() {
+        let text = text(LmdbError::VersionMismatch);
+        assert!(
+            text.contains("/store") && text.contains(&BUILT_FOR.to_string()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn error_number_of_the_system_is_kept() {
+        let error = into_error("a commit", Path::new("/store"), LmdbError::Other(libc::EIO));
+        let text = error.to_string();
+        assert!(
+            text.contains("/store") && text.contains("os error 5"),
+            "{text}"
+        );
+    }
+}
