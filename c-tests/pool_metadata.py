@@ -53,6 +53,15 @@ class Names(ctypes.Structure):
     _fields_ = [("count", size_t), ("names", ctypes.POINTER(Name))]
 
 
+class RunningRead(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("commits_behind", u64), ("age_ns", u64), ("pid", u32)]
+
+
+class RunningReads(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("count", size_t),
+                ("reads", ctypes.POINTER(ctypes.POINTER(RunningRead)))]
+
+
 class Finding(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("kind", i32), ("fix", i32), ("device_id", u32),
                 ("name", pointer), ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
@@ -109,6 +118,7 @@ SIGNATURES = {
     "pm_walk_next": [pointer, pointer, size_t, ctypes.POINTER(size_t), ctypes.POINTER(size_t)],
     "pm_walk_get_ids": [pointer, ctypes.POINTER(ctypes.POINTER(Ids))],
     "pm_get_device_names": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Names))],
+    "pm_get_running_reads": ON_STORE + [ctypes.POINTER(ctypes.POINTER(RunningReads))],
     "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
     "pm_apply_each": ON_STORE + [ctypes.POINTER(Change), size_t, pointer],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
@@ -213,6 +223,15 @@ class Store:
         stats = Stats(struct_size=ctypes.sizeof(Stats))
         call("pm_get_stats", self.handle, ctypes.byref(stats))
         return stats
+
+    def running_reads(self):
+        """Process, commits behind and nanoseconds (0: not known) of each, oldest first."""
+        reads = ctypes.POINTER(RunningReads)()
+        call("pm_get_running_reads", self.handle, ctypes.byref(reads))
+        listed = [each.contents for each in reads.contents.reads[:reads.contents.count]]
+        result = [(each.pid, each.commits_behind, each.age_ns) for each in listed]
+        lib.pm_free(reads)
+        return result
 
     def names(self):
         names = ctypes.POINTER(Names)()

@@ -40,6 +40,12 @@ def test_bytes_go_in_and_come_out(path):
         assert (stats.commit_operations.count, stats.commit_operations.sum) == (2, 2)
         assert stats.commit_operations.buckets[0] == 2
         assert sum(stats.commit_nanoseconds.buckets) == 2
+        walk = ctypes.c_void_p()
+        call("pm_walk_open", store.handle, ctypes.byref(walk))
+        (pid, behind, age), = store.running_reads()
+        assert (pid, behind, age > 0) == (os.getpid(), 0, True)
+        lib.pm_walk_close(walk)
+        assert store.running_reads() == []
     with Store(path, flags=1, verify=2) as store:
         refusal = refused("PM_ERR_READ_ONLY", "pm_mark_faulty", store.handle, b"base", 4)
         assert path in str(refusal)

@@ -87,6 +87,7 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_walk_get_ids(walk, (pm_ids **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_get_device_names(store, (pm_names **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_get_running_reads(store, (pm_running_reads **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_import(store, NULL, 0, &ids, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, apply_one(store, PM_CHANGE_ADD, &device, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_backup(store, PM_CSTR(place("copy.db")), 0, &bad));

@@ -126,6 +126,7 @@ static int32_t set_text(pm_device *device, void *len) {
 }
 
 static int32_t read_all(pm_error *error) {
+    pm_running_reads *reads;
     pm_names *names;
     int32_t status = pm_verify(store, error);
     if (status == PM_OK) {
@@ -133,6 +134,10 @@ static int32_t read_all(pm_error *error) {
     }
     if (status == PM_OK) {
         pm_free(names);
+        status = pm_get_running_reads(store, &reads, error);
+    }
+    if (status == PM_OK) {
+        pm_free(reads);
     }
     return status;
 }

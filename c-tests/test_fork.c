@@ -63,6 +63,7 @@ static void everything_is_refused(void) {
     FAILS(PM_ERR_FORKED, pm_walk_devices(store, never_shown, NULL, why()));
     FAILS(PM_ERR_FORKED, pm_walk_open(store, (pm_walk **)&out, why()));
     FAILS(PM_ERR_FORKED, pm_get_device_names(store, (pm_names **)&out, why()));
+    FAILS(PM_ERR_FORKED, pm_get_running_reads(store, (pm_running_reads **)&out, why()));
     FAILS(PM_ERR_FORKED, pm_import(store, NULL, 0, &ids, why()));
     FAILS(PM_ERR_FORKED, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_FORKED, pm_apply(store, NULL, 0, NULL, why()));

@@ -39,6 +39,7 @@ static void null_store_is_refused(void) {
     pm_update *update = UNTOUCHED;
     pm_walk *walk = UNTOUCHED;
     pm_names *names = UNTOUCHED;
+    pm_running_reads *reads = UNTOUCHED;
     pm_report *report = UNTOUCHED;
     uint64_t buffer[8];
     REFUSES("store", pm_close, NULL);
@@ -56,6 +57,7 @@ static void null_store_is_refused(void) {
     REFUSES("store", pm_walk_devices, NULL, walk_nothing, NULL);
     REFUSES("store", pm_walk_open, NULL, &walk);
     REFUSES("store", pm_get_device_names, NULL, &names);
+    REFUSES("store", pm_get_running_reads, NULL, &reads);
     REFUSES("store", pm_import, NULL, NULL, 0, &ids);
     REFUSES("store", pm_apply, NULL, &change, 1, NULL);
     REFUSES("store", pm_apply_each, NULL, &change, 1, NULL);
@@ -184,6 +186,7 @@ static void null_output_is_refused(void) {
     REFUSES("device", pm_update_begin, store, PM_LIT("base"), &update, NULL);
     REFUSES("walk", pm_walk_open, store, NULL);
     REFUSES("names", pm_get_device_names, store, NULL);
+    REFUSES("reads", pm_get_running_reads, store, NULL);
     REFUSES("ids", pm_import, store, NULL, 0, NULL);
     REFUSES("report", pm_check, store, 0, NULL);
     REFUSES("report", pm_check_file, PM_LIT("none"), NULL, 0, NULL);

@@ -13,6 +13,7 @@
 static void members_are_where_the_header_has_them(void) {
     pm_store *store = open_new("pool.db");
     pm_stats stats = PM_STATS_INIT;
+    pm_running_reads *reads = NULL;
     pm_walk *walk = NULL;
     uint64_t sum = 0;
     size_t i;
@@ -20,7 +21,13 @@ static void members_are_where_the_header_has_them(void) {
     OK(pm_walk_open(store, &walk, why()));
     OK(pm_remove_device(store, PM_LIT("a"), why()));
     OK(pm_get_stats(store, &stats, why()));
+    OK(pm_get_running_reads(store, &reads, why()));
     pm_walk_close(walk);
+    CHECK(reads->struct_size == sizeof *reads && reads->count == 1);
+    CHECK(reads->reads[0]->struct_size == sizeof *reads->reads[0]);
+    CHECK(reads->reads[0]->pid == (uint32_t)getpid() && reads->reads[0]->age_ns > 0);
+    CHECK_INT(1, reads->reads[0]->commits_behind);
+    pm_free(reads);
     CHECK_INT(sizeof stats, stats.struct_size);
     CHECK(stats.devices == 0 && stats.free_ids == 1 && stats.commits == 2);
     CHECK_INT(sysconf(_SC_PAGESIZE), stats.page_size);

@@ -175,6 +175,7 @@ static void closed_handle_refuses_every_call(void) {
     FAILS(PM_ERR_CLOSED, pm_walk_devices(store, nothing, NULL, why()));
     FAILS(PM_ERR_CLOSED, pm_walk_open(store, (pm_walk **)&out, why()));
     FAILS(PM_ERR_CLOSED, pm_get_device_names(store, (pm_names **)&out, why()));
+    FAILS(PM_ERR_CLOSED, pm_get_running_reads(store, (pm_running_reads **)&out, why()));
     FAILS(PM_ERR_CLOSED, pm_import(store, NULL, 0, &ids, why()));
     FAILS(PM_ERR_CLOSED, apply_one(store, PM_CHANGE_ADD, &device, why()));
     FAILS(PM_ERR_CLOSED, pm_apply(store, NULL, 0, NULL, why()));

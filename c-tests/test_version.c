@@ -140,6 +140,8 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(16, sizeof(pm_name));
     CHECK_INT(16, sizeof(pm_names));
     CHECK_INT(48, sizeof(pm_ids));
+    CHECK_INT(24, sizeof(pm_running_reads));
+    CHECK_INT(24, offsetof(pm_running_read, pid));
     CHECK_INT(16, sizeof(pm_change));
 }
 

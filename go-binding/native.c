@@ -56,6 +56,34 @@ int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply)
     return end(pm_get_stats((pm_store *)store, stats, &error), &error, reply);
 }
 
+int32_t pmgo_running_reads(uintptr_t store, pmgo_reply *reply)
+{
+    pm_error error;
+    pm_running_reads *reads = NULL;
+    int32_t status;
+
+    begin(&error);
+    status = pm_get_running_reads((pm_store *)store, &reads, &error);
+    if (status == PM_OK) {
+        reply->handle = (uintptr_t)reads;
+        reply->count = reads->count;
+    }
+    return end(status, &error, reply);
+}
+
+void pmgo_running_reads_take(uintptr_t from, pmgo_running_read *to)
+{
+    pm_running_reads *reads = (pm_running_reads *)from;
+    size_t i;
+
+    for (i = 0; i < reads->count; i++) {
+        to[i].commits_behind = reads->reads[i]->commits_behind;
+        to[i].age_ns = reads->reads[i]->age_ns;
+        to[i].pid = reads->reads[i]->pid;
+    }
+    pm_free(reads);
+}
+
 int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer,
                  size_t capacity, pmgo_reply *reply)
 {

@@ -43,6 +43,18 @@ int32_t pmgo_sync(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_verify(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply);
 
+/* A read that is running. */
+typedef struct pmgo_running_read {
+    uint64_t commits_behind;
+    uint64_t age_ns;
+    uint32_t pid;
+} pmgo_running_read;
+
+/* Lists the running reads: reply->count of them. */
+int32_t pmgo_running_reads(uintptr_t store, pmgo_reply *reply);
+/* Copies such a list to memory for as many reads, and frees it. */
+void pmgo_running_reads_take(uintptr_t reads, pmgo_running_read *to);
+
 int32_t pmgo_get(uintptr_t store, const char *name, size_t name_len, uint64_t *buffer,
                  size_t capacity, pmgo_reply *reply);
 

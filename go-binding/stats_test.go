@@ -3,6 +3,7 @@ package poolmetadata
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"testing"
 	"time"
 )
@@ -70,8 +71,18 @@ func TestStatsShowOpenWalk(t *testing.T) {
 			s.PagesHeld < 20 || s.PagesHeld > s.PagesFree {
 			t.Errorf("%+v", s)
 		}
+		reads, err := store.RunningReads()
+		ok(t, err)
+		if len(reads) != 1 || reads[0].PID != uint32(os.Getpid()) ||
+			reads[0].CommitsBehind != 20 || reads[0].Age < time.Millisecond {
+			t.Errorf("%+v", reads)
+		}
 		return nil
 	}))
+	reads, err := store.RunningReads()
+	if ok(t, err); len(reads) != 0 {
+		t.Errorf("%+v", reads)
+	}
 	s := stats(t, store)
 	if s.WalksOpen != 0 || s.ReadersActive != 0 || s.OldestReaderCommits != 0 || s.OldestWalk != 0 ||
 		s.PagesHeld != 0 {

@@ -759,6 +759,50 @@ typedef struct pm_stats {
 } pm_stats;
 
 /**
+ * A read that is running, in this process or in another one. Pages that were freed since the
+ * commit that it sees cannot be used again before it ends, so the file grows while it runs.
+ */
+typedef struct pm_running_read {
+  /**
+   * sizeof(pm_running_read), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Commits made since the one that it sees.
+   */
+  uint64_t commits_behind;
+  /**
+   * How long it has been running, in nanoseconds, for the walks, verifications and backups of
+   * this process. 0 for short reads and for other processes, of which it is not known.
+   */
+  uint64_t age_ns;
+  /**
+   * Id of the process that reads, as that process sees it: where PID namespaces differ, another
+   * id than it has elsewhere.
+   */
+  uint32_t pid;
+} pm_running_read;
+
+/**
+ * The reads that are running, as pm_get_running_reads returns them: one block of memory, to be
+ * freed with pm_free.
+ */
+typedef struct pm_running_reads {
+  /**
+   * sizeof(pm_running_reads), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Number of reads.
+   */
+  size_t count;
+  /**
+   * Pointers to the reads, count of them; the one of the oldest commit is the first.
+   */
+  const struct pm_running_read *const *reads;
+} pm_running_reads;
+
+/**
  * One thin device. Texts are byte strings with a length. Those that the library returns also end
  * in a NUL, which the length does not count; those that the caller passes need none.
  */
@@ -1223,6 +1267,23 @@ int32_t pm_verify(struct pm_store *store, struct pm_error *error);
  * Thread safety: may be called from any thread.
  */
 int32_t pm_get_stats(struct pm_store *store, struct pm_stats *stats, struct pm_error *error);
+
+/**
+ * Returns the reads that are running at this moment, in all processes that have the store open:
+ * who keeps freed pages from being used again. A read of a process that has died is not among
+ * them.
+ *
+ * @param store     The store.
+ * @param reads     Receives the list, on success only: free it with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_CLOSED, PM_ERR_FORKED,
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_get_running_reads(struct pm_store *store,
+                             struct pm_running_reads **reads,
+                             struct pm_error *error);
 
 /**
  * Adds a device to the store and assigns it a device id: the lowest free one, or if none is free

@@ -56,7 +56,7 @@ pub use device::{DeviceInfo, DeviceRef, DeviceState};
 pub use error::{Error, Result, SystemError};
 pub use histogram::Histogram;
 pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
-pub use stats::Stats;
+pub use stats::{RunningRead, Stats};
 pub use store::maintenance::backup::BackupOptions;
 pub use store::maintenance::repair::{RepairOptions, Repaired};
 pub use store::maintenance::salvage::Salvaged;

@@ -70,3 +70,20 @@ pub struct Stats {
     /// included, does not count.
     pub commit_nanoseconds: Histogram,
 }
+
+/// A read that is running: in this process or in another one.
+///
+/// Pages that were freed since the commit that it sees cannot be used again before it ends, so the
+/// file grows while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningRead {
+    /// Id of the process that reads, as that process sees it: where PID namespaces differ, another
+    /// id than it has elsewhere.
+    pub pid: u32,
+    /// Commits made since the one that it sees.
+    pub commits_behind: u64,
+    /// How long it has been running, for the walks, verifications and backups of this process; not
+    /// known of short reads and of other processes.
+    pub age: Option<Duration>,
+}

@@ -3,9 +3,23 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 15] = [
-    "version", "status", "types", "block", "handle", "store", "device", "update", "walk",
-    "changes", "import", "backup", "report", "check", "salvage",
+const TOPICS: [&str; 16] = [
+    "version",
+    "status",
+    "types",
+    "block",
+    "handle",
+    "store",
+    "running_reads",
+    "device",
+    "update",
+    "walk",
+    "changes",
+    "import",
+    "backup",
+    "report",
+    "check",
+    "salvage",
 ];
 
 /// The files of `src/capi` that declare nothing for C.

@@ -82,6 +82,29 @@ fn read_of_any_process_shows_its_age_in_commits() {
 }
 
 #[test]
+fn running_read_of_another_process_has_its_id_and_no_age() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "a");
+    let mut peer = Peer::start("stats::look", &path);
+    peer.expect("looks");
+    commit(&store, 5);
+    let walk = store.walk().unwrap();
+    commit(&store, 7);
+    let reads = store.running_reads().unwrap();
+    let found: Vec<_> = reads
+        .iter()
+        .map(|read| (read.pid, read.commits_behind, read.age.is_some()))
+        .collect();
+    let own = std::process::id();
+    assert_eq!(found, [(peer.id(), 12, false), (own, 7, true)]);
+    peer.kill();
+    let reads = store.running_reads().unwrap();
+    assert_eq!((reads.len(), reads[0].pid), (1, own));
+    drop(walk);
+}
+
+#[test]
 fn short_read_is_active_while_it_lasts() {
     let (_directory, path) = place();
     Peer::start("stats::short_read", &path).finish();

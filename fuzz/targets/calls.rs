@@ -61,6 +61,7 @@ enum Call {
     WalkIds,
     Walk(i8),
     Names,
+    RunningReads,
 }
 
 /// What is open, as a C program would keep it.
@@ -260,6 +261,12 @@ impl Program {
                 Call::Walk(code) => {
                     let mut code = *code;
                     pm_walk_devices(store, Some(on_walk), (&raw mut code).cast(), e)
+                }
+                Call::RunningReads => {
+                    let mut reads = null_mut();
+                    let status = pm_get_running_reads(store, &mut reads, e);
+                    pm_free(reads.cast());
+                    status
                 }
                 Call::Names => {
                     let mut names = null_mut();

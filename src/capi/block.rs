@@ -7,9 +7,12 @@ use std::ptr;
 use crate::audit::{Finding, Report};
 use crate::capi::report::{pm_finding, pm_report};
 use crate::capi::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
-use crate::capi::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
+use crate::capi::types::{
+    pm_device, pm_ids, pm_name, pm_names, pm_record, pm_running_read, pm_running_reads,
+};
 use crate::device::DeviceRef;
 use crate::device_ids::Ids;
+use crate::stats::RunningRead;
 
 /// Frees the block of memory behind a result: a device, a list, a path or a report. The function
 /// that returned it says so. NULL is allowed and does nothing.
@@ -253,6 +256,36 @@ pub(crate) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mu
             findings,
             backup: texts.put(backup),
             backup_len: backup.len(),
+        });
+    }
+    Ok(block.cast())
+}
+
+/// A block with the reads that are running.
+pub(crate) fn new_running_reads(from: &[RunningRead]) -> Outcome<*mut pm_running_reads> {
+    let list = size_of::<pm_running_reads>();
+    let bodies = list + from.len() * size_of::<*const pm_running_read>();
+    let block = allocate(bodies + from.len() * size_of::<pm_running_read>())?;
+    // SAFETY: the block has room for the head, the list and the reads, in this order. Each is
+    // aligned, because the sizes of those before it are multiples of a pointer's.
+    unsafe {
+        let reads = block.add(list).cast::<*const pm_running_read>();
+        for (at, read) in from.iter().enumerate() {
+            let place = block.add(bodies).cast::<pm_running_read>().add(at);
+            // A read of no age would be one whose age is not known.
+            let age = read.age.map_or(0, |age| age.as_nanos().max(1) as u64);
+            place.write(pm_running_read {
+                struct_size: size_of::<pm_running_read>(),
+                commits_behind: read.commits_behind,
+                age_ns: age,
+                pid: read.pid,
+            });
+            reads.add(at).write(place);
+        }
+        block.cast::<pm_running_reads>().write(pm_running_reads {
+            struct_size: list,
+            count: from.len(),
+            reads,
         });
     }
     Ok(block.cast())

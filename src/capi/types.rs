@@ -226,6 +226,36 @@ pub struct pm_stats {
     pub commit_nanoseconds: pm_histogram,
 }
 
+/// A read that is running, in this process or in another one. Pages that were freed since the
+/// commit that it sees cannot be used again before it ends, so the file grows while it runs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_running_read {
+    /// sizeof(pm_running_read), set by the library.
+    pub struct_size: usize,
+    /// Commits made since the one that it sees.
+    pub commits_behind: u64,
+    /// How long it has been running, in nanoseconds, for the walks, verifications and backups of
+    /// this process. 0 for short reads and for other processes, of which it is not known.
+    pub age_ns: u64,
+    /// Id of the process that reads, as that process sees it: where PID namespaces differ, another
+    /// id than it has elsewhere.
+    pub pid: u32,
+}
+
+/// The reads that are running, as pm_get_running_reads returns them: one block of memory, to be
+/// freed with pm_free.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_running_reads {
+    /// sizeof(pm_running_reads), set by the library.
+    pub struct_size: usize,
+    /// Number of reads.
+    pub count: usize,
+    /// Pointers to the reads, count of them; the one of the oldest commit is the first.
+    pub reads: *const *const pm_running_read,
+}
+
 /// One device in a buffer of the caller's. The struct is followed by the name, a NUL, the parent's
 /// name, a NUL, the error text, a NUL, and zeros up to a multiple of 8 bytes. It holds no pointers,
 /// so the buffer may be moved; it suits runtimes in which every call is expensive.

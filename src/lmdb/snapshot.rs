@@ -81,6 +81,7 @@ impl Snapshot {
             Err(error) => return Ok(Err(error.into())),
         };
         counted.has_slot = true;
+        env.snapshots.sees(counted.number, txn.commit());
         let devices = RowCursor::open(txn, env.tables.devices)
             .map_err(|e| env.lmdb_error("opening a cursor", e))?;
         Ok(Ok(Snapshot { devices, counted }))

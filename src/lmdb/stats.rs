@@ -3,12 +3,13 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::{Database, Environment};
 use crate::lmdb::snapshot::{self, Snapshot};
-use crate::stats::Stats;
+use crate::stats::{RunningRead, Stats};
 use crate::sync::read_permits;
 
 /// Reads in progress at one moment, in all processes.
@@ -16,6 +17,13 @@ use crate::sync::read_permits;
 struct Active {
     count: u64,
     oldest: Option<u64>,
+}
+
+/// A read in progress, and the commit that it sees.
+struct ActiveRead {
+    pid: u32,
+    commit: u64,
+    age: Option<Duration>,
 }
 
 impl Env {
@@ -75,6 +83,45 @@ impl Env {
         })
     }
 
+    /// The reads that are in progress, in all processes, the one of the oldest commit first.
+    pub fn running_reads(&self) -> Result<Vec<RunningRead>> {
+        self.check_lock_file(&self.deadline())?;
+        let _permit = self.enter(&self.deadline())?;
+        // A dead process's read is not in progress.
+        self.clear_dead_readers()?;
+        let lmdb = self.lmdb()?;
+        let reads = self.active_reads(&lmdb);
+        // Read after them, so that no commit that one of them sees is newer.
+        let newest = lmdb.info().map(|info| info.newest_commit);
+        let newest = newest.map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+        let running = |read: ActiveRead| RunningRead {
+            pid: read.pid,
+            commits_behind: newest.saturating_sub(read.commit),
+            age: read.age,
+        };
+        Ok(reads.into_iter().map(running).collect())
+    }
+
+    /// The reads in LMDB's reader table, the one of the oldest commit first. The walks of this
+    /// process are known by the commits that they see; of several that see the same one, any slot
+    /// may be any one's.
+    fn active_reads(&self, lmdb: &Environment) -> Vec<ActiveRead> {
+        let own = std::process::id();
+        let mut reads = Vec::new();
+        lmdb.each_active_reader(|pid, commit| {
+            let age = None;
+            reads.push(ActiveRead { pid, commit, age });
+        });
+        let mut walks = self.snapshots.ages();
+        for read in reads.iter_mut().filter(|read| read.pid == own) {
+            if let Some(at) = walks.iter().position(|walk| walk.0 == read.commit) {
+                read.age = Some(walks.remove(at).1);
+            }
+        }
+        reads.sort_by_key(|read| (read.commit, std::cmp::Reverse(read.age)));
+        reads
+    }
+
     /// Slots in LMDB's reader table.
     pub(crate) fn max_readers(&self) -> Result<u32> {
         let _permit = self.enter(&self.deadline())?;
@@ -86,7 +133,7 @@ impl Env {
 
 fn active_readers(lmdb: &Environment) -> Active {
     let mut active = Active::default();
-    lmdb.each_active_reader(|seen| {
+    lmdb.each_active_reader(|_, seen| {
         active.count += 1;
         active.oldest = Some(active.oldest.map_or(seen, |oldest| oldest.min(seen)));
     });

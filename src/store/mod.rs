@@ -23,7 +23,7 @@ pub use write::update::Update;
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 pub use crate::device_ids::Ids;
 use crate::error::{Error, Result};
-use crate::stats::Stats;
+use crate::stats::{RunningRead, Stats};
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
 ///
@@ -238,6 +238,15 @@ impl PoolMetadata {
         let mut stats = self.pool.env.stats()?;
         stats.writers_waiting += (self.pool.queue.waiting() + self.pool.locks.waiting()) as u64;
         Ok(stats)
+    }
+
+    /// The reads that are running at this moment, in all processes, the one of the oldest commit
+    /// first: who keeps freed pages from being used again.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn running_reads(&self) -> Result<Vec<RunningRead>> {
+        self.pool.env.running_reads()
     }
 
     /// Reads the whole store and checks that every row is sound and that they add up; see

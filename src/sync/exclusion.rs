@@ -60,12 +60,19 @@ pub(crate) struct WalkGate {
 
 #[derive(Default)]
 struct Walks {
-    /// When each snapshot was opened, by its number: in the order in which they were opened.
-    open: BTreeMap<u64, Instant>,
+    /// Each snapshot by its number: in the order in which they were opened.
+    open: BTreeMap<u64, OpenWalk>,
     opened: u64,
     /// How many threads wait for all snapshots to be closed.
     wanted: usize,
     blocked: bool,
+}
+
+/// A snapshot that is open.
+struct OpenWalk {
+    since: Instant,
+    /// The commit that it sees, once it sees one.
+    commit: Option<u64>,
 }
 
 /// No snapshot is open and none can be opened, until this is dropped.
@@ -78,8 +85,25 @@ impl WalkGate {
         let oldest = state.open.values().next();
         (
             state.open.len(),
-            oldest.map_or(Duration::ZERO, Instant::elapsed),
+            oldest.map_or(Duration::ZERO, |walk| walk.since.elapsed()),
         )
+    }
+
+    /// The snapshots that see a commit, in the order in which they were opened: the commit, and for
+    /// how long each has been open.
+    pub fn ages(&self) -> Vec<(u64, Duration)> {
+        let state = lock(&self.state);
+        let walks = state.open.values();
+        walks
+            .filter_map(|walk| Some((walk.commit?, walk.since.elapsed())))
+            .collect()
+    }
+
+    /// Says which commit the snapshot of this number sees.
+    pub fn sees(&self, number: u64, commit: u64) {
+        if let Some(walk) = lock(&self.state).open.get_mut(&number) {
+            walk.commit = Some(commit);
+        }
     }
 
     /// Counts one more snapshot as open, and returns its number.
@@ -97,7 +121,9 @@ impl WalkGate {
             self.wait_while(state, deadline, "a change of the map's size", |s| s.blocked)?;
         state.opened += 1;
         let number = state.opened;
-        state.open.insert(number, Instant::now());
+        let since = Instant::now();
+        let commit = None;
+        state.open.insert(number, OpenWalk { since, commit });
         Ok(number)
     }
 

@@ -31,9 +31,13 @@ pub fn short_read(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();
     add(&store, "a");
     let inside = store.read_device("a", |_| {
-        thread::scope(|scope| scope.spawn(|| store.stats().unwrap()).join().unwrap())
+        let look = || (store.stats().unwrap(), store.running_reads().unwrap());
+        thread::scope(|scope| scope.spawn(look).join().unwrap())
     });
-    assert_eq!(readers(&inside.unwrap()), [1, 0, 0]);
+    let (stats, reads) = inside.unwrap();
+    assert_eq!(readers(&stats), [1, 0, 0]);
+    assert_eq!((reads.len(), reads[0].pid), (1, std::process::id()));
+    assert_eq!((reads[0].commits_behind, reads[0].age), (0, None));
     assert_eq!(readers(&store.stats().unwrap()), [0, 0, 0]);
 }
 

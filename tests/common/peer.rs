@@ -84,6 +84,10 @@ impl Peer {
         self.child.try_wait().unwrap().is_none()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: i32) {
         sys::kill(self.child.id(), signal);
     }

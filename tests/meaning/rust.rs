@@ -2,7 +2,7 @@
 
 use crate::c::types::{status_of, Failure, Outcome};
 use crate::subject::{
-    Applied, Edit, Finding, Maintenance, Refusal, Report, Store, Update, Visit, Walk,
+    Applied, Edit, Finding, Maintenance, Refusal, Report, RunningRead, Store, Update, Visit, Walk,
 };
 use pool_metadata::capi::*;
 use pool_metadata::{
@@ -135,6 +135,15 @@ impl Store for RustStore {
             commit_operations: histogram(&stats.commit_operations),
             commit_nanoseconds: histogram(&stats.commit_nanoseconds),
         })
+    }
+
+    fn running_reads(&self) -> Outcome<Vec<RunningRead>> {
+        let read = |read: pool_metadata::RunningRead| RunningRead {
+            pid: read.pid,
+            commits_behind: read.commits_behind,
+            age_ns: read.age.map_or(0, |age| age.as_nanos() as u64),
+        };
+        Ok(self.0.running_reads()?.into_iter().map(read).collect())
     }
 
     fn add(&self, device: &mut DeviceInfo) -> Outcome<()> {

@@ -12,6 +12,7 @@ through_rust_and_c!(
     counts_and_sizes_are_those_of_the_store,
     commits_are_counted_by_their_operations_and_their_time,
     open_walk_shows_its_age_and_the_pages_that_it_holds,
+    running_reads_have_their_process_and_their_age_oldest_first,
     freed_pages_are_counted_until_they_are_used_again,
     writers_that_wait_for_a_device_are_counted,
 );
@@ -133,6 +134,37 @@ fn open_walk_shows_its_age_and_the_pages_that_it_holds<S: Store>() {
     let stats = store.stats().unwrap();
     assert_eq!(readers(&stats), [0, 0, 0]);
     assert!(stats.pages_held == 0 && stats.pages_free >= 12);
+}
+
+fn running_reads_have_their_process_and_their_age_oldest_first<S: Store>() {
+    let (_directory, store) = new_store::<S>(&DEFAULTS);
+    add(&store, "a");
+    assert_eq!(store.running_reads().unwrap(), []);
+    let younger = || {
+        commit(&store, 3);
+        thread::sleep(Duration::from_millis(2));
+        store.walk().unwrap()
+    };
+    // In the order of LMDB's table, the second of the three gets the slot of the first.
+    let walks = [store.walk().unwrap(), younger()];
+    let [first, second] = walks;
+    drop(first);
+    let walks = [second, younger(), younger()];
+    let reads = store.running_reads().unwrap();
+    let behind: Vec<u64> = reads.iter().map(|read| read.commits_behind).collect();
+    assert_eq!(behind, [6, 3, 0]);
+    assert!(reads.iter().all(|read| read.pid == std::process::id()));
+    let ages: Vec<u64> = reads.iter().map(|read| read.age_ns).collect();
+    assert!(ages[2] > 0 && ages[1] >= ages[2] + 2_000_000, "{ages:?}");
+    assert!(ages[0] >= ages[1] + 2_000_000, "{ages:?}");
+    // Two walks of one commit are two reads.
+    let twin = store.walk().unwrap();
+    let reads = store.running_reads().unwrap();
+    assert!(reads.len() == 4 && reads[2].age_ns > reads[3].age_ns && reads[3].age_ns > 0);
+    drop((walks, twin));
+    assert_eq!(store.running_reads().unwrap(), []);
+    store.close().unwrap();
+    refused(store.running_reads(), PM_ERR_CLOSED);
 }
 
 fn freed_pages_are_counted_until_they_are_used_again<S: Store>() {

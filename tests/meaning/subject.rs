@@ -40,6 +40,7 @@ pub trait Store: Sized + Send + Sync {
     fn sync(&self) -> Outcome<()>;
     fn verify(&self) -> Outcome<()>;
     fn stats(&self) -> Outcome<pm_stats>;
+    fn running_reads(&self) -> Outcome<Vec<RunningRead>>;
 
     fn add(&self, device: &mut DeviceInfo) -> Outcome<()>;
     /// A copy of the device.
@@ -72,6 +73,14 @@ pub trait Maintenance: Store {
     /// Keeps the file at `backup`, or under a name of the library's choice.
     fn repair(path: &Path, dry_run: bool, backup: Option<&Path>) -> Outcome<Report>;
     fn salvage(damaged: &Path, target: &Path, limit: usize) -> Outcome<(pm_salvaged, Report)>;
+}
+
+/// A read that is running; `age_ns` is 0 if it is not known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunningRead {
+    pub pid: u32,
+    pub commits_behind: u64,
+    pub age_ns: u64,
 }
 
 /// An update that has begun.

@@ -2,7 +2,7 @@
 
 use crate::c::types::{Failure, Outcome};
 use crate::spec::{Pending, Spec};
-use crate::subject::{Applied, Edit, Refusal, Store, Update, Visit, Walk};
+use crate::subject::{Applied, Edit, Refusal, RunningRead, Store, Update, Visit, Walk};
 use pool_metadata::capi::*;
 use pool_metadata::{Change, DeviceInfo, DeviceState, Error, Ids};
 use std::collections::BTreeMap;
@@ -95,6 +95,11 @@ impl Store for Model {
             commits: spec.commits,
             ..nothing
         })
+    }
+
+    /// The model has no reads that last.
+    fn running_reads(&self) -> Outcome<Vec<RunningRead>> {
+        Ok(self.read().map(|_| Vec::new())?)
     }
 
     fn add(&self, device: &mut DeviceInfo) -> Outcome<()> {

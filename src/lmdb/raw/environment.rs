@@ -169,26 +169,26 @@ impl Environment {
         Ok(dead.unsigned_abs())
     }
 
-    /// Calls `seen` for every read in progress, of whatever process, with the commit that it sees.
+    /// Calls `seen` for every read in progress, of whatever process, with the process's id and the
+    /// commit that it sees.
     ///
     /// LMDB lists its reader table as lines of text, one for each slot in use: process, thread, and
     /// the commit, or a dash while the slot is only kept for the next read.
-    pub fn each_active_reader(&self, mut seen: impl FnMut(u64)) {
-        unsafe extern "C" fn line<F: FnMut(u64)>(text: *const c_char, seen: *mut c_void) -> c_int {
+    pub fn each_active_reader(&self, mut seen: impl FnMut(u32, u64)) {
+        unsafe extern "C" fn line<F: FnMut(u32, u64)>(
+            text: *const c_char,
+            seen: *mut c_void,
+        ) -> c_int {
             // SAFETY: LMDB passes a string that lives for the call, and the pointer that
             // `mdb_reader_list` was given.
             let (text, seen) = unsafe { (CStr::from_ptr(text), &mut *seen.cast::<F>()) };
-            let words = text.to_bytes().split(u8::is_ascii_whitespace);
-            let commit = words.filter(|word| !word.is_empty()).nth(2);
             // The table's headings are not numbers.
-            if let Some(commit) =
-                commit.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok())
-            {
-                seen(commit);
+            if let Some((process, commit)) = running_read(text.to_bytes()) {
+                seen(process, commit);
             }
             0
         }
-        fn call_of<F: FnMut(u64)>(
+        fn call_of<F: FnMut(u32, u64)>(
             _: &F,
         ) -> unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int {
             line::<F>
@@ -208,11 +208,31 @@ impl Environment {
     }
 }
 
+/// Process and commit of a line in LMDB's list of its reader table, if a read is in progress there.
+fn running_read(line: &[u8]) -> Option<(u32, u64)> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let process = words.next()?.parse().ok()?;
+    Some((process, words.nth(1)?.parse().ok()?))
+}
+
 impl Drop for Environment {
     fn drop(&mut self) {
         if self.is_own_process() {
             // SAFETY: it is not used again.
             unsafe { ManuallyDrop::drop(&mut self.lmdb) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_of_running_reads_have_a_process_and_a_commit() {
+        assert_eq!(running_read(b"      4242 7f00 17\n"), Some((4242, 17)));
+        assert_eq!(running_read(b"      4242 7f00 -\n"), None);
+        assert_eq!(running_read(b"    pid     thread     txnid\n"), None);
+        assert_eq!(running_read(b"(no active readers)\n"), None);
     }
 }

@@ -4,7 +4,7 @@ mod handles;
 pub mod types;
 
 use crate::subject::{
-    waiting, Applied, Edit, Maintenance, Refusal, Report, Store, Visit, DEFAULTS,
+    waiting, Applied, Edit, Maintenance, Refusal, Report, RunningRead, Store, Visit, DEFAULTS,
 };
 use handles::{on_update, on_walk, CUpdate, CWalk, Context};
 use pool_metadata::capi::*;
@@ -122,6 +122,23 @@ impl Store for CStore {
         stats.struct_size = size_of::<pm_stats>();
         c!(pm_get_stats(self.0, &mut stats))?;
         Ok(stats)
+    }
+
+    fn running_reads(&self) -> Outcome<Vec<RunningRead>> {
+        let mut reads = ptr::null_mut();
+        c!(pm_get_running_reads(self.0, &mut reads))?;
+        // SAFETY: a call that succeeds has made the block, which is read before it is freed.
+        unsafe {
+            let listed = std::slice::from_raw_parts((*reads).reads, (*reads).count);
+            let copy = listed.iter().map(|read| RunningRead {
+                pid: (**read).pid,
+                commits_behind: (**read).commits_behind,
+                age_ns: (**read).age_ns,
+            });
+            let copy = copy.collect();
+            pm_free(reads.cast());
+            Ok(copy)
+        }
     }
 
     fn add(&self, device: &mut DeviceInfo) -> Outcome<()> {

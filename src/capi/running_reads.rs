@@ -1,0 +1,35 @@
+//! Which process reads, and how old what it reads is.
+
+use crate::capi::args::{handle, Out};
+use crate::capi::block;
+use crate::capi::guard::guard;
+use crate::capi::handle::pm_store;
+use crate::capi::types::{pm_error, pm_running_reads};
+
+/// Returns the reads that are running at this moment, in all processes that have the store open:
+/// who keeps freed pages from being used again. A read of a process that has died is not among
+/// them.
+///
+/// @param store     The store.
+/// @param reads     Receives the list, on success only: free it with pm_free.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_CLOSED, PM_ERR_FORKED,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///
+/// Thread safety: may be called from any thread; never waits for writers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_get_running_reads(
+    store: *mut pm_store,
+    reads: *mut *mut pm_running_reads,
+    error: *mut pm_error,
+) -> i32 {
+    // SAFETY: the handle, the memory for the result and the error are as documented above.
+    unsafe {
+        guard(error, || {
+            let store = handle(store, "store")?;
+            let reads = Out::new(reads, "reads")?;
+            reads.set(block::new_running_reads(&store.store()?.running_reads()?)?);
+            Ok(())
+        })
+    }
+}
