@@ -31,6 +31,9 @@ SO      := $(RELEASE)/$(NAME).so
 A       := $(TARGET)/dist/$(NAME).a
 SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) \
            $(shell find src -name '*.rs')
+# What `make bench-writers` has printed. While it runs, a second file says that it met its targets,
+# which the exit code of a pipe does not.
+WRITERS := $(TARGET)/bench-writers.txt
 # The manual pages of section 3, written from the header's comments; this file is made with them.
 MANUAL  := $(TARGET)/man/written
 
@@ -39,7 +42,7 @@ MANUAL  := $(TARGET)/man/written
 .PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
         header man install uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
-        bench-processes test-rust test-run test-symbols test-c test-install test-go \
+        bench-processes charts test-rust test-run test-symbols test-c test-install test-go \
         test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
@@ -173,11 +176,19 @@ bench-go: $(A)
 ## many writers, beside containerd's store and raw LMDB (QUICK=1: 90 s)
 bench-writers: $(A)
 	$(CARGO) build --release --example writers
-	scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/writers' $(if $(QUICK),-quick)
+	@rm -f $(WRITERS)
+	{ scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/writers' \
+	    $(if $(QUICK),-quick) && touch $(WRITERS).met; } | tee $(WRITERS)
+	rm $(WRITERS).met
+
 else
 test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go bench-go \
 bench-writers: ;
 endif
+
+## draw the charts of docs/performance.md from what `make bench-writers` has printed
+charts:
+	$(CARGO) run --quiet --package pool-metadata-charts -- $(WRITERS) docs/charts
 
 ## processes that write to one store: eight beside one, and one beside a stopped one
 bench-processes:
