@@ -40,7 +40,8 @@ func BackupUnchecked() BackupOption {
 }
 
 // Backup writes a copy of the store, as of this moment, to a new file at path: a store like this
-// one, of mode 0600.
+// one, with its owner and mode as far as the process may set them, or with those of the file that
+// it overwrites.
 //
 // The store stays in use meanwhile. Only Close and the growth of the map wait for a backup, as they
 // do for a walk. The copy is written to a temporary file, path with ".partial-" and a random number
@@ -60,8 +61,9 @@ func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOpti
 
 // Restore puts a copy of a backup at path. A store at path, sound or not, must not be open, in this
 // process or another ([ErrAlreadyOpen]). It is kept, and Restore returns its new path: path with
-// ".before-restore" appended, and a number if that name is taken; "" if there was no store. Of the
-// options, only [WithLockWait] has an effect.
+// ".before-restore" appended, and a number if that name is taken; "" if there was no store. The new
+// file has the owner and mode of the old one; else those of the backup, as far as the process may
+// set them. Of the options, only [WithLockWait] has an effect.
 //
 // The backup is checked as a whole before anything changes ([ErrCorrupt]). A kill at any moment
 // leaves either the old store or the backup's copy at path.

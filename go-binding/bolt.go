@@ -235,7 +235,8 @@ func contentsOf(m *PoolMetadata) (*boltfile.Contents, error) {
 // ExportBbolt writes the whole store, as of one moment, to a new bbolt file at path that
 // containerd's own store can open and continue: every device, the state of every id, and the next
 // id. It is written to a temporary file beside path, fsynced, read back and then renamed; an
-// existing file is not overwritten. The store may be in use meanwhile.
+// existing file is not overwritten. It has the store's owner and mode, as far as this process may
+// set them. The store may be in use meanwhile.
 //
 // The records are JSON, as in the files that containerd writes: there, names and texts that are not
 // valid UTF-8 do not keep their bytes. The keys, by which devices are looked up, do.
@@ -249,7 +250,8 @@ func (m *PoolMetadata) ExportBbolt(path string, opts ...MigrateOption) error {
 	if err != nil {
 		return boltError(err, op, doing+path)
 	}
-	return boltError(boltfile.Export(path, contents, o.stage("writing")), op, doing+path)
+	err = boltfile.Export(path, m.path, contents, o.stage("writing"))
+	return boltError(err, op, doing+path)
 }
 
 // InspectBbolt reads the bbolt file at path and returns what Migrate would make of it. It fails

@@ -26,7 +26,7 @@ func largeBolt(t testing.TB, devices int) string {
 		})
 	}
 	path := newPath(t)
-	ok(t, boltfile.Export(path, c, nil))
+	ok(t, boltfile.Export(path, "", c, nil))
 	return path
 }
 

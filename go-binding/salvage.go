@@ -40,7 +40,8 @@ type Salvaged struct {
 //     ids, unless all rows of the last commit are there.
 //
 // Generations start again. The report keeps the first limit findings; 0 stands for
-// [DefaultFindings]. Of the options, only [WithLockWait] has an effect.
+// [DefaultFindings]. The new store has the damaged file's owner and mode, as far as the process may
+// set them. Of the options, only [WithLockWait] has an effect.
 func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged, error) {
 	const op, doing = "Salvage", "salvage the store"
 	o := makeOptions(opts)

@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type PoolMetadata struct {
 	handle   C.uintptr_t
 	lockWait time.Duration
 	readOnly bool
+	path     string
 	suspect  atomic.Bool // a write has failed in a way that may stop all writes
 	forgot   runtime.Cleanup
 
@@ -79,6 +81,7 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 		handle:   reply.handle,
 		lockWait: o.lockWait,
 		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
+		path:     absolute(path),
 	}
 	m.queue.queue.patient = func(changeList) bool { return m.queue.calling.Load() > 0 }
 	m.locks.queue.patient = func(name string) bool {
@@ -86,6 +89,14 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	}
 	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
 	return m, nil
+}
+
+// absolute returns the path for a time when the working directory may be another.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 func closeForgotten(handle C.uintptr_t) {

@@ -1711,7 +1711,8 @@ int32_t pm_walk_get_ids(struct pm_walk *walk, struct pm_ids **ids, struct pm_err
 
 /**
  * Writes a copy of the store, as of this moment, to a new file. The file is a store of its own,
- * with mode 0600.
+ * with the owner and mode of this one as far as the process may set them, or with those of the
+ * file that it overwrites.
  *
  * The store stays in use. A backup blocks only what an open walk blocks: closing the store and
  * growing its map; pages that are freed during the backup are not used again before its end. The
@@ -1748,7 +1749,7 @@ int32_t pm_backup(struct pm_store *store,
  * The backup is copied to a temporary file, `<path>.restoring-` and a random number, and verified
  * there before any other file is touched. At any moment, even after a crash, there is at `path`
  * either the old store or the backup. The new file has the owner and permissions of the one before
- * it, otherwise mode 0600.
+ * it; otherwise those of the backup, as far as the process may set them.
  *
  * @param backup    Path of the backup, backup_len bytes. The file is not changed.
  * @param path      Path of the store, path_len bytes.
@@ -1872,7 +1873,8 @@ int32_t pm_repair(const char *path,
  * - Ids about which nothing is known become faulty, because the pool may have a device with that
  *   id. So do free ids, unless all rows of the last commit are there.
  *
- * Generations start again from the beginning. All devices are held in memory at once.
+ * Generations start again from the beginning. All devices are held in memory at once. The new
+ * store has the damaged file's owner and mode, as far as the process may set them.
  *
  * @param damaged   Path of the damaged file, damaged_len bytes.
  * @param target    Path of the new store, target_len bytes.

@@ -5,8 +5,8 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, place, raw};
-use pool_metadata::{Error, OpenOptions, PoolMetadata};
+use common::{add, assorted, check, device, place, raw};
+use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs;
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -141,4 +141,123 @@ fn store_that_another_release_of_lmdb_has_open_is_refused() {
     store.add_device(&mut device("b")).unwrap();
     peer.finish();
     check(&store);
+}
+
+/// Gives the file to another user, with that mode; false without root.
+fn given_away(path: &Path, permissions: u32) -> bool {
+    if chown(path, Some(NOBODY), Some(SOMEBODY)).is_err() {
+        println!("skipped: needs root");
+        return false;
+    }
+    mode(path, permissions);
+    true
+}
+
+fn access(path: &Path) -> (u32, u32, u32) {
+    let found = path.metadata().unwrap();
+    (found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+/// Whatever root does with a user's store, that user can go on using all of its files.
+#[test]
+fn files_made_beside_a_store_have_its_owner_and_mode() {
+    let (directory, path) = assorted();
+    let lock = raw::lock_path(&path);
+    raw::edit(&path, |txn, tables| {
+        txn.del(tables.ids, &[0, 0, 0, 0, 3], None).unwrap();
+    });
+    fs::remove_file(&lock).unwrap();
+    if !given_away(&path, 0o640) {
+        return;
+    }
+    let follows = |path: &Path| assert_eq!(access(path), (NOBODY, SOMEBODY, 0o640), "{path:?}");
+    let repaired = OpenOptions::new().repair(&path, &RepairOptions::new());
+    follows(&repaired.unwrap().backup.unwrap());
+    follows(&lock);
+    fs::remove_file(&lock).unwrap();
+    let store = PoolMetadata::open(&path).unwrap();
+    follows(&lock);
+    let backup = directory.path().join("backup.db");
+    store.backup(&backup, &BackupOptions::new()).unwrap();
+    follows(&backup);
+    store.close().unwrap();
+    let salvaged = directory.path().join("salvaged.db");
+    OpenOptions::new().salvage(&path, &salvaged, 9).unwrap();
+    follows(&salvaged);
+    let kept = PoolMetadata::restore(&backup, &path).unwrap().unwrap();
+    follows(&kept);
+    follows(&path);
+    let fresh = directory.path().join("fresh.db");
+    PoolMetadata::restore(&backup, &fresh).unwrap();
+    follows(&fresh);
+    mode(directory.path(), 0o777);
+    for path in [&path, &backup, &salvaged, &kept, &fresh] {
+        Peer::start("rights::opens_as_nobody", path).finish();
+        // Not the mode: that user is not in the store's group.
+        assert_eq!(access(&raw::lock_path(path)).0, NOBODY);
+    }
+}
+
+/// A file that is replaced says who may use what takes its place.
+#[test]
+fn file_that_a_backup_overwrites_passes_its_owner_and_mode_on() {
+    let (directory, path) = assorted();
+    let backup = directory.path().join("backup.db");
+    let store = PoolMetadata::open(&path).unwrap();
+    store.backup(&backup, &BackupOptions::new()).unwrap();
+    assert_eq!(access(&backup), access(&path));
+    if !given_away(&backup, 0o644) {
+        return;
+    }
+    let mut replace = BackupOptions::new();
+    store.backup(&backup, replace.overwrite(true)).unwrap();
+    assert_eq!(access(&backup), (NOBODY, SOMEBODY, 0o644));
+}
+
+#[test]
+fn lock_file_follows_the_store_whatever_the_umask() {
+    for permissions in [0o600, 0o660, 0o644, 0o400] {
+        let (_directory, path) = assorted();
+        let lock = raw::lock_path(&path);
+        fs::remove_file(&lock).unwrap();
+        mode(&path, permissions);
+        Peer::start("rights::opens_with_umask", &path).finish();
+        assert_eq!(access(&lock).2, permissions | 0o600);
+    }
+}
+
+/// A lock file of its own would keep the store's owner out, who does not trust it.
+#[test]
+fn user_who_may_write_another_users_store_makes_no_lock_file_for_it() {
+    let (directory, path) = assorted();
+    let lock = raw::lock_path(&path);
+    fs::remove_file(&lock).unwrap();
+    mode(directory.path(), 0o777);
+    mode(&path, 0o666);
+    if chown(&path, Some(SOMEBODY), None).is_err() {
+        println!("skipped: needs root");
+        return;
+    }
+    Peer::start("rights::makes_no_lock_file_as_nobody", &path).finish();
+    assert!(!lock.exists());
+    // Once the owner, or root, has made it, that user can write.
+    check(&PoolMetadata::open(&path).unwrap());
+    assert_eq!(access(&lock), access(&path));
+    Peer::start("rights::opens_as_nobody", &path).finish();
+}
+
+/// What a user saves of another's store is his own, and allows nobody else more.
+#[test]
+fn backup_by_a_user_who_only_may_read_the_store_is_his_own() {
+    let (directory, path) = assorted();
+    mode(directory.path(), 0o777);
+    mode(&path, 0o664);
+    mode(&raw::lock_path(&path), 0o666);
+    if chown(&path, Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+        println!("skipped: needs root");
+        return;
+    }
+    Peer::start("rights::backs_up_as_nobody", &path).finish();
+    let backup = path.with_extension("backup");
+    assert_eq!(access(&backup), (NOBODY, NOBODY, 0o604));
 }

@@ -20,7 +20,8 @@ pub const PM_BACKUP_OVERWRITE: u32 = 2;
 pub const PM_BACKUP_UNCHECKED: u32 = 4;
 
 /// Writes a copy of the store, as of this moment, to a new file. The file is a store of its own,
-/// with mode 0600.
+/// with the owner and mode of this one as far as the process may set them, or with those of the
+/// file that it overwrites.
 ///
 /// The store stays in use. A backup blocks only what an open walk blocks: closing the store and
 /// growing its map; pages that are freed during the backup are not used again before its end. The
@@ -78,7 +79,7 @@ pub unsafe extern "C" fn pm_backup(
 /// The backup is copied to a temporary file, `<path>.restoring-` and a random number, and verified
 /// there before any other file is touched. At any moment, even after a crash, there is at `path`
 /// either the old store or the backup. The new file has the owner and permissions of the one before
-/// it, otherwise mode 0600.
+/// it; otherwise those of the backup, as far as the process may set them.
 ///
 /// @param backup    Path of the backup, backup_len bytes. The file is not changed.
 /// @param path      Path of the store, path_len bytes.

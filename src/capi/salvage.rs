@@ -42,7 +42,8 @@ pub struct pm_salvaged {
 /// - Ids about which nothing is known become faulty, because the pool may have a device with that
 ///   id. So do free ids, unless all rows of the last commit are there.
 ///
-/// Generations start again from the beginning. All devices are held in memory at once.
+/// Generations start again from the beginning. All devices are held in memory at once. The new
+/// store has the damaged file's owner and mode, as far as the process may set them.
 ///
 /// @param damaged   Path of the damaged file, damaged_len bytes.
 /// @param target    Path of the new store, target_len bytes.

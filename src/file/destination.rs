@@ -1,12 +1,13 @@
 //! Destinations: the path that a finished file is renamed to, and a claim on the file that is there
 //! now.
 
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::file::access::{Access, Required};
 use crate::file::fs::{is_at, open_file, sync_directory};
 use crate::file::lmdb_lock_file;
 use crate::file::open_files::{Kind, Registered};
@@ -111,19 +112,14 @@ impl Destination {
         }
     }
 
-    /// Gives `file` the owner and the permissions of the file there.
-    pub fn pass_access_on(&self, file: &File, path: &Path) -> Result<()> {
-        let Some(old) = &self.old else {
-            return Ok(());
+    /// Gives `file`, at `path`, the owner and the mode of the file there, or else, as far as this
+    /// process may, those of the file that it is made from.
+    pub fn pass_access_on(&self, file: &File, path: &Path, from: &Access) -> Result<()> {
+        let given = match &self.old {
+            Some(old) => Access::of(&old.metadata).give(file, Required::All),
+            None => from.give(file, Required::Nothing),
         };
-        let fail = |e| Error::io("setting the owner", path, e);
-        let is = file.metadata().map_err(fail)?;
-        let was = &old.metadata;
-        if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
-            std::os::unix::fs::fchown(file, Some(was.uid()), Some(was.gid())).map_err(fail)?;
-        }
-        file.set_permissions(Permissions::from_mode(was.mode() & 0o7777))
-            .map_err(fail)
+        given.map_err(|e| Error::io("setting the owner", path, e))
     }
 
     /// Links the file there to a second name, its own with `suffix` and, if that is taken, a

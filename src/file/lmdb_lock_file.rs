@@ -3,9 +3,11 @@
 //! It holds the reader table, which says what each process reads: without it, a writer would use
 //! pages again that are being read.
 
+mod make;
+
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use nix::fcntl::{fallocate, FallocateFlags};
 use nix::sys::statvfs::{statvfs, FsFlags};
 
 use crate::error::{Error, Result};
+use crate::file::access::Access;
 use crate::file::fs::{check_same, is_at};
 use crate::file::open_files::{Listed, Registered};
 use crate::file::path::{lock_path, refuse_other_owner};
@@ -21,13 +24,12 @@ use crate::file::process_lock::{FileLock, Identity};
 use crate::limits::MAX_READERS;
 use crate::sync::deadline::Deadline;
 use crate::verify::meta;
+use make::{open, open_or_make};
 
 /// The first word of a lock file that has been set up.
 const MAGIC: [u8; 4] = meta::MAGIC.to_le_bytes();
 /// Enough of a file to distinguish a lock file from a data file, whose magic is at 16.
 const HEAD_LEN: u64 = 64;
-/// How often a lock file may come and go while it is being opened.
-const MOST_TRIES: u32 = 100;
 
 /// Refuses a path at which LMDB would set up its lock file over a file of another kind, or over the
 /// lock file that this process has open for a store whose file was moved or deleted.
@@ -135,18 +137,24 @@ impl Held {
         self.made = Made::default();
     }
 
-    /// Opens the lock file before LMDB does. No other thread of this process opens it from here on.
-    pub fn open_lock_file(&mut self, read_only: bool, deadline: &Deadline) -> Result<()> {
+    /// Opens the lock file before LMDB does, or makes it, for whoever can use the data file. No
+    /// other thread of this process opens it from here on.
+    pub fn open_lock_file(
+        &mut self,
+        data_file: &Metadata,
+        read_only: bool,
+        deadline: &Deadline,
+    ) -> Result<()> {
         let path = lock_path(&self.store);
         let fail = |e| Error::io("opening the lock file", &path, e);
         let list = Listed::hold(deadline)?;
         if let Some(found) = find(&path)? {
             list.refuse_lock_file(&path, &found)?;
         }
-        let (file, new) = match open_or_make(&path) {
+        let (file, new) = match open_or_make(&path, &Access::of(data_file)) {
             // LMDB does without a lock file there.
-            Err(e) if e.raw_os_error() == Some(libc::EROFS) && read_only => return Ok(()),
-            opened => opened.map_err(fail)?,
+            Err(e) if e.os_error() == Some(libc::EROFS) && read_only => return Ok(()),
+            opened => opened?,
         };
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
@@ -281,36 +289,6 @@ fn has_blocks(file: &File, len: libc::off_t) -> io::Result<bool> {
     Ok(u64::try_from(len).is_ok_and(|len| allocated >= len))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    open_with(&mut File::options(), path)
-}
-
-/// Opens the lock file for writing; whether it had to be made.
-fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
-    // It can be removed, or made by others, between two of these calls.
-    for _ in 0..MOST_TRIES {
-        match open_with(File::options().write(true), path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            opened => return Ok((opened?, false)),
-        }
-        match open_with(
-            File::options().write(true).create_new(true).mode(0o600),
-            path,
-        ) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return Ok((made?, true)),
-        }
-    }
-    Err(io::ErrorKind::NotFound.into())
-}
-
-fn open_with(options: &mut std::fs::OpenOptions, path: &Path) -> io::Result<File> {
-    options
-        .read(true)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-}
-
 pub(crate) fn on_read_only_mount(path: &Path) -> io::Result<bool> {
     Ok(statvfs(path)?.flags().contains(FsFlags::ST_RDONLY))
 }
@@ -330,11 +308,16 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(60));
         check(&store, &deadline).unwrap();
         let mut held = Held::new(&store, None, None);
-        held.open_lock_file(false, &deadline).unwrap();
+        held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
+            .unwrap();
         let refused =
             |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
         refused(check(&store, &deadline));
-        refused(Held::new(&store, None, None).open_lock_file(false, &deadline));
+        refused(Held::new(&store, None, None).open_lock_file(
+            &directory.path().metadata().unwrap(),
+            false,
+            &deadline,
+        ));
         drop(held);
         check(&store, &deadline).unwrap();
     }
@@ -348,7 +331,8 @@ mod tests {
             let file = File::create(lock_path(&store)).unwrap();
             file.set_len(len).unwrap();
             let mut held = Held::new(&store, None, None);
-            held.open_lock_file(false, &deadline).unwrap();
+            held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
+                .unwrap();
             held.preallocate(1024, true).unwrap();
             let found = file.metadata().unwrap();
             assert_eq!(found.len(), len);
@@ -362,7 +346,8 @@ mod tests {
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
         let mut held = Held::new(&store, None, None);
-        held.open_lock_file(false, &deadline).unwrap();
+        held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
+            .unwrap();
         held.check_in_place().unwrap();
         std::fs::rename(lock_path(&store), directory.path().join("old")).unwrap();
         assert!(held.check_in_place().is_err());

@@ -1,5 +1,6 @@
 //! Files beside a store, and the locks on them. Knows no LMDB environment.
 
+pub(crate) mod access;
 pub(crate) mod descriptor_locks;
 pub(crate) mod destination;
 pub(crate) mod fs;

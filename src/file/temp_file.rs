@@ -19,6 +19,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::file::access::Access;
 use crate::file::destination::Destination;
 use crate::file::fs::{check_directory, is_at, rename_new, sync_directory};
 use crate::file::lmdb_lock_file;
@@ -197,8 +198,11 @@ impl TempFile {
             .map_err(|e| Error::io("flushing", &self.path, e))
     }
 
-    /// Renames the file, which was flushed, to its destination, and flushes the directory.
-    pub fn put_in_place(mut self, destination: &Destination) -> Result<()> {
+    /// Flushes the file, with the owner and the mode of the one that it replaces or of the one that
+    /// it is made from, renames it to its destination, and flushes the directory.
+    pub fn put_in_place(mut self, destination: &Destination, from: &Access) -> Result<()> {
+        destination.pass_access_on(&self.file, &self.path, from)?;
+        self.sync()?;
         self.rename(destination)?;
         // A lock file that is there was another store's. This one cannot be opened yet.
         lmdb_lock_file::discard(destination.path())?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
+use crate::file::access::Access;
 use crate::file::fs;
 use crate::file::lmdb_lock_file::Held;
 use crate::file::process_lock::FileLock;
@@ -99,6 +100,14 @@ impl Env {
     /// The data file, for reading it without LMDB.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The owner and the mode of the data file.
+    pub fn access(&self) -> Result<Access> {
+        let metadata = self.file.metadata();
+        Ok(Access::of(&metadata.map_err(|e| {
+            Error::io("reading the file's owner", &self.path, e)
+        })?))
     }
 
     /// Has the system begin to read the file's first `len` bytes, which will be wanted in another

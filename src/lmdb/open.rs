@@ -45,7 +45,7 @@ impl Env {
         let mut held = Held::new(&path, claimed.registered.take(), new_store);
         let head = classify(&claimed.file, &path, &config, &deadline)?;
         if config.sharing != Sharing::Temporary {
-            held.open_lock_file(config.read_only, &deadline)?;
+            held.open_lock_file(&claimed.metadata, config.read_only, &deadline)?;
             let alone = claimed.new || config.sharing == Sharing::Alone;
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }

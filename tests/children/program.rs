@@ -73,7 +73,10 @@ roles! {
     read_only_fs { reader }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }
-    rights { opens_as_nobody, refused_as_nobody, refused_without_read_permission }
+    rights {
+        backs_up_as_nobody, makes_no_lock_file_as_nobody, opens_as_nobody, opens_with_umask,
+        refused_as_nobody, refused_without_read_permission
+    }
     space { look }
     stats { look, short_read, slots }
     structure { use_through_lmdb }

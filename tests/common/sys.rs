@@ -191,6 +191,12 @@ pub fn become_nobody() {
     }
 }
 
+/// Sets the mask of modes of new files.
+pub fn umask(mask: libc::mode_t) {
+    // SAFETY: changes nothing but the mask.
+    unsafe { libc::umask(mask) };
+}
+
 pub fn make_fifo(path: &Path) {
     let path = c_path(path);
     // SAFETY: the string ends in NUL and outlives the call.

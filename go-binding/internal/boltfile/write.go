@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Export writes the contents to a new bbolt file that containerd can use, and reads it back. An
+// Export writes the contents to a new bbolt file that containerd can use, and reads it back. It has
+// the owner and mode of the file at like, if there is one, as far as this process may set them. An
 // existing file is never overwritten. A process that is killed meanwhile leaves no file at the
 // path, and a temporary file beside it whose name begins with that path and ".exporting".
-func Export(path string, c *Contents, progress Progress) error {
+func Export(path, like string, c *Contents, progress Progress) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".exporting")
 	if err != nil {
 		return err
@@ -35,11 +36,39 @@ func Export(path string, c *Contents, progress Progress) error {
 	if err := verify(temp.Name(), c); err != nil {
 		return err
 	}
+	if err := followAccess(temp, like); err != nil {
+		return err
+	}
 	if err := RenameNew(temp.Name(), path); err != nil {
 		return err
 	}
 	written = true
 	return SyncDirectory(path)
+}
+
+// followAccess gives the file the owner, group and mode of the file at like, if there is one. Only
+// root may give a file to another user, and a user only to groups of his own: without the group,
+// the mode allows the group nothing.
+func followAccess(file *os.File, like string) error {
+	const ownerMode, groupMode = 0o600, 0o070
+	var was, is unix.Stat_t
+	switch err := unix.Stat(like, &was); {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking at the owner of %s: %w", like, err)
+	}
+	if err := unix.Fstat(int(file.Fd()), &is); err != nil {
+		return fmt.Errorf("looking at the owner of %s: %w", file.Name(), err)
+	}
+	mode := os.FileMode(was.Mode)&os.ModePerm | ownerMode
+	if was.Uid != is.Uid {
+		_ = file.Chown(int(was.Uid), -1)
+	}
+	if was.Gid != is.Gid && file.Chown(-1, int(was.Gid)) != nil {
+		mode &^= groupMode
+	}
+	return errors.Join(file.Chmod(mode), file.Sync())
 }
 
 // write fills an empty file, and fsyncs it.

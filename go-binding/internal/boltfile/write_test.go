@@ -17,7 +17,7 @@ func TestExportReadsBackEqual(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "out.bolt")
 		reported := 0
-		if err := Export(path, want, func(done, total int) { reported = done }); err != nil {
+		if err := Export(path, "", want, func(done, total int) { reported = done }); err != nil {
 			t.Fatal(err)
 		}
 		if reported != len(want.Devices) {
@@ -47,7 +47,7 @@ func TestExportOverwritesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Export(path, &Contents{}, nil); !errors.Is(err, os.ErrExist) ||
+	if err := Export(path, "", &Contents{}, nil); !errors.Is(err, os.ErrExist) ||
 		!strings.Contains(err.Error(), path) {
 		t.Errorf("%v", err)
 	}
@@ -57,7 +57,7 @@ func TestExportOverwritesNothing(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("a temporary file was left: %v", left)
 	}
-	if err := Export(filepath.Join(path, "below-a-file"), &Contents{}, nil); err == nil {
+	if err := Export(filepath.Join(path, "below-a-file"), "", &Contents{}, nil); err == nil {
 		t.Error("no error for a path below a file")
 	}
 }
@@ -82,5 +82,37 @@ func TestDifferenceSeesEverything(t *testing.T) {
 		if d := Difference(base(), other); d == "" {
 			t.Errorf("%s: no difference seen", name)
 		}
+	}
+}
+
+// Whoever can use the store can use what is exported of it.
+func TestExportHasOwnerAndModeOfTheStore(t *testing.T) {
+	const owner, group = 65534, 4711
+	directory := t.TempDir()
+	like, path := filepath.Join(directory, "store"), filepath.Join(directory, "out.bolt")
+	if err := os.WriteFile(like, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root := os.Geteuid() == 0
+	if root {
+		if err := os.Chown(like, owner, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(like, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := Export(path, like, &Contents{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var is unix.Stat_t
+	if err := unix.Stat(path, &is); err != nil {
+		t.Fatal(err)
+	}
+	if mode := is.Mode & 0o7777; mode != 0o640 {
+		t.Errorf("the mode is %o", mode)
+	}
+	if root && (is.Uid != owner || is.Gid != group) {
+		t.Errorf("it belongs to %d:%d", is.Uid, is.Gid)
 	}
 }

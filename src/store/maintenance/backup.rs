@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::file::access::Access;
 use crate::file::destination::Destination;
 use crate::file::fs::{open_unused, refuse_used};
 use crate::file::temp_file::{Purpose, TempFile};
@@ -69,7 +68,8 @@ const REPLACED: &str = ".before-restore";
 
 impl PoolMetadata {
     /// Writes a copy of the store, as of this moment, to a new file at `path`: a store like this
-    /// one, of mode 0600.
+    /// one, with its owner and mode as far as this process may set them, or with those of the file
+    /// that it overwrites.
     ///
     /// The store stays in use meanwhile: a backup blocks nothing but closing the store and growing
     /// its map, as a walk does, and the space of rows that are changed meanwhile is not used again
@@ -103,8 +103,7 @@ impl PoolMetadata {
         if options.verify {
             verify_copy(&temp, env.path())?;
         }
-        temp.sync()?;
-        temp.put_in_place(&destination)
+        temp.put_in_place(&destination, &env.access()?)
     }
 
     /// [`OpenOptions::restore`] with the default options.
@@ -124,8 +123,8 @@ impl OpenOptions {
     /// The backup is copied to `<path>.restoring-` and a random number, and checked there as a
     /// whole, before anything else is touched. Killed at any moment, this leaves the store as it
     /// was or the backup's in its place, and the backup as it is always. The new file has the owner
-    /// and permissions of the one before it, else mode 0600. Of the options, only the lock wait
-    /// counts.
+    /// and permissions of the one before it; else those of the backup, as far as this process may
+    /// set them. Of the options, only the lock wait counts.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
@@ -150,10 +149,10 @@ impl OpenOptions {
         // A process that opened it meanwhile may have written to it.
         refuse_used(&source, &backup)?;
         verify_copy(&temp, &backup)?;
-        destination.pass_access_on(temp.file(), temp.path())?;
-        temp.sync()?;
+        let metadata = source.metadata();
+        let access = Access::of(&metadata.map_err(|e| Error::io("looking at", &backup, e))?);
         let link = destination.link_old(REPLACED)?;
-        let placed = temp.put_in_place(&destination);
+        let placed = temp.put_in_place(&destination, &access);
         // If this link is the only name that the old file has left, it must stay.
         match (link, placed) {
             (link, Ok(())) => Ok(link.map(|link| link.persist())),

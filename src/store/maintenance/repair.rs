@@ -186,8 +186,7 @@ fn keep_copy(env: &Env, path: Option<&Path>, deadline: &Deadline) -> Result<Path
     };
     let temp = TempFile::create(destination.path(), Purpose::Copy, deadline)?;
     temp.copy_file(env.file(), env.path())?;
-    temp.sync()?;
-    temp.put_in_place(&destination)?;
+    temp.put_in_place(&destination, &env.access()?)?;
     Ok(destination.path().into())
 }
 

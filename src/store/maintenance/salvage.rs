@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::audit::Report;
 use crate::error::{Error, Result};
+use crate::file::access::Access;
 use crate::file::destination::Destination;
 use crate::file::fs::{open_unused, refuse_used};
 use crate::file::temp_file::{Purpose, TempFile};
@@ -52,7 +53,8 @@ impl OpenOptions {
     ///   pool. So do free ones unless all rows of the last commit are there.
     ///
     /// The new store is made as `<target>.salvaging-` and a random number, checked as a whole,
-    /// flushed and renamed. Generations start over. The first `limit` findings are kept for the
+    /// flushed and renamed. It has the damaged file's owner and mode, as far as this process may
+    /// set them. Generations start over. The first `limit` findings are kept for the
     /// report. All devices are in memory at once. Of the options, only the lock wait counts.
     ///
     /// # Errors
@@ -82,8 +84,9 @@ impl OpenOptions {
         let temp = TempFile::create(destination.path(), Purpose::Salvage, &deadline)?;
         create::fill(&temp)?;
         self.import_into(&temp, &found)?;
-        temp.sync()?;
-        temp.put_in_place(&destination)?;
+        let metadata = file.metadata();
+        let access = Access::of(&metadata.map_err(|e| Error::io("looking at", &path, e))?);
+        temp.put_in_place(&destination, &access)?;
         Ok(Salvaged {
             devices: found.devices.len() as u64,
             recovered: found.recovered,
