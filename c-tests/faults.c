@@ -34,6 +34,7 @@ static struct {
 
 static unsigned flushed_directories;
 static const char *failing_paths = "";
+static unsigned inherited_descriptors;
 
 void fault_after(enum fault_kind kind, unsigned calls, unsigned count, int error) {
     faults[kind].well = calls;
@@ -204,10 +205,17 @@ void fault_below(const char *prefix) {
     failing_paths = prefix;
 }
 
+unsigned opened_without_close_on_exec(void) {
+    return __atomic_load_n(&inherited_descriptors, __ATOMIC_RELAXED);
+}
+
 static int open_at(const char *path, int flags, mode_t mode) {
-    if (faults[FAULT_OPEN].failing > 0 &&
-        strncmp(path, failing_paths, strlen(failing_paths)) == 0 && fault_is_due(FAULT_OPEN)) {
+    int is_below = strncmp(path, failing_paths, strlen(failing_paths)) == 0;
+    if (faults[FAULT_OPEN].failing > 0 && is_below && fault_is_due(FAULT_OPEN)) {
         return -1;
+    }
+    if (is_below && (flags & O_CLOEXEC) == 0) {
+        __atomic_fetch_add(&inherited_descriptors, 1, __ATOMIC_RELAXED);
     }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }

@@ -43,6 +43,8 @@ int fault_is_armed(enum fault_kind kind);
 int fault_is_due(enum fault_kind kind);
 /* How many directories have been flushed so far. */
 unsigned directory_flushes(void);
+/* How often a path below fault_below was opened so that an exec does not close the descriptor. */
+unsigned opened_without_close_on_exec(void);
 
 #ifdef __cplusplus
 }

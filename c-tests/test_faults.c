@@ -271,6 +271,27 @@ static void open_of_a_store_without_commits_flushes_its_directory(void) {
     close_store(store);
 }
 
+/* A program that another thread starts at that moment would inherit it. */
+static void files_are_opened_close_on_exec(void) {
+    unsigned before;
+    int fd;
+    path = place("pool.db");
+    fault_below(place(""));
+    before = opened_without_close_on_exec();
+    store = open_with(path, 0);
+    add(store, "base");
+    OK(pm_backup(store, PM_CSTR(place("copy.db")), 0, why()));
+    close_store(store);
+    store = open_with(path, 0);
+    close_store(store);
+    CHECK_INT(before, opened_without_close_on_exec());
+    /* Such an open is counted. */
+    fd = open(path, O_RDONLY);
+    CHECK(fd >= 0 && close(fd) == 0);
+    CHECK_INT(before + 1, opened_without_close_on_exec());
+    fault_below("");
+}
+
 static const struct test tests[] = {
     NAMED(full_disk_is_reported_and_the_store_goes_on),
     NAMED(failed_flush_stops_writes_and_no_reads),
@@ -278,6 +299,7 @@ static const struct test tests[] = {
     NAMED(map_that_cannot_grow_is_full),
     NAMED(lock_file_in_use_that_cannot_be_examined_is_left_alone),
     NAMED(open_of_a_store_without_commits_flushes_its_directory),
+    NAMED(files_are_opened_close_on_exec),
 };
 static const struct role roles[] = {NAMED(die_in_a_flush)};
 TEST_MAIN_WITH_ROLES(tests, roles)

@@ -103,7 +103,6 @@ impl Env {
     fn finish_opening(&self, opened: &Metadata, deadline: &Deadline) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
-        self.lmdb()?.set_close_on_exec().map_err(fail)?;
         if self.config.sharing == Sharing::Temporary {
             return Ok(());
         }

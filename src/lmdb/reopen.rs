@@ -54,7 +54,6 @@ impl Env {
             // In the order in which they were opened first, so that they get the same numbers.
             // Other processes may have taken the reader slots that this one had.
             open_tables(&mut lmdb, &self.path, deadline)?;
-            let _ = lmdb.set_close_on_exec();
             let watch = self.handle.watch();
             watch.find(&lock_path(&self.path));
             lmdb.set_watch(Arc::clone(watch));

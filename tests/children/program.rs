@@ -59,7 +59,7 @@ roles! {
     create { create_in_child, little_address_space, no_permission }
     crowd { crowd, hold, hold_none, read_and_idle, take_all }
     damage_campaign { worker }
-    descriptors { closed_streams, few }
+    descriptors { closed_streams, few, inherited }
     disk_full { reader_table, size_limit, small_disk }
     file_systems { full, open_and_add, removals, removals_as_far_as_possible, shut_down }
     flush { crowd }

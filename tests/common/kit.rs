@@ -5,6 +5,7 @@ pub mod child;
 pub mod pages;
 pub mod raw;
 pub mod rng;
+pub mod seccomp;
 pub mod sys;
 
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};

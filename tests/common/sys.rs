@@ -4,14 +4,16 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
-fn checked(result: libc::c_int) -> io::Result<()> {
+#[allow(unused_imports)] // as above
+pub use super::seccomp::with_errno;
+
+pub fn checked(result: libc::c_int) -> io::Result<()> {
     match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -77,6 +79,16 @@ pub fn is_overwritten_in_place(path: &Path) -> bool {
     // SAFETY: the descriptor is open; `flags` outlives the call.
     checked(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &mut flags) }).unwrap();
     flags & 0x0080_0000 != 0
+}
+
+/// Makes a second descriptor of the file, which an `exec` does not close.
+pub fn duplicate(file: &File) -> io::Result<File> {
+    // SAFETY: touches no memory; the descriptor is open.
+    match unsafe { libc::dup(file.as_raw_fd()) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: nothing else has the new descriptor.
+        new => Ok(unsafe { File::from_raw_fd(new) }),
+    }
 }
 
 /// Locks the file as a whole, for this descriptor alone, until it is closed.
@@ -233,70 +245,6 @@ pub const WRITES: &[libc::c_long] = &[
 ];
 /// Calls that flush a file to its disk.
 pub const FLUSHES: &[libc::c_long] = &[libc::SYS_fsync, libc::SYS_fdatasync];
-
-/// Runs `work` in a thread in which these calls fail with `errno`. With `below`, only writes at an
-/// offset less than that fail.
-pub fn with_errno<R: Send>(
-    calls: &[libc::c_long],
-    errno: i32,
-    below: Option<u32>,
-    work: impl FnOnce() -> R + Send,
-) -> R {
-    let run = || {
-        fail_in_this_thread(calls, errno, below);
-        work()
-    };
-    thread::scope(|scope| scope.spawn(run).join().unwrap())
-}
-
-/// Makes these calls fail with `errno` for the rest of this thread, except on standard streams.
-/// With `below`, only writes at an offset (their fourth argument) less than that fail.
-///
-/// This uses seccomp filters, which need no privilege, belong to one thread and cannot be removed.
-fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
-    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    let step = |code: u32, k: u32, jt: usize, jf: usize| libc::sock_filter {
-        code: code as u16,
-        jt: jt as u8,
-        jf: jf as u8,
-        k,
-    };
-    let jump = |test: u32| libc::BPF_JMP | test | libc::BPF_K;
-    let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
-    // A filter sees the call's number first, and the arguments from byte 16 on.
-    let argument = |number: u32| step(LOAD, 16 + 8 * number, 0, 0);
-    let mut program = vec![step(LOAD, 0, 0, 0)];
-    // The other calls have no fourth argument, so what stands there is undefined.
-    let calls: Vec<_> = calls
-        .iter()
-        .filter(|call| below.is_none() || [libc::SYS_pwrite64, libc::SYS_pwritev].contains(call))
-        .collect();
-    for (index, call) in calls.iter().enumerate() {
-        let to_match = calls.len() - index;
-        program.push(step(jump(libc::BPF_JEQ), **call as u32, to_match, 0));
-    }
-    program.extend([
-        allow,
-        argument(0),
-        step(jump(libc::BPF_JGT), 2, 1, 0),
-        allow,
-    ]);
-    if let Some(below) = below {
-        program.extend([argument(3), step(jump(libc::BPF_JGE), below, 0, 1), allow]);
-    }
-    program.push(step(RETURN, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0));
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the kernel copies the program; it outlives the calls.
-    unsafe {
-        checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).unwrap();
-        let mode = libc::SECCOMP_MODE_FILTER;
-        checked(libc::prctl(libc::PR_SET_SECCOMP, mode, &filter)).unwrap();
-    }
-}
 
 /// Gives the command's process a file system of its own in memory, of that many bytes, at `target`.
 /// If neither root's rights nor user namespaces are available, starting the command fails.

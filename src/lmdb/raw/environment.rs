@@ -2,7 +2,6 @@
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::fs::File;
-use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 
 use lmdb::{DatabaseFlags, EnvironmentFlags};
 use lmdb_sys as ffi;
+use nix::errno::Errno;
 
 use crate::lmdb::raw::error::LmdbResult;
 use crate::lmdb::raw::lock_watch::LockWatch;
@@ -68,11 +68,13 @@ impl Environment {
         if let Some(max_readers) = settings.max_readers {
             builder.set_max_readers(max_readers);
         }
-        Ok(Environment {
+        let environment = Environment {
             lmdb: ManuallyDrop::new(builder.open_with_permissions(path, 0o600)?),
             watch: None,
             stamp: process::stamp(),
-        })
+        };
+        environment.set_close_on_exec()?;
+        Ok(environment)
     }
 
     /// Has transactions that end ask this whether LMDB may still write to its lock file.
@@ -138,18 +140,15 @@ impl Environment {
         self.lmdb.set_map_size(size)
     }
 
-    /// LMDB leaves its data descriptor open across `exec` (mdb.c, `mdb_fopen`); a daemon's children
-    /// must not get it.
-    pub fn set_close_on_exec(&self) -> io::Result<()> {
+    /// Has an `exec` close LMDB's data descriptor. LMDB opens it so where it was compiled with the
+    /// header in `src/lmdb/include`; a build elsewhere may have done without.
+    fn set_close_on_exec(&self) -> LmdbResult<()> {
         let mut fd = -1;
         // SAFETY: the environment is open; `fd` outlives the call.
-        let code = unsafe { ffi::mdb_env_get_fd(self.raw(), &mut fd) };
-        if code != ffi::MDB_SUCCESS {
-            return Err(io::Error::from_raw_os_error(code));
-        }
+        check(unsafe { ffi::mdb_env_get_fd(self.raw(), &mut fd) })?;
         // SAFETY: sets a flag of a descriptor that LMDB keeps open.
         match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
-            -1 => Err(io::Error::last_os_error()),
+            -1 => Err(lmdb::Error::Other(Errno::last_raw())),
             _ => Ok(()),
         }
     }
