@@ -89,23 +89,6 @@ int fault_is_due(enum fault_kind kind) {
     return 1;
 }
 
-/*
- * syscall(), with as many arguments as there can be: how many the caller passed is unknown. The
- * library calls renameat2 through it, and all calls in this file go through it as well.
- */
-long system_call(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
-
-long system_call(long number, long a, long b, long c, long d, long e, long f) {
-    static long (*next)(long, ...);
-    if (next == NULL) {
-        *(void **)&next = dlsym(RTLD_NEXT, "syscall");
-    }
-    if (number == SYS_renameat2 && fault_is_due(FAULT_NAME)) {
-        return -1;
-    }
-    return next(number, a, b, c, d, e, f);
-}
-
 /* Whether a write is due to fail. With FAULT_SHORT, it writes the first half. */
 static int write_fails(enum fault_kind kind, int fd, const void *bytes, size_t len, int64_t offset,
                        ssize_t *result) {
@@ -250,12 +233,18 @@ int ftruncate64(int fd, off64_t len) {
     return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
 }
 
+static int allocate(int fd, int mode, int64_t offset, int64_t len) {
+    return fault_is_due(FAULT_LENGTH) || fault_is_due(FAULT_BLOCKS)
+               ? -1
+               : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
 int fallocate(int fd, int mode, off_t offset, off_t len) {
-    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    return allocate(fd, mode, offset, len);
 }
 
 int fallocate64(int fd, int mode, off64_t offset, off64_t len) {
-    return fault_is_due(FAULT_LENGTH) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    return allocate(fd, mode, offset, len);
 }
 
 int fdatasync(int fd) {
@@ -267,7 +256,10 @@ int fsync(int fd) {
     if (fault_is_due(FAULT_SYNC)) {
         return -1;
     }
-    if (fstat(fd, &found) == 0 && S_ISDIR(found.st_mode)) {
+    if (syscall(SYS_fstat, fd, &found) == 0 && S_ISDIR(found.st_mode)) {
+        if (fault_is_due(FAULT_FOLDER)) {
+            return -1;
+        }
         __atomic_add_fetch(&flushed_directories, 1, __ATOMIC_RELAXED);
     }
     return (int)syscall(SYS_fsync, fd);
@@ -282,6 +274,9 @@ static void *map(void *at, size_t len, int protection, int flags, int fd, int64_
         return MAP_FAILED;
     }
     if (fd >= 0 && fault_is_due(FAULT_MAP)) {
+        return MAP_FAILED;
+    }
+    if (fd >= 0 && (flags & MAP_SHARED) != 0 && fault_is_due(FAULT_SHARED)) {
         return MAP_FAILED;
     }
     return (void *)syscall(SYS_mmap, at, len, (long)protection, (long)flags, (long)fd, offset);
@@ -340,21 +335,18 @@ int statvfs(const char *path, struct statvfs *found) {
 }
 
 int flock(int fd, int operation) {
-    return fault_is_due(FAULT_LOCK) ? -1 : (int)syscall(SYS_flock, fd, operation);
+    return fault_is_due(FAULT_LOCK) || fault_is_due(FAULT_FLOCK)
+               ? -1
+               : (int)syscall(SYS_flock, fd, operation);
+}
+
+static int is_of_a_description(int command) {
+    return command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK;
 }
 
 static int is_for_a_lock(int command) {
-    switch (command) {
-        case F_SETLK:
-        case F_SETLKW:
-        case F_GETLK:
-        case F_OFD_SETLK:
-        case F_OFD_SETLKW:
-        case F_OFD_GETLK:
-            return 1;
-        default:
-            return 0;
-    }
+    return is_of_a_description(command) || command == F_SETLK || command == F_SETLKW ||
+           command == F_GETLK;
 }
 
 int fcntl(int fd, int command, ...) {
@@ -364,6 +356,7 @@ int fcntl(int fd, int command, ...) {
     argument = va_arg(rest, long);
     va_end(rest);
     if ((is_for_a_lock(command) && fault_is_due(FAULT_LOCK)) ||
+        (is_of_a_description(command) && fault_is_due(FAULT_OFD)) ||
         (command == F_DUPFD_CLOEXEC && fault_is_due(FAULT_OPEN))) {
         return -1;
     }
@@ -379,8 +372,15 @@ int rename(const char *from, const char *to) {
     return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
 }
 
+int renameat2(int from_directory, const char *from, int to_directory, const char *to,
+              unsigned flags) {
+    return fault_is_due(FAULT_NAME) || fault_is_due(FAULT_NO_REPLACE)
+               ? -1
+               : (int)syscall(SYS_renameat2, from_directory, from, to_directory, to, flags);
+}
+
 int linkat(int from_directory, const char *from, int to_directory, const char *to, int flags) {
-    return fault_is_due(FAULT_NAME)
+    return fault_is_due(FAULT_NAME) || fault_is_due(FAULT_LINK)
                ? -1
                : (int)syscall(SYS_linkat, from_directory, from, to_directory, to, flags);
 }
@@ -390,7 +390,8 @@ int unlink(const char *path) {
 }
 
 int fchmod(int fd, mode_t mode) {
-    return fault_is_due(FAULT_NAME) ? -1 : (int)syscall(SYS_fchmod, fd, mode);
+    int fails = fault_is_due(FAULT_NAME) || fault_is_due(FAULT_MODE);
+    return fails ? -1 : (int)syscall(SYS_fchmod, fd, mode);
 }
 
 int fchown(int fd, uid_t user, gid_t group) {

@@ -19,6 +19,15 @@ enum fault_kind {
     FAULT_READ,  /* read and pread */
     FAULT_CLOSE, /* close, which closes the descriptor all the same, as Linux does */
     FAULT_NAME,  /* rename, link, unlink, and changes of owner and mode */
+    /* What a file system, a kernel or a sandbox may lack. */
+    FAULT_FLOCK, /* flock */
+    FAULT_OFD,   /* fcntl for a lock of an open file description */
+    FAULT_LINK,  /* link */
+    FAULT_NO_REPLACE, /* renameat2 */
+    FAULT_BLOCKS, /* fallocate */
+    FAULT_MODE,  /* fchmod */
+    FAULT_FOLDER, /* fsync of a directory */
+    FAULT_SHARED, /* mmap of a file that others see */
     FAULT_MEMORY, /* allocations of LMDB; needs fault_memory_of_lmdb (memory.c) */
     FAULT_KINDS
 };

@@ -60,6 +60,8 @@ static const struct {
     CODE(PM_ERR_FILE_EXISTS, 37),
     CODE(PM_ERR_TOO_MANY_CHANGES, 38),
     CODE(PM_ERR_OTHER_LMDB, 39),
+    CODE(PM_ERR_READ_ONLY_FS, 40),
+    CODE(PM_ERR_UNSUPPORTED, 41),
 #undef CODE
 };
 

@@ -25,7 +25,7 @@ var boltKinds = []struct {
 	{boltfile.ErrState, CodeInvalidState},
 	{boltfile.ErrText, CodeTooLong},
 	{fs.ErrPermission, CodePermission},
-	{syscall.EROFS, CodePermission},
+	{syscall.EROFS, CodeReadOnlyFS},
 	{fs.ErrNotExist, CodeNoSuchFile},
 	{fs.ErrExist, CodeFileExists},
 	{syscall.ENOSPC, CodeDiskFull},

@@ -53,6 +53,8 @@ const (
 	CodeFileExists      Code = C.PM_ERR_FILE_EXISTS
 	CodeTooManyChanges  Code = C.PM_ERR_TOO_MANY_CHANGES
 	CodeOtherLMDB       Code = C.PM_ERR_OTHER_LMDB
+	CodeReadOnlyFS      Code = C.PM_ERR_READ_ONLY_FS
+	CodeUnsupported     Code = C.PM_ERR_UNSUPPORTED
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -144,6 +146,10 @@ var (
 	// ErrOtherLMDB says that another release of LMDB is in this process, or that a program that
 	// uses one has the store open.
 	ErrOtherLMDB error = &sentinel{"another release of LMDB", errdefs.ErrFailedPrecondition}
+	// ErrReadOnlyFS says that the file system is mounted read-only.
+	ErrReadOnlyFS error = &sentinel{"read-only file system", errdefs.ErrFailedPrecondition}
+	// ErrUnsupported says that the file system, the kernel or a sandbox lacks what a store needs.
+	ErrUnsupported error = &sentinel{"unsupported file system", errdefs.ErrNotImplemented}
 )
 
 // sentinels maps each code to its error value.
@@ -161,6 +167,7 @@ var sentinels = map[Code]error{
 	CodeIO: ErrIO, CodeWritesStopped: ErrWritesStopped, CodeNoMemory: ErrNoMemory,
 	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 	CodeTooManyChanges: ErrTooManyChanges, CodeOtherLMDB: ErrOtherLMDB,
+	CodeReadOnlyFS: ErrReadOnlyFS, CodeUnsupported: ErrUnsupported,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

@@ -260,6 +260,17 @@
 #define PM_ERR_OTHER_LMDB 39
 
 /**
+ * The file system is mounted read-only: mount it for writing, or open the store read-only.
+ */
+#define PM_ERR_READ_ONLY_FS 40
+
+/**
+ * The file system, the kernel or a sandbox lacks what a store needs, such as locks of open file
+ * descriptions; the message says what. Use another file system.
+ */
+#define PM_ERR_UNSUPPORTED 41
+
+/**
  * Size of pm_error.message in bytes, including the terminating NUL.
  */
 #define PM_ERROR_MESSAGE_SIZE 1024
@@ -1187,11 +1198,13 @@ void pm_free(void *block);
  * Opens the store at `path` and returns its handle in `*store`.
  *
  * If there is no file at `path`, a store is created with mode 0600, unless PM_OPEN_READ_ONLY is
- * set; after a crash there is either no file or a complete store. A symbolic link is followed.
- * LMDB creates its lock file beside the store as `<path>-lock`; never delete it while a process
- * has the store open. The file must be on a local file system.
+ * set; after a crash there is either no file or a complete store. An empty file is replaced by a
+ * store with the same owner and mode, unless it has a lock file beside it: then it held a store
+ * and is damaged. A symbolic link is followed. LMDB creates its lock file beside the store as
+ * `<path>-lock`; never delete it while a process has the store open. The file must be on a local
+ * file system: docs/options.md lists what that must have.
  *
- * @param path      Path of the store, path_len bytes, at most PATH_MAX.
+ * @param path      Path of the store, path_len bytes: at most 4,090, and 250 for its last name.
  * @param options   NULL for the defaults.
  * @param store     Receives the handle, on success only. End it with pm_close.
  * @param error     NULL, or receives the details of a failure.
@@ -1199,8 +1212,9 @@ void pm_free(void *block);
  *   PM_ERR_NOT_REGULAR_FILE, PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB,
  *   PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT, PM_ERR_ALREADY_OPEN (this process has the file open, by
  *   this or another path or hard link), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE,
- *   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_IO. A failure
- *   leaves what is at `path` unchanged.
+ *   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS,
+ *   PM_ERR_UNSUPPORTED, PM_ERR_OTHER_LMDB, PM_ERR_IO, PM_ERR_INTERNAL. A failure leaves what is at
+ *   `path` unchanged.
  *
  * Thread safety: may be called from any thread.
  */
@@ -1722,7 +1736,7 @@ int32_t pm_walk_get_ids(struct pm_walk *walk, struct pm_ids **ids, struct pm_err
  * temporary file that a killed process has left.
  *
  * @param store     The store.
- * @param path      Path of the backup, path_len bytes, at most PATH_MAX.
+ * @param path      Path of the backup, path_len bytes: at most 4,065, and 225 for its last name.
  * @param flags     PM_BACKUP_* flags, or 0.
  * @param error     NULL, or receives the details of a failure: the message names the file that
  *   could not be read or written, os_error is the system's reason.
@@ -1752,7 +1766,7 @@ int32_t pm_backup(struct pm_store *store,
  * it; otherwise those of the backup, as far as the process may set them.
  *
  * @param backup    Path of the backup, backup_len bytes. The file is not changed.
- * @param path      Path of the store, path_len bytes.
+ * @param path      Path of the store, path_len bytes: at most 4,063, and 223 for its last name.
  * @param options   NULL for the defaults. Only lock_wait_ms is used.
  * @param kept      NULL, or receives, on success only, the path under which the old file is kept:
  *   free it with pm_free. NULL if there was no old file, or no memory for the path.
@@ -1877,7 +1891,8 @@ int32_t pm_repair(const char *path,
  * store has the damaged file's owner and mode, as far as the process may set them.
  *
  * @param damaged   Path of the damaged file, damaged_len bytes.
- * @param target    Path of the new store, target_len bytes.
+ * @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last
+ *   name.
  * @param options   NULL for the defaults. Only lock_wait_ms is used.
  * @param limit     Highest number of findings that the report lists; all are counted. 0 selects
  *   the default, 1000.

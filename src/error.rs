@@ -4,12 +4,14 @@
 //! A message says what is wrong, with the name or path concerned, and what to do about it.
 
 mod kinds;
+mod missing;
 mod quoted;
 mod system;
 
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use missing::Missing;
 pub(crate) use quoted::{kept, Quoted};
 pub use system::SystemError;
 
@@ -197,6 +199,34 @@ pub enum Error {
         doing: &'static str,
         /// The system's error number.
         errno: i32,
+    },
+    /// The file system is mounted read-only.
+    #[error(
+        "{}: {doing}: the file system is mounted read-only; mount it for writing, or open the \
+         store read-only",
+        .path.display()
+    )]
+    ReadOnlyFileSystem {
+        /// The path.
+        path: Box<Path>,
+        /// The operation that failed.
+        doing: &'static str,
+    },
+    /// The file system, the kernel or a sandbox has not what a store needs.
+    #[error(
+        "{}: {doing}: {what} are missing: the file system, the kernel or a sandbox does not have \
+         them ({source}); use a local file system that has",
+        .path.display()
+    )]
+    Unsupported {
+        /// The path.
+        path: Box<Path>,
+        /// The operation that failed.
+        doing: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// The system's error.
+        source: SystemError,
     },
     /// A file that this library would write belongs to another user, who could change it at any
     /// time.

@@ -7,7 +7,7 @@ use common::peer::Peer;
 use common::{add, check, devices, directory, place, raw, sys};
 use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 
 fn names_in(directory: &Path) -> Vec<String> {
@@ -28,6 +28,9 @@ fn processes_that_create_one_store_at_once_share_it() {
     peers.iter_mut().for_each(|peer| peer.expect("ready"));
     for round in 0..40 {
         let name = format!("pool-{round}");
+        if round % 2 == 1 {
+            fs::write(directory.path().join(&name), "").unwrap();
+        }
         peers.iter_mut().for_each(|peer| peer.tell(&name));
         peers.iter_mut().for_each(|peer| peer.expect("done"));
         let path = directory.path().join(&name);
@@ -98,6 +101,29 @@ fn file_with_the_name_of_a_temporary_file_is_left_alone() {
             "{error:?}"
         );
         assert!(fs::read(&temporary).unwrap() == theirs && !path.exists());
+    }
+}
+
+/// What is no file is not even opened, and the message says which name is in the way.
+#[test]
+fn stray_with_the_name_of_a_temporary_file_is_left_alone() {
+    let strays: [&dyn Fn(&Path); 4] = [
+        &|at| fs::create_dir(at).unwrap(),
+        &|at| sys::make_fifo(at),
+        &|at| symlink(at.with_file_name("nowhere"), at).unwrap(),
+        &|at| symlink("/dev/null", at).unwrap(),
+    ];
+    for leave in strays {
+        let (directory, path) = place();
+        let temporary = directory.path().join("pool.db.new");
+        leave(&temporary);
+        let kind = temporary.symlink_metadata().unwrap().file_type();
+        let error = common::error_of(PoolMetadata::open(&path));
+        let message = error.to_string();
+        assert!(matches!(error, Error::InvalidPath { .. }), "{error:?}");
+        assert!(message.contains("pool.db.new") && message.contains("move it"));
+        assert_eq!(temporary.symlink_metadata().unwrap().file_type(), kind);
+        assert_eq!(names_in(directory.path()), ["pool.db.new"]);
     }
 }
 

@@ -52,7 +52,7 @@ fn inside(path: &Path) {
     store.close().unwrap();
     assert!(matches!(
         PoolMetadata::open(path),
-        Err(Error::Permission { .. })
+        Err(Error::ReadOnlyFileSystem { .. })
     ));
 }
 

@@ -14,6 +14,7 @@ use crate::capi::status::{Failure, Outcome, PM_ERR_STRUCT_SIZE};
 use crate::capi::types::{pm_device, state};
 use crate::device::DeviceRef;
 use crate::error::Error;
+use crate::file::path::{LONGEST_PATH, TOO_LONG};
 
 /// Largest struct size that is accepted; a larger one is taken for memory that was never set.
 pub(crate) const LARGEST_STRUCT: usize = 1 << 16;
@@ -81,11 +82,10 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, name: &str) ->
 pub(crate) unsafe fn path<'a>(pointer: *const c_char, len: usize, name: &str) -> Outcome<&'a Path> {
     // SAFETY: the caller promises what `text` asks for.
     let path = unsafe { text(pointer, len, name)? };
-    let most = libc::PATH_MAX as usize;
-    if path.len() > most {
+    if path.len() > LONGEST_PATH {
         return Err(Failure::Core(Error::InvalidPath {
-            path: Path::new(OsStr::from_bytes(&path[..most])).into(),
-            why: "it is longer than the system allows",
+            path: Path::new(OsStr::from_bytes(&path[..LONGEST_PATH])).into(),
+            why: TOO_LONG,
         }));
     }
     Ok(Path::new(OsStr::from_bytes(path)))

@@ -31,7 +31,7 @@ pub const PM_BACKUP_UNCHECKED: u32 = 4;
 /// temporary file that a killed process has left.
 ///
 /// @param store     The store.
-/// @param path      Path of the backup, path_len bytes, at most PATH_MAX.
+/// @param path      Path of the backup, path_len bytes: at most 4,065, and 225 for its last name.
 /// @param flags     PM_BACKUP_* flags, or 0.
 /// @param error     NULL, or receives the details of a failure: the message names the file that
 ///   could not be read or written, os_error is the system's reason.
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn pm_backup(
 /// it; otherwise those of the backup, as far as the process may set them.
 ///
 /// @param backup    Path of the backup, backup_len bytes. The file is not changed.
-/// @param path      Path of the store, path_len bytes.
+/// @param path      Path of the store, path_len bytes: at most 4,063, and 223 for its last name.
 /// @param options   NULL for the defaults. Only lock_wait_ms is used.
 /// @param kept      NULL, or receives, on success only, the path under which the old file is kept:
 ///   free it with pm_free. NULL if there was no old file, or no memory for the path.

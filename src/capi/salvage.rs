@@ -46,7 +46,8 @@ pub struct pm_salvaged {
 /// store has the damaged file's owner and mode, as far as the process may set them.
 ///
 /// @param damaged   Path of the damaged file, damaged_len bytes.
-/// @param target    Path of the new store, target_len bytes.
+/// @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last
+///   name.
 /// @param options   NULL for the defaults. Only lock_wait_ms is used.
 /// @param limit     Highest number of findings that the report lists; all are counted. 0 selects
 ///   the default, 1000.

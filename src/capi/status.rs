@@ -91,6 +91,11 @@ pub const PM_ERR_TOO_MANY_CHANGES: i32 = 38;
 /// Another release of LMDB than the one that this library was built with is linked into this
 /// process, or a program that uses it has the store open.
 pub const PM_ERR_OTHER_LMDB: i32 = 39;
+/// The file system is mounted read-only: mount it for writing, or open the store read-only.
+pub const PM_ERR_READ_ONLY_FS: i32 = 40;
+/// The file system, the kernel or a sandbox lacks what a store needs, such as locks of open file
+/// descriptions; the message says what. Use another file system.
+pub const PM_ERR_UNSUPPORTED: i32 = 41;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -151,6 +156,8 @@ codes! {
     PM_ERR_FILE_EXISTS: FileExists;
     PM_ERR_TOO_MANY_CHANGES: TooManyChanges;
     PM_ERR_OTHER_LMDB: OtherLmdb;
+    PM_ERR_READ_ONLY_FS: ReadOnlyFileSystem;
+    PM_ERR_UNSUPPORTED: Unsupported;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

@@ -18,11 +18,13 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 /// Opens the store at `path` and returns its handle in `*store`.
 ///
 /// If there is no file at `path`, a store is created with mode 0600, unless PM_OPEN_READ_ONLY is
-/// set; after a crash there is either no file or a complete store. A symbolic link is followed.
-/// LMDB creates its lock file beside the store as `<path>-lock`; never delete it while a process
-/// has the store open. The file must be on a local file system.
+/// set; after a crash there is either no file or a complete store. An empty file is replaced by a
+/// store with the same owner and mode, unless it has a lock file beside it: then it held a store
+/// and is damaged. A symbolic link is followed. LMDB creates its lock file beside the store as
+/// `<path>-lock`; never delete it while a process has the store open. The file must be on a local
+/// file system: docs/options.md lists what that must have.
 ///
-/// @param path      Path of the store, path_len bytes, at most PATH_MAX.
+/// @param path      Path of the store, path_len bytes: at most 4,090, and 250 for its last name.
 /// @param options   NULL for the defaults.
 /// @param store     Receives the handle, on success only. End it with pm_close.
 /// @param error     NULL, or receives the details of a failure.
@@ -30,8 +32,9 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 ///   PM_ERR_NOT_REGULAR_FILE, PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB,
 ///   PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT, PM_ERR_ALREADY_OPEN (this process has the file open, by
 ///   this or another path or hard link), PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE,
-///   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_IO. A failure
-///   leaves what is at `path` unchanged.
+///   PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS,
+///   PM_ERR_UNSUPPORTED, PM_ERR_OTHER_LMDB, PM_ERR_IO, PM_ERR_INTERNAL. A failure leaves what is at
+///   `path` unchanged.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::error::missing::Missing;
 use crate::error::quoted::kept;
 use crate::error::system::SystemError;
 use crate::error::Error;
@@ -30,15 +31,27 @@ impl Error {
     /// The variant for the system's error `source`.
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Error {
         let path: Box<Path> = path.into();
+        let source = match Missing::of(source) {
+            Ok(Missing { what, source }) => {
+                let source = SystemError::new(source);
+                return Error::Unsupported {
+                    path,
+                    doing,
+                    what,
+                    source,
+                };
+            }
+            Err(source) => source,
+        };
         match source.raw_os_error() {
             Some(errno @ (libc::ENOSPC | libc::EDQUOT)) => Error::DiskFull { path, errno },
-            Some(errno @ (libc::EACCES | libc::EPERM | libc::EROFS)) => {
-                Error::Permission { path, doing, errno }
-            }
+            Some(errno @ (libc::EACCES | libc::EPERM)) => Error::Permission { path, doing, errno },
+            Some(libc::EROFS) => Error::ReadOnlyFileSystem { path, doing },
             Some(libc::ENOMEM) => Error::NoMemory { what: doing },
             Some(libc::ENAMETOOLONG) => Error::InvalidPath {
                 path,
-                why: "it is longer than the system allows",
+                why: "it, or a name in it, is longer than the file system allows (most allow 255 \
+                      bytes for a name)",
             },
             Some(libc::ELOOP) => Error::InvalidPath {
                 path,
@@ -97,9 +110,10 @@ impl Error {
     /// The system's error number (errno) behind this error, if there is one.
     pub fn os_error(&self) -> Option<i32> {
         match self {
-            Error::Io { source, .. } => source.raw_os_error(),
+            Error::Io { source, .. } | Error::Unsupported { source, .. } => source.raw_os_error(),
             Error::DiskFull { errno, .. } | Error::Permission { errno, .. } => Some(*errno),
             Error::NoSuchFile { .. } => Some(libc::ENOENT),
+            Error::ReadOnlyFileSystem { .. } => Some(libc::EROFS),
             Error::NoMemory { .. } => Some(libc::ENOMEM),
             _ => None,
         }
@@ -126,7 +140,26 @@ mod tests {
         assert!(matches!(of(libc::EACCES), Error::Permission { .. }));
         assert!(matches!(of(libc::ENAMETOOLONG), Error::InvalidPath { .. }));
         assert!(matches!(of(libc::ENOENT), Error::NoSuchFile { .. }));
-        assert_eq!(of(libc::EIO).os_error(), Some(libc::EIO));
+        assert!(matches!(of(libc::EROFS), Error::ReadOnlyFileSystem { .. }));
+        for errno in [libc::EIO, libc::EROFS, libc::ENOENT, libc::EACCES] {
+            assert_eq!(of(errno).os_error(), Some(errno));
+        }
+    }
+
+    #[test]
+    fn call_that_is_not_supported_names_what_is_missing() {
+        let of = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            Error::io("locking", Path::new("/p"), Missing::mark("locks", error))
+        };
+        for errno in [libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP, 524] {
+            let error = of(errno);
+            assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+            assert_eq!(error.os_error(), Some(errno));
+            let message = error.to_string();
+            assert!(message.starts_with("/p: locking: locks are missing"));
+        }
+        assert!(matches!(of(libc::EIO), Error::Io { .. }));
     }
 
     #[test]

@@ -10,6 +10,13 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, FlockArg};
 
+use crate::error::Missing;
+
+/// What a system without `F_OFD_SETLK` lacks.
+const RANGE_LOCKS: &str = "locks of open file descriptions (F_OFD_SETLK, Linux 3.15)";
+
+const WHOLE_LOCKS: &str = "locks of whole files (flock)";
+
 /// A descriptor that carries locks.
 pub(crate) struct DescriptorLocks {
     file: File,
@@ -32,14 +39,17 @@ impl DescriptorLocks {
 
     /// Takes the lock of the whole file (`flock`); false if another has it.
     pub fn try_flock(&self) -> io::Result<bool> {
-        loop {
-            match self.flock(FlockArg::LockExclusiveNonblock) {
-                Ok(()) => return Ok(true),
-                Err(Errno::EWOULDBLOCK) => return Ok(false),
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
+        match self.flock(FlockArg::LockExclusiveNonblock) {
+            Ok(()) => Ok(true),
+            Err(Errno::EWOULDBLOCK) => Ok(false),
+            Err(_) => Err(missing(WHOLE_LOCKS)),
         }
+    }
+
+    /// Makes sure that there are such locks, by unlocking what is not locked.
+    pub fn probe_flock(&self) -> io::Result<()> {
+        self.flock(FlockArg::Unlock)
+            .map_err(|_| missing(WHOLE_LOCKS))
     }
 
     /// Gives the lock of the whole file back.
@@ -51,7 +61,12 @@ impl DescriptorLocks {
     // What nix has in its place owns the file while it is locked, and this file has other locks.
     #[allow(deprecated)]
     fn flock(&self, operation: FlockArg) -> nix::Result<()> {
-        nix::fcntl::flock(self.file.as_raw_fd(), operation)
+        loop {
+            match nix::fcntl::flock(self.file.as_raw_fd(), operation) {
+                Err(Errno::EINTR) => {}
+                done => return done,
+            }
+        }
     }
 
     /// Sets a lock; false if another's is in the way.
@@ -90,10 +105,17 @@ impl DescriptorLocks {
         loop {
             match call(&self.file) {
                 Err(Errno::EINTR) => {}
-                done => return Ok(done.map(drop)?),
+                Err(_) => return Err(missing(RANGE_LOCKS)),
+                Ok(_) => return Ok(()),
             }
         }
     }
+}
+
+/// The error of the call that has just failed, which may be that `what` is missing. nix does not
+/// know every number that such a call gives.
+fn missing(what: &'static str) -> io::Error {
+    Missing::mark(what, io::Error::last_os_error())
 }
 
 /// A lock on `len` bytes from `start` on. The kernel asks for a zero pid with locks of open file

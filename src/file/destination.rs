@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::access::{Access, Required};
-use crate::file::fs::{is_at, open_file, sync_directory};
+use crate::file::fs::{is_at, link_new, open_file, sync_directory};
 use crate::file::lmdb_lock_file;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{resolve, with_suffix};
@@ -46,10 +46,46 @@ impl Destination {
         }
     }
 
+    /// A path for a new store, where nothing is, or an empty file that no process uses; `None` if
+    /// one does at this moment, such as containerd, which makes its own store in an empty file.
+    pub fn vacant(path: &Path, deadline: &Deadline) -> Result<Option<Destination>> {
+        if !path
+            .try_exists()
+            .map_err(|e| Error::io("looking at", path, e))?
+        {
+            return Destination::empty(path, deadline).map(Some);
+        }
+        let fail = |e| Error::io("opening the empty file", path, e);
+        let (file, metadata) = open_file(path, false, deadline)?;
+        let registered = match Registered::enter(path, &metadata, Kind::Alone, deadline) {
+            Err(Error::AlreadyOpen { .. }) => return Ok(None),
+            entered => entered?,
+        };
+        let alone = FileLock::new(file);
+        let claimed = alone.claim_alone().map_err(fail)? && alone.try_lock_whole().map_err(fail)?;
+        let is_empty = || Ok(is_blank(&alone.metadata()?) && is_at(path, &metadata)?);
+        if !claimed || !is_empty().map_err(fail)? {
+            return Ok(None);
+        }
+        lmdb_lock_file::check(path, deadline)?;
+        Ok(Some(Destination {
+            path: path.into(),
+            old: Some(Old {
+                metadata,
+                _alone: alone,
+                _registered: registered,
+            }),
+        }))
+    }
+
     /// A path where nothing is: `path` with `suffix` and a number, the lowest that is not taken.
     pub fn numbered(path: &Path, suffix: &str, deadline: &Deadline) -> Result<Destination> {
         for number in 1..=MOST_KEPT {
             let path = with_suffix(path, &format!("{suffix}{number}"));
+            // Whatever has the name keeps it, a link that leads nowhere as well.
+            if path.symlink_metadata().is_ok() {
+                continue;
+            }
             match Destination::empty(&path, deadline) {
                 Err(Error::FileExists { .. }) => {}
                 other => return other,
@@ -133,7 +169,7 @@ impl Destination {
                 0 => with_suffix(&self.path, suffix),
                 n => with_suffix(&self.path, &format!("{suffix}.{n}")),
             };
-            let created = match std::fs::hard_link(&self.path, &name) {
+            let created = match link_new(&self.path, &name) {
                 Ok(()) => true,
                 // A process that was killed here may have come as far.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -156,6 +192,12 @@ impl Destination {
             why: "1000 old files are kept under this name; move some",
         })
     }
+}
+
+/// Whether it is an empty file, which `mktemp`, a container's `hostPath` of type `FileOrCreate`, or
+/// a power cut during the first start of containerd's own store leaves.
+pub(crate) fn is_blank(found: &Metadata) -> bool {
+    found.is_file() && found.len() == 0
 }
 
 /// Claims the store at the path, if there is one, for this process alone; `None` to try again,

@@ -1,15 +1,15 @@
 //! Files as the file system has them: opening one, checking that it is still the one at its path,
 //! renaming without replacing, flushing a directory, writing zeros.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result};
 use crate::file::open_files::Listed;
 use crate::file::path::{refuse_irregular, resolve};
 use crate::file::process_lock::FileLock;
@@ -89,14 +89,47 @@ pub(crate) fn open_file(
 
 /// Renames a file unless something is at the new name.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rename_no_replace(from, to) {
-        // No such flag here, or none of the file system: a link refuses an existing name as well.
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
-        }
-        renamed => Ok(renamed?),
+    let refused = match rename_no_replace(from, to) {
+        Ok(()) => return Ok(()),
+        // No such call here, no such flag of the file system, or a sandbox that does not know it.
+        Err(e @ (Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM)) => e,
+        Err(error) => return Err(error.into()),
+    };
+    // A link refuses an existing name as well.
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        // Neither is allowed: this is about rights.
+        Err(e) if refused == Errno::EPERM && e.raw_os_error() == Some(libc::EPERM) => Err(e),
+        Err(e) => Err(mark_links(
+            "hard links, and renames that replace nothing (renameat2),",
+            e,
+        )),
     }
+}
+
+/// Gives a file a second name unless something has it.
+pub(crate) fn link_new(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::hard_link(from, to).map_err(|e| mark_links("hard links", e))
+}
+
+/// File systems without links say that they are not permitted. To a file that this process may
+/// write, they are.
+fn mark_links(what: &'static str, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => Missing::marked(what, error),
+        _ => Missing::mark(what, error),
+    }
+}
+
+/// Gives a file that this process has just made these permissions.
+pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    let what = "permissions of files (chmod)";
+    file.set_permissions(Permissions::from_mode(mode))
+        .map_err(|error| match error.raw_os_error() {
+            // The owner is permitted to, except where there are none.
+            Some(libc::EPERM) => Missing::marked(what, error),
+            _ => Missing::mark(what, error),
+        })
 }
 
 #[cfg(target_env = "gnu")]
@@ -116,6 +149,7 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     let directory = open_directory(path)?;
     directory
         .sync_all()
+        .map_err(|e| Missing::mark("flushes of directories (fsync)", e))
         .map_err(|e| Error::io("flushing the store's directory", path, e))
 }
 

@@ -46,6 +46,11 @@ pub(crate) fn check(store: &Path, deadline: &Deadline) -> Result<()> {
     }
 }
 
+/// Whether the store has a lock file, or something in the place of one.
+pub(crate) fn is_there(store: &Path) -> Result<bool> {
+    find(&lock_path(store)).map(|found| found.is_some())
+}
+
 fn find(path: &Path) -> Result<Option<Metadata>> {
     match path.symlink_metadata() {
         Ok(found) => Ok(Some(found)),

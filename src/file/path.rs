@@ -23,6 +23,14 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
 const NAME_MAX: usize = 255;
+/// Longest path in bytes: the system's `PATH_MAX` counts the NUL behind it.
+pub(crate) const LONGEST_PATH: usize = libc::PATH_MAX as usize - 1;
+
+/// Whether the system has no room for a path of that length, or for its last name.
+pub(crate) fn is_too_long(path: &Path) -> bool {
+    let name_len = path.file_name().map_or(0, |name| name.len());
+    path.as_os_str().len() > LONGEST_PATH || name_len > NAME_MAX
+}
 
 /// Makes sure that no file gets the number of a standard stream that the program has closed: what
 /// is printed there would be written into the store. What takes such a number here can, like a
@@ -39,6 +47,11 @@ pub(crate) fn keep_standard_streams() {
     }
 }
 
+/// Why a path of more than 4,090 bytes cannot be that of a store.
+pub(crate) const TOO_LONG: &str = "it is too long: beside the 5 bytes that its -lock file adds, a \
+                                   store's whole path has room for 4,090 bytes, and its name for \
+                                   250";
+
 /// The one path that stands for the file, so that every process finds the same `-lock` file.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     keep_standard_streams();
@@ -53,23 +66,21 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     if bytes.contains(&0) {
         return Err(invalid("it holds a NUL byte"));
     }
-    let too_long = "it is longer than the system allows";
-    if bytes.len() >= libc::PATH_MAX as usize {
-        return Err(invalid(too_long));
+    if bytes.len() > LONGEST_PATH {
+        return Err(invalid(TOO_LONG));
     }
     let resolved = match path.canonicalize() {
         Ok(resolved) => resolved,
         Err(e) if e.kind() == io::ErrorKind::NotFound => resolve_absent(path, invalid)?,
+        Err(_) if is_too_long(path) => return Err(invalid(TOO_LONG)),
         Err(e) => return Err(Error::io("finding the file", path, e)),
     };
-    // The `-lock` file's name is the longest that is used; found too late, a store would be left
-    // without one.
-    let longest = lock_path(&resolved);
-    let name_len = longest.file_name().map_or(0, |name| name.len());
-    if longest.as_os_str().len() >= libc::PATH_MAX as usize || name_len > NAME_MAX {
-        return Err(invalid(too_long));
+    // The `-lock` file's name is the longest that an open uses; found too late, a store would be
+    // left without one.
+    match is_too_long(&lock_path(&resolved)) {
+        true => Err(invalid(TOO_LONG)),
+        false => Ok(resolved),
     }
-    Ok(resolved)
 }
 
 fn resolve_absent(path: &Path, invalid: impl Fn(&'static str) -> Error) -> Result<PathBuf> {

@@ -114,6 +114,16 @@ impl FileLock {
         self.locks.try_set(libc::F_WRLCK, USE, IDENTITY.end - USE)
     }
 
+    /// Makes sure that there is a writer lock on this file system, without taking it.
+    pub fn probe_writer_lock(&self) -> io::Result<()> {
+        self.locks.probe_flock()
+    }
+
+    /// Locks the whole file as well, as bbolt does; false if another has that lock.
+    pub fn try_lock_whole(&self) -> io::Result<bool> {
+        self.locks.try_flock()
+    }
+
     /// Whether another open file description claims the file's use at this moment.
     pub fn used_elsewhere(&self) -> io::Result<bool> {
         self.locks.held_elsewhere(USE, IDENTITY.end - USE)

@@ -11,19 +11,19 @@
 //! is durable, its maker holds the file alone: a thread or process that opens it as a store waits.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::access::Access;
 use crate::file::destination::Destination;
-use crate::file::fs::{check_directory, is_at, rename_new, sync_directory};
+use crate::file::fs::{check_directory, is_at, rename_new, set_mode, sync_directory};
 use crate::file::lmdb_lock_file;
-use crate::file::path::{lock_path, refuse_irregular, refuse_other_owner, with_suffix};
+use crate::file::path::{is_too_long, lock_path, refuse_other_owner, with_suffix};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
 use crate::verify::head;
@@ -55,6 +55,29 @@ impl Purpose {
             Purpose::Restore => ".restoring-",
             Purpose::Salvage => ".salvaging-",
         }
+    }
+
+    /// Refuses a destination whose name leaves no room for that of its temporary file.
+    fn check_room(self, destination: &Path) -> Result<()> {
+        let longest = with_suffix(destination, self.suffix());
+        let random = "0".repeat(RANDOM_LEN);
+        // It is opened as a store before it is put in place.
+        if !is_too_long(&lock_path(&with_suffix(&longest, &random))) {
+            return Ok(());
+        }
+        Err(Error::InvalidPath {
+            path: destination.into(),
+            why: match self {
+                Purpose::Copy => {
+                    "it is too long: beside the 30 bytes that its temporary file adds, a copy's \
+                     whole path has room for 4,065 bytes, and its name for 225"
+                }
+                Purpose::Restore | Purpose::Salvage => {
+                    "it is too long: beside the 32 bytes that its temporary file adds, the whole \
+                     path has room for 4,063 bytes, and its name for 223"
+                }
+            },
+        })
     }
 
     /// Refuses to read a temporary file that a killed maker has left for the same destination: it
@@ -92,6 +115,7 @@ impl TempFile {
     /// Makes an empty temporary file of mode 0600 for what is to be at `destination`, and removes
     /// those that killed makers have left.
     pub fn create(destination: &Path, purpose: Purpose, deadline: &Deadline) -> Result<TempFile> {
+        purpose.check_room(destination)?;
         check_directory(destination)?;
         remove_dead(destination, purpose);
         deadline.poll(
@@ -131,7 +155,7 @@ impl TempFile {
         }
         self.alone = Some(alone);
         // Whatever the umask.
-        self.file.set_permissions(Permissions::from_mode(0o600))?;
+        set_mode(&self.file, 0o600)?;
         Ok(true)
     }
 
@@ -144,18 +168,25 @@ impl TempFile {
         // Before it is opened as well: the system may refuse that, and say less.
         if let Ok(found) = path.symlink_metadata() {
             refuse_other_owner(&path, &found, destination)?;
+            refuse_stray(&path, &found)?;
         }
         let file = options().create(true).truncate(false).open(&path);
         let file = file.map_err(fail)?;
         let opened = file.metadata().map_err(fail)?;
-        refuse_irregular(&path, &opened)?;
+        refuse_stray(&path, &opened)?;
         refuse_other_owner(&path, &opened, destination)?;
         let has_lock_file = || lock_path(&path).exists();
         // Opening a store does not wait for another one to be closed.
         refuse_store(&path, has_lock_file())?;
         let alone = FileLock::new(file.try_clone().map_err(fail)?);
+        let claimed = alone.claim_alone().inspect_err(|error| {
+            // Where there are no locks, no other maker can have it either.
+            if error.kind() == io::ErrorKind::Unsupported && opened.len() == 0 {
+                let _ = std::fs::remove_file(&path);
+            }
+        });
         // The maker that had it before may have put this very file in place.
-        if !alone.claim_alone().map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
+        if !claimed.map_err(fail)? || !is_at(&path, &opened).map_err(fail)? {
             return Ok(None);
         }
         // A new store gets its name before anything is written to it.
@@ -171,9 +202,7 @@ impl TempFile {
         let fail = |e| Error::io("creating the temporary file", &temp.path, e);
         temp.truncate().map_err(fail)?;
         // One that was left behind may have been made with other permissions.
-        temp.file
-            .set_permissions(Permissions::from_mode(0o600))
-            .map_err(fail)?;
+        set_mode(&temp.file, 0o600).map_err(fail)?;
         Ok(Some(temp))
     }
 
@@ -233,6 +262,12 @@ impl TempFile {
         };
         renamed.map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => destination.file_exists(),
+            io::ErrorKind::ResourceBusy => Error::InvalidPath {
+                path: path.into(),
+                why:
+                    "the file is a mount point of its own; mount its directory instead, where its \
+                      -lock file is shared as well",
+            },
             _ => Error::io("putting the file in place", path, e),
         })?;
         self.in_place = true;
@@ -323,6 +358,18 @@ fn remove_if_dead(path: &Path) -> io::Result<()> {
     match is_dead {
         true => std::fs::remove_file(path),
         false => Ok(()),
+    }
+}
+
+/// Refuses what is no file: nobody can have left it for the store.
+fn refuse_stray(path: &Path, found: &Metadata) -> Result<()> {
+    match found.is_file() {
+        true => Ok(()),
+        false => Err(Error::InvalidPath {
+            path: path.into(),
+            why: "a directory, a link, or something else that is no file has the name of a \
+                  temporary file; move it, or use another path",
+        }),
     }
 }
 

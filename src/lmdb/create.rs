@@ -1,11 +1,14 @@
 //! Creating a store so that a crash at any moment leaves none or a whole one.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::file::destination::Destination;
+use crate::file::access::Access;
+use crate::file::destination::{is_blank, Destination};
 use crate::file::fs::write_zeros;
+use crate::file::lmdb_lock_file;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::process_lock::FileLock;
 use crate::file::temp_file::TempFile;
@@ -14,7 +17,8 @@ use crate::format::header::Header;
 use crate::format::table::{DEVICES, IDS};
 use crate::limits::MIN_MAP_SIZE;
 use crate::lmdb::raw::{
-    check_release, into_error, Environment, LmdbResult, PutMode, Settings, WriteTxn,
+    check_release, into_error, lacks_shared_maps, Environment, LmdbResult, PutMode, Settings,
+    WriteTxn,
 };
 use crate::sync::deadline::Deadline;
 
@@ -29,40 +33,59 @@ pub(crate) struct NewStore {
     pub registered: Registered,
 }
 
-/// Creates the store at `path`; `None` if something is there already. Of several creators one makes
-/// it, and the others wait for that.
+/// Creates the store at `path`, where nothing is or an empty file; `None` if another file is there.
+/// Of several creators one makes it, and the others wait for that.
 pub(crate) fn ensure(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
     deadline.poll("another process that creates the store", || {
-        if exists(path)? {
+        if is_taken(path)? {
             return Ok(Some(None));
         }
         match try_create(path, deadline) {
             // Another file came to be at the path meanwhile: that is what is there to be opened.
-            Err(_) if exists(path)? => Ok(Some(None)),
-            Ok(None) if exists(path)? => Ok(Some(None)),
+            Err(_) if is_taken(path)? => Ok(Some(None)),
+            Ok(None) if is_taken(path)? => Ok(Some(None)),
             tried => Ok(tried?.map(Some)),
         }
     })
 }
 
-fn exists(path: &Path) -> Result<bool> {
-    path.try_exists()
-        .map_err(|e| Error::io("looking for the store", path, e))
+/// Whether there is a file in whose place no store is created.
+fn is_taken(path: &Path) -> Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(!is_blank(&found) || lost_content(path, &found)?.is_some()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io("looking for the store", path, e)),
+    }
+}
+
+/// The error for an empty file that held a store, as its lock file shows: something has emptied
+/// it, or a copy to it has failed.
+pub(crate) fn lost_content(path: &Path, found: &Metadata) -> Result<Option<Error>> {
+    if !is_blank(found) || !lmdb_lock_file::is_there(path)? {
+        return Ok(None);
+    }
+    let what = "the file is empty (0 bytes), and the -lock file beside it shows that it held a \
+                store (if not, delete both)";
+    Ok(Some(Error::corrupt(what).at(path)))
 }
 
 /// One try; `None` if another creator is at it, or has just made it.
 fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
-    let destination = Destination::empty(path, deadline)?;
+    let Some(destination) = Destination::vacant(path, deadline)? else {
+        return Ok(None);
+    };
     let Some(temp) = TempFile::try_create_store(path, deadline)? else {
         return Ok(None);
     };
     // Another creator may have finished before this one made the temporary file.
-    if exists(path)? {
+    if is_taken(path)? {
         return Ok(None);
     }
     fill(&temp)?;
-    temp.sync()?;
     let fail = |e| Error::io("creating the store", path, e);
+    let own = Access::of(&temp.file().metadata().map_err(fail)?);
+    destination.pass_access_on(temp.file(), temp.path(), &own)?;
+    temp.sync()?;
     let metadata = temp.file().metadata().map_err(fail)?;
     let Some(registered) = Registered::enter(path, &metadata, Kind::Store, deadline)? else {
         return Ok(None);
@@ -86,7 +109,10 @@ pub(crate) fn fill(temp: &TempFile) -> Result<()> {
     temp.truncate().map_err(fail)?;
     let mut header = Vec::new();
     Header::default().encode(&mut header)?;
-    write_empty(path, &header).map_err(|e| into_error("creating the store", path, e))?;
+    write_empty(path, &header).map_err(|e| match lacks_shared_maps(file, false) {
+        Some(lack) => fail(lack),
+        None => into_error("creating the store", path, e),
+    })?;
     let len = file.metadata().map_err(fail)?.len();
     write_zeros(file, len, FIRST_LEN).map_err(fail)
 }

@@ -21,8 +21,8 @@ use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
 use crate::lmdb::raw::{
-    address_space_beside, address_space_for, check_release, into_error, Environment, Handle,
-    LmdbError, LmdbResult, LockWatch, Settings,
+    address_space_beside, address_space_for, check_release, into_error, lacks_shared_maps,
+    Environment, Handle, LmdbError, LmdbResult, LockWatch, Settings,
 };
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -43,13 +43,21 @@ impl Env {
         // Made before LMDB's handle and after the data file's lock, so that it is dropped between
         // them, also if opening fails.
         let mut held = Held::new(&path, claimed.registered.take(), new_store);
+        if let Some(error) = create::lost_content(&path, &claimed.metadata)? {
+            return Err(error);
+        }
         let head = classify(&claimed.file, &path, &config, &deadline)?;
         if config.sharing != Sharing::Temporary {
             held.open_lock_file(&claimed.metadata, config.read_only, &deadline)?;
             let alone = claimed.new || config.sharing == Sharing::Alone;
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }
-        let mut lmdb = open_lmdb(&path, &config, &head)?;
+        let mut lmdb = open_lmdb(&path, &config, &head).map_err(|error| {
+            let lock_file = held.lock_file.as_ref();
+            let lacks_maps = lacks_shared_maps(&claimed.file, false)
+                .or_else(|| lacks_shared_maps(lock_file?.file(), !config.read_only));
+            lacks_maps.map_or(error, |lack| Error::io("opening the store", &path, lack))
+        })?;
         let watch = Arc::new(LockWatch::new(held.lock_file.as_ref()));
         watch.find(&lock_path(&path));
         lmdb.set_watch(Arc::clone(&watch));
@@ -114,6 +122,9 @@ impl Env {
         }
         if self.config.sharing == Sharing::Many {
             self.claim_lock_file(deadline)?;
+        }
+        if !self.config.read_only {
+            self.process_lock.probe_writer_lock().map_err(fail)?;
         }
         self.clear_dead_readers()?;
         if new {

@@ -119,8 +119,8 @@ impl FileProbe<'_> {
 
     fn newest_meta(&self, metas: &Metas) -> Result<Meta> {
         if metas.first.is_empty() {
-            return Err(self.corrupt(
-                "the file is empty (0 bytes); if it never held a store, delete it and open again",
+            return Err(self.not_a_store(
+                "it is empty (0 bytes), and becomes one when it is opened for writing",
             ));
         }
         if magic(&metas.first) != Some(meta::MAGIC) {

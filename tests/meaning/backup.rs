@@ -17,6 +17,7 @@ through_rust_and_c!(
     backup_is_made_inside_a_callback,
     file_that_is_no_store_is_not_replaced,
     path_that_can_name_no_backup_is_refused,
+    name_without_room_for_that_of_its_temporary_file_is_refused,
     store_is_replaced_only_if_asked_and_not_in_use,
     damaged_store_is_backed_up_only_unchecked,
 );
@@ -161,6 +162,25 @@ fn path_that_can_name_no_backup_is_refused<S: Maintenance>() {
         }
         let failure = refused(store.backup(&at("no/where"), flags), PM_ERR_NO_SUCH_FILE);
         assert_eq!(failure.os_error, libc::ENOENT);
+    }
+}
+
+fn name_without_room_for_that_of_its_temporary_file_is_refused<S: Maintenance>() {
+    let (directory, path) = place();
+    let store: S = open(&path);
+    let copy = directory.path().join("copy.db");
+    store.backup(&copy, PLAIN).unwrap();
+    let long = |len: usize| directory.path().join("n".repeat(len));
+    store.backup(&long(225), PLAIN).unwrap();
+    let failure = refused(store.backup(&long(226), PLAIN), PM_ERR_INVALID_PATH);
+    failure.says(&["4,065 bytes", "225"]);
+    S::restore(&copy, &long(223)).unwrap();
+    let failure = refused(S::restore(&copy, &long(224)), PM_ERR_INVALID_PATH);
+    failure.says(&["4,063 bytes", "223"]);
+    let salvaged = S::salvage(&copy, &long(224), 1);
+    refused(salvaged, PM_ERR_INVALID_PATH).says(&["4,063 bytes", "223"]);
+    for len in [224, 226] {
+        assert_nothing_at(&long(len));
     }
 }
 

@@ -96,6 +96,11 @@ fn list_with_one_refusal_changes_nothing_and_says_which_it_was<S: Store>() {
         (adding("there"), PM_ERR_ALREADY_EXISTS),
         (removing("absent"), PM_ERR_NOT_FOUND),
         (marking(""), PM_ERR_NOT_FOUND),
+        (Change::Update(DeviceInfo::new("")), PM_ERR_NOT_FOUND),
+        (
+            Change::Update(DeviceInfo::new("n".repeat(512))),
+            PM_ERR_NOT_FOUND,
+        ),
         (Change::Update(stale), PM_ERR_CONFLICT),
         (Change::Update(other), PM_ERR_IDENTITY_CHANGED),
         (Change::Add(too_long), PM_ERR_TOO_LONG),

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 through_rust_and_c!(
     path_of_no_regular_file_is_refused,
     file_of_no_known_kind_is_refused,
+    empty_file_becomes_a_store,
+    empty_file_that_another_program_has_locked_is_waited_for,
+    empty_file_that_held_a_store_is_refused,
     bbolt_file_is_refused,
     lmdb_file_of_another_program_is_refused,
     store_of_a_newer_format_is_refused,
@@ -131,8 +134,49 @@ fn file_of_no_known_kind_is_refused<S: Store>() {
     not_a_store(&[0; 300_000]).says(&["zeros"]);
     assert!(not_a_store(b"\xff\x00\x1b[31m").message.is_ascii());
     not_a_store(&b"#!/bin/sh\n".repeat(10_000));
+}
+
+fn empty_file_becomes_a_store<S: Store>() {
+    let (directory, path) = place();
     fs::write(&path, b"").unwrap();
-    refused_by_name::<S>(&path, PM_ERR_CORRUPT).says(&["empty"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = Trace::of(&path);
+    let failure = refused(S::open(&path, &READ_ONLY), PM_ERR_NOT_A_STORE);
+    failure.says(&[path.to_str().unwrap(), "empty (0 bytes)"]);
+    assert_eq!(Trace::of(&path), before);
+    let link = directory.path().join("link");
+    symlink(&path, &link).unwrap();
+    let store = open::<S>(&link);
+    add(&store, "a");
+    close_checked(store);
+    let trace = Trace::of(&path);
+    assert_eq!(trace.beside, ["link", "pool.db", "pool.db-lock"]);
+    assert_eq!(
+        trace.seen.unwrap().0 & 0o7777,
+        0o640,
+        "its owner has chosen that"
+    );
+    assert_eq!(open::<S>(&path).names().unwrap(), [b"a"]);
+}
+
+/// containerd's own store makes a file, locks it, and writes to it only then.
+fn empty_file_that_another_program_has_locked_is_waited_for<S: Store>() {
+    let (_directory, path) = place();
+    let file = fs::File::create(&path).unwrap();
+    sys::flock(&file);
+    let before = Trace::of(&path);
+    refused(S::open(&path, &waiting(50)), PM_ERR_TIMEOUT);
+    assert_eq!(Trace::of(&path), before);
+    drop(file);
+    close_checked(open::<S>(&path));
+}
+
+/// A store that something has emptied, or to which a copy has failed on a full disk.
+fn empty_file_that_held_a_store_is_refused<S: Store>() {
+    let (_directory, path, _) = store_with::<S>(1);
+    fs::write(&path, b"").unwrap();
+    let failure = refused_by_name::<S>(&path, PM_ERR_CORRUPT);
+    failure.says(&["empty (0 bytes)", "-lock", "restore"]);
 }
 
 fn bbolt_file_is_refused<S: Store>() {
@@ -290,7 +334,7 @@ fn path_that_can_name_nothing_is_refused<S: Store>() {
     invalid(&directory.path().join(nul), "NUL");
     invalid(&directory.path().join("new.db/"), "slash");
     let long: PathBuf = std::iter::repeat_n("./", 2100).collect::<String>().into();
-    invalid(&long.join("pool.db"), "longer than the system allows");
+    invalid(&long.join("pool.db"), "4,090 bytes");
     fs::write(&path, b"a file").unwrap();
     invalid(&path.join("below-a-file"), "directory");
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));
@@ -306,7 +350,7 @@ fn name_without_room_for_the_name_of_its_lock_file_is_refused<S: Store>() {
     let (directory, _) = place();
     let open_if = |fits: bool, path: &Path| match fits {
         true => close_checked(open::<S>(path)),
-        false => drop(refused_open::<S>(path, PM_ERR_INVALID_PATH)),
+        false => refused_open::<S>(path, PM_ERR_INVALID_PATH).says(&["4,090 bytes", "250"]),
     };
     for len in 245..=256 {
         let path = directory.path().join("n".repeat(len));

@@ -178,7 +178,7 @@ fn backup_that_is_not_sound_changes_nothing<S: Maintenance>() {
         (PM_ERR_CORRUPT, |bad, file| {
             fs::write(bad, &file[..file.len() / 2]).unwrap();
         }),
-        (PM_ERR_CORRUPT, |bad, _| fs::write(bad, "").unwrap()),
+        (PM_ERR_NOT_A_STORE, |bad, _| fs::write(bad, "").unwrap()),
         (PM_ERR_NOT_A_STORE, |bad, _| {
             fs::write(bad, "this is not a store at all, it is a text").unwrap()
         }),

@@ -20,6 +20,7 @@ mod key_order;
 mod lock_watch;
 mod read;
 mod release;
+mod shared_map;
 mod value;
 mod write;
 
@@ -31,5 +32,6 @@ pub(crate) use in_place::{copies_on_write, is_overwritten_in_place, overwrite_in
 pub(crate) use lock_watch::LockWatch;
 pub(crate) use read::{Move, ReadTxn, RowCursor};
 pub(crate) use release::{check_release, version};
+pub(crate) use shared_map::lacks_shared_maps;
 pub(crate) use value::{Database, Row};
 pub(crate) use write::{PutMode, WriteTxn};

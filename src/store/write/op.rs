@@ -111,13 +111,20 @@ impl<'a> Op<'a> {
         }
     }
 
+    /// A name that no device can have is not found, as in a look-up.
+    fn check_lookup(&self) -> Result<()> {
+        check_name(self.name()).map_err(|_| Error::not_found(self.name()))
+    }
+
     /// Refuses what no store could do, before anything is waited for.
     pub fn check(&self) -> Result<()> {
         match self {
-            Op::Add(device) | Op::Update(device) => device.check(),
-            // A name that no device can have is not found, as in a look-up.
-            _ if check_name(self.name()).is_err() => Err(Error::not_found(self.name())),
-            _ => Ok(()),
+            Op::Add(device) => device.check(),
+            Op::Update(device) => device.check().or_else(|error| {
+                self.check_lookup()?;
+                Err(error)
+            }),
+            _ => self.check_lookup(),
         }
     }
 }

@@ -187,7 +187,8 @@ fn cut(pages: &mut Pages, original: &Original, random: &mut Random) {
         1 => random.below(used(&original.now) / PAGE) * PAGE,
         _ => used(&original.now).saturating_sub(random.length(3 * PAGE)),
     };
-    pages.0.truncate(len);
+    // An empty file without a lock file is where a new store is made.
+    pages.0.truncate(len.max(1));
 }
 
 fn extend(pages: &mut Pages, original: &Original, random: &mut Random) {
