@@ -17,6 +17,7 @@ var boltKinds = []struct {
 	kind error
 	code Code
 }{
+	{boltfile.ErrUnsupported, CodeUnsupported},
 	{boltfile.ErrLocked, CodeTimeout},
 	{takeover.ErrBusy, CodeTimeout},
 	{boltfile.ErrForeign, CodeBboltFile},

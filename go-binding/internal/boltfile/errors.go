@@ -12,6 +12,8 @@ var (
 	ErrLocked = errors.New(
 		"the bbolt file is locked by another process, most likely a running containerd: " +
 			"stop it, and try again")
+	// ErrUnsupported says that the file system, the kernel or a sandbox lacks something.
+	ErrUnsupported = errors.New("not supported by the file system, the kernel or a sandbox")
 	// ErrDamaged says that the file is not what bbolt and containerd write.
 	ErrDamaged = errors.New("the bbolt file is damaged")
 	// ErrForeign says that the file is a bbolt file of another program.

@@ -232,9 +232,10 @@ func shown(text string) string {
 // RenameNew renames a file unless a file exists at the new path.
 func RenameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// The file system does not support it. A link refuses an existing name as well.
-		if err = os.Link(from, to); err == nil {
+	if lacks(err) {
+		// Neither the file system nor a sandbox need know it. A link refuses an existing name as
+		// well.
+		if err = Link(from, to); err == nil {
 			return os.Remove(from)
 		}
 	}
@@ -245,6 +246,28 @@ func RenameNew(from, to string) error {
 		return fmt.Errorf("renaming %s to %s: %w", from, to, strippedOf(err))
 	}
 	return nil
+}
+
+// Link gives a file a second name, unless a file has it. Where the file system has no links, the
+// error is also ErrUnsupported.
+func Link(from, to string) error {
+	err := os.Link(from, to)
+	if lacks(err) {
+		return fmt.Errorf("hard links: %w (%w); use a file system that has them", ErrUnsupported,
+			strippedOf(err))
+	}
+	return err
+}
+
+// lacks reports whether a call with a file that this process may write failed because the system
+// does not support it. File systems without links say that those are not permitted.
+func lacks(err error) bool {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // strippedOf returns the system's error without the paths that os.LinkError repeats.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,6 +41,11 @@ func claim(file *os.File, path string, wait time.Duration) error {
 			break
 		}
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
+			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) ||
+				errors.Is(err, unix.EOPNOTSUPP) {
+				err = fmt.Errorf("locks of open file descriptions (F_OFD_SETLK): %w (%w)",
+					boltfile.ErrUnsupported, err)
+			}
 			return fmt.Errorf("locking %s: %w", path, err)
 		}
 		if !time.Now().Before(end) {

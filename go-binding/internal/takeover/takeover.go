@@ -4,23 +4,30 @@
 // For a file P the steps are:
 //
 //  1. lock P, and read and check all of it;
-//  2. make the new store under the name P.migrating;
+//  2. make the new store under the temporary name P.migrating-R, where R is a random number;
 //  3. link P to a second name, P.bbolt, and flush the directory;
-//  4. rename P.migrating to P, and flush the directory.
+//  4. rename P.migrating-R to P, and flush the directory.
 //
 // P exists at every moment, and its kind says which step is done. As long as it is a bbolt file,
-// the old store is in force: a P.migrating beside it is a temporary file that nothing will finish,
+// the old store is in force: a P.migrating-R beside it is a temporary file that nothing will finish,
 // and a P.bbolt that is the same file is a name and not a copy. The next process that opens P
 // repeats all steps. From the rename on, the new store is in force, and there is nothing left to
 // do.
+//
+// Nobody chooses a name with a random number for a file of his own, so whatever has such a name was
+// left by a migration that was killed.
 package takeover
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
@@ -29,12 +36,19 @@ import (
 
 // Names beside the file.
 const (
-	tempSuffix = ".migrating"
+	tempSuffix = ".migrating-"
 	keptSuffix = ".bbolt"
 )
 
-// tempFiles are the temporary file, its lock file, and the store's own temporary file.
-var tempFiles = []string{tempSuffix, tempSuffix + "-lock", tempSuffix + ".new"}
+// lockSuffix is the end of the name of the temporary file's lock file.
+const lockSuffix = "-lock"
+
+// tempEnds are the ends of the names of the temporary file, its lock file, and the store's own
+// temporary file, after the random number.
+var tempEnds = []string{"", lockSuffix, ".new"}
+
+// randomLen is how many hexadecimal digits the random number in a name has.
+const randomLen = 16
 
 // maxKept is how many old files are kept before Run fails because their names are taken.
 const maxKept = 1000
@@ -74,7 +88,7 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 	}
 	// Open until all is done: no process may write to the old file what the new store would lack.
 	defer old.Close()
-	t := takeover{path: path, old: old}
+	t := takeover{path: path, temp: path + tempSuffix + randomName(), old: old}
 	defer func() { // also if build panics
 		if !t.replaced {
 			kept, err = "", errors.Join(err, t.discard())
@@ -90,8 +104,8 @@ func Run(path string, wait time.Duration, build Build) (kept string, err error) 
 }
 
 type takeover struct {
-	path string
-	old  *boltfile.File
+	path, temp string
+	old        *boltfile.File
 	// kept is the second name of the old file, once it is known; linked is whether this run made
 	// it.
 	kept   string
@@ -107,25 +121,30 @@ func (t *takeover) makeTemp(build Build) error {
 		return err
 	}
 	Step("build")
-	temp := t.path + tempSuffix
-	if err := build(t.old, temp); err != nil {
+	if err := build(t.old, t.temp); err != nil {
 		return err
 	}
 	Step("unlock")
 	// The temporary file is closed, and its lock file would stay after the rename.
-	if err := remove(t.path + tempFiles[1]); err != nil {
+	if err := remove(t.temp + lockSuffix); err != nil {
 		return err
 	}
 	Step("permissions")
-	return t.sameAccess(temp)
+	return t.sameAccess(t.temp)
 }
 
-// discard removes the temporary files of this run or of one that was killed, and a second name that
-// this run has made.
+// discard removes the temporary files of this run and of those that were killed, and a second name
+// that this run has made.
 func (t *takeover) discard() error {
+	entries, err := os.ReadDir(filepath.Dir(t.path))
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, suffix := range tempFiles {
-		errs = append(errs, remove(t.path+suffix))
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && isTemp(filepath.Base(t.path), entry.Name()) {
+			errs = append(errs, remove(filepath.Join(filepath.Dir(t.path), entry.Name())))
+		}
 	}
 	if t.linked {
 		errs = append(errs, remove(t.kept))
@@ -133,20 +152,27 @@ func (t *takeover) discard() error {
 	return errors.Join(errs...)
 }
 
-// remove removes a file, if there is one. It refuses anything else, which this package has not
-// made.
-func remove(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// isTemp reports whether a file of that name beside the file base is one of a migration.
+func isTemp(base, name string) bool {
+	rest, ok := strings.CutPrefix(name, base+tempSuffix)
+	if !ok || len(rest) < randomLen || strings.Trim(rest[:randomLen], "0123456789abcdef") != "" {
+		return false
 	}
-	if err != nil {
+	return slices.Contains(tempEnds, rest[randomLen:])
+}
+
+func randomName() string {
+	var number [randomLen / 2]byte
+	_, _ = rand.Read(number[:]) // it never fails
+	return hex.EncodeToString(number[:])
+}
+
+// remove removes a file, if there is one.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is in the way and is not a regular file: move it", path)
-	}
-	return os.Remove(path)
+	return nil
 }
 
 // sameAccess gives the temporary file the owner and the permissions of the old file, and fsyncs it.
@@ -187,7 +213,7 @@ func (t *takeover) keep() error {
 		if n > 0 {
 			t.kept = fmt.Sprintf("%s%s.%d", t.path, keptSuffix, n)
 		}
-		switch err := os.Link(t.path, t.kept); {
+		switch err := boltfile.Link(t.path, t.kept); {
 		case err == nil:
 			t.linked = true
 			Step("flush link")
@@ -208,7 +234,7 @@ func (t *takeover) keep() error {
 // replace puts the new store in force.
 func (t *takeover) replace() error {
 	Step("rename")
-	if err := os.Rename(t.path+tempSuffix, t.path); err != nil {
+	if err := os.Rename(t.temp, t.path); err != nil {
 		return err
 	}
 	t.replaced = true
