@@ -45,8 +45,8 @@ static void store_that_cannot_be_read_is_refused(void) {
     size_t len = 0;
     unsigned char *bytes;
     close_store(open_with(path, 0));
-    craft("format", path, "2");
-    refuse(path, PM_ERR_NEWER_FORMAT, "format 2");
+    craft("format", path, "3");
+    refuse(path, PM_ERR_NEWER_FORMAT, "format 3");
     bytes = read_file(path, &len);
     write_file(path, bytes, 5000);
     refuse(path, PM_ERR_CORRUPT, "cut short");

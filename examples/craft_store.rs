@@ -21,8 +21,9 @@ const KEY: &[u8] = b"header";
 const FIELDS_START: usize = 10;
 const SUM_LEN: usize = 4;
 
-/// commit, last_id, devices, free_ids, faulty_ids, digest
-type Fields = (u64, u32, u32, u32, u32, u128);
+/// commit, last_id, devices, free_ids, faulty_ids, digest, journal_rows, removals, removals_since,
+/// last_intent
+type Fields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 

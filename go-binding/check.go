@@ -66,6 +66,10 @@ const (
 	// version. It may be older than what was lost, or belong to a device that was removed since.
 	// Only [Salvage] reports it.
 	FindingRecovered FindingKind = C.PM_FINDING_RECOVERED
+	// FindingJournalRow: a row of the journal is damaged, or its commit or number is higher than
+	// the last one. In a report of [Salvage] also an intent that was left out because it may have
+	// been finished.
+	FindingJournalRow FindingKind = C.PM_FINDING_JOURNAL_ROW
 )
 
 // Fix is what would fix a [Finding].
@@ -80,6 +84,8 @@ const (
 	FixRemoveIDRow Fix = C.PM_FIX_REMOVE_ID_ROW
 	// FixMakeFaulty: the id becomes faulty, so that it is not assigned.
 	FixMakeFaulty Fix = C.PM_FIX_MAKE_FAULTY
+	// FixRemoveJournalRow: a row is removed from the journal.
+	FixRemoveJournalRow Fix = C.PM_FIX_REMOVE_JOURNAL_ROW
 )
 
 // Finding is one violation of the invariants.

@@ -521,6 +521,12 @@
 #define PM_FINDING_RECOVERED 14
 
 /**
+ * A row of the journal is damaged, or its commit or number is higher than the last one. In a
+ * report of pm_salvage also an intent that was left out because it may have been finished.
+ */
+#define PM_FINDING_JOURNAL_ROW 15
+
+/**
  * Nothing but a guess would fix it: restore a backup, or salvage the intact records.
  */
 #define PM_FIX_NOTHING 0
@@ -539,6 +545,11 @@
  * pm_repair makes the id faulty, so that it is not assigned.
  */
 #define PM_FIX_MAKE_FAULTY 3
+
+/**
+ * pm_repair removes the row from the journal.
+ */
+#define PM_FIX_REMOVE_JOURNAL_ROW 4
 
 /**
  * Report what is wrong and what would fix it, without changing anything, as pm_check_file does.

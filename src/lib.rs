@@ -37,6 +37,7 @@ mod error;
 mod file;
 mod format;
 mod histogram;
+mod journal;
 mod limits;
 mod lmdb;
 mod salvage;

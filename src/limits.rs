@@ -10,6 +10,12 @@ pub const MAX_ERROR_LEN: usize = 1 << 20;
 /// containerd refuses the last of them (`maxDeviceID`), and so does this store.
 pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
 
+/// Longest identity of a pool in bytes.
+pub const MAX_IDENTITY_LEN: usize = 255;
+
+/// How many removals a store remembers.
+pub const MAX_REMOVALS: u32 = 4096;
+
 /// Least size of a map in bytes.
 pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
 

@@ -4,17 +4,25 @@
 
 mod common;
 
-use common::{check, device, devices, place, raw};
+use common::peer::Peer;
+use common::{check, device, devices, error_of, options, place, raw};
 use lmdb::Transaction;
-use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, Stats, Verify};
+use pool_metadata::{
+    BackupOptions, DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, RepairOptions, Stats,
+    Verify,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Set to write the fixture anew. That is for a new format only: the file then gets a new name.
 const WRITE: &str = "PM_WRITE_FIXTURE";
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1.db")
+/// The format that this release writes.
+const CURRENT: u16 = 2;
+
+fn fixture(format: u16) -> PathBuf {
+    let name = format!("tests/fixtures/store-v{format}.db");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn longest_name() -> Vec<u8> {
@@ -116,13 +124,19 @@ fn counts(stats: Stats) -> [u64; 6] {
     ]
 }
 
-/// A copy of the fixture to work on.
-fn copy() -> (tempfile::TempDir, PathBuf) {
+/// The rows of the journal: the devices that were removed, by commit.
+fn expected_journal() -> Vec<Vec<u8>> {
+    let removal = |commit| [&[3, 0, 0, 0, 0, 0, 0, 0, commit], &[0; 4][..]].concat();
+    [21, 22, 25, 26].map(removal).to_vec()
+}
+
+/// A copy of a fixture to work on.
+fn copy(format: u16) -> (tempfile::TempDir, PathBuf) {
     if std::env::var_os(WRITE).is_some() {
         write_fixture();
     }
     let (directory, path) = place();
-    fs::copy(fixture(), &path).unwrap();
+    fs::copy(fixture(format), &path).unwrap();
     (directory, path)
 }
 
@@ -137,17 +151,20 @@ fn write_fixture() {
         store.close().unwrap();
         // The room behind the last page is of no interest.
         let bytes = fs::read(&path).unwrap();
-        fs::write(fixture(), &bytes[..used as usize]).unwrap();
+        fs::write(fixture(CURRENT), &bytes[..used as usize]).unwrap();
     });
 }
 
-/// Key and value of every row: the header's, the devices', the ids'.
+/// Key and value of every row: the header's, and those of the tables.
 fn rows(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
     raw::edit(path, |txn, tables| {
         let header = txn.get(tables.main, b"header").unwrap();
         rows.push((b"header".to_vec(), header.to_vec()));
-        for table in [tables.devices, tables.ids] {
+        for table in [tables.devices, tables.ids]
+            .into_iter()
+            .chain(tables.journal)
+        {
             for key in raw::keys(txn, table) {
                 let value = txn.get(table, &key).unwrap().to_vec();
                 rows.push((key, value));
@@ -157,44 +174,72 @@ fn rows(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows
 }
 
-#[test]
-fn store_of_format_1_is_read_and_written() {
-    let (_directory, path) = copy();
-    for (read_only, verify) in [
-        (true, Verify::Full),
-        (false, Verify::Quick),
-        (false, Verify::Full),
-    ] {
-        let mut options = OpenOptions::new();
-        let store = options
-            .read_only(read_only)
-            .verify(verify)
-            .open(&path)
-            .unwrap();
-        assert_eq!(counts(store.stats().unwrap()), [14, 13, 2, 3, 18, 28]);
-        let expected = expected();
-        for (found, expected) in devices(&store).iter().zip(&expected) {
-            assert_eq!(found, expected);
-            assert_eq!(&store.get_device(&expected.name).unwrap(), expected);
-        }
-        assert_eq!(devices(&store).len(), expected.len());
-        check(&store);
-    }
-    assert_eq!(
-        rows(&path)
-            .iter()
-            .skip(15)
-            .map(|(key, _)| key.clone())
-            .collect::<Vec<_>>(),
-        expected_ids()
-    );
+/// The keys of all rows behind those of the devices.
+fn other_keys(path: &Path) -> Vec<Vec<u8>> {
+    let keys = rows(path).into_iter().map(|(key, _)| key);
+    keys.skip(1 + expected().len()).collect()
+}
 
-    // It goes on where it was: the free ids first, and never a faulty one.
-    let store = PoolMetadata::open(&path).unwrap();
+/// Holds that the store has what the fixtures have.
+fn assert_content(store: &PoolMetadata, commits: u64) {
+    let count = counts(store.stats().unwrap());
+    assert_eq!(count, [14, 13, 2, 3, 18, commits]);
+    assert_eq!(devices(store), expected());
+    for expected in &expected() {
+        assert_eq!(&store.get_device(&expected.name).unwrap(), expected);
+    }
+    check(store);
+    assert!(store.check(10).unwrap().is_sound());
+}
+
+#[test]
+fn store_of_each_format_is_read_without_a_change() {
+    for format in 1..=CURRENT {
+        let (_directory, path) = copy(format);
+        for verify in [Verify::None, Verify::Quick, Verify::Full] {
+            let mut options = OpenOptions::new();
+            options.read_only(true).verify(verify);
+            let store = options.open(&path).unwrap();
+            assert_content(&store, 28);
+            store.close().unwrap();
+        }
+        let report = OpenOptions::new().check_file(&path, 10).unwrap();
+        assert!(report.is_sound());
+        let same = fs::read(&path).unwrap() == fs::read(fixture(format)).unwrap();
+        assert!(same, "format {format}");
+    }
+}
+
+#[test]
+fn store_of_each_format_is_written() {
+    for format in 1..=CURRENT {
+        for verify in [Verify::None, Verify::Quick, Verify::Full] {
+            let (_directory, path) = copy(format);
+            let open = || OpenOptions::new().verify(verify).open(&path).unwrap();
+            // An upgrade is a commit.
+            let commits = 28 + u64::from(format < CURRENT);
+            for _ in 0..2 {
+                let store = open();
+                assert_content(&store, commits);
+                store.close().unwrap();
+            }
+            let removals = match format {
+                1 => vec![],
+                _ => expected_journal(),
+            };
+            assert_eq!(other_keys(&path), [expected_ids(), removals].concat());
+            goes_on(&open(), commits);
+            check(&open());
+        }
+    }
+}
+
+/// Holds that the store goes on where the fixtures are: the free ids first, and never a faulty one.
+fn goes_on(store: &PoolMetadata, commits: u64) {
     for id in [10, 12, 19, 20] {
         let mut new = device(format!("new-{id}"));
         store.add_device(&mut new).unwrap();
-        assert_eq!((new.device_id, new.generation > 28), (id, true));
+        assert_eq!((new.device_id, new.generation > commits), (id, true));
     }
     assert_error!(
         store.add_device(&mut device("base")),
@@ -209,15 +254,67 @@ fn store_of_format_1_is_read_and_written() {
             Ok::<(), Error>(())
         })
         .unwrap();
-    assert_eq!(counts(store.stats().unwrap()), [17, 17, 0, 3, 20, 35]);
-    check(&store);
+    let count = counts(store.stats().unwrap());
+    assert_eq!(count, [17, 17, 0, 3, 20, commits + 7]);
+    check(store);
     store.close().unwrap();
-    check(&PoolMetadata::open(&path).unwrap());
+}
+
+#[test]
+fn store_of_an_older_format_is_not_upgraded_while_another_process_has_it() {
+    let (_directory, path) = copy(1);
+    let mut reader = Peer::start("format::read_on", &path);
+    reader.expect("open");
+    let error = error_of(options(50).open(&path));
+    assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+    assert!(error.to_string().contains("older format"), "{error}");
+    let store = OpenOptions::new().read_only(true).open(&path).unwrap();
+    assert_content(&store, 28);
+    store.close().unwrap();
+    assert!(fs::read(&path).unwrap() == fs::read(fixture(1)).unwrap());
+    reader.finish();
+    assert_content(&PoolMetadata::open(&path).unwrap(), 29);
+}
+
+#[test]
+fn store_of_an_older_format_is_backed_up_restored_salvaged_and_repaired() {
+    let (directory, path) = copy(1);
+    let place = |name: &str| directory.path().join(name);
+    let store = OpenOptions::new().read_only(true).open(&path).unwrap();
+    for compact in [false, true] {
+        let backup = place(&format!("backup-{compact}"));
+        let mut options = BackupOptions::new();
+        store.backup(&backup, options.compact(compact)).unwrap();
+        PoolMetadata::restore(&backup, place("restored")).unwrap();
+        let restored = PoolMetadata::open(place("restored")).unwrap();
+        assert_content(&restored, 29);
+        restored.close().unwrap();
+    }
+    store.close().unwrap();
+    let options = OpenOptions::new();
+    let salvaged = options.salvage(&path, place("salvaged"), 10).unwrap();
+    assert!(salvaged.complete && salvaged.report.is_sound());
+    let store = PoolMetadata::open(place("salvaged")).unwrap();
+    assert_eq!(devices(&store).len(), expected().len());
+    store.close().unwrap();
+    // A repair writes the header anew, and so it upgrades the store.
+    for byte in [8, 12] {
+        fs::copy(fixture(1), &path).unwrap();
+        raw::edit(&path, |txn, tables| {
+            raw::rewrite(txn, tables.main, b"header", |row| row[byte] ^= 0x80);
+        });
+        assert_error!(PoolMetadata::open(&path), Error::Corrupt { .. });
+        let repaired = options.repair(&path, &RepairOptions::new()).unwrap();
+        assert_eq!((repaired.before.total, repaired.after.total), (1, 0));
+        let store = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&store), expected());
+        check(&store);
+    }
 }
 
 #[test]
 fn rows_written_today_are_those_of_the_fixture() {
-    let (_directory, path) = copy();
+    let (_directory, path) = copy(CURRENT);
     let (_new_directory, new_path) = place();
     let store = PoolMetadata::open(&new_path).unwrap();
     fill(&store).unwrap();
@@ -225,7 +322,7 @@ fn rows_written_today_are_those_of_the_fixture() {
     check(&store);
     store.close().unwrap();
     let (kept, new) = (rows(&path), rows(&new_path));
-    assert_eq!(kept.len(), 1 + 14 + 5);
+    assert_eq!(kept.len(), 1 + 14 + 5 + 4);
     assert_eq!(kept.len(), new.len());
     for (kept, new) in kept.iter().zip(&new) {
         assert_eq!(kept, new, "the row of {}", kept.0.escape_ascii());

@@ -207,7 +207,7 @@ fn backup_replaces_whatever_damage_made_of_the_store() {
         .into_iter()
         .chain([sound.record(Tree::Main) + pages::DEPTH])
         .chain([sound.record(Tree::Main) + pages::ROOT])
-        .chain((0..3).map(|row| sound.node_at(root, row) + 8));
+        .chain((0..4).map(|row| sound.node_at(root, row) + 8));
     let flipped = flips.map(|at| {
         let mut pages = sound.clone();
         pages.0[at] ^= 4;

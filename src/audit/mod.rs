@@ -12,11 +12,11 @@ use FindingKind::*;
 
 use crate::error::{Error, Result};
 use crate::format::bit_set::BitSet;
-use crate::format::header::{Header, Parsed};
+use crate::format::header::Header;
 use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
-use crate::format::{digest, id_row, record};
+use crate::format::{digest, id_row, journal_row, record};
 use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::snapshot::Snapshot;
 
@@ -25,8 +25,8 @@ const NO_COMMIT: u64 = 1 << 63;
 
 /// The changes that fix everything that can be fixed.
 pub(crate) struct Plan {
-    /// Keys of the rows to remove from the table of ids.
-    pub remove: Vec<Vec<u8>>,
+    /// The rows to remove, of the table of ids and of the journal.
+    pub remove: Vec<(Table, Vec<u8>)>,
     /// Ids whose row in the free state is to be removed.
     pub not_free: BitSet,
     /// Ids to make faulty.
@@ -59,6 +59,10 @@ pub(crate) fn audit(snapshot: &Snapshot, limit: usize) -> Result<Audit> {
         auditor.id_row(key, value);
         Ok(())
     })?;
+    snapshot.each_row(Table::Journal, |key, value| {
+        auditor.journal_row(key, value);
+        Ok(())
+    })?;
     auditor.finish()
 }
 
@@ -74,8 +78,9 @@ struct Auditor {
     ids: IdLedger,
     /// Ids that several records have.
     shared: BitSet,
-    remove: Vec<Vec<u8>>,
+    remove: Vec<(Table, Vec<u8>)>,
     removed: u128,
+    damaged_journal_rows: u32,
 }
 
 impl Auditor {
@@ -90,18 +95,19 @@ impl Auditor {
             shared: BitSet::up_to(MAX_DEVICE_ID),
             remove: Vec::new(),
             removed: 0,
+            damaged_journal_rows: 0,
         }
     }
 
-    /// Plans to remove a row of the table of ids.
-    fn remove(&mut self, key: &[u8], row_hash: u128) {
-        self.remove.push(key.to_vec());
+    /// Plans to remove a row.
+    fn remove(&mut self, table: Table, key: &[u8], row_hash: u128) {
+        self.remove.push((table, key.to_vec()));
         self.removed = self.removed.wrapping_add(row_hash);
     }
 
     fn header(&mut self, row: Option<&[u8]>) {
-        match row.map(Header::parse) {
-            Some(Parsed::Known(header)) => {
+        match row.and_then(|row| Header::parse(row).header()) {
+            Some(header) => {
                 if header.last_id <= MAX_DEVICE_ID {
                     self.last_id = header.last_id;
                 } else {
@@ -111,6 +117,8 @@ impl Auditor {
                     });
                 }
                 self.commit = header.commit;
+                self.found.removals_since = header.removals_since;
+                self.found.last_intent = header.last_intent;
                 self.recorded = Some(header);
             }
             _ => {
@@ -198,12 +206,12 @@ impl Auditor {
             Ok((_, id)) => {
                 self.findings
                     .id(IdRowOutside, id, Fix::RemoveIdRow, outside);
-                return self.remove(key, row_hash);
+                return self.remove(Table::Ids, key, row_hash);
             }
             Err(_) => {
                 let id = key.last_chunk().copied().map(u32::from_be_bytes);
                 self.findings.id_row(key, id.filter(|_| key.len() == 5));
-                return self.remove(key, row_hash);
+                return self.remove(Table::Ids, key, row_hash);
             }
         };
         if id > self.last_id && self.recorded.is_some() {
@@ -216,6 +224,30 @@ impl Auditor {
             IdState::Free => self.found.free_ids += 1,
             IdState::Faulty => self.found.faulty_ids += 1,
         }
+    }
+
+    fn journal_row(&mut self, key: &[u8], value: &[u8]) {
+        let row_hash = journal_row::row_hash(key, value);
+        self.count(row_hash);
+        self.found.journal_rows += 1;
+        let row = match journal_row::JournalRow::decode(key, value) {
+            Ok(row) if row.commit() < NO_COMMIT => row,
+            _ => {
+                self.findings
+                    .journal_row(key, Fix::RemoveJournalRow, "it is damaged");
+                self.damaged_journal_rows += 1;
+                return self.remove(Table::Journal, key, row_hash);
+            }
+        };
+        // Without a header there is no limit to compare the row with.
+        let limits = self.recorded.as_ref();
+        if let Some(why) = limits.and_then(|limits| row.contradiction(limits)) {
+            self.findings.journal_row(key, Fix::Header, &why);
+        }
+        let found = &mut self.found;
+        found.commit = found.commit.max(row.commit());
+        found.last_intent = found.last_intent.max(row.intent_number());
+        found.removals += u32::from(row.is_removal());
     }
 
     fn count(&mut self, row_hash: u128) {
@@ -259,8 +291,13 @@ impl Auditor {
             }
         }
         header.digest = header.digest.wrapping_sub(self.removed);
+        header.journal_rows -= self.damaged_journal_rows;
         let next = header.commit.checked_add(1);
         header.commit = next.ok_or_else(|| Error::corrupt("its number of commits cannot be"))?;
+        if self.recorded.is_none() || self.damaged_journal_rows > 0 {
+            // Which removals are missing is not known.
+            header.removals_since = header.commit;
+        }
         Ok(Audit {
             report: self.findings.report,
             plan,
@@ -271,15 +308,10 @@ impl Auditor {
         let (Some(recorded), found) = (&self.recorded, &self.found) else {
             return;
         };
-        let counters = |header: &Header| [header.devices, header.free_ids, header.faulty_ids];
         if counters(recorded) != counters(found) {
-            let [a, b] = [counters(recorded), counters(found)];
+            let (a, b) = (counters(recorded), counters(found));
             self.findings.store(Counters, Fix::Header, || {
-                format!(
-                    "the header counts {} devices, {} free and {} faulty ids, \
-                     and there are {}, {} and {}",
-                    a[0], a[1], a[2], b[0], b[1], b[2]
-                )
+                format!("the header counts {}, and there are {}", list(a), list(b))
             });
         }
         if recorded.digest != found.digest {
@@ -290,4 +322,23 @@ impl Auditor {
             });
         }
     }
+}
+
+/// What the header counts, row by row.
+fn counters(header: &Header) -> [u32; 5] {
+    let ids = [header.free_ids, header.faulty_ids];
+    [
+        header.devices,
+        ids[0],
+        ids[1],
+        header.journal_rows,
+        header.removals,
+    ]
+}
+
+fn list([devices, free, faulty, journal, removals]: [u32; 5]) -> String {
+    format!(
+        "{devices} devices, {free} free and {faulty} faulty ids, {journal} journal rows, \
+         {removals} of them removals"
+    )
 }

@@ -56,6 +56,9 @@ pub enum FindingKind {
     /// older than the lost one, or of a device that was removed since. Only
     /// [`salvage`](crate::OpenOptions::salvage) reports it.
     Recovered = 14,
+    /// A row of the journal is damaged, or of a commit or with a number that the store has not come
+    /// to; in a salvage, also an intent that is left out because it may have been finished.
+    JournalRow = 15,
 }
 
 /// What would fix a [`Finding`].
@@ -71,6 +74,8 @@ pub enum Fix {
     RemoveIdRow = 2,
     /// Making the id faulty, so that it is not given out.
     MakeFaulty = 3,
+    /// Removing a row from the journal.
+    RemoveJournalRow = 4,
 }
 
 /// What a check of a store has found.
@@ -157,6 +162,13 @@ impl Findings {
             device_id: Some(id),
             fix,
             what: format!("id {id} {what}"),
+        });
+    }
+
+    /// Adds a finding about a row of the journal that cannot be.
+    pub fn journal_row(&mut self, key: &[u8], fix: Fix, what: &str) {
+        self.store(FindingKind::JournalRow, fix, || {
+            format!("the row \"{}\" of the journal: {what}", key.escape_ascii())
         });
     }
 

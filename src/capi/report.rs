@@ -35,6 +35,9 @@ pub const PM_FINDING_PAGE_LOST: i32 = 13;
 /// than the version that was lost, or of a device that was removed since. Only pm_salvage reports
 /// it.
 pub const PM_FINDING_RECOVERED: i32 = 14;
+/// A row of the journal is damaged, or its commit or number is higher than the last one. In a
+/// report of pm_salvage also an intent that was left out because it may have been finished.
+pub const PM_FINDING_JOURNAL_ROW: i32 = 15;
 
 /// Nothing but a guess would fix it: restore a backup, or salvage the intact records.
 pub const PM_FIX_NOTHING: i32 = 0;
@@ -44,6 +47,8 @@ pub const PM_FIX_HEADER: i32 = 1;
 pub const PM_FIX_REMOVE_ID_ROW: i32 = 2;
 /// pm_repair makes the id faulty, so that it is not assigned.
 pub const PM_FIX_MAKE_FAULTY: i32 = 3;
+/// pm_repair removes the row from the journal.
+pub const PM_FIX_REMOVE_JOURNAL_ROW: i32 = 4;
 
 /// One violation of the invariants.
 #[repr(C)]

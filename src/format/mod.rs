@@ -1,4 +1,5 @@
-//! The file format: records, the header row and id rows as bytes and as values. It knows no file.
+//! The file format: records, the header row, id rows and journal rows as bytes and as values. It
+//! knows no file.
 
 pub(crate) mod bit_set;
 pub(crate) mod codec;
@@ -7,6 +8,7 @@ pub(crate) mod digest;
 pub(crate) mod header;
 pub(crate) mod id_ledger;
 pub(crate) mod id_row;
+pub(crate) mod journal_row;
 pub(crate) mod record;
 mod record_v1;
 pub(crate) mod table;

@@ -14,7 +14,7 @@ use crate::file::process_lock::FileLock;
 use crate::file::temp_file::TempFile;
 use crate::format::header;
 use crate::format::header::Header;
-use crate::format::table::{DEVICES, IDS};
+use crate::format::table::Table;
 use crate::limits::MIN_MAP_SIZE;
 use crate::lmdb::raw::{
     check_release, into_error, lacks_shared_maps, Environment, LmdbResult, PutMode, Settings,
@@ -127,8 +127,8 @@ fn write_empty(path: &Path, header: &[u8]) -> LmdbResult<()> {
     };
     let lmdb = Environment::open(path, &settings)?;
     let main = lmdb.open_database(None)?;
-    for name in [DEVICES, IDS] {
-        lmdb.create_database(name)?;
+    for table in Table::ALL {
+        lmdb.create_database(table.name())?;
     }
     let mut txn = WriteTxn::begin(&lmdb, main)?;
     txn.put(main, header::KEY, header, PutMode::Replace)?;

@@ -57,13 +57,17 @@ pub(super) struct Tables {
     pub(super) main: Database,
     pub(super) devices: Database,
     pub(super) ids: Database,
+    /// Not in a store of format 1.
+    pub(super) journal: Option<Database>,
 }
 
 impl Tables {
-    pub(super) fn get(&self, table: Table) -> Database {
+    #[inline]
+    pub(super) fn get(&self, table: Table) -> Option<Database> {
         match table {
-            Table::Devices => self.devices,
-            Table::Ids => self.ids,
+            Table::Devices => Some(self.devices),
+            Table::Ids => Some(self.ids),
+            Table::Journal => self.journal,
         }
     }
 }
@@ -95,6 +99,11 @@ impl Env {
     /// The store's path, with symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the store is of the format that this release writes, and not of an older one.
+    pub fn is_current(&self) -> bool {
+        self.tables.journal.is_some()
     }
 
     /// The data file, for reading it without LMDB.

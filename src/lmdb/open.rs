@@ -13,7 +13,7 @@ use crate::file::lmdb_lock_file::{on_read_only_mount, Held};
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
 use crate::file::process_lock::{FileLock, Identity};
-use crate::format::table::{DEVICES, IDS};
+use crate::format::table::Table;
 use crate::histogram::Commits;
 use crate::limits::MIN_MAP_SIZE;
 use crate::lmdb::config::{Config, Sharing};
@@ -349,10 +349,15 @@ pub(crate) fn open_tables(
 }
 
 fn try_open_tables(lmdb: &Environment) -> LmdbResult<Tables> {
+    let open = |table: Table| lmdb.open_database(Some(table.name()));
     let tables = Tables {
         main: lmdb.open_database(None)?,
-        devices: lmdb.open_database(Some(DEVICES))?,
-        ids: lmdb.open_database(Some(IDS))?,
+        devices: open(Table::Devices)?,
+        ids: open(Table::Ids)?,
+        journal: match open(Table::Journal) {
+            Err(LmdbError::NotFound) => None,
+            opened => Some(opened?),
+        },
     };
     lmdb.order_keys(tables.devices)?;
     Ok(tables)

@@ -67,8 +67,11 @@ impl Env {
             Ok(read) => read,
             Err(why) => return self.not_begun(why).map(Try::Later),
         };
+        let Some(database) = self.tables.get(table) else {
+            return look(None).map(Try::Done);
+        };
         let row = read
-            .get(self.tables.get(table), key)
+            .get(database, key)
             .map_err(|e| self.lmdb_error("looking a row up", e))?;
         look(row).map(Try::Done)
     }

@@ -129,7 +129,10 @@ impl Snapshot {
         table: Table,
         visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        self.each_row_of(self.env().tables.get(table), visit)
+        match self.env().tables.get(table) {
+            Some(database) => self.each_row_of(database, visit),
+            None => self.check_own_process(),
+        }
     }
 
     /// Shows every row of any of LMDB's databases to `visit`, in the order of keys.

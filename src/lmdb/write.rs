@@ -15,7 +15,7 @@ use crate::format::table::Table;
 use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
 use crate::lmdb::preallocate::Space;
-use crate::lmdb::raw::{self, LmdbError, LmdbResult, PutMode, Row};
+use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode, Row};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
@@ -79,15 +79,17 @@ impl<'e> WriteTxn<'e> {
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
         let found = match table {
             Table::Devices => self.txn.get_frequent(key),
-            Table::Ids => self.txn.get(self.env.tables.ids, key),
+            other => self
+                .database(other)
+                .and_then(|database| self.txn.get(database, key)),
         };
         found.map_err(|e| self.fault("reading a row", e))
     }
 
     /// The first row whose key is `from` or greater.
     pub fn first_from(&self, table: Table, from: &[u8]) -> Step<Option<Row<'_>>> {
-        self.txn
-            .first_from(self.env.tables.get(table), from)
+        self.database(table)
+            .and_then(|database| self.txn.first_from(database, from))
             .map_err(|e| self.fault("seeking a row", e))
     }
 
@@ -122,7 +124,10 @@ impl<'e> WriteTxn<'e> {
                 let first = self.writes == 0;
                 self.txn.put_frequent(key, value, mode, first)
             }
-            Table::Ids => self.txn.put(self.env.tables.ids, key, value, mode),
+            other => {
+                let database = self.database(other)?;
+                self.txn.put(database, key, value, mode)
+            }
         };
         // A row that was there already has changed nothing; whatever else went wrong may have.
         if !matches!(put, Err(LmdbError::KeyExist)) {
@@ -135,8 +140,8 @@ impl<'e> WriteTxn<'e> {
     /// Removes a row that is there.
     pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
         self.writes += 1;
-        self.txn
-            .del(self.env.tables.get(table), key)
+        self.database(table)
+            .and_then(|database| self.txn.del(database, key))
             .map_err(|e| self.fault("removing a row", e))
     }
 
@@ -168,6 +173,19 @@ impl<'e> WriteTxn<'e> {
         self.txn
             .put(self.env.tables.main, header::KEY, value, PutMode::Replace)
             .map_err(|e| self.fault("writing the header row", e))
+    }
+
+    /// Makes the tables that a store of an older format does not have. They are empty, and nothing
+    /// can be written to them in this transaction.
+    pub fn create_missing_tables(&mut self) -> Step<()> {
+        self.txn
+            .create_database(Table::JOURNAL)
+            .map_err(|e| self.fault("creating a table", e))
+    }
+
+    #[inline]
+    fn database(&self, table: Table) -> LmdbResult<Database> {
+        self.env.tables.get(table).ok_or(LmdbError::BadDbi)
     }
 
     fn fault(&self, doing: &'static str, error: LmdbError) -> Fault {
@@ -361,27 +379,4 @@ impl Env {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::lmdb::open::tests::open;
-
-    #[test]
-    fn write_behind_a_flush_that_stalls_does_not_time_out() {
-        let directory = tempfile::tempdir().unwrap();
-        let env = open(&directory);
-        let writer = env.writer.acquire(&env.deadline()).unwrap();
-        let flushing = env.begin_flushing();
-        let soon = || LockWait::new(Duration::from_millis(20));
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| env.begin_writing(&soon()).map(drop).is_ok());
-            std::thread::sleep(Duration::from_millis(300));
-            assert!(!waits.is_finished());
-            drop((flushing, writer));
-            assert!(waits.join().unwrap());
-            let _writer = env.writer.acquire(&env.deadline()).unwrap();
-            assert!(env.begin_writing(&soon()).is_err(), "nothing flushes now");
-        });
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use crate::audit::{Fix, Report};
 use crate::device::DeviceInfo;
 use crate::device_ids::Ids;
 use crate::format::bit_set::BitSet;
+use crate::journal::JournalContent;
 use crate::limits::MAX_DEVICE_ID;
 use crate::salvage::candidate::Candidate;
 use crate::salvage::free::Free;
@@ -19,6 +20,7 @@ pub(crate) struct Salvage {
     /// Sorted by name.
     pub devices: Vec<DeviceInfo>,
     pub ids: Ids,
+    pub journal: JournalContent,
     /// How many of the devices no tree leads to.
     pub recovered: u64,
     /// How many pages of the tables are lost.
@@ -56,22 +58,41 @@ impl Salvager {
             recovered,
         } = self.resolve_devices();
         let kept = candidates.iter().map(|candidate| candidate.row_hash);
-        let digest = kept.fold(self.ids_digest, u128::wrapping_add);
+        let digest = kept.fold(self.other_digest, u128::wrapping_add);
         let header = self.header.as_ref();
         let digest_agrees = header.is_some_and(|header| header.digest == digest);
         let ids = self.resolve_ids(digest_agrees && self.trust.is_last());
+        let journal = self.resolve_journal();
         let devices = candidates.into_iter().map(|candidate| candidate.device);
         let mut devices: Vec<_> = devices.collect();
         devices.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Salvage {
             devices,
             ids,
+            journal,
             recovered,
             lost_pages: self.lost_pages,
             complete: complete && self.findings.report.unfixable == 0,
             has_header: self.header.is_some(),
             report: self.findings.report,
         }
+    }
+
+    /// Decides what the new journal has. An intent may have been finished since, and whoever finds
+    /// it undoes what it names: it is kept only if all rows are those of the last commit.
+    fn resolve_journal(&mut self) -> JournalContent {
+        let mut kept = std::mem::take(&mut self.journal);
+        if self.trust != Trust::Complete {
+            for intent in std::mem::take(&mut kept.intents) {
+                let (name, id) = (&intent.name, Some(intent.device_id));
+                let findings = &mut self.findings;
+                findings.record(JournalRow, name, id, Fix::RemoveJournalRow, || {
+                    let kind = intent.kind;
+                    format!("has an intent to {kind} that may be finished: it was left out")
+                });
+            }
+        }
+        kept
     }
 
     /// Reports a root that is lost, or may not be the last.

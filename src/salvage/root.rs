@@ -1,8 +1,8 @@
 //! The page of the unnamed database: the header row, and the roots of the tables.
 
 use crate::format::header;
-use crate::format::header::{Header, Parsed};
-use crate::format::table::{DEVICES, IDS};
+use crate::format::header::Header;
+use crate::format::table::{ByTable, Table};
 use crate::salvage::free::Free;
 use crate::salvage::source::Source;
 use crate::verify::page::{Page, PageKind, TreeRecord, Value};
@@ -12,8 +12,7 @@ use crate::verify::Meta;
 #[derive(Default)]
 pub(crate) struct Root {
     pub header: Option<Header>,
-    pub devices: Option<TreeRecord>,
-    pub ids: Option<TreeRecord>,
+    pub tables: ByTable<Option<TreeRecord>>,
 }
 
 impl Root {
@@ -22,7 +21,12 @@ impl Root {
     }
 
     fn is_whole(&self) -> bool {
-        self.header.is_some() && self.devices.is_some() && self.ids.is_some()
+        // A store of format 1 has no journal, and its header counts no rows of it.
+        let is_there = |table, header: &Header| {
+            self.tables.get(table).is_some() || table == Table::Journal && header.journal_rows == 0
+        };
+        let header = self.header.as_ref();
+        header.is_some_and(|header| Table::ALL.into_iter().all(|table| is_there(table, header)))
     }
 
     /// The root of the later commit has the higher rank.
@@ -71,29 +75,25 @@ impl Root {
 
     fn parse(bytes: &[u8], number: u64) -> Option<Root> {
         let page = Page::parse(bytes, number).ok()?;
-        if page.kind() != PageKind::Leaf || page.nodes() > 3 {
+        if page.kind() != PageKind::Leaf || page.nodes() > 1 + Table::ALL.len() {
             return None;
         }
         let mut root = Root::default();
         for row in (0..page.nodes()).filter_map(|at| page.row(at).ok()) {
             match row.value {
                 Value::Here(value) if row.key == header::KEY => {
-                    if let Parsed::Known(header) = Header::parse(value) {
-                        root.header = Some(header);
-                    }
+                    root.header = Header::parse(value).header();
                 }
                 Value::Tree(record) => {
-                    let record = record.try_into().ok().map(TreeRecord::parse);
-                    if row.key == DEVICES.as_bytes() {
-                        root.devices = record;
-                    } else if row.key == IDS.as_bytes() {
-                        root.ids = record;
+                    if let Some(table) = Table::named(row.key) {
+                        let record = record.try_into().ok().map(TreeRecord::parse);
+                        *root.tables.get_mut(table) = record;
                     }
                 }
                 _ => {}
             }
         }
-        (root.header.is_some() || root.devices.is_some()).then_some(root)
+        (root.header.is_some() || root.tables.get(Table::Devices).is_some()).then_some(root)
     }
 }
 

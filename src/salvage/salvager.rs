@@ -8,8 +8,10 @@ use crate::device::DeviceRef;
 use crate::format::header::Header;
 use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
-use crate::format::table::{Table, DEVICES, IDS};
+use crate::format::journal_row::{self, JournalRow};
+use crate::format::table::Table;
 use crate::format::{digest, id_row, record};
+use crate::journal::JournalContent;
 use crate::limits::MAX_DEVICE_ID;
 use crate::salvage::candidate::Candidate;
 use crate::salvage::free::Free;
@@ -30,12 +32,13 @@ pub(crate) struct Salvager {
     pub candidates: BTreeMap<Vec<u8>, Candidate>,
     /// Rows of ids; the owners are entered at the end.
     pub ids: IdLedger,
-    /// The digest of the rows of ids alone.
-    pub ids_digest: u128,
+    /// The digest of the rows of ids and of the journal alone.
+    pub other_digest: u128,
     pub last_id: u32,
+    pub journal: JournalContent,
     pub lost_pages: u64,
-    /// The digest of all rows that the trees lead to.
-    digest: u128,
+    /// The digest of the records that the trees lead to.
+    records_digest: u128,
 }
 
 /// A table, as far as its tree leads.
@@ -79,15 +82,18 @@ impl Salvager {
             trust: Trust::Fragments,
             candidates: BTreeMap::new(),
             ids: IdLedger::up_to(MAX_DEVICE_ID),
-            ids_digest: 0,
+            other_digest: 0,
             last_id: last_id.min(MAX_DEVICE_ID),
+            journal: JournalContent::default(),
             lost_pages: 0,
-            digest: 0,
+            records_digest: 0,
         };
-        let ids = salvager.follow_ids(source, root.ids.as_ref());
-        let records = salvager.follow_records(source, root.devices.as_ref());
+        let record = |table| root.tables.get(table).as_ref();
+        let ids = salvager.follow_ids(source, record(Table::Ids));
+        let records = salvager.follow_records(source, record(Table::Devices));
+        let journal = salvager.follow_journal(source, record(Table::Journal));
         // Older trees lead to pages that were freed since, or used again.
-        let mut pages = ids.pages.iter().chain(&records.pages);
+        let mut pages = ids.pages.iter().chain(&records.pages).chain(&journal);
         let in_use = free.is_some_and(|free| !pages.any(|page| free.has(*page)));
         salvager.trust = Trust::of(&Evidence {
             is_last: in_use && !salvager.has_newer(),
@@ -110,11 +116,13 @@ impl Salvager {
 
     /// Whether the trees lead to all rows that the header's digest covers.
     fn digest_agrees(&self) -> bool {
+        let digest = self.records_digest.wrapping_add(self.other_digest);
         let header = self.header.as_ref();
-        header.is_some_and(|header| header.digest == self.digest)
+        header.is_some_and(|header| header.digest == digest)
     }
 
-    fn report_lost(&mut self, table: &str, pages: &[u64]) {
+    fn report_lost(&mut self, table: Table, pages: &[u64]) {
+        let table = table.name();
         self.lost_pages += pages.len() as u64;
         for page in pages {
             self.findings.store(PageLost, Fix::Nothing, || {
@@ -123,7 +131,8 @@ impl Salvager {
         }
     }
 
-    fn report_lost_table(&mut self, table: &str) {
+    fn report_lost_table(&mut self, table: Table) {
+        let table = table.name();
         self.findings.store(PageLost, Fix::Nothing, || {
             format!("nothing leads to the table \"{table}\"")
         });
@@ -132,7 +141,7 @@ impl Salvager {
     /// Enters the rows of the table of ids.
     fn follow_ids(&mut self, source: &Source<'_>, record: Option<&TreeRecord>) -> Followed {
         let Some(record) = record else {
-            self.report_lost_table(IDS);
+            self.report_lost_table(Table::Ids);
             return Followed::default();
         };
         let [mut free_ids, mut faulty_ids] = [0; 2];
@@ -145,7 +154,7 @@ impl Salvager {
                 }
             };
             let row_hash = id_row::row_hash(state, id);
-            self.ids_digest = self.ids_digest.wrapping_add(row_hash);
+            self.other_digest = self.other_digest.wrapping_add(row_hash);
             self.last_id = self.last_id.max(id);
             let counter = match state {
                 IdState::Free => &mut free_ids,
@@ -154,8 +163,7 @@ impl Salvager {
             *counter += u32::from(self.ids.put(state, id));
             true
         });
-        self.report_lost(IDS, &walked.lost);
-        self.digest = self.ids_digest;
+        self.report_lost(Table::Ids, &walked.lost);
         let counted = |header: &Header| [header.free_ids, header.faulty_ids];
         let expected = self.header.as_ref().map(counted);
         Followed {
@@ -167,7 +175,7 @@ impl Salvager {
     /// Takes the records.
     fn follow_records(&mut self, source: &Source<'_>, record: Option<&TreeRecord>) -> Followed {
         let Some(record) = record else {
-            self.report_lost_table(DEVICES);
+            self.report_lost_table(Table::Devices);
             return Followed::default();
         };
         let walked = tree::walk(source, record, &mut |name, value| {
@@ -179,17 +187,52 @@ impl Salvager {
                 return false;
             };
             let row_hash = digest::row_hash(Table::Devices, name, value);
-            self.digest = self.digest.wrapping_add(row_hash);
+            self.records_digest = self.records_digest.wrapping_add(row_hash);
             self.take(device, row_hash, true);
             true
         });
-        self.report_lost(DEVICES, &walked.lost);
+        self.report_lost(Table::Devices, &walked.lost);
         let header = self.header.as_ref();
         let counted = header.is_some_and(|header| header.devices as usize == self.candidates.len());
         Followed {
             pages: walked.pages,
             whole: walked.whole && counted,
         }
+    }
+
+    /// Takes what the new store can have of the journal. Its rows need not be those of the last
+    /// commit to name the pool; what was begun is known only if they are.
+    fn follow_journal(&mut self, source: &Source<'_>, record: Option<&TreeRecord>) -> Vec<u64> {
+        let Some(record) = record else {
+            if self
+                .header
+                .as_ref()
+                .is_some_and(|header| header.journal_rows > 0)
+            {
+                self.report_lost_table(Table::Journal);
+            }
+            return Vec::new();
+        };
+        let mut kept = JournalContent::default();
+        let mut digest = 0_u128;
+        let walked = tree::walk(source, record, &mut |key, value| {
+            let Ok(row) = JournalRow::decode(key, value) else {
+                self.findings
+                    .journal_row(key, Fix::RemoveJournalRow, "it is damaged");
+                return false;
+            };
+            digest = digest.wrapping_add(journal_row::row_hash(key, value));
+            match row {
+                JournalRow::Identity(identity) => kept.identity = identity.to_vec(),
+                JournalRow::Intent(intent) => kept.intents.push(intent.to_owned()),
+                JournalRow::Removal { .. } => {}
+            }
+            true
+        });
+        self.report_lost(Table::Journal, &walked.lost);
+        self.other_digest = self.other_digest.wrapping_add(digest);
+        self.journal = kept;
+        walked.pages
     }
 
     /// Takes a record unless one of that name is as new.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
+use crate::store::maintenance::upgrade::upgrade;
 use crate::store::options::{Durability, OpenOptions};
 use crate::store::verify::verify;
 use crate::store::write::pool::Pool;
@@ -19,6 +20,9 @@ impl OpenOptions {
     /// beside it. Both must be on a local file system. Never delete the `-lock` file while any
     /// process has the store open.
     ///
+    /// A store of an older format is read as it is. Opened for writing, it is upgraded in one
+    /// transaction, which needs that no other process has it open; older releases refuse it then.
+    ///
     /// # Errors
     /// What is at `path` is left untouched by all of these.
     /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory),
@@ -26,11 +30,18 @@ impl OpenOptions {
     /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`],
     ///   [`Error::ForeignLmdb`], [`Error::NewerFormat`], [`Error::Corrupt`]
     /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard
-    ///   link, or another process has it open with another `-lock` file
+    ///   link, or another process has it open with another `-lock` file, or in an older format
     /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`],
     ///   [`Error::NoMemory`], [`Error::Io`]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {
-        let env = Arc::new(Env::open(path.as_ref(), self.config()?)?);
+        let (path, config) = (path.as_ref(), self.config()?);
+        let mut env = Env::open(path, config.clone())?;
+        if !env.is_current() && !self.read_only {
+            drop(env);
+            upgrade(path, &config, self.verify)?;
+            env = Env::open(path, config)?;
+        }
+        let env = Arc::new(env);
         verify(&env, self.verify)?;
         Ok(PoolMetadata {
             pool: Arc::new(Pool::new(env)),

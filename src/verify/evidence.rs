@@ -4,6 +4,7 @@ use std::io;
 
 use crate::format::header;
 use crate::format::header::{Header, Parsed};
+use crate::format::table::Table;
 use crate::verify::bytes::ReadAt;
 use crate::verify::page::{Page, PageKind, Value};
 
@@ -60,14 +61,17 @@ fn has_header_row(page: &[u8], number: u64) -> bool {
     let Ok(page) = Page::parse(page, number) else {
         return false;
     };
-    // The unnamed database has three rows, so that other leaves need not be read.
+    // The unnamed database has few rows, so that other leaves need not be read.
     page.kind() == PageKind::Leaf
-        && page.nodes() <= 3
+        && page.nodes() <= 1 + Table::ALL.len()
         && (0..page.nodes())
             .filter_map(|at| page.row(at).ok())
             .any(|row| match row.value {
                 Value::Here(value) if row.key == header::KEY => {
-                    matches!(Header::parse(value), Parsed::Known(_) | Parsed::Newer(_))
+                    matches!(
+                        Header::parse(value),
+                        Parsed::Known(_) | Parsed::Older(_) | Parsed::Newer(_)
+                    )
                 }
                 _ => false,
             })

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::format::header;
 use crate::format::header::{Header, Parsed, DAMAGED_HEADER, FORMAT};
-use crate::format::table::{DEVICES, IDS};
+use crate::format::table::Table;
 use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
 use crate::verify::evidence;
@@ -179,7 +179,7 @@ impl FileProbe<'_> {
 
     /// Parses the header row of the commit of `meta`.
     fn header_row(&self, meta: &Meta) -> Result<Parsed> {
-        // A store's unnamed database is one leaf page: the header row and the two named databases.
+        // A store's unnamed database is one leaf page: the header row and the named databases.
         let (1, Some(root)) = (meta.main.depth, meta.main.root) else {
             return Ok(Parsed::Foreign);
         };
@@ -193,27 +193,41 @@ impl FileProbe<'_> {
         }
         let rows = leaf_rows(&page, root)
             .map_err(|kind| self.corrupt(format!("page {root}, its root: {kind}")))?;
-        let has_tables = [DEVICES, IDS]
-            .iter()
-            .all(|name| matches!(find(&rows, name.as_bytes()), Some(Value::Tree(_))));
+        let is_table = |table: Table| {
+            let found = find(&rows, table.name().as_bytes());
+            matches!(found, Some(Value::Tree(_)))
+        };
+        let mut tables = Table::ALL.into_iter();
+        let has_tables = tables.all(|table| !table.is_in_every_format() || is_table(table));
         let parsed = match find(&rows, header::KEY) {
             Some(Value::Here(value)) => Header::parse(value),
             None if has_tables => Parsed::Damaged,
             _ => Parsed::Foreign,
         };
-        // Three names speak for a store, and a magic number alone does not speak against it.
+        // Their names speak for a store, and a magic number alone does not speak against it.
         let parsed = match parsed {
             Parsed::Foreign if has_tables => Parsed::Damaged,
             parsed => parsed,
         };
-        if matches!(parsed, Parsed::Known(_)) || (self.fix && parsed == Parsed::Damaged) {
-            self.check_tables(meta, &rows)?;
+        match parsed {
+            Parsed::Known(_) => self.check_tables(meta, &rows, |_| true)?,
+            Parsed::Older(_) => self.check_tables(meta, &rows, Table::is_in_every_format)?,
+            Parsed::Damaged if self.fix => {
+                self.check_tables(meta, &rows, Table::is_in_every_format)?
+            }
+            _ => {}
         }
         Ok(parsed)
     }
 
-    /// Checks that LMDB can open the unnamed database and the two tables.
-    fn check_tables(&self, meta: &Meta, rows: &[Row<'_>]) -> Result<()> {
+    /// Checks that LMDB can open the unnamed database and the tables, and that all those are there
+    /// that the store must have.
+    fn check_tables(
+        &self,
+        meta: &Meta,
+        rows: &[Row<'_>],
+        must_have: impl Fn(Table) -> bool,
+    ) -> Result<()> {
         if meta.main.flags != 0 {
             let violation = Violation {
                 location: Location {
@@ -224,13 +238,15 @@ impl FileProbe<'_> {
             };
             return Err(self.corrupt(violation.to_string()));
         }
-        for name in [DEVICES, IDS] {
+        for table in Table::ALL {
+            let name = table.name();
             match find(rows, name.as_bytes()) {
                 Some(Value::Tree(record)) if usable(record, meta) => {}
                 Some(Value::Tree(_)) => {
                     let what = format!("the record of its table \"{name}\" is damaged");
                     return Err(self.corrupt(what));
                 }
+                None if !must_have(table) => {}
                 _ => return Err(self.corrupt(format!("its table \"{name}\" is missing"))),
             }
         }
@@ -239,7 +255,7 @@ impl FileProbe<'_> {
 
     fn finish(&self, meta: Meta, header: Parsed) -> Result<Head> {
         let commits = match header {
-            Parsed::Known(header) => header.commit,
+            Parsed::Known(header) | Parsed::Older(header) => header.commit,
             Parsed::Damaged if self.fix => 1,
             Parsed::Damaged => return Err(self.corrupt(DAMAGED_HEADER)),
             Parsed::Foreign => return Err(self.foreign()),

@@ -5,6 +5,7 @@ use crate::error::{Error, Quoted};
 use crate::format::header::Header;
 use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
+use crate::format::journal_row::{self, JournalRow};
 use crate::format::table::Table;
 use crate::format::{digest, id_row, record};
 use crate::verify::keys::Keys;
@@ -26,11 +27,14 @@ pub(crate) struct Tally {
     free_ids: u32,
     faulty_ids: u32,
     digest: u128,
+    journal_rows: u32,
+    removals: u32,
 }
 
-/// The rows of `devices`, and those of `ids`.
+/// The rows of each table.
 pub(crate) struct DeviceRows<'a>(pub &'a Sums);
 pub(crate) struct IdRows<'a>(pub &'a Sums);
+pub(crate) struct JournalRows<'a>(pub &'a Sums);
 
 impl Rows for DeviceRows<'_> {
     type Tally = Tally;
@@ -62,12 +66,24 @@ impl Rows for IdRows<'_> {
     const KEYS: Keys = Keys::Bytes;
 
     fn row(&self, _: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), CheckError> {
-        // Their values have four bytes: none is on overflow pages.
-        let value = match row.value {
-            Value::Here(value) => value,
-            Value::Far { .. } | Value::Tree(_) => &[],
-        };
-        Ok(self.0.id(tally, row.key, value)?)
+        Ok(self.0.id(tally, row.key, here(&row))?)
+    }
+}
+
+impl Rows for JournalRows<'_> {
+    type Tally = Tally;
+    const KEYS: Keys = Keys::Bytes;
+
+    fn row(&self, _: &Space<'_>, tally: &mut Tally, row: Row<'_>) -> Result<(), CheckError> {
+        Ok(self.0.journal(tally, row.key, here(&row))?)
+    }
+}
+
+/// The value of a row of a table whose rows are short: none is on overflow pages.
+fn here<'a>(row: &Row<'a>) -> &'a [u8] {
+    match row.value {
+        Value::Here(value) => value,
+        Value::Far { .. } | Value::Tree(_) => &[],
     }
 }
 
@@ -119,11 +135,25 @@ impl Sums {
         Ok(())
     }
 
+    fn journal(&self, tally: &mut Tally, key: &[u8], value: &[u8]) -> Result<(), Kind> {
+        let row = JournalRow::decode(key, value).map_err(row_violation)?;
+        if let Some(what) = row.contradiction(&self.header) {
+            let what = format!("journal row \"{}\": {what}", key.escape_ascii());
+            return Err(Kind::Row(what));
+        }
+        tally.journal_rows += 1;
+        tally.removals += u32::from(row.is_removal());
+        tally.add(journal_row::row_hash(key, value));
+        Ok(())
+    }
+
     /// Compares what all rows add up to with the header.
     pub fn finish(&self, tallies: impl Iterator<Item = Tally>, violations: &mut Violations) {
         let mut found = Header {
             commit: self.header.commit,
             last_id: self.header.last_id,
+            removals_since: self.header.removals_since,
+            last_intent: self.header.last_intent,
             ..Header::default()
         };
         for tally in tallies {
@@ -131,6 +161,8 @@ impl Sums {
             found.free_ids += tally.free_ids;
             found.faulty_ids += tally.faulty_ids;
             found.digest = found.digest.wrapping_add(tally.digest);
+            found.journal_rows += tally.journal_rows;
+            found.removals += tally.removals;
         }
         let ids_hold = self.check_ids(violations);
         if ids_hold && found != self.header {
@@ -154,7 +186,7 @@ impl Sums {
             ] {
                 if wrong {
                     let what = format!("id {id} {why}");
-                    violations.add(Structure::Ids, None, Kind::Row(what));
+                    violations.add(Structure::Table(Table::Ids), None, Kind::Row(what));
                 }
             }
         }

@@ -3,14 +3,14 @@
 use std::io;
 
 use crate::format::header;
-use crate::format::header::{parse_header, Header, DAMAGED_HEADER};
-use crate::format::table::{DEVICES, IDS};
+use crate::format::header::{parse_header, Header, Parsed, DAMAGED_HEADER};
+use crate::format::table::{ByTable, Table};
 use crate::verify::bytes::ReadAt;
 use crate::verify::free::FreeRows;
 use crate::verify::keys::Keys;
 use crate::verify::meta::{Meta, Metas};
 use crate::verify::page::{Row, TreeRecord, Value};
-use crate::verify::rows::{DeviceRows, IdRows, Sums};
+use crate::verify::rows::{DeviceRows, IdRows, JournalRows, Sums};
 use crate::verify::space::Space;
 use crate::verify::tree::{self, Rows};
 use crate::verify::violation::{CheckError, Kind, Structure, Violations};
@@ -35,8 +35,9 @@ const CREATED_WITH: u16 = 0x4000;
 #[derive(Default)]
 struct Root {
     header: Option<Header>,
-    devices: Option<TreeRecord>,
-    ids: Option<TreeRecord>,
+    /// Whether the header is of an older format.
+    is_older: bool,
+    tables: ByTable<Option<TreeRecord>>,
 }
 
 struct RootRows {
@@ -64,19 +65,20 @@ impl Rows for RootRows {
         let name = row.key.escape_ascii();
         match (row.key, row.value) {
             (header::KEY, Value::Here(value)) => match parse_header(value) {
-                Some(header) => root.header = Some(header),
+                Some(header) => {
+                    root.is_older = matches!(Header::parse(value), Parsed::Older(_));
+                    root.header = Some(header);
+                }
                 None if self.level == Level::Structure => {}
                 None => return wrong(DAMAGED_HEADER.to_owned()),
             },
-            (key, Value::Tree(record)) if key == DEVICES.as_bytes() || key == IDS.as_bytes() => {
+            (key, Value::Tree(record)) if Table::named(key).is_some() => {
                 let Ok(record) = record.try_into() else {
                     return wrong(format!("the record of its table \"{name}\" is damaged"));
                 };
-                let slot = match key == IDS.as_bytes() {
-                    true => &mut root.ids,
-                    false => &mut root.devices,
-                };
-                *slot = Some(TreeRecord::parse(record));
+                if let Some(table) = Table::named(key) {
+                    *root.tables.get_mut(table) = Some(TreeRecord::parse(record));
+                }
             }
             _ => return wrong(format!("it has a row \"{name}\", which no store has")),
         }
@@ -107,15 +109,17 @@ pub(crate) fn check(
         pages: 0,
     };
     let root = snapshot.root(level)?;
-    if let (Level::Structure, Some(devices), Some(ids)) = (level, root.devices, root.ids) {
-        snapshot.walk(Structure::Devices, &devices, &AnyRows)?;
-        snapshot.walk(Structure::Ids, &ids, &AnyRows)?;
-    } else if let (Some(header), Some(devices), Some(ids)) = (root.header, root.devices, root.ids) {
-        match level {
-            Level::Quick => snapshot.counts(&header, &devices, &ids),
-            Level::Full => snapshot.tables(header, &devices, &ids)?,
-            Level::Structure => {}
+    match (level, root.header) {
+        (Level::Structure, _) => {
+            for table in Table::ALL {
+                if let Some(record) = root.tables.get(table) {
+                    snapshot.walk(Structure::Table(table), record, &AnyRows)?;
+                }
+            }
         }
+        (Level::Quick, Some(header)) => snapshot.counts(&header, &root.tables),
+        (Level::Full, Some(header)) => snapshot.tables(header, &root.tables)?,
+        (_, None) => {}
     }
     let free = snapshot.free_list()?;
     let lost = match level == Level::Full && snapshot.violations.is_empty() {
@@ -166,68 +170,79 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Checks the unnamed database, which must have the header row and both tables.
+    /// Checks the unnamed database, which must have the header row and the tables of its format.
     fn root(&mut self, level: Level) -> io::Result<Root> {
         let record = self.meta.main;
         self.check_flags(Structure::Root, record.flags);
         let tallies = self.walk(Structure::Root, &record, &RootRows { level })?;
         let root = tallies.into_iter().next().unwrap_or_default();
         if self.violations.is_empty() {
-            for (missing, what) in [
-                (
-                    root.header.is_none() && level != Level::Structure,
-                    "header row",
-                ),
-                (root.devices.is_none(), "table \"devices\""),
-                (root.ids.is_none(), "table \"ids\""),
-            ] {
-                if missing {
-                    let what = format!("its {what} is missing");
-                    self.violations.add(Structure::Root, None, Kind::Row(what));
+            let mut wrong = |what: String| {
+                self.violations.add(Structure::Root, None, Kind::Row(what));
+            };
+            if root.header.is_none() && level != Level::Structure {
+                wrong("its header row is missing".to_owned());
+            }
+            for table in Table::ALL {
+                let (name, is_there) = (table.name(), root.tables.get(table).is_some());
+                let is_due = table.is_in_every_format() || !root.is_older;
+                if is_due && !is_there && (level != Level::Structure || root.header.is_some()) {
+                    wrong(format!("its table \"{name}\" is missing"));
+                } else if is_there && !is_due {
+                    wrong(format!(
+                        "it has a table \"{name}\", which its format does not have"
+                    ));
                 }
             }
         }
-        for (structure, table) in [
-            (Structure::Devices, root.devices),
-            (Structure::Ids, root.ids),
-        ] {
-            if let Some(table) = table {
-                self.check_flags(structure, table.flags);
+        for table in Table::ALL {
+            if let Some(record) = root.tables.get(table) {
+                self.check_flags(Structure::Table(table), record.flags);
             }
         }
         Ok(root)
     }
 
     /// Compares the numbers of rows in the tables' records with the header.
-    fn counts(&mut self, header: &Header, devices: &TreeRecord, ids: &TreeRecord) {
-        let id_rows = u64::from(header.free_ids) + u64::from(header.faulty_ids);
-        let counted = [devices.entries, ids.entries];
-        if counted != [header.devices.into(), id_rows] {
-            let what = format!(
-                "it has {} devices and {} id rows where its header says {} and {id_rows}",
-                counted[0], counted[1], header.devices
-            );
-            self.violations.add(Structure::File, None, Kind::Row(what));
-        }
-        for (structure, table) in [(Structure::Devices, devices), (Structure::Ids, ids)] {
-            if let Some(root) = table.root {
+    fn counts(&mut self, header: &Header, tables: &ByTable<Option<TreeRecord>>) {
+        for table in Table::ALL {
+            let Some(record) = tables.get(table) else {
+                continue;
+            };
+            let (found, rows) = (record.entries, header.rows(table));
+            if found != rows {
+                let name = table.name();
+                let what =
+                    format!("its table \"{name}\" has {found} rows where its header says {rows}");
+                self.violations.add(Structure::File, None, Kind::Row(what));
+            }
+            if let Some(root) = record.root {
                 if !(2..=self.meta.last_page).contains(&root) {
                     let kind = self.space.outside(root);
-                    self.violations.add(structure, None, kind);
+                    self.violations.add(Structure::Table(table), None, kind);
                 }
             }
         }
     }
 
     /// Checks every page and row of the tables, and what the rows add up to.
-    fn tables(&mut self, header: Header, devices: &TreeRecord, ids: &TreeRecord) -> io::Result<()> {
+    fn tables(&mut self, header: Header, tables: &ByTable<Option<TreeRecord>>) -> io::Result<()> {
         let sums = Sums::new(header);
-        let devices = self.walk(Structure::Devices, devices, &DeviceRows(&sums))?;
-        let ids = self.walk(Structure::Ids, ids, &IdRows(&sums))?;
+        let mut tallies = Vec::new();
+        for table in Table::ALL {
+            let Some(record) = tables.get(table) else {
+                continue;
+            };
+            let structure = Structure::Table(table);
+            tallies.extend(match table {
+                Table::Devices => self.walk(structure, record, &DeviceRows(&sums))?,
+                Table::Ids => self.walk(structure, record, &IdRows(&sums))?,
+                Table::Journal => self.walk(structure, record, &JournalRows(&sums))?,
+            });
+        }
         // If a page or a row was left out, the sums are wrong for that reason alone.
         if self.violations.is_empty() {
-            let tallies = devices.into_iter().chain(ids);
-            sums.finish(tallies, &mut self.violations);
+            sums.finish(tallies.into_iter(), &mut self.violations);
         }
         Ok(())
     }

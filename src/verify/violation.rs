@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::format::table::Table;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -22,8 +24,7 @@ pub(crate) enum Structure {
     Meta,
     /// The unnamed database: the header row and the records of the other databases.
     Root,
-    Devices,
-    Ids,
+    Table(Table),
     FreeList,
     File,
 }
@@ -108,8 +109,7 @@ impl fmt::Display for Structure {
         f.write_str(match self {
             Structure::Meta => "meta pages",
             Structure::Root => "unnamed database",
-            Structure::Devices => "database \"devices\"",
-            Structure::Ids => "database \"ids\"",
+            Structure::Table(table) => return write!(f, "database \"{}\"", table.name()),
             Structure::FreeList => "free list",
             Structure::File => "file",
         })

@@ -17,6 +17,7 @@ mod descriptors;
 mod disk_full;
 mod file_systems;
 mod flush;
+mod format;
 mod growth;
 mod kills;
 mod lock_file;
@@ -63,6 +64,7 @@ roles! {
     disk_full { reader_table, size_limit, small_disk }
     file_systems { full, open_and_add, removals, removals_as_far_as_possible, shut_down }
     flush { crowd }
+    format { read_on }
     growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
     kills { liar, victim, work_beside }
     lock_file { sees_a_walk }

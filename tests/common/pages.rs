@@ -31,6 +31,17 @@ pub enum Tree {
     Main,
     Devices,
     Ids,
+    Journal,
+}
+
+impl Tree {
+    pub const ALL: [Tree; 5] = [
+        Tree::Free,
+        Tree::Main,
+        Tree::Devices,
+        Tree::Ids,
+        Tree::Journal,
+    ];
 }
 
 impl Pages {
@@ -104,6 +115,7 @@ impl Pages {
             Tree::Main => return meta + 72,
             Tree::Devices => b"devices",
             Tree::Ids => b"ids",
+            Tree::Journal => b"journal",
         };
         let root = self.root(Tree::Main);
         let node = (0..self.nodes(root)).find(|at| self.key(root, *at) == name);

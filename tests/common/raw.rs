@@ -10,6 +10,8 @@ pub struct Tables {
     pub main: Database,
     pub devices: Database,
     pub ids: Database,
+    /// Not in a store of format 1.
+    pub journal: Option<Database>,
 }
 
 /// An LMDB environment in one file, as another program would have it.
@@ -59,6 +61,7 @@ pub fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, &Tables)) {
         main: open(None),
         devices: open(Some("devices")),
         ids: open(Some("ids")),
+        journal: environment.open_db(Some("journal")).ok(),
     };
     let mut txn = environment.begin_rw_txn().unwrap();
     change(&mut txn, &tables);
@@ -96,7 +99,7 @@ pub fn become_another(
     let new = digest(new_name, &value);
     rewrite(txn, tables.main, b"header", |header| {
         const FIELDS: usize = 10;
-        type Fields = (u64, u32, u32, u32, u32, u128);
+        type Fields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
         let config = bincode::config::standard();
         let (mut fields, _): (Fields, usize) =
             bincode::serde::decode_from_slice(&header[FIELDS..], config).unwrap();

@@ -12,7 +12,7 @@ use std::path::Path;
 const LAYERS: [&[&str]; 12] = [
     &["limits"],
     &["error"],
-    &["device", "device_ids", "histogram"],
+    &["device", "device_ids", "histogram", "journal"],
     &["stats", "sync", "format"],
     &["verify"],
     &["file"],

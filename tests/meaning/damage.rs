@@ -23,6 +23,7 @@ through_rust_and_c!(
     record_under_another_name_is_found,
     header_beyond_the_last_id_is_damage,
     counter_that_would_pass_its_end_is_damage,
+    journal_row_that_cannot_be_is_found,
 );
 
 fn open_at<S: Store>(path: &Path, verify: i32) -> crate::c::types::Outcome<S> {
@@ -179,20 +180,24 @@ fn record_that_went_back_to_an_older_content_is_found<S: Store>() {
 }
 
 fn row_that_is_lost_or_too_many_is_found<S: Store>() {
-    seen_at::<S>(QUICK, "2 devices", |txn, tables| {
+    seen_at::<S>(QUICK, "\"devices\" has 2 rows", |txn, tables| {
         txn.del(tables.devices, b"c", None).unwrap();
     });
-    seen_at::<S>(QUICK, "4 devices", |txn, tables| {
+    seen_at::<S>(QUICK, "\"devices\" has 4 rows", |txn, tables| {
         let mut value = txn.get(tables.devices, b"c").unwrap().to_vec();
         raw::seal(b"d", &mut value);
         txn.put(tables.devices, b"d", &value, WriteFlags::empty())
             .unwrap();
     });
     for key in [&b"\0\0\0\0\x03"[..], b"\x02\0\0\0\x05"] {
-        seen_at::<S>(QUICK, "3 id rows", move |txn, tables| {
+        seen_at::<S>(QUICK, "\"ids\" has 3 rows", move |txn, tables| {
             txn.del(tables.ids, &key, None).unwrap();
         });
     }
+    seen_at::<S>(QUICK, "\"journal\" has 1 rows", |txn, tables| {
+        txn.del(tables.journal.unwrap(), &removal_of(8), None)
+            .unwrap();
+    });
     seen_at::<S>(QUICK, "header", |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
             // Of the fields in order, all below 251 and so a byte each, the third is the number of
@@ -263,6 +268,48 @@ fn id_that_cannot_be_is_found<S: Store>() {
     );
 }
 
+/// The key of the first removal of a commit. Those in the store are of 8 and 9, and 10 is the last.
+fn removal_of(commit: u8) -> [u8; 13] {
+    [3, 0, 0, 0, 0, 0, 0, 0, commit, 0, 0, 0, 0]
+}
+
+fn journal_row_that_cannot_be_is_found<S: Store>() {
+    let move_to = |key: [u8; 13], change: fn(&mut Vec<u8>)| {
+        move |txn: &mut RwTransaction<'_>, tables: &Tables| {
+            let (journal, old) = (tables.journal.unwrap(), removal_of(8));
+            let mut value = txn.get(journal, &old).unwrap().to_vec();
+            txn.del(journal, &old, None).unwrap();
+            change(&mut value);
+            raw::seal(&key, &mut value);
+            txn.put(journal, &key, &value, WriteFlags::empty()).unwrap();
+        }
+    };
+    let mut intent = removal_of(1);
+    intent[0] = 2;
+    let mut of_no_kind = removal_of(8);
+    of_no_kind[0] = 4;
+    let refused = "does not decode";
+    seen_at::<S>(FULL, refused, move_to(of_no_kind, |_| {}));
+    seen_at::<S>(FULL, refused, move_to(removal_of(8), |value| value[0] = 2));
+    // A name that no device can have, or none.
+    seen_at::<S>(FULL, refused, move_to(removal_of(8), |value| value[4] = 0));
+    seen_at::<S>(FULL, "commit 11", move_to(removal_of(11), |_| {}));
+    seen_at::<S>(
+        FULL,
+        "intent 1",
+        move_to(intent, |value| {
+            *value = b"\x01\x01\x01\x01\x01\x01n\0\0\0\0".to_vec();
+        }),
+    );
+    // Sound in itself, and not the one that was written.
+    seen_at::<S>(FULL, "add up", move_to(removal_of(7), |_| {}));
+    seen_at::<S>(
+        FULL,
+        "add up",
+        move_to(removal_of(8), |value| value[1] += 1),
+    );
+}
+
 fn record_under_another_name_is_found<S: Store>() {
     seen_at::<S>(FULL, "device \"d\"", |txn, tables| {
         let value = txn.get(tables.devices, b"c").unwrap().to_vec();
@@ -301,8 +348,12 @@ fn header_beyond_the_last_id_is_damage<S: Store>() {
     }
 }
 
-/// Gives the header other numbers: commit, last id, devices, free ids, faulty ids.
-fn set_header(path: &Path, change: impl FnOnce(&mut (u64, u32, u32, u32, u32, u128))) {
+/// Commit, last id, devices, free ids, faulty ids, digest, journal rows, removals, the commit since
+/// which they are known, last intent.
+type Fields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
+
+/// Gives the header other numbers.
+fn set_header(path: &Path, change: impl FnOnce(&mut Fields)) {
     raw::edit(path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
             let (mut fields, _) =
@@ -320,9 +371,9 @@ fn set_header(path: &Path, change: impl FnOnce(&mut (u64, u32, u32, u32, u32, u1
 }
 
 fn counter_that_would_pass_its_end_is_damage<S: Store>() {
-    type Change = fn(&mut (u64, u32, u32, u32, u32, u128));
+    type Change = fn(&mut Fields);
     type Write<S> = fn(&S) -> crate::c::types::Outcome<()>;
-    let cases: [(&str, Change, Write<S>); 5] = [
+    let cases: [(&str, Change, Write<S>); 6] = [
         ("commit", |h| h.0 = u64::MAX, |s| s.mark_faulty(b"a")),
         (
             "too many devices",
@@ -332,6 +383,7 @@ fn counter_that_would_pass_its_end_is_damage<S: Store>() {
         ("no devices", |h| h.2 = 0, |s| s.remove(b"a")),
         ("free ids", |h| h.3 = u32::MAX, |s| s.remove(b"a")),
         ("faulty ids", |h| h.4 = u32::MAX, |s| s.mark_faulty(b"a")),
+        ("journal rows", |h| h.6 = u32::MAX, |s| s.remove(b"a")),
     ];
     for (what, change, write) in cases {
         let (_directory, path) = place();

@@ -227,7 +227,7 @@ fn lmdb_file_of_another_program_is_refused<S: Store>() {
 
 fn store_of_a_newer_format_is_refused<S: Store>() {
     let (_directory, path, _) = store_with::<S>(5);
-    for format in [2_u16, 300, u16::MAX] {
+    for format in [3_u16, 300, u16::MAX] {
         raw::edit(&path, |txn, tables| {
             raw::rewrite(txn, tables.main, b"header", |row| {
                 row[8..10].copy_from_slice(&format.to_le_bytes());
@@ -288,16 +288,16 @@ fn store_whose_first_pages_are_damaged_is_refused<S: Store>() {
 }
 
 fn store_that_lacks_a_table_is_refused<S: Store>() {
-    for name in ["devices", "ids"] {
+    for name in ["devices", "ids", "journal"] {
         let (_directory, path, _) = store_with::<S>(5);
         let whole = fs::read(&path).unwrap();
         for row_instead in [false, true] {
             fs::write(&path, &whole).unwrap();
             raw::edit(&path, |txn, tables| {
-                let table = if name == "ids" {
-                    tables.ids
-                } else {
-                    tables.devices
+                let table = match name {
+                    "devices" => tables.devices,
+                    "ids" => tables.ids,
+                    _ => tables.journal.unwrap(),
                 };
                 // SAFETY: the table's handle is not used again.
                 unsafe { txn.drop_db(table) }.unwrap();

@@ -77,7 +77,7 @@ fn file_that_is_no_store_is_neither_checked_nor_repaired<S: Maintenance>() {
     });
     raw::edit(&path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
-            value[8] = 2;
+            value[8] = 3;
             raw::seal(b"header", value);
         });
     });

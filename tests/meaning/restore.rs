@@ -97,7 +97,7 @@ fn backup_is_restored_where_nothing_or_a_damaged_store_is<S: Maintenance>() {
     // The store of a newer release is replaced too, so that a user can go back to an older one.
     raw::edit(&path, |txn, tables| {
         raw::rewrite(txn, tables.main, b"header", |value| {
-            value[8] = 2;
+            value[8] = 3;
             raw::seal(b"header", value);
         });
     });

@@ -20,6 +20,7 @@ through_rust_and_c!(
     id_in_two_states_keeps_the_safer_one,
     id_that_no_device_has_becomes_faulty,
     row_of_no_id_is_removed,
+    damaged_row_of_the_journal_is_removed,
     record_that_cannot_be_believed_is_not_touched,
     all_violations_are_fixed_at_once,
 );
@@ -214,9 +215,10 @@ fn last_id_or_commit_that_went_back_is_set_to_the_highest<S: Maintenance>() {
         |txn, tables| set_header(txn, tables, 1, 3),
     );
     let commit = |txn: &mut RwTransaction<'_>, tables: &Tables| set_header(txn, tables, 0, 3);
-    let generations =
-        ["a", "c"].map(|name| (PM_FINDING_RECORD_GENERATION, Some(name), None, HEADER));
-    let (_directory, path) = fixes::<S>(&generations, commit);
+    let generation = |name| (PM_FINDING_RECORD_GENERATION, Some(name), None, HEADER);
+    let removal = (PM_FINDING_JOURNAL_ROW, None, None, HEADER);
+    let expected = [generation("a"), generation("c"), removal, removal];
+    let (_directory, path) = fixes::<S>(&expected, commit);
     let store = open::<S>(&path);
     let newest = add(&store, "newest").generation;
     assert!(devices(&store)
@@ -306,6 +308,33 @@ fn row_of_no_id_is_removed<S: Maintenance>() {
             put_id_row(txn, tables, &[2, 0, 0, 0, 9]);
         },
     );
+}
+
+fn damaged_row_of_the_journal_is_removed<S: Maintenance>() {
+    let removed = (
+        PM_FINDING_JOURNAL_ROW,
+        None,
+        None,
+        PM_FIX_REMOVE_JOURNAL_ROW,
+    );
+    let removal_of = |commit| [3, 0, 0, 0, 0, 0, 0, 0, commit, 0, 0, 0, 0];
+    let (_directory, path) = fixes::<S>(&[removed, COUNTERS, DIGEST], |txn, tables| {
+        let journal = tables.journal.unwrap();
+        raw::rewrite(txn, journal, &removal_of(8), |value| value[1] ^= 1);
+    });
+    raw::edit(&path, |txn, tables| {
+        assert_eq!(raw::keys(txn, tables.journal.unwrap()), [removal_of(9)]);
+    });
+    fixes::<S>(&[removed, COUNTERS, DIGEST], |txn, tables| {
+        let journal = tables.journal.unwrap();
+        txn.put(journal, b"something else", b"x", WriteFlags::empty())
+            .unwrap();
+    });
+    // A row that was lost: all that can be known is that it is not there.
+    fixes::<S>(&[COUNTERS, DIGEST], |txn, tables| {
+        txn.del(tables.journal.unwrap(), &removal_of(8), None)
+            .unwrap();
+    });
 }
 
 fn record_that_cannot_be_believed_is_not_touched<S: Maintenance>() {

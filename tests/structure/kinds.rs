@@ -140,7 +140,7 @@ fn rows_of_the_unnamed_database_in_a_wrong_order_are_refused() {
 fn no_record_of_a_table_is_a_bug_of_the_library() {
     let patched = Patched::new(small());
     let pages = &patched.sound;
-    for tree in [Tree::Free, Tree::Main, Tree::Devices, Tree::Ids] {
+    for tree in Tree::ALL {
         let record = pages.record(tree);
         for field in [
             pages::FLAGS,

@@ -10,7 +10,9 @@ mod trees;
 
 use common::pages::{self, Pages, Tree};
 use common::{check, directory, error_of, peer};
-use pool_metadata::{DeviceRef, DeviceState, Error, Ids, OpenOptions, PoolMetadata, Verify};
+use pool_metadata::{
+    Change, DeviceRef, DeviceState, Error, Ids, OpenOptions, PoolMetadata, Verify,
+};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::OnceLock;
 use Verify::{Full, Quick};
@@ -26,7 +28,7 @@ fn sound() -> Pages {
             check(&store);
             store.close().unwrap();
             let pages = Pages::read(&path);
-            for tree in [Tree::Devices, Tree::Ids] {
+            for tree in [Tree::Devices, Tree::Ids, Tree::Journal] {
                 assert!(pages.pages(tree).len() > 3, "{tree:?}");
             }
             assert!(pages.far(Tree::Devices).is_some());
@@ -52,6 +54,18 @@ fn fill(store: &PoolMetadata) {
         faulty: vec![],
     };
     store.import(&devices.collect::<Vec<_>>(), &ids).unwrap();
+    // Removals make rows of the journal.
+    let names: Vec<_> = (0..600).map(|n| format!("gone-{n:05}")).collect();
+    let add = |name: &String| Change::Add(common::device(name.clone()));
+    store
+        .apply(&names.iter().map(add).collect::<Vec<_>>())
+        .unwrap();
+    let remove = |name: &String| Change::Remove {
+        name: name.clone().into_bytes(),
+    };
+    store
+        .apply(&names.iter().map(remove).collect::<Vec<_>>())
+        .unwrap();
     // Changes here and there leave pages in the free list.
     for n in (0..2000).step_by(250) {
         let name = format!("snap-{n:05}");

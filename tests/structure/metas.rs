@@ -70,7 +70,7 @@ fn wrong_flags_of_a_tree_are_refused() {
             let at = pages.record(Tree::Main) + pages::FLAGS;
             pages.put16(at, flags);
         });
-        for tree in [Tree::Devices, Tree::Ids] {
+        for tree in [Tree::Devices, Tree::Ids, Tree::Journal] {
             breaks_quickly(&["record of its table"], |pages| {
                 let at = pages.record(tree) + pages::FLAGS;
                 pages.put16(at, flags);
@@ -93,7 +93,11 @@ fn wrong_record_of_a_table_is_refused() {
             pages.put64(at, root);
         });
     }
-    for (tree, name) in [(Tree::Devices, "devices"), (Tree::Ids, "ids")] {
+    for (tree, name) in [
+        (Tree::Devices, "devices"),
+        (Tree::Ids, "ids"),
+        (Tree::Journal, "journal"),
+    ] {
         for (field, what) in [
             (pages::BRANCH_PAGES, "branch pages"),
             (pages::LEAF_PAGES, "leaf pages"),

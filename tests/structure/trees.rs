@@ -7,10 +7,11 @@ use pool_metadata::PoolMetadata;
 
 #[test]
 fn wrong_header_of_a_page_is_refused() {
-    let kinds: [fn(&Pages) -> u64; 3] = [
+    let kinds: [fn(&Pages) -> u64; 4] = [
         |pages| pages.root(Tree::Devices),
         some_leaf,
         |pages| pages.leaves(Tree::Ids)[1],
+        |pages| pages.leaves(Tree::Journal)[1],
     ];
     for page in kinds {
         let named = format!("page {}", page(&sound()));
@@ -102,6 +103,7 @@ fn long_first_key_of_a_branch_page_is_refused() {
     for (tree, len, key) in [
         (Tree::Devices, 600, "key of node 0 has 600 bytes"),
         (Tree::Ids, 512, "key of node 0 has 512 bytes"),
+        (Tree::Journal, 512, "key of node 0 has 512 bytes"),
     ] {
         breaks(&[key], |pages| {
             let root = pages.root(tree);
@@ -159,7 +161,7 @@ fn keys_out_of_order_are_refused() {
         swap(pages, root, 2, 3);
     });
     // Each page by itself is in order, but two have changed places.
-    for tree in [Tree::Devices, Tree::Ids] {
+    for tree in [Tree::Devices, Tree::Ids, Tree::Journal] {
         breaks(&["not where they belong"], |pages| {
             let root = pages.root(tree);
             let [a, b] = [1, 2].map(|node| pages.node_at(root, node));

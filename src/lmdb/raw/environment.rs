@@ -63,7 +63,7 @@ impl Environment {
         flags.set(EnvironmentFlags::NO_META_SYNC, settings.no_meta_sync);
         flags.set(EnvironmentFlags::NO_LOCK, settings.no_lock);
         let mut builder = lmdb::Environment::new();
-        builder.set_flags(flags).set_max_dbs(2);
+        builder.set_flags(flags).set_max_dbs(3);
         builder.set_map_size(settings.map_size);
         if let Some(max_readers) = settings.max_readers {
             builder.set_max_readers(max_readers);

@@ -1,6 +1,7 @@
 //! Write transactions.
 
 use std::cell::OnceCell;
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -120,6 +121,16 @@ impl<'e> WriteTxn<'e> {
             }
             cursor.put(key, row, flags)
         }
+    }
+
+    /// Creates a database of that name, unless it is there.
+    pub fn create_database(&mut self, name: &CStr) -> LmdbResult<()> {
+        let mut database = 0;
+        // SAFETY: the transaction runs; `name` and `database` outlive the call.
+        check(unsafe {
+            let txn = self.txn.as_ptr();
+            ffi::mdb_dbi_open(txn, name.as_ptr(), ffi::MDB_CREATE, &mut database)
+        })
     }
 
     /// Removes the row under `key`; [`lmdb::Error::NotFound`] if there is none.

@@ -8,11 +8,13 @@ use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
 use crate::format::table::Table;
 use crate::format::{id_row, record};
+use crate::journal::JournalContent;
 use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::write::Step;
 use crate::store::walk::Walk;
 use crate::store::write::batch::Batch;
 use crate::store::write::ids;
+use crate::store::write::journal;
 use crate::store::write::pool::Pool;
 
 impl Walk {
@@ -43,6 +45,16 @@ impl Pool {
     /// Fills an empty store in one commit; see
     /// [`PoolMetadata::import`](super::PoolMetadata::import).
     pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
+        self.import_with_journal(devices, ids, &JournalContent::default())
+    }
+
+    /// Fills an empty store, whose journal gets this as well.
+    pub fn import_with_journal(
+        &self,
+        devices: &[DeviceRef<'_>],
+        ids: &Ids,
+        journal: &JournalContent,
+    ) -> Result<()> {
         self.check_not_in_update()?;
         check(devices, ids)?;
         let mut value = Vec::new();
@@ -57,6 +69,7 @@ impl Pool {
             }
             batch.txn.grow_store();
             fill(&mut batch, devices, ids, &mut value)?;
+            journal::fill(&mut batch, journal, &mut value)?;
             batch.finish()
         })
     }

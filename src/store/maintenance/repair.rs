@@ -118,7 +118,8 @@ impl OpenOptions {
     /// - Records are right: an id that a device has is not free. An id that is free and faulty is
     ///   faulty.
     /// - An id that no device has becomes faulty, so that it is not given out.
-    /// - Rows of the table of ids that are damaged, or of no id that there is, are removed.
+    /// - Rows of the table of ids that are damaged, or of no id that there is, are removed, and so
+    ///   are damaged rows of the journal.
     /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers
     ///   cannot be stay as they are, and the store is still refused: [`salvage`](Self::salvage)
     ///   makes a new one without them.
@@ -191,8 +192,9 @@ fn keep_copy(env: &Env, path: Option<&Path>, deadline: &Deadline) -> Result<Path
 }
 
 fn carry_out(txn: &mut WriteTxn<'_>, plan: &Plan) -> Step<()> {
-    for key in &plan.remove {
-        txn.del(Table::Ids, key)?;
+    txn.create_missing_tables()?;
+    for (table, key) in &plan.remove {
+        txn.del(*table, key)?;
     }
     for id in plan.not_free.iter() {
         let (key, _) = id_row::row(IdState::Free, id as u32);

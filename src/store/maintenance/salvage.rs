@@ -106,7 +106,8 @@ impl OpenOptions {
         };
         let env = Arc::new(Env::open(temp.path(), config)?);
         let devices: Vec<_> = found.devices.iter().map(|device| device.as_ref()).collect();
-        Pool::new(Arc::clone(&env)).import(&devices, &found.ids)?;
+        let pool = Pool::new(Arc::clone(&env));
+        pool.import_with_journal(&devices, &found.ids, &found.journal)?;
         verify(&env, Verify::Full)
     }
 }

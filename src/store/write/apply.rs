@@ -7,6 +7,7 @@ use crate::format::{digest, record};
 use crate::lmdb::write::{Fault, Step};
 use crate::store::write::batch::{down, up, Batch};
 use crate::store::write::ids;
+use crate::store::write::journal;
 use crate::store::write::op::{Applied, Op};
 
 /// The record that is there, but for its texts, with its row hash.
@@ -83,6 +84,7 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
             ids::release(batch, found.device_id)?;
             batch.remove_row(Table::Devices, name, found.row_hash)?;
             down(&mut batch.header.devices, "devices")?;
+            journal::log_removal(batch, name, found.device_id, record)?;
             Ok(applied(batch, found.device_id))
         }
     }

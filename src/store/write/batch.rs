@@ -10,6 +10,8 @@ use crate::lmdb::write::{Step, WriteTxn};
 pub(crate) struct Batch<'t, 'e> {
     pub txn: &'t mut WriteTxn<'e>,
     pub header: Header,
+    /// Removals by this commit so far.
+    pub removals: u32,
 }
 
 impl<'t, 'e> Batch<'t, 'e> {
@@ -26,7 +28,11 @@ impl<'t, 'e> Batch<'t, 'e> {
             .commit
             .checked_add(1)
             .ok_or_else(|| out_of_range("commits"))?;
-        Ok(Batch { txn, header })
+        Ok(Batch {
+            txn,
+            header,
+            removals: 0,
+        })
     }
 
     /// Writes the header row. What comes before it is in the commit, or nothing is.

@@ -6,6 +6,7 @@ pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod device_locks;
 pub(crate) mod ids;
+pub(crate) mod journal;
 pub(crate) mod op;
 pub(crate) mod pool;
 mod queue;

@@ -69,8 +69,7 @@ pub fn damage(original: &Original, random: &mut Random) -> Damaged {
 
 /// A page that is in use, those of the small structures as often as those of the large ones.
 fn some_page(original: &Original, random: &mut Random) -> usize {
-    let trees = [Tree::Free, Tree::Main, Tree::Devices, Tree::Ids];
-    let tree = *random.pick(&trees);
+    let tree = *random.pick(&Tree::ALL);
     let of_tree = |place: &&(Tree, u64)| place.0 == tree;
     let pages: Vec<_> = original.places.iter().filter(of_tree).collect();
     let page = match random.below(8) {
@@ -283,7 +282,7 @@ fn field(original: &Original, random: &mut Random) -> (usize, usize) {
             (at, 8)
         }
         1 => {
-            let tree = random.pick(&[Tree::Free, Tree::Main, Tree::Devices, Tree::Ids]);
+            let tree = random.pick(&Tree::ALL);
             let record = now.record(*tree);
             *random.pick(&[
                 (record + pages::FLAGS, 2),

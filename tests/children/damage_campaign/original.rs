@@ -113,7 +113,7 @@ fn update(store: &PoolMetadata, name: &[u8], random: &mut Random) {
 
 fn places(pages: &Pages) -> Vec<(Tree, u64)> {
     let mut places = Vec::new();
-    for tree in [Tree::Free, Tree::Main, Tree::Devices, Tree::Ids] {
+    for tree in Tree::ALL {
         places.extend(pages.pages(tree).into_iter().map(|(page, _)| (tree, page)));
         for page in pages.leaves(tree) {
             let far = (0..pages.nodes(page)).filter(|node| pages.is_far(page, *node));
