@@ -11,9 +11,15 @@ INSTALL ?= install
 PREFIX       ?= /usr/local
 LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include
-MANDIR       ?= $(PREFIX)/share/man
+BINDIR       ?= $(PREFIX)/bin
+DATADIR      ?= $(PREFIX)/share
+MANDIR       ?= $(DATADIR)/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 DESTDIR      ?=
+# Where shells look for completions.
+BASHDIR      = $(DATADIR)/bash-completion/completions
+ZSHDIR       = $(DATADIR)/zsh/site-functions
+FISHDIR      = $(DATADIR)/fish/vendor_completions.d
 
 VERSION   := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
@@ -36,11 +42,16 @@ SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) \
 WRITERS := $(TARGET)/bench-writers.txt
 # The manual pages of section 3, written from the header's comments; this file is made with them.
 MANUAL  := $(TARGET)/man/written
+# In a target directory of its own: as a part of it, cargo builds the library with its rlib, and so
+# without link-time optimization, and would put that in the place of what `make` has built.
+PMCTL   := $(TARGET)/pmctl/release/pmctl
+# What pmctl prints about itself: the manual pages of section 1, and scripts for shells.
+PMCTL_SHARE := $(TARGET)/pmctl/share
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
-        header man install uninstall clean distclean help \
+.PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
+        header man install install-library uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
         bench-processes charts test-rust test-run test-symbols test-c test-install test-go \
         test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
@@ -61,9 +72,21 @@ $(MANUAL): $(HEADER) man/pool_metadata.7 man/Cargo.toml $(wildcard man/src/*.rs)
 	$(CARGO) run --quiet --package pool-metadata-man -- $(HEADER) man/pool_metadata.7 $(@D)
 	@touch $@
 
-## run a C program on a store: a pool's day, a crash included
-run: all
-	@CC='$(CC)' scripts/run.sh $(RELEASE)
+## build pmctl, the operators' tool, to target/pmctl/release
+pmctl: setup-build
+	$(CARGO) build --release --package pmctl --target-dir $(TARGET)/pmctl
+
+$(PMCTL): $(SOURCES) pmctl/Cargo.toml $(shell find pmctl/src -name '*.rs')
+	@$(MAKE) --no-print-directory pmctl
+	@touch $@
+
+$(PMCTL_SHARE)/written: $(PMCTL)
+	scripts/pmctl-share.sh $(PMCTL) $(@D)
+	@touch $@
+
+## run a C program on a store: a pool's day, a crash included; then pmctl on it
+run: all $(PMCTL)
+	@CC='$(CC)' scripts/run.sh $(RELEASE) $(PMCTL)
 
 ## compare with raw LMDB, as ratios (QUICK=1: without 1M devices)
 bench: setup-build
@@ -116,8 +139,8 @@ fuzz: setup-fuzz
 coverage: setup-coverage
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) llvm-cov --workspace --summary-only
 
-test-run: all
-	CC='$(CC)' scripts/run.sh $(RELEASE)
+test-run: all $(PMCTL)
+	CC='$(CC)' scripts/run.sh $(RELEASE) $(PMCTL)
 
 test-symbols: all
 	tests/install/symbols.sh $(SO) $(A) scripts/symbols.txt $(HEADER)
@@ -137,7 +160,7 @@ STAGE := $(abspath $(TARGET))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
 $(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
-	$(MAKE) --no-print-directory install PREFIX=$(STAGE) DESTDIR=
+	$(MAKE) --no-print-directory install-library PREFIX=$(STAGE) DESTDIR=
 
 ifneq ($(wildcard go-binding/go.mod),)
 test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
@@ -197,7 +220,7 @@ bench-processes:
 	    '$(abspath $(RELEASE))/examples/processes' "$$directory/pool.db" 8 2000
 
 ## check formatting, warnings, documentation, licences, advisories
-lint: setup-lint lint-go $(MANUAL)
+lint: setup-lint lint-go $(MANUAL) $(PMCTL_SHARE)/written
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -207,6 +230,7 @@ lint: setup-lint lint-go $(MANUAL)
 	scripts/lint-c.sh
 	$(MAKE) -C c-tests lint
 	grep -L '^\.so ' $(dir $(MANUAL))*.3 | xargs mandoc -Tlint -Wwarning man/pool_metadata.7
+	mandoc -Tlint -Werror $(PMCTL_SHARE)/man1/*.1
 	target/tools/bin/cargo-deny --workspace check licenses bans sources
 	scripts/advisories.sh
 	@echo 'make lint: all passed'
@@ -223,7 +247,17 @@ man: setup-build $(MANUAL)
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 ## install into $(DESTDIR)$(PREFIX)
-install: $(A) $(MANUAL)
+install: install-library $(PMCTL_SHARE)/written
+	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(BASHDIR)' \
+	    '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
+	$(INSTALL) -m 755 $(PMCTL) '$(DESTDIR)$(BINDIR)/'
+	$(INSTALL) -m 644 $(PMCTL_SHARE)/man1/*.1 '$(DESTDIR)$(MANDIR)/man1/'
+	$(INSTALL) -m 644 $(PMCTL_SHARE)/pmctl.bash '$(DESTDIR)$(BASHDIR)/pmctl'
+	$(INSTALL) -m 644 $(PMCTL_SHARE)/_pmctl '$(DESTDIR)$(ZSHDIR)/'
+	$(INSTALL) -m 644 $(PMCTL_SHARE)/pmctl.fish '$(DESTDIR)$(FISHDIR)/'
+
+## install without pmctl
+install-library: $(A) $(MANUAL)
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
 	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'
@@ -240,7 +274,10 @@ install: $(A) $(MANUAL)
 	$(INSTALL) -m 644 man/pool_metadata.7 '$(DESTDIR)$(MANDIR)/man7/'
 
 ## remove what install installed (with the same DESTDIR, PREFIX and so on)
-uninstall: $(MANUAL)
+uninstall: $(MANUAL) $(PMCTL_SHARE)/written
+	rm -f '$(DESTDIR)$(BINDIR)/pmctl' '$(DESTDIR)$(BASHDIR)/pmctl' '$(DESTDIR)$(ZSHDIR)/_pmctl' \
+	    '$(DESTDIR)$(FISHDIR)/pmctl.fish'
+	cd $(PMCTL_SHARE)/man1 && for page in *.1; do rm -f '$(DESTDIR)$(MANDIR)/man1'/$$page; done
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/pool_metadata.h' '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so' '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/$(NAME).a'
@@ -265,4 +302,4 @@ help:
 	    text && /^[a-z-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
 	    { text = "" }' Makefile
 	@echo '  variables: CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
-	@echo '             DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '             DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR PKGCONFIGDIR'

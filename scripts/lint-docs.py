@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")),
          *sorted(ROOT.glob("go-binding/**/*.md"))]
 SCRIPTS = [ROOT / "Makefile", *sorted(ROOT.glob("scripts/*.sh"))]
-TOP = r"(?:src|tests|c-tests|go-binding|docs|scripts|examples|fuzz|benches|man|include)"
+TOP = r"(?:src|tests|c-tests|go-binding|docs|scripts|examples|fuzz|benches|man|include|pmctl)"
 # The changelog names files as they were.
 HISTORY = {"CHANGELOG.md"}
 

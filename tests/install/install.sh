@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD
 # The variables of the surrounding `make test` must not reach the installations made here.
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR
+unset PKGCONFIGDIR
 make=${MAKE:-make}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -37,7 +38,11 @@ test_destdir() {
         printf 'usr/%s\n' include/pool_metadata.h lib/multi/arch/libpool_metadata.a \
             lib/multi/arch/libpool_metadata.so lib/multi/arch/libpool_metadata.so.0 \
             "lib/multi/arch/libpool_metadata.so.$version" \
-            lib/multi/arch/pkgconfig/pool-metadata.pc man/man7/pool_metadata.7
+            lib/multi/arch/pkgconfig/pool-metadata.pc man/man7/pool_metadata.7 bin/pmctl \
+            share/bash-completion/completions/pmctl share/zsh/site-functions/_pmctl \
+            share/fish/vendor_completions.d/pmctl.fish
+        find "${CARGO_TARGET_DIR:-target}/pmctl/share" -name '*.1' |
+            sed 's|^.*/|usr/man/man1/|'
         find "${CARGO_TARGET_DIR:-target}/man" -name '*.3' | sed 's|^.*/|usr/man/man3/|'
     } | LC_ALL=C sort >"$work/expected"
     files_under "$dest" >"$work/installed"
@@ -45,6 +50,15 @@ test_destdir() {
     while read -r function; do
         [ -s "$dest/usr/man/man3/$function.3" ] || fail "there is no manual page for $function"
     done <scripts/symbols.txt
+    "$dest/usr/bin/pmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' \
+        >"$work/commands"
+    [ "$(wc -l <"$work/commands")" -gt 10 ] || fail 'pmctl --help lists no commands'
+    while read -r command; do
+        grep -q "$command" "$dest/usr/share/bash-completion/completions/pmctl" ||
+            fail "bash does not complete pmctl $command"
+        [ "$command" = help ] || [ -s "$dest/usr/man/man1/pmctl-$command.1" ] ||
+            fail "there is no manual page for pmctl $command"
+    done <"$work/commands"
     if grep -rIl -F "$dest" "$dest" >&2; then fail 'these files name DESTDIR'; fi
     linked=$(readlink "$dest/usr/lib/multi/arch/libpool_metadata.so.0")
     [ "$linked" = "libpool_metadata.so.$version" ] ||

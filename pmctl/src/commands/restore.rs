@@ -1,0 +1,60 @@
+//! `pmctl restore`: puts a backup in the store's place.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::ask::Consent;
+use crate::cli::Context;
+use crate::commands::backup::temporary;
+use crate::commands::Outcome;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::text;
+
+/// Put a backup in the place of the store, which is kept
+///
+/// No process may have the store open: stop containerd first. Devices that were added after the
+/// backup are missing in it: compare it with the pool (`pmctl reconcile`) before containerd starts.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The backup; it stays
+    #[arg(value_name = "BACKUP")]
+    backup: PathBuf,
+
+    #[command(flatten)]
+    consent: Consent,
+}
+
+impl Args {
+    pub fn run(&self, context: &Context) -> Result<Outcome> {
+        let path = context.place.path()?;
+        let (from, to) = (self.backup.display(), path.display());
+        let size = fs::metadata(&self.backup)
+            .map_err(|e| Failure::unusable(format!("{from}: {e}")))?
+            .len();
+        let mut plan = vec![format!(
+            "put a copy of {from} ({}) at {to}",
+            text::size(size)
+        )];
+        if path.exists() {
+            plan.push(format!("keep what is there now as {to}.before-restore"));
+        }
+        if !self.consent.to(&plan)? {
+            return Ok(Outcome::Fine);
+        }
+        let progress = Progress::file("copying", temporary(&path, ".restoring-"), size);
+        let result = context.place.alone().restore(&self.backup, &path);
+        drop(progress);
+        let kept = result?;
+        let mut out = Output::new();
+        let [from, to] = [&self.backup, &path].map(|p| text::escape_message(&p.to_string_lossy()));
+        out.line(&format!("{to} has what {from} has"))?;
+        if let Some(kept) = kept {
+            let kept = text::escape_message(&kept.to_string_lossy());
+            out.line(&format!("what was there is {kept}"))?;
+        }
+        out.finish()?;
+        Ok(Outcome::Fine)
+    }
+}

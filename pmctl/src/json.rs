@@ -1,0 +1,68 @@
+//! Devices as JSON. Every value is exact; names and texts are escaped as everywhere (see `text`).
+
+use pool_metadata::{DeviceInfo, DeviceRef, DeviceState};
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// A device's record.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    pub name: String,
+    pub id: u32,
+    pub state: String,
+    pub size: u64,
+    #[serde(default)]
+    pub parent: String,
+    #[serde(default)]
+    pub error: String,
+    #[serde(default)]
+    pub generation: u64,
+}
+
+impl From<DeviceRef<'_>> for Device {
+    fn from(device: DeviceRef<'_>) -> Device {
+        Device {
+            name: text::escape(device.name),
+            id: device.device_id,
+            state: device.state.name().to_owned(),
+            size: device.size,
+            parent: text::escape(device.parent_name),
+            error: text::escape(device.error),
+            generation: device.generation,
+        }
+    }
+}
+
+impl Device {
+    /// The record that this shows.
+    pub fn record(&self) -> Result<DeviceInfo, String> {
+        Ok(DeviceInfo {
+            name: text::unescape(self.name.as_bytes())?,
+            device_id: self.id,
+            size: self.size,
+            parent_name: text::unescape(self.parent.as_bytes())?,
+            state: state(&self.state)?,
+            error: text::unescape(self.error.as_bytes())?,
+            generation: 0,
+        })
+    }
+}
+
+/// The state of that name, however its letters are.
+pub fn state(name: &str) -> Result<DeviceState, String> {
+    let known = |state: &&DeviceState| state.name().eq_ignore_ascii_case(name);
+    DeviceState::ALL.iter().find(known).copied().ok_or_else(|| {
+        let names = DeviceState::ALL.map(DeviceState::name).join(", ");
+        format!(
+            "\"{}\" is no state; there are {names}",
+            text::escape_message(name)
+        )
+    })
+}
+
+/// A value as one line. Serializing what this program makes does not fail.
+pub fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
