@@ -54,7 +54,8 @@ PMCTL_SHARE := $(TARGET)/pmctl/share
         header man install install-library uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
         bench-processes charts test-rust test-run test-symbols test-c test-install test-go \
-        test-containerd test-powercut powercut test-kills kills fuzz-go lint-go
+        test-containerd test-powercut powercut test-kills kills fuzz-go lint-go \
+        e2e setup-e2e proxy setup-proxy
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
@@ -170,6 +171,15 @@ test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 test-containerd: $(A)
 	scripts/test-containerd.sh $(CONTAINERD)
 
+## build the proxy for a stock containerd: target/proxy/devmapper-snapshotter
+proxy: setup-proxy $(A)
+	scripts/proxy.sh
+
+## run containerd in a virtual machine, on a real thin-pool (QUICK=1; E2E_ACCEL=tcg)
+e2e: setup-e2e $(A)
+	scripts/proxy.sh
+	scripts/e2e.sh $(if $(QUICK),-short) $(if $(TEST),-run '$(TEST)')
+
 test-powercut: $(A)
 	scripts/powercut.sh migration
 
@@ -205,8 +215,8 @@ bench-writers: $(A)
 	rm $(WRITERS).met
 
 else
-test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go bench-go \
-bench-writers: ;
+test-go test-containerd proxy e2e test-powercut powercut test-kills kills fuzz-go lint-go \
+bench-go bench-writers: ;
 endif
 
 ## draw the charts of docs/performance.md from what `make bench-writers` has printed
@@ -293,13 +303,14 @@ clean:
 distclean:
 	rm -rf $(TARGET)
 
-setup-build setup-test setup-lint setup-fuzz setup-coverage: setup-%:
+setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy: setup-%:
 	@scripts/setup.sh $*
 
 ## print this list
 help:
 	@awk '/^## / { text = substr($$0, 4); next } \
-	    text && /^[a-z-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
+	    text && /^[a-z0-9-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
 	    { text = "" }' Makefile
 	@echo '  variables: CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
+	@echo '             TEST E2E_ACCEL'
 	@echo '             DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR PKGCONFIGDIR'

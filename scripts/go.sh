@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the path of a `go` that is new enough for the modules under go-binding/:
+# Prints the path of a `go` that is new enough for the modules in go-binding/ and e2e/:
 # scripts/go.sh [--present]
 #
 # It tries $GO, the `go` on the PATH and the one in target/tools. From 1.21 on, go fetches by itself
@@ -19,7 +19,7 @@ die() {
 }
 
 # The module that asks for the newest Go, as "VERSION DIRECTORY".
-newest=$(find go-binding -name go.mod | while read -r file; do
+newest=$(find go-binding e2e -name go.mod | while read -r file; do
     printf '%s %s\n' "$(sed -n 's/^go \([0-9.]*\)$/\1/p' "$file")" "${file%/go.mod}"
 done | sort -V | tail -n 1)
 wanted=${newest% *}

@@ -14,9 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")),
-         *sorted(ROOT.glob("go-binding/**/*.md"))]
+         *sorted(ROOT.glob("go-binding/**/*.md")), *sorted(ROOT.glob("e2e/*.md"))]
 SCRIPTS = [ROOT / "Makefile", *sorted(ROOT.glob("scripts/*.sh"))]
-TOP = r"(?:src|tests|c-tests|go-binding|docs|scripts|examples|fuzz|benches|man|include|pmctl)"
+TOP = (r"(?:src|tests|c-tests|go-binding|docs|scripts|examples|fuzz|benches|e2e|man|include|"
+       r"pmctl)")
 # The changelog names files as they were.
 HISTORY = {"CHANGELOG.md"}
 

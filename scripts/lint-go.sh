@@ -4,16 +4,16 @@
 # With quick, it skips staticcheck, which scripts/setup.sh must build first.
 . "$(dirname "$0")/go-env.sh"
 tools=$PWD/target/tools/bin
-cd go-binding
-unformatted=$("$(go env GOROOT)/bin/gofmt" -l .)
+unformatted=$("$(go env GOROOT)/bin/gofmt" -l go-binding e2e)
 if [ -n "$unformatted" ]; then
-    printf 'gofmt would change these files; run: gofmt -w go-binding\n%s\n' "$unformatted" >&2
+    printf 'gofmt would change these files; run: gofmt -w go-binding e2e\n%s\n' "$unformatted" >&2
     exit 1
 fi
+cd go-binding
 go vet ./...
 go vet -tags pm_pkgconfig .
 [ "${1:-}" != quick ] || exit 0
 "$tools/staticcheck" ./...
-cd containerdtest
-go vet ./...
-"$tools/staticcheck" ./...
+for module in containerdtest cmd/devmapper-snapshotter ../e2e; do
+    (cd "$module" && go vet ./... && "$tools/staticcheck" ./...)
+done

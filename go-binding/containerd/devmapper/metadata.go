@@ -24,8 +24,16 @@ var (
 	ErrAlreadyExists = poolmetadata.ErrAlreadyExists
 )
 
+// Opened, where a program has set it, is called with the path and the store that NewPoolMetadata
+// has opened. The proxy sets it, to read the store's statistics.
+var Opened func(path string, store *PoolMetadata)
+
 // NewPoolMetadata opens the store at a path. It creates a store if there is none, and migrates one
 // of containerd's own.
 func NewPoolMetadata(path string) (*PoolMetadata, error) {
-	return poolmetadata.NewPoolMetadata(path)
+	store, err := poolmetadata.NewPoolMetadata(path)
+	if err == nil && Opened != nil {
+		Opened(path, store)
+	}
+	return store, err
 }

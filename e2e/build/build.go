@@ -1,0 +1,157 @@
+// Package build builds the programs of containerd that the guests run, with containerd's own store
+// and with this one.
+package build
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/pool-metadata/pool-metadata/e2e/guest"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
+)
+
+// A Store says with which store containerd is built.
+type Store string
+
+// The stores.
+const (
+	Stock Store = "stock"
+	Swap  Store = "swap"
+)
+
+// Versions returns the versions of containerd that are tested, the older one first.
+func Versions() ([]string, error) {
+	top, err := guest.Top()
+	if err != nil {
+		return nil, err
+	}
+	list, err := goTool(filepath.Join(top, "go-binding", "containerdtest"), "list", "-m",
+		"-f", "{{.Version}}", "github.com/containerd/containerd", "github.com/containerd/containerd/v2")
+	return strings.Fields(list), err
+}
+
+// Containerd is the source of one version, and the overlays for it.
+type Containerd struct {
+	top, dir    string
+	real, tests *containerd.Overlay
+}
+
+// New fetches a version.
+func New(version string) (*Containerd, error) {
+	top, err := guest.Top()
+	if err != nil {
+		return nil, err
+	}
+	c := &Containerd{top: top, dir: filepath.Join(top, "target", "e2e", "containerd", version)}
+	binding := filepath.Join(top, "go-binding")
+	if c.real, err = containerd.Write(containerd.Config{
+		Source: version, Out: filepath.Join(c.dir, "build"), Binding: binding,
+	}); err != nil {
+		return nil, err
+	}
+	// One test of the snapshotter's reads containerd's own store; see testoverlay.
+	text, err := os.ReadFile(filepath.Join(binding, "containerdtest", "testoverlay", "metadata.go"))
+	if err != nil {
+		return nil, err
+	}
+	c.tests, err = containerd.Write(containerd.Config{
+		Source: c.real.Source, Out: filepath.Join(c.dir, "test"), Binding: binding,
+		Files: map[string][]byte{"metadata.go": text},
+	})
+	return c, err
+}
+
+// Tests builds the tests of the snapshotter, or of a package below it, and returns the program's
+// path.
+func (c *Containerd) Tests(store Store, below string) (string, error) {
+	name := "devmapper"
+	if below != "" {
+		name = below
+	}
+	return c.build(store, c.tests, name+".test", "test", "-c",
+		"./"+filepath.Join(c.real.Package, below))
+}
+
+// Program builds a program of containerd's directory cmd and returns its path.
+func (c *Containerd) Program(store Store, name string) (string, error) {
+	return c.build(store, c.real, name, "build", "./cmd/"+name)
+}
+
+// build builds one program. The command is the go command's first words, and the last is what to
+// build.
+func (c *Containerd) build(
+	store Store, overlay *containerd.Overlay, name string, command ...string,
+) (string, error) {
+	dir := filepath.Join(c.dir, string(store))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	// The go command would not link it again if only the archive has changed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	flags := []string{"-o", path, "-ldflags=-s -w"}
+	if store == Swap {
+		header, err := os.ReadFile(filepath.Join(c.top, "include", "pool_metadata.h"))
+		if err != nil {
+			return "", err
+		}
+		// The compiler ignores the value. With it the go command compiles again what includes the
+		// header, which its cache does not notice.
+		flags = append(flags, "-overlay="+overlay.JSON,
+			fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, crc32.ChecksumIEEE(header)))
+	}
+	last := len(command) - 1
+	arguments := append(append(command[:last:last], flags...), command[last])
+	_, err := goTool(c.real.Source, arguments...)
+	return path, err
+}
+
+// Cases builds the program that works with containerd in the guest.
+func Cases() (string, error) { return own("cases") }
+
+// own builds a program of this module.
+func own(name string) (string, error) {
+	top, err := guest.Top()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(top, "target", "e2e", name)
+	_, err = goTool(filepath.Join(top, "e2e"), "build", "-o", path, "-ldflags=-s -w", "./"+name)
+	return path, err
+}
+
+// Proxy returns the path of the proxy, which `make proxy` has built.
+func Proxy() (string, error) {
+	top, err := guest.Top()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(top, "target", "proxy", "devmapper-snapshotter")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w; run: make proxy", err)
+	}
+	return path, nil
+}
+
+func goTool(dir string, arguments ...string) (string, error) {
+	command := exec.Command("go", arguments...)
+	command.Dir = dir
+	command.Env = append(os.Environ(), "PWD="+dir, "GOWORK=off", "GOFLAGS=-buildvcs=false",
+		"CGO_CFLAGS=")
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("go %s, in %s: %w\n%s%s", strings.Join(arguments, " "), dir, err,
+			&stderr, &stdout)
+	}
+	return stdout.String(), nil
+}
