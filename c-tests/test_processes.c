@@ -4,6 +4,7 @@
  */
 #include "test.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -41,6 +42,38 @@ static int stop_in_a_write(const char *path) {
     say("writing");
     add(store, "slow");
     CHECK_INT(1, fault_end(FAULT_SYNC));
+    close_store(store);
+    return 0;
+}
+
+/* "PID PATH": has LMDB's lock for that process id. */
+static int lock_an_id(const char *argument) {
+    struct flock lock;
+    int pid = 0, at = 0, file;
+    CHECK(sscanf(argument, "%d %n", &pid, &at) == 1);
+    file = open(argument + at, O_RDWR);
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = pid;
+    lock.l_len = 1;
+    CHECK(file >= 0 && fcntl(file, F_SETLK, &lock) == 0);
+    say("locked");
+    (void)listen_for("end");
+    CHECK(close(file) == 0);
+    return 0;
+}
+
+/* Opens and closes the lock file, as code does that knows nothing of LMDB. */
+static int lose_the_locks(const char *path) {
+    char lock[4200];
+    int file;
+    store = open_with(path, 0);
+    snprintf(lock, sizeof lock, "%s-lock", path);
+    file = open(lock, O_RDONLY);
+    CHECK(file >= 0 && close(file) == 0);
+    say("lost");
+    (void)listen_for("end");
     close_store(store);
     return 0;
 }
@@ -159,15 +192,50 @@ static void stopped_writer_that_is_killed_leaves_no_lock(void) {
     close_store(store);
 }
 
+static void refused(int32_t code, const char *word) {
+    pm_options options = PM_OPTIONS_INIT;
+    pm_store *none = UNTOUCHED;
+    options.lock_wait_ms = 200;
+    FAILS(code, pm_open(PM_CSTR(place("pool.db")), &options, &none, why()));
+    CHECK(none == UNTOUCHED && strstr(told()->message, word) != NULL);
+}
+
+static void process_of_an_id_that_is_in_use_is_refused(void) {
+    char argument[4200];
+    struct peer peer;
+    open_pool(0);
+    close_store(store);
+    snprintf(argument, sizeof argument, "%d %s", (int)getpid(), place("pool.db-lock"));
+    peer = peer_start("lock_an_id", argument);
+    peer_expect(&peer, "locked");
+    refused(PM_ERR_PID_IN_USE, "another PID namespace");
+    peer_finish(&peer);
+    close_store(open_with(place("pool.db"), 0));
+}
+
+static void store_of_a_process_that_has_lost_its_locks_is_refused(void) {
+    char pid[32];
+    struct peer peer = peer_start("lose_the_locks", place("pool.db"));
+    peer_expect(&peer, "lost");
+    snprintf(pid, sizeof pid, "process %d ", (int)peer.pid);
+    refused(PM_ERR_LOCKS_LOST, pid);
+    peer_finish(&peer);
+    close_store(open_with(place("pool.db"), 0));
+}
+
 static const struct test tests[] = {
     NAMED(two_processes_write_at_once),
     NAMED(process_that_dies_in_any_write_leaves_no_store_or_a_whole_one),
     NAMED(stopped_writer_delays_others_by_the_lock_wait_at_most),
     NAMED(stopped_writer_that_is_killed_leaves_no_lock),
+    NAMED(process_of_an_id_that_is_in_use_is_refused),
+    NAMED(store_of_a_process_that_has_lost_its_locks_is_refused),
 };
 static const struct role roles[] = {
     NAMED(add_many),
     NAMED(stop_in_a_write),
     NAMED(die_in_a_write),
+    NAMED(lock_an_id),
+    NAMED(lose_the_locks),
 };
 TEST_MAIN_WITH_ROLES(tests, roles)

@@ -62,6 +62,8 @@ static const struct {
     CODE(PM_ERR_OTHER_LMDB, 39),
     CODE(PM_ERR_READ_ONLY_FS, 40),
     CODE(PM_ERR_UNSUPPORTED, 41),
+    CODE(PM_ERR_PID_IN_USE, 42),
+    CODE(PM_ERR_LOCKS_LOST, 43),
 #undef CODE
 };
 

@@ -26,8 +26,8 @@
 //   - Reads are MVCC snapshots: they see the store as of one moment and never wait for writers. A
 //     checksum guards each record: damage is [ErrCorrupt] and never a wrong answer.
 //   - Other processes may have the file open at the same time, for reading and for writing. A
-//     process with the same process id in another PID namespace cannot: its Open fails with [ErrIO]
-//     and EAGAIN.
+//     process with the same process id in another PID namespace cannot, nor can another copy of the
+//     library in this process: Open fails with [ErrPIDInUse].
 //   - A call waits for other goroutines, for its device and for its turn to write together, no
 //     longer than the lock wait (see [WithLockWait]); an update, no longer than that before its
 //     callback, and again after it. For other processes it waits in the library, no longer than

@@ -55,6 +55,8 @@ const (
 	CodeOtherLMDB       Code = C.PM_ERR_OTHER_LMDB
 	CodeReadOnlyFS      Code = C.PM_ERR_READ_ONLY_FS
 	CodeUnsupported     Code = C.PM_ERR_UNSUPPORTED
+	CodePIDInUse        Code = C.PM_ERR_PID_IN_USE
+	CodeLocksLost       Code = C.PM_ERR_LOCKS_LOST
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -150,6 +152,12 @@ var (
 	ErrReadOnlyFS error = &sentinel{"read-only file system", errdefs.ErrFailedPrecondition}
 	// ErrUnsupported says that the file system, the kernel or a sandbox lacks what a store needs.
 	ErrUnsupported error = &sentinel{"unsupported file system", errdefs.ErrNotImplemented}
+	// ErrPIDInUse says that a process of this one's id has the store open: this process itself,
+	// through another copy of the library, or a process in another PID namespace.
+	ErrPIDInUse error = &sentinel{"process id in use", errdefs.ErrFailedPrecondition}
+	// ErrLocksLost says that a process that has the store open has lost LMDB's locks, because code
+	// in it has opened and closed the lock file.
+	ErrLocksLost error = &sentinel{"locks of another process lost", errdefs.ErrFailedPrecondition}
 )
 
 // sentinels maps each code to its error value.
@@ -168,6 +176,7 @@ var sentinels = map[Code]error{
 	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 	CodeTooManyChanges: ErrTooManyChanges, CodeOtherLMDB: ErrOtherLMDB,
 	CodeReadOnlyFS: ErrReadOnlyFS, CodeUnsupported: ErrUnsupported,
+	CodePIDInUse: ErrPIDInUse, CodeLocksLost: ErrLocksLost,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

@@ -385,6 +385,29 @@ pub enum Error {
         /// Where it is, what to do, and which release is the right one.
         why: String,
     },
+    /// A process of this one's id has the store open: this process itself, through another copy of
+    /// this library, or a process in another PID namespace.
+    #[error("{}: {why}", .path.display())]
+    PidInUse {
+        /// Path of the store.
+        path: Box<Path>,
+        /// Which of the two it is, and what to do.
+        why: &'static str,
+    },
+    /// A process has the store open and has lost LMDB's locks, so that what it reads would be
+    /// written over.
+    #[error(
+        "{}: process {pid} has the store open, but has lost LMDB's locks on the -lock file: code \
+         in it, such as another copy of LMDB, has opened that file and closed it; close the store \
+         there, or end that process, and do not open the -lock file",
+        .path.display()
+    )]
+    LocksLost {
+        /// Path of the store.
+        path: Box<Path>,
+        /// Id of the process.
+        pid: u32,
+    },
     /// LMDB reported an error that the library does not expect.
     #[error("{doing}: LMDB reports {message} ({code})")]
     Lmdb {

@@ -96,6 +96,12 @@ pub const PM_ERR_READ_ONLY_FS: i32 = 40;
 /// The file system, the kernel or a sandbox lacks what a store needs, such as locks of open file
 /// descriptions; the message says what. Use another file system.
 pub const PM_ERR_UNSUPPORTED: i32 = 41;
+/// A process with the same process id as this one has the store open: this process itself, through
+/// another copy of this library, or a process in another PID namespace.
+pub const PM_ERR_PID_IN_USE: i32 = 42;
+/// A process that has the store open has lost LMDB's locks on the -lock file, because code in it
+/// has opened and closed that file. The message has its process id.
+pub const PM_ERR_LOCKS_LOST: i32 = 43;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -158,6 +164,8 @@ codes! {
     PM_ERR_OTHER_LMDB: OtherLmdb;
     PM_ERR_READ_ONLY_FS: ReadOnlyFileSystem;
     PM_ERR_UNSUPPORTED: Unsupported;
+    PM_ERR_PID_IN_USE: PidInUse;
+    PM_ERR_LOCKS_LOST: LocksLost;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

@@ -73,6 +73,29 @@ impl Error {
         }
     }
 
+    /// This process has the store open through another copy of this library.
+    pub(crate) fn another_copy(path: &Path) -> Error {
+        Error::PidInUse {
+            path: path.into(),
+            why: "this process has the store open already, through another copy of this library \
+                  (a plugin's, or another version's), and LMDB's locks, which belong to the \
+                  process, cannot tell the two apart; use one copy of the library in a process, or \
+                  close the store in the other one first",
+        }
+    }
+
+    /// LMDB's lock for this process's id is another process's.
+    pub(crate) fn another_namespace(path: &Path) -> Error {
+        Error::PidInUse {
+            path: path.into(),
+            why:
+                "a process in another PID namespace (another container) that has the same process \
+                  id as this one has the store open, and LMDB tells processes apart by their ids; \
+                  share the PID namespace, or have a shell or an init process start one of the \
+                  two, so that it gets another id",
+        }
+    }
+
     /// Adds the store's path to damage that was found without knowing it.
     pub(crate) fn at(self, store: &Path) -> Error {
         match self {

@@ -22,6 +22,12 @@ pub(crate) struct DescriptorLocks {
     file: File,
 }
 
+/// A lock of another open file description.
+pub(crate) struct Found {
+    pub start: i64,
+    pub len: i64,
+}
+
 impl DescriptorLocks {
     pub fn new(file: File) -> DescriptorLocks {
         DescriptorLocks { file }
@@ -92,12 +98,36 @@ impl DescriptorLocks {
             .map(|found| found.is_some())
     }
 
-    /// The length of a lock that another open file description holds in the range.
-    pub fn found_elsewhere(&self, start: i64, len: i64) -> io::Result<Option<i64>> {
+    /// A lock that another open file description holds in the range, in its whole length.
+    pub fn found_elsewhere(&self, start: i64, len: i64) -> io::Result<Option<Found>> {
         let mut lock = range(libc::F_WRLCK, start, len);
         self.retry(|file| fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)))?;
         let found = libc::c_int::from(lock.l_type) != libc::F_UNLCK;
-        Ok(found.then_some(lock.l_len))
+        Ok(found.then_some(Found {
+            start: lock.l_start,
+            len: lock.l_len,
+        }))
+    }
+
+    /// All locks that other open file descriptions hold in the range.
+    pub fn all_elsewhere(&self, start: i64, end: i64) -> io::Result<Vec<Found>> {
+        let mut all = Vec::new();
+        // The system names any one of them, so what is before and behind it is asked for next.
+        let mut ranges = vec![(start, end)];
+        while let Some((start, end)) = ranges.pop() {
+            if start >= end {
+                continue;
+            }
+            if let Some(found) = self.found_elsewhere(start, end - start)? {
+                ranges.push((start, found.start));
+                // To fcntl, a length of zero is "to the end of the file".
+                if found.len > 0 {
+                    ranges.push((found.start.saturating_add(found.len), end));
+                }
+                all.push(found);
+            }
+        }
+        Ok(all)
     }
 
     /// Repeats a call that a signal has interrupted.

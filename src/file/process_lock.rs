@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use nix::time::{clock_gettime, ClockId};
 
 use crate::error::{Error, Result};
-use crate::file::descriptor_locks::DescriptorLocks;
+use crate::file::descriptor_locks::{DescriptorLocks, Found};
+use crate::file::process_number::ProcessNumber;
 use crate::file::turn::{Contest, PassedOver, PATIENCE};
 use crate::sync::deadline::Deadline;
 use crate::sync::process;
@@ -31,6 +32,10 @@ const NEVER: u64 = u64::MAX;
 const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
 /// Held, shared, by every process from before LMDB opens the file there until it has closed it.
 const USE: i64 = IDENTITY.start - 1;
+
+/// The bytes that stand for processes, two for each. A process holds the first from before it opens
+/// LMDB, the other while it has LMDB open with a `-lock` file.
+const PROCESSES: std::ops::Range<i64> = 1 << 60..(1 << 60) + 2 * ProcessNumber::COUNT;
 
 /// A descriptor of the data file that carries this process's locks on it.
 pub(crate) struct FileLock {
@@ -83,23 +88,74 @@ impl FileLock {
     /// Says which `-lock` file this process uses, by its inode, or that it uses none, and what
     /// stands against that. The claim stays until it is released, whatever the answer.
     pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<Identity> {
-        // The first byte of the range stands for none.
-        let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
-        let own = match lock_file {
-            Some(inode) => IDENTITY.start + 1 + (inode % span) as i64,
-            None => IDENTITY.start,
-        };
-        self.locks.set(libc::F_RDLCK, own, 1)?;
-        let first = IDENTITY.start + 1;
-        if self.locks.held_elsewhere(first, (own - first).max(0))?
-            || self.locks.held_elsewhere(own + 1, IDENTITY.end - own - 1)?
-        {
+        self.locks.set(libc::F_RDLCK, identity_byte(lock_file), 1)?;
+        if self.uses_another_lock_file(lock_file)? {
             return Ok(Identity::Another);
         }
         if lock_file.is_some() && self.locks.held_elsewhere(IDENTITY.start, 1)? {
             return Ok(Identity::ReadWithout);
         }
         Ok(Identity::Agreed)
+    }
+
+    /// Whether another process uses another `-lock` file than this one, or any if this is none.
+    pub fn uses_another_lock_file(&self, lock_file: Option<u64>) -> io::Result<bool> {
+        let (first, own) = (IDENTITY.start + 1, identity_byte(lock_file));
+        Ok(self.locks.held_elsewhere(first, (own - first).max(0))?
+            || self.locks.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+    }
+
+    /// Says that this process opens the file; false if it has it open already. That can only be
+    /// through another copy of this library, of which no other lock tells: LMDB's belong to the
+    /// process.
+    pub fn claim_process(&self) -> io::Result<bool> {
+        let own = process_byte(ProcessNumber::own());
+        match self.locks.try_set(libc::F_WRLCK, own, 1) {
+            // A descriptor that cannot write takes shared locks only.
+            Err(e) if e.raw_os_error() == Some(libc::EBADF) => {
+                let claimed = self.locks.try_set(libc::F_RDLCK, own, 1)?;
+                Ok(claimed && !self.locks.held_elsewhere(own, 1)?)
+            }
+            claimed => claimed,
+        }
+    }
+
+    /// Says that this process has LMDB open, with LMDB's locks on the `-lock` file.
+    pub fn mark_lmdb_open(&self) -> io::Result<()> {
+        let own = process_byte(ProcessNumber::own()) + 1;
+        self.locks.set(libc::F_RDLCK, own, 1)
+    }
+
+    /// Takes back [`mark_lmdb_open`](FileLock::mark_lmdb_open): LMDB goes on without the `-lock`
+    /// file.
+    pub fn unmark_lmdb_open(&self) -> io::Result<()> {
+        let own = process_byte(ProcessNumber::own()) + 1;
+        self.locks.set(libc::F_UNLCK, own, 1)
+    }
+
+    /// The other processes that have LMDB open with a `-lock` file, and those that had it open and
+    /// have left their locks with a forked child.
+    pub fn processes_with_lmdb(&self) -> io::Result<Vec<ProcessNumber>> {
+        let all = self.locks.all_elsewhere(PROCESSES.start, PROCESSES.end)?;
+        let both = |lock: &&Found| lock.start % 2 == 1 || lock.len == 2;
+        let process = |lock: &Found| {
+            let byte = lock.start - PROCESSES.start;
+            ProcessNumber::from_number(byte / 2)
+        };
+        Ok(all.iter().filter(both).map(process).collect())
+    }
+
+    /// Whether another has LMDB's lock for a process id: the byte of the `-lock` file that has it
+    /// as its number (mdb.c, `mdb_reader_pid`).
+    pub fn pid_locked_elsewhere(&self, pid: u32) -> io::Result<bool> {
+        self.locks.held_elsewhere(i64::from(pid), 1)
+    }
+
+    /// Locks that byte for this process's id, as LMDB does, but by this descriptor.
+    #[cfg(test)]
+    pub fn lock_pid(&self) -> io::Result<bool> {
+        let pid = std::process::id().into();
+        self.locks.try_set(libc::F_WRLCK, pid, 1)
     }
 
     /// Shares the file's use with others, also after holding it alone; false while another process
@@ -189,6 +245,20 @@ impl FileLock {
     pub fn waiting(&self) -> usize {
         self.waiters.load(Ordering::Relaxed)
     }
+}
+
+/// The byte that stands for a `-lock` file, by its inode, or for none: the first of the range.
+fn identity_byte(lock_file: Option<u64>) -> i64 {
+    let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
+    match lock_file {
+        Some(inode) => IDENTITY.start + 1 + (inode % span) as i64,
+        None => IDENTITY.start,
+    }
+}
+
+/// The first byte that stands for a process.
+fn process_byte(process: ProcessNumber) -> i64 {
+    PROCESSES.start + 2 * process.number()
 }
 
 /// The time, by a clock that takes a few nanoseconds to read and advances every few milliseconds.

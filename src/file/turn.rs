@@ -138,7 +138,7 @@ impl<'l> Contest<'l> {
         for lane in 0..LANES {
             match self.locks.found_elsewhere(start(lane), 1)? {
                 None => free = free.or(Some(lane)),
-                Some(renewed) if self.is_passed_over(lane, renewed as u64) => {}
+                Some(turn) if self.is_passed_over(lane, turn.len as u64) => {}
                 Some(_) => return Ok(Found::Others),
             }
         }

@@ -13,16 +13,16 @@ use crate::file::lmdb_lock_file::{on_read_only_mount, Held};
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
 use crate::file::process_lock::{FileLock, Identity};
-use crate::format::table::Table;
 use crate::histogram::Commits;
-use crate::limits::MIN_MAP_SIZE;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
+use crate::lmdb::lost_locks::{has_own_slots, refuse_lost_locks};
+use crate::lmdb::open_tables::open_tables;
 use crate::lmdb::raw::{
-    address_space_beside, address_space_for, check_release, into_error, lacks_shared_maps,
-    Environment, Handle, LmdbError, LmdbResult, LockWatch, Settings,
+    check_release, fitting_map_size, into_error, lacks_shared_maps, Environment, Handle, LockWatch,
+    Settings,
 };
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -49,6 +49,7 @@ impl Env {
         let head = classify(&claimed.file, &path, &config, &deadline)?;
         if config.sharing != Sharing::Temporary {
             held.open_lock_file(&claimed.metadata, config.read_only, &deadline)?;
+            refuse_lost_locks(&path, &claimed.process_lock, &held, &deadline)?;
             let alone = claimed.new || config.sharing == Sharing::Alone;
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }
@@ -64,7 +65,15 @@ impl Env {
         if config.sharing != Sharing::Temporary {
             held.claim(&claimed.metadata, &deadline)?;
         }
-        let tables = open_tables(&mut lmdb, &path, &deadline)?;
+        let mut tables = open_tables(&mut lmdb, &path, &deadline)?;
+        if has_own_slots(&lmdb) {
+            // Closing LMDB frees them.
+            drop(lmdb);
+            lmdb = open_lmdb(&path, &config, &head)?;
+            watch.find(&lock_path(&path));
+            lmdb.set_watch(Arc::clone(&watch));
+            tables = open_tables(&mut lmdb, &path, &deadline)?;
+        }
         let metadata = claimed.metadata.clone();
         let env = Env::new(
             path,
@@ -126,6 +135,7 @@ impl Env {
         if !self.config.read_only {
             self.process_lock.probe_writer_lock().map_err(fail)?;
         }
+        self.mark_lmdb_open()?;
         self.clear_dead_readers()?;
         if new {
             // From here on others can open it.
@@ -210,6 +220,9 @@ fn create_or_claim(path: &Path, config: &Config, deadline: &Deadline) -> Result<
     loop {
         if let Some(new) = create::ensure(path, deadline)? {
             let metadata = new.file.metadata();
+            // No other copy of this library can have it open yet.
+            let claimed = new.alone.claim_process();
+            claimed.map_err(|e| Error::io("opening", path, e))?;
             return Ok(Claimed {
                 metadata: metadata.map_err(|e| Error::io("opening", path, e))?,
                 file: new.file,
@@ -241,6 +254,11 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
             registered = Registered::enter(path, &metadata, kind, deadline)?;
             if registered.is_none() {
                 return Ok(None);
+            }
+            // Before anything opens the `-lock` file: closing it would drop the locks that another
+            // copy of this library has in this process.
+            if !process_lock.claim_process().map_err(fail)? {
+                return Err(Error::another_copy(path));
             }
             let claimed = match config.sharing {
                 Sharing::Alone if !process_lock.claim_alone().map_err(fail)? => {
@@ -296,71 +314,6 @@ pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
     };
     keep_standard_streams();
     Environment::open(path, &settings).map_err(|e| into_error("opening the store", path, e))
-}
-
-/// The map size asked for, or as much of it as fits into the address space beside what the process
-/// needs to go on, in whole pages. The least that opens the store is taken even if it leaves
-/// nothing.
-fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
-    let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
-    let mut size = wanted.max(least).next_multiple_of(page_size);
-    loop {
-        match usize::try_from(size) {
-            Ok(fits) if address_space_beside(fits) => return Ok(fits),
-            Ok(fits) if size == least && address_space_for(fits) => return Ok(fits),
-            _ if size == least => {
-                return Err(Error::NoMemory {
-                    what: "mapping the store; raise the limit of the address space",
-                })
-            }
-            _ => size = (size / 2).max(least).next_multiple_of(page_size),
-        }
-    }
-}
-
-/// Opens the databases, which takes a slot in LMDB's reader table for a moment: if the table is
-/// full, a slot is waited for.
-pub(crate) fn open_tables(
-    lmdb: &mut Environment,
-    path: &Path,
-    deadline: &Deadline,
-) -> Result<Tables> {
-    let fail = |e| into_error("opening the store's databases", path, e);
-    let opened = deadline.poll("a slot in LMDB's reader table", || loop {
-        match try_open_tables(lmdb) {
-            // Another process has made the map larger since this one's was made, in which nothing
-            // is in use yet.
-            Err(LmdbError::MapResized) => lmdb.adopt_map_size().map_err(fail)?,
-            Err(LmdbError::ReadersFull) => {
-                let dead = lmdb.clear_dead_readers();
-                if dead.map_err(|e| into_error("clearing dead readers", path, e))? == 0 {
-                    return Ok(None);
-                }
-            }
-            tables => return tables.map(Some).map_err(fail),
-        }
-    });
-    opened.map_err(|error| match (error, lmdb.info()) {
-        (Error::Timeout { .. }, Ok(info)) => Error::ReadersFull {
-            slots: info.max_readers,
-        },
-        (error, _) => error,
-    })
-}
-
-fn try_open_tables(lmdb: &Environment) -> LmdbResult<Tables> {
-    let open = |table: Table| lmdb.open_database(Some(table.name()));
-    let tables = Tables {
-        main: lmdb.open_database(None)?,
-        devices: open(Table::Devices)?,
-        ids: open(Table::Ids)?,
-        journal: match open(Table::Journal) {
-            Err(LmdbError::NotFound) => None,
-            opened => Some(opened?),
-        },
-    };
-    lmdb.order_keys(tables.devices)?;
-    Ok(tables)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -93,13 +93,6 @@ impl Env {
             NotBegun::Failed(e) => Err(self.lmdb_error("beginning a read", e)),
         }
     }
-
-    /// Frees the reader slots of processes that died; how many those were. The caller keeps the
-    /// environment open.
-    pub(crate) fn clear_dead_readers(&self) -> Result<u32> {
-        let cleared = self.lmdb()?.clear_dead_readers();
-        cleared.map_err(|e| self.lmdb_error("clearing dead readers", e))
-    }
 }
 
 #[cfg(all(test, not(loom)))]

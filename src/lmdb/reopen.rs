@@ -13,7 +13,8 @@ use crate::file::fs::check_same;
 use crate::file::path::lock_path;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
-use crate::lmdb::open::{open_lmdb, open_tables};
+use crate::lmdb::open::open_lmdb;
+use crate::lmdb::open_tables::open_tables;
 use crate::lmdb::raw::{LmdbError, ReadTxn, WriteTxn};
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
@@ -43,6 +44,7 @@ impl Env {
         let mut config = self.config.clone();
         if self.handle.watch().is_detached() {
             // Nobody writes any more, and the lock file cannot be written to.
+            let _ = self.process_lock.unmark_lmdb_open();
             config = Config {
                 read_only: true,
                 sharing: Sharing::Temporary,

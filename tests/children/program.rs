@@ -22,6 +22,7 @@ mod growth;
 mod kills;
 mod lock_file;
 mod neighbours;
+mod one_process;
 mod open_twice;
 mod powercut;
 mod processes;
@@ -69,6 +70,10 @@ roles! {
     kills { liar, victim, work_beside }
     lock_file { sees_a_walk }
     neighbours { long_read, no_wait }
+    one_process {
+        leaves_its_locks_to_a_child, locks_an_id, loses_its_locks, open_as_first, opens_and_churns,
+        refused_as_first, walk_as_first
+    }
     open_twice { fork, open_and_wait, refused_in_child, refused_to_create, take_reader_slots }
     powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
     processes { count, grow, remote }

@@ -27,6 +27,25 @@ pub fn command(role: &str, argument: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Starts a child in that role, as the first process of a PID namespace. `None`, with a line that
+/// says why, where the right or the program for that is missing.
+pub fn in_new_pid_namespace(role: &str, argument: impl AsRef<OsStr>) -> Option<Peer> {
+    let unshare = |program: &mut Command| {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]);
+        command.arg(program.get_program()).args(program.get_args());
+        command
+    };
+    let probe = unshare(&mut Command::new("true")).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        eprintln!("skipped: needs the program unshare and root's right to make PID namespaces");
+        return None;
+    }
+    let mut command = unshare(&mut command(role, argument));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Some(Peer::spawn(&mut command).unwrap())
+}
+
 /// Starts a child in that role, waits until it listens in `child::dies`, and then for its end.
 pub fn start_and_kill(role: &str, argument: impl AsRef<OsStr>, micros: u64) {
     let mut peer = Peer::start(role, argument);

@@ -109,6 +109,16 @@ pub fn first_byte_locked_by(file: &File) -> Option<u32> {
     (libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid as u32)
 }
 
+/// Locks one byte of the file for this process, as LMDB locks its process ids.
+pub fn lock_byte(file: &File, byte: i64) {
+    // SAFETY: all zeros is a valid `flock`.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    (lock.l_start, lock.l_len) = (byte, 1);
+    // SAFETY: the descriptor is open; `lock` outlives the call.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) }).unwrap();
+}
+
 /// Ends this process by SIGALRM after that time.
 pub fn die_after(seconds: u32) {
     // SAFETY: touches no memory.

@@ -2,6 +2,9 @@
 
 use std::ptr;
 
+use crate::error::{Error, Result};
+use crate::limits::MIN_MAP_SIZE;
+
 /// What a map leaves to the rest of the process, in bytes: as much as it takes itself, but no more
 /// than the greater of this and an eighth of it.
 const MARGIN: usize = 64 << 20;
@@ -32,4 +35,24 @@ pub(crate) fn address_space_for(size: usize) -> bool {
     // SAFETY: unmaps exactly the range that was just mapped.
     unsafe { libc::munmap(addr, size) };
     true
+}
+
+/// The map size asked for, or as much of it as fits into the address space beside what the process
+/// needs to go on, in whole pages. The least that opens the store is taken even if it leaves
+/// nothing.
+pub(crate) fn fitting_map_size(wanted: u64, used: u64, page_size: u64) -> Result<usize> {
+    let least = used.max(MIN_MAP_SIZE).next_multiple_of(page_size);
+    let mut size = wanted.max(least).next_multiple_of(page_size);
+    loop {
+        match usize::try_from(size) {
+            Ok(fits) if address_space_beside(fits) => return Ok(fits),
+            Ok(fits) if size == least && address_space_for(fits) => return Ok(fits),
+            _ if size == least => {
+                return Err(Error::NoMemory {
+                    what: "mapping the store; raise the limit of the address space",
+                })
+            }
+            _ => size = (size / 2).max(least).next_multiple_of(page_size),
+        }
+    }
 }

@@ -170,11 +170,21 @@ impl Environment {
 
     /// Calls `seen` for every read in progress, of whatever process, with the process's id and the
     /// commit that it sees.
+    pub fn each_active_reader(&self, mut seen: impl FnMut(u32, u64)) {
+        self.each_slot(|process, commit| {
+            if let Some(commit) = commit {
+                seen(process, commit);
+            }
+        });
+    }
+
+    /// Calls `seen` for every slot in use, with the id of its process, and with the commit that it
+    /// sees while a read is in progress.
     ///
     /// LMDB lists its reader table as lines of text, one for each slot in use: process, thread, and
     /// the commit, or a dash while the slot is only kept for the next read.
-    pub fn each_active_reader(&self, mut seen: impl FnMut(u32, u64)) {
-        unsafe extern "C" fn line<F: FnMut(u32, u64)>(
+    pub fn each_slot(&self, mut seen: impl FnMut(u32, Option<u64>)) {
+        unsafe extern "C" fn line<F: FnMut(u32, Option<u64>)>(
             text: *const c_char,
             seen: *mut c_void,
         ) -> c_int {
@@ -182,12 +192,12 @@ impl Environment {
             // `mdb_reader_list` was given.
             let (text, seen) = unsafe { (CStr::from_ptr(text), &mut *seen.cast::<F>()) };
             // The table's headings are not numbers.
-            if let Some((process, commit)) = running_read(text.to_bytes()) {
+            if let Some((process, commit)) = slot(text.to_bytes()) {
                 seen(process, commit);
             }
             0
         }
-        fn call_of<F: FnMut(u32, u64)>(
+        fn call_of<F: FnMut(u32, Option<u64>)>(
             _: &F,
         ) -> unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int {
             line::<F>
@@ -207,11 +217,14 @@ impl Environment {
     }
 }
 
-/// Process and commit of a line in LMDB's list of its reader table, if a read is in progress there.
-fn running_read(line: &[u8]) -> Option<(u32, u64)> {
+/// Process and commit of a line in LMDB's list of its reader table, if it is of a slot.
+fn slot(line: &[u8]) -> Option<(u32, Option<u64>)> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     let process = words.next()?.parse().ok()?;
-    Some((process, words.nth(1)?.parse().ok()?))
+    match words.nth(1)? {
+        "-" => Some((process, None)),
+        commit => Some((process, Some(commit.parse().ok()?))),
+    }
 }
 
 impl Drop for Environment {
@@ -228,10 +241,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lines_of_running_reads_have_a_process_and_a_commit() {
-        assert_eq!(running_read(b"      4242 7f00 17\n"), Some((4242, 17)));
-        assert_eq!(running_read(b"      4242 7f00 -\n"), None);
-        assert_eq!(running_read(b"    pid     thread     txnid\n"), None);
-        assert_eq!(running_read(b"(no active readers)\n"), None);
+    fn lines_of_slots_have_a_process_and_those_of_reads_a_commit() {
+        assert_eq!(slot(b"      4242 7f00 17\n"), Some((4242, Some(17))));
+        assert_eq!(slot(b"      4242 7f00 -\n"), Some((4242, None)));
+        assert_eq!(slot(b"    pid     thread     txnid\n"), None);
+        assert_eq!(slot(b"(no active readers)\n"), None);
     }
 }

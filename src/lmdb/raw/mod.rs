@@ -24,7 +24,7 @@ mod shared_map;
 mod value;
 mod write;
 
-pub(crate) use address_space::{address_space_beside, address_space_for};
+pub(crate) use address_space::{address_space_beside, address_space_for, fitting_map_size};
 pub(crate) use environment::{Environment, Settings};
 pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
 pub(crate) use handle::{Handle, Quiesced};
