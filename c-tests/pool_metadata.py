@@ -88,6 +88,9 @@ class Change(ctypes.Structure):
     _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
 
 
+STRUCTS = [Error, Device, Options, Histogram, Stats, Name, Names, RunningRead, RunningReads,
+           Finding, Report, Salvaged, Ids, Change]
+
 # struct pm_record, for the struct module: in a buffer of bytes there is no need for ctypes.
 RECORD = struct.Struct("=IIQQiIII")
 UpdateCallback = ctypes.CFUNCTYPE(i32, ctypes.POINTER(Device), pointer)
@@ -135,6 +138,9 @@ OTHERS = {
     "pm_lmdb_version": (text, []),
     "pm_status_name": (text, [i32]),
     "pm_state_name": (text, [i32]),
+    "pm_finding_name": (text, [i32]),
+    "pm_fix_name": (text, [i32]),
+    "pm_struct_size": (size_t, [text, size_t]),
     "pm_free": (None, [pointer]),
     "pm_update_abort": (None, [pointer]),
     "pm_walk_close": (None, [pointer]),

@@ -37,7 +37,7 @@ compile() {
     done
     for program in $ONLY; do
         case $program in
-            test_ctypes) ;;
+            test_ctypes | test_cffi | test_luajit) ;;
             test_cpp)
                 # shellcheck disable=SC2086
                 "$cxx" -std=c++17 -g -O1 $WARNINGS $CPPFLAGS_ALL "$@" test_cpp.cpp $objects \
@@ -80,7 +80,7 @@ run() {
     variant=$1
     shift
     for program in $ONLY; do
-        case $program in test_ctypes) continue ;; esac
+        case " $FOREIGN " in *" $program "*) continue ;; esac
         log=$OUT/$variant/$program.log
         status=0
         # shellcheck disable=SC2086
@@ -90,12 +90,28 @@ run() {
     done
 }
 
-python_client() {
-    case " $ONLY " in *' test_ctypes '*) ;; *) return 0 ;; esac
+# client NAME COMMAND...: runs a client in another language.
+client() {
+    name=$1
+    shift
+    case " $ONLY " in *" $name "*) ;; *) return 0 ;; esac
     status=0
-    PM_LIBRARY=$SO PM_EXPECTED_HEADER=$HEADER \
-        python3 test_ctypes.py >"$OUT/test_ctypes.log" 2>&1 || status=$?
-    report "$OUT/test_ctypes.log" "$status" test_ctypes
+    PM_LIBRARY=$SO PM_EXPECTED_HEADER=$HEADER "$@" >"$OUT/$name.log" 2>&1 || status=$?
+    report "$OUT/$name.log" "$status" "$name"
+}
+
+# The first Python that has cffi: Debian's package of it is for Debian's Python.
+with_cffi() {
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import cffi' 2>/dev/null; then break; fi
+    done
+    "$python" "$@"
+}
+
+clients() {
+    client test_ctypes python3 test_ctypes.py
+    client test_cffi with_cffi test_cffi.py
+    client test_luajit luajit test_luajit.lua
 }
 
 # check NAME COMMAND...: one more test, which is a command.
@@ -126,7 +142,7 @@ run_test() {
             fi
         done
     done
-    python_client
+    clients
     if [ -z "${TEST:-}" ] && [ "$ONLY" = "$EVERY" ]; then
         check 'coverage: every function is called' ./coverage.sh functions
         check 'coverage: every status code is provoked, or it is said why not' ./coverage.sh codes

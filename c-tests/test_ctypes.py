@@ -11,7 +11,7 @@ import traceback
 
 from pool_metadata import (call, Change, Device, Error, Ids, lib, Name, OTHERS, paged_walk,
                            parse_records, pointer, RECORD, Refused, refused, Report, Salvaged,
-                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback)
+                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback, STRUCTS)
 
 
 def test_versions(_):
@@ -19,6 +19,15 @@ def test_versions(_):
     assert re.fullmatch(rb"\d+\.\d+\.\d+", lib.pm_version())
     assert lib.pm_lmdb_version().startswith(b"LMDB 0.9.")
     assert lib.pm_state_name(13) == b"Faulty" and lib.pm_state_name(14) is None
+    assert lib.pm_finding_name(7) == b"SharedId" and lib.pm_finding_name(0) is None
+    assert lib.pm_fix_name(3) == b"MakeFaulty" and lib.pm_fix_name(4) is None
+
+
+def test_structs_have_the_library_s_sizes(_):
+    for kind in STRUCTS:
+        name = re.sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower().encode()
+        assert lib.pm_struct_size(b"pm_" + name, 3 + len(name)) == ctypes.sizeof(kind), name
+    assert lib.pm_struct_size(b"pm_record", 9) == RECORD.size
 
 
 def test_every_function_of_the_header_is_declared_here(_):

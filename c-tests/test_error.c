@@ -221,6 +221,124 @@ static void callback_code_belongs_to_one_call(void) {
     close_store(store);
 }
 
+/* The comments of struct_size in the header. */
+static void smallest_sizes(void) {
+    pm_error error = PM_ERROR_INIT;
+    pm_device device = device_named("new");
+    pm_options options = PM_OPTIONS_INIT;
+    pm_stats stats = PM_STATS_INIT;
+    pm_ids ids = PM_IDS_INIT;
+    pm_repair_options repair = PM_REPAIR_OPTIONS_INIT;
+    pm_salvaged salvaged = PM_SALVAGED_INIT;
+    pm_report *report;
+    int accepted;
+    for (accepted = 0; accepted < 2; accepted++) {
+        size_t less = accepted ? 0 : 1;
+        int32_t refused = PM_ERR_STRUCT_SIZE;
+        error.struct_size = 21 - less;
+        FAILS(accepted ? PM_ERR_NOT_FOUND : refused,
+              pm_mark_faulty(store, PM_LIT("none"), &error));
+        device.struct_size = 88 - less;
+        device.state = 14;
+        FAILS(accepted ? PM_ERR_INVALID_STATE : refused, pm_add_device(store, &device, why()));
+        options.struct_size = 40 - less;
+        options.flags = 4;
+        FAILS(accepted ? PM_ERR_INVALID_ARGUMENT : refused,
+              pm_check_file(PM_LIT("none"), &options, 0, &report, why()));
+        stats.struct_size = 104 - less;
+        CHECK_INT(accepted ? PM_OK : refused, pm_get_stats(store, &stats, NULL));
+        ids.struct_size = 48 - less;
+        FAILS(accepted ? PM_ERR_NOT_EMPTY : refused, pm_import(store, NULL, 0, &ids, why()));
+        repair.struct_size = 48 - less;
+        FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
+              pm_repair(PM_LIT("none"), &repair, &report, why()));
+        salvaged.struct_size = 40 - less;
+        FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
+              pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, &salvaged, NULL, why()));
+    }
+    CHECK(stats.devices == 1 && stats.pages_free == 0);
+}
+
+static void smallest_struct_that_the_header_names_is_accepted(void) {
+    with_store(smallest_sizes);
+}
+
+static int32_t add_nameless(pm_device *record, void *unused) {
+    pm_device device = device_named("");
+    (void)record;
+    (void)unused;
+    FAILS(PM_ERR_NESTED_WRITE, pm_add_device(store, &device, why()));
+    return 0;
+}
+
+/* Each call has all of the faults that are left, and they are mended in the header's order. */
+static void first_fault_decides_the_code(void) {
+    pm_error bad = PM_ERROR_INIT;
+    pm_device device = device_named("");
+    pm_device *found = UNTOUCHED;
+    pm_options read_only = PM_OPTIONS_INIT;
+    pm_store *closed = open_new("closed.db");
+    OK(pm_close(closed, why()));
+    bad.struct_size = 0;
+    device.struct_size = 7;
+    device.state = -1;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_add_device(NULL, &device, &bad));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_add_device(NULL, &device, why()));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_add_device(closed, &device, why()));
+    device.struct_size = sizeof device;
+    FAILS(PM_ERR_INVALID_STATE, pm_add_device(closed, &device, why()));
+    device.state = PM_STATE_CREATED;
+    FAILS(PM_ERR_CLOSED, pm_add_device(closed, &device, why()));
+    FAILS(PM_ERR_INVALID_STATE, pm_change_device_state(closed, PM_LIT(""), 14, why()));
+    FAILS(PM_ERR_CLOSED, pm_get_device(closed, PM_LIT(""), &found, why()));
+    store = open_new("pool.db");
+    add(store, "base");
+    OK(pm_update_device(store, PM_LIT("base"), add_nameless, NULL, why()));
+    close_store(store);
+    read_only.flags = PM_OPEN_READ_ONLY;
+    OK(pm_open(PM_CSTR(place("pool.db")), &read_only, &store, why()));
+    FAILS(PM_ERR_INVALID_NAME, pm_add_device(store, &device, why()));
+    FAILS(PM_ERR_NOT_FOUND, pm_remove_device(store, PM_LIT(""), why()));
+    device.name = "base";
+    device.name_len = 4;
+    FAILS(PM_ERR_READ_ONLY, pm_add_device(store, &device, why()));
+    FAILS(PM_ERR_READ_ONLY, pm_remove_device(store, PM_LIT("none"), why()));
+    OK(pm_close(store, why()));
+}
+
+static void refuse_list(const pm_change *list, int32_t code, size_t at) {
+    size_t refused = 77;
+    FAILS(code, pm_apply(store, list, 3, &refused, why()));
+    CHECK_INT(at, refused);
+}
+
+static void states_before_names_before_devices(void) {
+    pm_device absent = device_named("absent");
+    pm_device nameless = device_named("");
+    pm_device odd = device_named("base");
+    pm_change list[3];
+    list[0].kind = PM_CHANGE_REMOVE;
+    list[0].device = &absent;
+    list[1].kind = PM_CHANGE_ADD;
+    list[1].device = &nameless;
+    list[2].kind = PM_CHANGE_STATE;
+    list[2].device = &odd;
+    odd.state = 14;
+    refuse_list(list, PM_ERR_INVALID_STATE, 2);
+    odd.state = PM_STATE_CREATED;
+    refuse_list(list, PM_ERR_INVALID_NAME, 1);
+    nameless.name = "base";
+    nameless.name_len = 4;
+    refuse_list(list, PM_ERR_NOT_FOUND, 0);
+    absent.name = "base";
+    absent.name_len = 4;
+    OK(pm_apply(store, list, 3, NULL, why()));
+}
+
+static void list_with_several_faults_reports_the_first_kind(void) {
+    with_store(states_before_names_before_devices);
+}
+
 static const struct test tests[] = {
     NAMED(error_struct_is_optional),
     NAMED(impossible_size_of_an_error_struct_changes_nothing),
@@ -230,5 +348,8 @@ static const struct test tests[] = {
     NAMED(message_names_the_path_and_the_system_error),
     NAMED(long_message_ends_in_a_whole_character),
     NAMED(callback_code_belongs_to_one_call),
+    NAMED(smallest_struct_that_the_header_names_is_accepted),
+    NAMED(first_fault_decides_the_code),
+    NAMED(list_with_several_faults_reports_the_first_kind),
 };
 TEST_MAIN(tests)

@@ -149,6 +149,37 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(16, sizeof(pm_change));
 }
 
+static void structs_have_the_sizes_that_the_library_says(void) {
+#define SIZED(name) { #name, sizeof(name) }
+    static const struct {
+        const char *name;
+        size_t size;
+    } structs[] = {
+        SIZED(pm_change),    SIZED(pm_device),         SIZED(pm_error),    SIZED(pm_finding),
+        SIZED(pm_histogram), SIZED(pm_ids),            SIZED(pm_name),     SIZED(pm_names),
+        SIZED(pm_options),   SIZED(pm_record),         SIZED(pm_report),   SIZED(pm_running_read),
+        SIZED(pm_salvaged),  SIZED(pm_repair_options), SIZED(pm_running_reads), SIZED(pm_stats),
+    };
+#undef SIZED
+    size_t i;
+    for (i = 0; i < COUNT(structs); i++) {
+        CHECK_INT(structs[i].size, pm_struct_size(PM_CSTR(structs[i].name)));
+    }
+    CHECK_INT(0, pm_struct_size(PM_LIT("pm_store")));
+    CHECK_INT(0, pm_struct_size(NULL, 0));
+    CHECK_INT(0, pm_struct_size(NULL, 9));
+}
+
+static void findings_and_fixes_have_names(void) {
+    CHECK(strcmp(pm_finding_name(PM_FINDING_HEADER_DAMAGED), "HeaderDamaged") == 0);
+    CHECK(strcmp(pm_finding_name(PM_FINDING_RECOVERED), "Recovered") == 0);
+    CHECK(pm_finding_name(0) == NULL && pm_finding_name(15) == NULL);
+    CHECK(pm_finding_name(-1) == NULL && pm_finding_name(INT32_MIN) == NULL);
+    CHECK(strcmp(pm_fix_name(PM_FIX_NOTHING), "Nothing") == 0);
+    CHECK(strcmp(pm_fix_name(PM_FIX_MAKE_FAULTY), "MakeFaulty") == 0);
+    CHECK(pm_fix_name(-1) == NULL && pm_fix_name(4) == NULL && pm_fix_name(INT32_MAX) == NULL);
+}
+
 static void init_macros_set_the_size_and_nothing_else(void) {
     static const pm_error error = PM_ERROR_INIT;
     static const pm_device device = PM_DEVICE_INIT;
@@ -183,6 +214,8 @@ static const struct test tests[] = {
     NAMED(states_keep_their_numbers_and_names),
     NAMED(limits_keep_their_numbers),
     NAMED(structs_keep_their_layout),
+    NAMED(structs_have_the_sizes_that_the_library_says),
+    NAMED(findings_and_fixes_have_names),
     NAMED(init_macros_set_the_size_and_nothing_else),
 };
 TEST_MAIN(tests)

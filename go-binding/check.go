@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"time"
 	"unsafe"
 )
@@ -72,8 +73,25 @@ const (
 	FindingJournalRow FindingKind = C.PM_FINDING_JOURNAL_ROW
 )
 
+// String returns the name of the kind, such as "SharedId", or its number for one that the library
+// does not know.
+func (k FindingKind) String() string {
+	return nameOf(C.pm_finding_name(C.int32_t(k)), int32(k))
+}
+
 // Fix is what would fix a [Finding].
 type Fix int32
+
+// String returns the name of the fix, such as "MakeFaulty", or its number for one that the library
+// does not know.
+func (f Fix) String() string { return nameOf(C.pm_fix_name(C.int32_t(f)), int32(f)) }
+
+func nameOf(name *C.char, number int32) string {
+	if name == nil {
+		return strconv.Itoa(int(number))
+	}
+	return C.GoString(name)
+}
 
 const (
 	// FixNothing: any fix would be a guess. Go back to a backup, or salvage what is intact.

@@ -134,3 +134,18 @@ func TestCheckAndRepairReturnErrors(t *testing.T) {
 	_, err = store.Check(0)
 	wantError(t, err, ErrClosed)
 }
+
+func TestKindsAndFixesHaveNames(t *testing.T) {
+	for got, want := range map[string]string{
+		FindingSharedID.String():  "SharedId",
+		FindingRecovered.String(): "Recovered",
+		FindingKind(99).String():  "99",
+		FixNothing.String():       "Nothing",
+		FixMakeFaulty.String():    "MakeFaulty",
+		Fix(-1).String():          "-1",
+	} {
+		if got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}

@@ -11,12 +11,32 @@
  * - The pointer of a text of length 0 may be NULL. Looking up a name that no device can have
  *   returns PM_ERR_NOT_FOUND.
  * - Outputs are written on success only, unless their parameter says otherwise.
- * - Structs begin with their own size. Initialise them with their _INIT macro.
+ * - Structs begin with their own size. Initialise them with their _INIT macro. The comment of that
+ *   field says the smallest size that this library accepts: that of the first release.
  * - NULL for a required pointer returns PM_ERR_INVALID_ARGUMENT.
+ * - If several things are wrong with a call, its code is that of the first of these: the size of
+ *   the error struct; pointers, sizes of structs, lengths, flags, kinds and states, in the order of
+ *   the parameters, and of a list change by change; a store that is closed, or of a parent process;
+ *   a write inside an update's callback; names and texts; a store that takes no writes; and only
+ *   then what is in the store.
+ * - Every function that returns a status can return PM_ERR_INTERNAL, a defect of the library. The
+ *   lists of codes at the functions leave it out.
  * - Memory that the library allocates is freed with pm_free. A handle is ended by the function that
  *   its documentation names.
  * - Each time that a call waits for another thread or process, it waits no longer than the lock
  *   wait that the store was opened with. A call waits at most a few times, one after the other.
+ *
+ * Other languages
+ * - PM_NO_INLINE, defined before this header is included, leaves out what only a C compiler can
+ *   use: the #include lines, the macros with arguments or braces, and the inline functions. What
+ *   `cc -E -P -DPM_NO_INLINE` then makes of it, cffi (Python) and LuaJIT can parse.
+ * - pm_struct_size() says the size of each struct, pm_status_name(), pm_state_name(),
+ *   pm_finding_name() and pm_fix_name() turn numbers into words.
+ * - No callback is needed: pm_update_begin and pm_update_commit change a device in two calls, and
+ *   pm_walk_open, pm_walk_next and pm_walk_close list all of them.
+ * - A pm_record has no pointers. pm_read_device copies one to a buffer of the caller's, and
+ *   pm_walk_next as many as fit, so that a runtime crosses the boundary once a page and has nothing
+ *   to free.
  *
  * Threads and processes
  * - If pthread_cancel cancels a thread inside a call or a callback, the thread ends after the call
@@ -26,6 +46,8 @@
  *   pm_update_abort, pm_walk_close and pm_free only free memory. The child opens the store itself.
  *   That can fail with PM_ERR_TIMEOUT if another thread was opening or closing a store at the
  *   moment of the fork.
+ * - A commit whose process is killed at its very end may be in force, although nobody was told so.
+ *   Other processes see it once any of them has written to the store or opened it.
  * - dlclose leaves the shared library loaded, because open stores and threads may still use it.
  * - Processes in different PID namespaces that have the same process id cannot open the same store
  *   at the same time: the second one fails with PM_ERR_PID_IN_USE. So does another copy of this
@@ -39,7 +61,7 @@
 #ifndef POOL_METADATA_H
 #define POOL_METADATA_H
 
-
+#ifndef PM_NO_INLINE
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -48,6 +70,7 @@
 #define PM_CSTR(string) (string), strlen(string)
 /* A string literal as the two arguments of a text parameter. */
 #define PM_LIT(literal) ("" literal), (sizeof(literal) - 1)
+#endif
 
 
 /**
@@ -597,7 +620,7 @@ typedef struct pm_walk pm_walk;
  */
 typedef struct pm_options {
   /**
-   * sizeof(pm_options), set by the caller. PM_OPTIONS_INIT sets it.
+   * sizeof(pm_options), set by the caller, at least 40. PM_OPTIONS_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -638,7 +661,8 @@ typedef struct pm_options {
  */
 typedef struct pm_error {
   /**
-   * sizeof(pm_error), set by the caller. PM_ERROR_INIT sets it.
+   * sizeof(pm_error), set by the caller. PM_ERROR_INIT sets it. The smallest has room for one
+   * byte of message: 21.
    */
   size_t struct_size;
   /**
@@ -685,7 +709,8 @@ typedef struct pm_histogram {
  */
 typedef struct pm_stats {
   /**
-   * sizeof(pm_stats), set by the caller. PM_STATS_INIT sets it.
+   * sizeof(pm_stats), set by the caller, at least 104, which ends before pages_free.
+   * PM_STATS_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -845,7 +870,7 @@ typedef struct pm_running_reads {
  */
 typedef struct pm_device {
   /**
-   * sizeof(pm_device), set by the caller. PM_DEVICE_INIT sets it.
+   * sizeof(pm_device), set by the caller, at least 88. PM_DEVICE_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -964,7 +989,7 @@ typedef struct pm_change {
  */
 typedef struct pm_ids {
   /**
-   * sizeof(pm_ids), set by the caller, or by pm_walk_get_ids. PM_IDS_INIT sets it.
+   * sizeof(pm_ids), set by the caller, at least 48, or by pm_walk_get_ids. PM_IDS_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1073,7 +1098,7 @@ typedef struct pm_report {
  */
 typedef struct pm_repair_options {
   /**
-   * sizeof(pm_repair_options), set by the caller. PM_REPAIR_OPTIONS_INIT sets it.
+   * sizeof(pm_repair_options), set by the caller, at least 48. PM_REPAIR_OPTIONS_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1105,7 +1130,7 @@ typedef struct pm_repair_options {
  */
 typedef struct pm_salvaged {
   /**
-   * sizeof(pm_salvaged), set by the caller. PM_SALVAGED_INIT sets it.
+   * sizeof(pm_salvaged), set by the caller, at least 40. PM_SALVAGED_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1197,6 +1222,17 @@ const char *pm_version(void);
 const char *pm_lmdb_version(void);
 
 /**
+ * Returns the size of a struct in bytes, as this library has it: a program that lays structs out
+ * by itself compares it with its own. A later library may know more fields, at the end.
+ *
+ * @param name      The struct's name, such as "pm_device", name_len bytes.
+ * @return The size, or 0 for a name that is not that of a struct of this header.
+ *
+ * Never fails; may be called from any thread.
+ */
+size_t pm_struct_size(const char *name, size_t name_len);
+
+/**
  * Returns the name of a status code, such as "PM_ERR_NOT_FOUND", or "PM_ERR_UNKNOWN" for a number
  * that is not a status code. The string is static.
  *
@@ -1241,7 +1277,7 @@ void pm_free(void *block);
  *   library, or a process of the same id in another PID namespace has), PM_ERR_LOCKS_LOST,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
  *   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
- *   PM_ERR_OTHER_LMDB, PM_ERR_IO, PM_ERR_INTERNAL. A failure leaves what is at `path` unchanged.
+ *   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged.
  *
  * Thread safety: may be called from any thread.
  */
@@ -1668,6 +1704,8 @@ int32_t pm_get_device_names(struct pm_store *store,
  *   removes more than 100,000, or changes more pages than one commit can take;
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise what the function for the kind of
  *   change returns. After PM_OK all changes are on disk; after any other code nothing has changed.
+ *   Of several faults, the structs, kinds and states of all changes come first, then the names and
+ *   texts of all, and then what the stored devices refuse; of each, the first in the list.
  *
  * Thread safety: may be called from any thread. The devices must not be in use by another one.
  */
@@ -1772,8 +1810,9 @@ int32_t pm_walk_get_ids(struct pm_walk *walk, struct pm_ids **ids, struct pm_err
  *   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if it is
  *   not a store; PM_ERR_CORRUPT if the store is damaged; PM_ERR_NO_SUCH_FILE if the directory does
  *   not exist; PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO,
- *   PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; does not block writers.
  */
@@ -1803,9 +1842,10 @@ int32_t pm_backup(struct pm_store *store,
  *   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one
  *   of the files is not a store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at
  *   the same time; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL,
- *   PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
- *   Nothing has changed after a failure, with one exception: if fsync of the directory failed, as
- *   the message then says, the backup is in place, and a power failure could undo that.
+ *   PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
+ *   exception: if fsync of the directory failed, as the message then says, the backup is in place,
+ *   and a power failure could undo that.
  *
  * Thread safety: may be called from any thread. Opening the store waits for the end of the
  * restore.
@@ -1817,6 +1857,22 @@ int32_t pm_restore(const char *backup,
                    const struct pm_options *options,
                    struct pm_name **kept,
                    struct pm_error *error);
+
+/**
+ * Returns the name of a kind of finding, such as "SharedId" for PM_FINDING_SHARED_ID, or NULL for
+ * a number that is not one of PM_FINDING_*. The string is static.
+ *
+ * Never fails; may be called from any thread.
+ */
+const char *pm_finding_name(int32_t kind);
+
+/**
+ * Returns the name of a fix, such as "MakeFaulty" for PM_FIX_MAKE_FAULTY, or NULL for a number
+ * that is not one of PM_FIX_*. The string is static.
+ *
+ * Never fails; may be called from any thread.
+ */
+const char *pm_fix_name(int32_t fix);
 
 /**
  * Reads the whole store, as of this moment, and reports every violation of its invariants, with
@@ -1931,10 +1987,10 @@ int32_t pm_repair(const char *path,
  * @return PM_OK; PM_ERR_FILE_EXISTS if there is something at `target`; PM_ERR_ALREADY_OPEN if the
  *   damaged file is open as a store; PM_ERR_NOT_A_STORE if no part of it is recognised as one;
  *   PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
- *   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
- *   PM_ERR_STRUCT_SIZE. There is no new store after a failure, with one exception: if fsync of the
- *   directory failed, as the message then says, it is in place, and a power failure could undo
- *   that.
+ *   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY,
+ *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store after a
+ *   failure, with one exception: if fsync of the directory failed, as the message then says, it is
+ *   in place, and a power failure could undo that.
  *
  * Thread safety: may be called from any thread.
  */
@@ -1952,6 +2008,7 @@ int32_t pm_salvage(const char *damaged,
 }  // extern "C"
 #endif  // __cplusplus
 
+#ifndef PM_NO_INLINE
 /* Initialisers of the structs that begin with their size. */
 #define PM_ERROR_INIT { sizeof(pm_error), 0, 0, 0, { 0 } }
 #define PM_DEVICE_INIT \
@@ -1988,5 +2045,6 @@ static inline const pm_record *pm_record_next(const pm_record *record)
 {
     return (const pm_record *)(const void *)((const char *)record + record->record_size);
 }
+#endif /* PM_NO_INLINE */
 
 #endif /* POOL_METADATA_H */

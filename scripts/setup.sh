@@ -197,6 +197,9 @@ setup_test() {
     # valgrind starts no program without the dynamic loader's symbols, which libc6-dbg has.
     valgrind -q /bin/true >/dev/null 2>&1 || missing="$missing valgrind libc6-dbg"
     need python3 python3
+    python3 -c 'import cffi' 2>/dev/null || /usr/bin/python3 -c 'import cffi' 2>/dev/null ||
+        missing="$missing python3-cffi"
+    need luajit luajit
     # tests/file_systems.rs mounts images of these, which root alone may.
     if [ "$(id -u)" = 0 ]; then
         need mkfs.xfs xfsprogs

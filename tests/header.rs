@@ -3,8 +3,9 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 16] = [
+const TOPICS: [&str; 17] = [
     "version",
+    "sizes",
     "status",
     "types",
     "block",

@@ -1,5 +1,6 @@
 //! What an audit found, as data.
 
+use std::ffi::CStr;
 use std::fmt;
 
 use crate::error::Quoted;
@@ -77,6 +78,35 @@ pub enum Fix {
     /// Removing a row from the journal.
     RemoveJournalRow = 4,
 }
+
+/// The names of an enum's variants, as C strings, with their numbers.
+macro_rules! names {
+    ($kind:ident: $($variant:ident)*) => {
+        impl $kind {
+            /// The name of the variant.
+            pub fn name(self) -> &'static str {
+                let name = Self::NAMES.iter().find(|(number, _)| *number == self as i32);
+                name.and_then(|(_, name)| name.to_str().ok()).unwrap_or_default()
+            }
+
+            /// All numbers, and the names of their variants.
+            pub(crate) const NAMES: &'static [(i32, &'static CStr)] = &[$((
+                $kind::$variant as i32,
+                match CStr::from_bytes_with_nul(
+                    concat!(stringify!($variant), "\0").as_bytes()
+                ) {
+                    Ok(name) => name,
+                    Err(_) => c"",
+                },
+            ),)*];
+        }
+    };
+}
+
+names!(FindingKind: HeaderDamaged Counters Digest RecordDamaged RecordId
+    RecordGeneration SharedId IdRowDamaged IdRowOutside FreeAndOwned
+    FreeAndFaulty Lost PageLost Recovered);
+names!(Fix: Nothing Header RemoveIdRow MakeFaulty);
 
 /// What a check of a store has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

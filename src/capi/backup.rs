@@ -40,8 +40,9 @@ pub const PM_BACKUP_UNCHECKED: u32 = 4;
 ///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if it is
 ///   not a store; PM_ERR_CORRUPT if the store is damaged; PM_ERR_NO_SUCH_FILE if the directory does
 ///   not exist; PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO,
-///   PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+///   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+///   PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; does not block writers.
 #[unsafe(no_mangle)]
@@ -92,9 +93,10 @@ pub unsafe extern "C" fn pm_backup(
 ///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one
 ///   of the files is not a store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at
 ///   the same time; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL,
-///   PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
-///   Nothing has changed after a failure, with one exception: if fsync of the directory failed, as
-///   the message then says, the backup is in place, and a power failure could undo that.
+///   PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
+///   exception: if fsync of the directory failed, as the message then says, the backup is in place,
+///   and a power failure could undo that.
 ///
 /// Thread safety: may be called from any thread. Opening the store waits for the end of the
 /// restore.

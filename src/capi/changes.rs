@@ -47,6 +47,8 @@ pub struct pm_change {
 ///   removes more than 100,000, or changes more pages than one commit can take;
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE; otherwise what the function for the kind of
 ///   change returns. After PM_OK all changes are on disk; after any other code nothing has changed.
+///   Of several faults, the structs, kinds and states of all changes come first, then the names and
+///   texts of all, and then what the stored devices refuse; of each, the first in the list.
 ///
 /// Thread safety: may be called from any thread. The devices must not be in use by another one.
 #[unsafe(no_mangle)]

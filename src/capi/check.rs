@@ -24,7 +24,7 @@ pub const PM_REPAIR_DRY_RUN: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_repair_options {
-    /// sizeof(pm_repair_options), set by the caller. PM_REPAIR_OPTIONS_INIT sets it.
+    /// sizeof(pm_repair_options), set by the caller, at least 48. PM_REPAIR_OPTIONS_INIT sets it.
     pub struct_size: usize,
     /// PM_REPAIR_* flags, or 0.
     pub flags: u32,

@@ -39,7 +39,8 @@ pub unsafe extern "C" fn pm_add_device(
         guard(error, || {
             let store = handle(store, "store")?;
             let given = read_struct(device, "device")?;
-            let added = store.store()?.add_device_ref(args::device(&given)?)?;
+            let added = args::device(&given)?;
+            let added = store.store()?.add_device_ref(added)?;
             ((*device).device_id, (*device).generation) = added;
             Ok(())
         })

@@ -1,6 +1,8 @@
 //! What a check, a repair or a salvage reports.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, CStr};
+
+use crate::audit::{FindingKind, Fix};
 
 /// The header row is missing or damaged.
 pub const PM_FINDING_HEADER_DAMAGED: i32 = 1;
@@ -94,4 +96,27 @@ pub struct pm_report {
     pub backup: *const c_char,
     /// Length of backup in bytes.
     pub backup_len: usize,
+}
+
+/// Returns the name of a kind of finding, such as "SharedId" for PM_FINDING_SHARED_ID, or NULL for
+/// a number that is not one of PM_FINDING_*. The string is static.
+///
+/// Never fails; may be called from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn pm_finding_name(kind: i32) -> *const c_char {
+    name_of(FindingKind::NAMES, kind)
+}
+
+/// Returns the name of a fix, such as "MakeFaulty" for PM_FIX_MAKE_FAULTY, or NULL for a number
+/// that is not one of PM_FIX_*. The string is static.
+///
+/// Never fails; may be called from any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn pm_fix_name(fix: i32) -> *const c_char {
+    name_of(Fix::NAMES, fix)
+}
+
+fn name_of(names: &[(i32, &'static CStr)], wanted: i32) -> *const c_char {
+    let found = names.iter().find(|(number, _)| *number == wanted);
+    found.map_or(std::ptr::null(), |(_, name)| name.as_ptr())
 }

@@ -14,7 +14,7 @@ use crate::capi::types::{pm_error, pm_options};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_salvaged {
-    /// sizeof(pm_salvaged), set by the caller. PM_SALVAGED_INIT sets it.
+    /// sizeof(pm_salvaged), set by the caller, at least 40. PM_SALVAGED_INIT sets it.
     pub struct_size: usize,
     /// Number of devices in the new store.
     pub devices: u64,
@@ -59,10 +59,10 @@ pub struct pm_salvaged {
 /// @return PM_OK; PM_ERR_FILE_EXISTS if there is something at `target`; PM_ERR_ALREADY_OPEN if the
 ///   damaged file is open as a store; PM_ERR_NOT_A_STORE if no part of it is recognised as one;
 ///   PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_NOT_REGULAR_FILE, PM_ERR_PERMISSION,
-///   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
-///   PM_ERR_STRUCT_SIZE. There is no new store after a failure, with one exception: if fsync of the
-///   directory failed, as the message then says, it is in place, and a power failure could undo
-///   that.
+///   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY,
+///   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store after a
+///   failure, with one exception: if fsync of the directory failed, as the message then says, it is
+///   in place, and a power failure could undo that.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

@@ -35,7 +35,7 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 ///   library, or a process of the same id in another PID namespace has), PM_ERR_LOCKS_LOST,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
 ///   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
-///   PM_ERR_OTHER_LMDB, PM_ERR_IO, PM_ERR_INTERNAL. A failure leaves what is at `path` unchanged.
+///   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

@@ -48,7 +48,8 @@ pub const PM_STATE_FAULTY: i32 = 13;
 /// to it only when it fails.
 #[repr(C)]
 pub struct pm_error {
-    /// sizeof(pm_error), set by the caller. PM_ERROR_INIT sets it.
+    /// sizeof(pm_error), set by the caller. PM_ERROR_INIT sets it. The smallest has room for one
+    /// byte of message: 21.
     pub struct_size: usize,
     /// The status that the call returned, one of PM_ERR_*.
     pub code: i32,
@@ -66,7 +67,7 @@ pub struct pm_error {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_device {
-    /// sizeof(pm_device), set by the caller. PM_DEVICE_INIT sets it.
+    /// sizeof(pm_device), set by the caller, at least 88. PM_DEVICE_INIT sets it.
     pub struct_size: usize,
     /// Virtual size of the device in bytes, 0 to 2^64 - 1.
     pub size: u64,
@@ -102,7 +103,7 @@ pub struct pm_device {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_options {
-    /// sizeof(pm_options), set by the caller. PM_OPTIONS_INIT sets it.
+    /// sizeof(pm_options), set by the caller, at least 40. PM_OPTIONS_INIT sets it.
     pub struct_size: usize,
     /// PM_OPEN_* flags, or 0.
     pub flags: u32,
@@ -165,7 +166,8 @@ pub struct pm_histogram {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_stats {
-    /// sizeof(pm_stats), set by the caller. PM_STATS_INIT sets it.
+    /// sizeof(pm_stats), set by the caller, at least 104, which ends before pages_free.
+    /// PM_STATS_INIT sets it.
     pub struct_size: usize,
     /// Devices in the store.
     pub devices: u64,
@@ -309,7 +311,7 @@ pub struct pm_names {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_ids {
-    /// sizeof(pm_ids), set by the caller, or by pm_walk_get_ids. PM_IDS_INIT sets it.
+    /// sizeof(pm_ids), set by the caller, at least 48, or by pm_walk_get_ids. PM_IDS_INIT sets it.
     pub struct_size: usize,
     /// Highest id that was ever assigned, 0 for none.
     pub last_id: u32,

@@ -9,7 +9,7 @@
 //  4. rename P.migrating-R to P, and flush the directory.
 //
 // P exists at every moment, and its kind says which step is done. As long as it is a bbolt file,
-// the old store is in force: a P.migrating-R beside it is a temporary file that nothing will finish,
+// the old store is in force: a P.migrating-R beside it is a temporary file that nothing finishes,
 // and a P.bbolt that is the same file is a name and not a copy. The next process that opens P
 // repeats all steps. From the rename on, the new store is in force, and there is nothing left to
 // do.
