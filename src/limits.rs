@@ -21,3 +21,6 @@ pub(crate) const MIN_MAP_SIZE: u64 = 1 << 20;
 
 /// The most reader slots that can be asked for.
 pub(crate) const MAX_READERS: u32 = 1 << 20;
+
+/// Size of a new store's pages in bytes, whatever the kernel's is.
+pub(crate) const PAGE_SIZE: u32 = 4096;

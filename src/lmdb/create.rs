@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -15,12 +16,10 @@ use crate::file::temp_file::TempFile;
 use crate::format::header;
 use crate::format::header::Header;
 use crate::format::table::Table;
-use crate::limits::MIN_MAP_SIZE;
-use crate::lmdb::raw::{
-    check_release, into_error, lacks_shared_maps, Environment, LmdbResult, PutMode, Settings,
-    WriteTxn,
-};
+use crate::limits::{MIN_MAP_SIZE, PAGE_SIZE};
 use crate::sync::deadline::Deadline;
+use crate::verify::image;
+use crate::verify::image::MainRow;
 
 /// Length of a new file in bytes: its pages, and what is preallocated for the first commits.
 const FIRST_LEN: u64 = 256 << 10;
@@ -100,37 +99,17 @@ fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
 
 /// Writes an empty store to a temporary file that is empty.
 pub(crate) fn fill(temp: &TempFile) -> Result<()> {
-    let (path, file) = (temp.path(), temp.file());
-    check_release(path)?;
-    let fail = |e| Error::io("creating the store", path, e);
-    // LMDB reports a write that a full disk cuts short as any other error of a disk, so that there
-    // is enough space is found out first.
-    write_zeros(file, 0, FIRST_LEN).map_err(fail)?;
-    temp.truncate().map_err(fail)?;
     let mut header = Vec::new();
     Header::default().encode(&mut header)?;
-    write_empty(path, &header).map_err(|e| match lacks_shared_maps(file, false) {
-        Some(lack) => fail(lack),
-        None => into_error("creating the store", path, e),
-    })?;
-    let len = file.metadata().map_err(fail)?.len();
-    write_zeros(file, len, FIRST_LEN).map_err(fail)
-}
-
-fn write_empty(path: &Path, header: &[u8]) -> LmdbResult<()> {
-    let settings = Settings {
-        read_only: false,
-        no_meta_sync: false,
-        no_lock: true,
-        map_size: MIN_MAP_SIZE as usize,
-        max_readers: None,
+    let header = MainRow::Value {
+        key: header::KEY,
+        value: &header,
     };
-    let lmdb = Environment::open(path, &settings)?;
-    let main = lmdb.open_database(None)?;
-    for table in Table::ALL {
-        lmdb.create_database(table.name())?;
-    }
-    let mut txn = WriteTxn::begin(&lmdb, main)?;
-    txn.put(main, header::KEY, header, PutMode::Replace)?;
-    txn.commit()
+    let tables = Table::ALL.iter().map(|table| MainRow::Table(table.name()));
+    let rows = tables.chain([header]).collect();
+    let image = image::of_rows(PAGE_SIZE, MIN_MAP_SIZE, rows);
+    let (path, file) = (temp.path(), temp.file());
+    file.write_all_at(&image, 0)
+        .and_then(|()| write_zeros(file, image.len() as u64, FIRST_LEN))
+        .map_err(|e| Error::io("creating the store", path, e))
 }

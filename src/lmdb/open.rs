@@ -310,7 +310,7 @@ pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
         no_meta_sync: config.relaxed,
         no_lock: config.sharing == Sharing::Temporary,
         map_size: fitting_map_size(config.map_size, used, head.page_size)?,
-        max_readers: Some(config.max_readers),
+        max_readers: config.max_readers,
     };
     keep_standard_streams();
     Environment::open(path, &settings).map_err(|e| into_error("opening the store", path, e))

@@ -9,24 +9,25 @@ use crate::verify::violation::Kind;
 
 /// `MDB_MAGIC` and `MDB_DATA_VERSION` (mdb.c).
 pub(crate) const MAGIC: u32 = 0xBEEF_C0DE;
-const DATA_VERSION: u32 = 1;
-const P_META: u16 = 0x08;
+pub(super) const DATA_VERSION: u32 = 1;
+pub(super) const P_META: u16 = 0x08;
 
-/// Offsets in a meta page: the data version, the records of the two trees (the page size stands in
-/// the first of them), the last page, and the number of the commit.
-const VERSION_AT: usize = HEADER + 4;
-const TREES_AT: usize = HEADER + 24;
+/// Offsets in a meta page: the data version, the map's size, the records of the two trees (the page
+/// size stands in the first of them), the last page, and the number of the commit.
+pub(super) const VERSION_AT: usize = HEADER + 4;
+pub(super) const MAP_SIZE_AT: usize = HEADER + 16;
+pub(super) const TREES_AT: usize = HEADER + 24;
 pub(crate) const LAST_PAGE_AT: usize = TREES_AT + 2 * TREE_LEN;
 pub(crate) const TXNID_AT: usize = LAST_PAGE_AT + 8;
 /// Bytes of a page up to the end of these fields.
 pub(crate) const LEN: usize = TXNID_AT + 8;
 
-/// The sizes that a page can have, the usual one first. LMDB takes the system's, up to 32 KiB. A
-/// page that is smaller than any system's has no room for two of the longest keys, and LMDB aborts
-/// when it splits one.
-const PAGE_SIZES: [u64; 4] = [4096, 8192, 16384, 32768];
+/// The sizes that a page can have, the one of new stores first. LMDB gives a file the system's, up
+/// to 32 KiB. A page that is smaller than any system's has no room for two of the longest keys, and
+/// LMDB aborts when it splits one.
+pub(super) const PAGE_SIZES: [u64; 4] = [4096, 8192, 16384, 32768];
 /// Where the page size stands: in the record of the first tree.
-const PAGE_SIZE_AT: usize = TREES_AT;
+pub(super) const PAGE_SIZE_AT: usize = TREES_AT;
 /// How many pages are looked at to find out the page size, where the meta pages do not agree.
 const PAGES_TRIED: u64 = 4096;
 /// No store gets to so many commits. Near the largest number LMDB's counter would wrap, and the

@@ -9,6 +9,7 @@ pub(crate) mod bytes;
 pub(crate) mod evidence;
 mod free;
 pub(crate) mod head;
+pub(crate) mod image;
 mod keys;
 pub(crate) mod meta;
 pub(crate) mod page;

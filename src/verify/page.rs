@@ -13,15 +13,15 @@ use crate::verify::violation::Kind;
 pub(crate) const HEADER: usize = 16;
 /// Offset of a page's flags.
 pub(crate) const FLAGS_AT: usize = 10;
-const LOWER_AT: usize = 12;
-const UPPER_AT: usize = 14;
+pub(super) const LOWER_AT: usize = 12;
+pub(super) const UPPER_AT: usize = 14;
 /// Where the first page of an overflow value has the number of its pages.
 const OVERFLOW_PAGES_AT: usize = 12;
 
 /// Bytes of a node before its key.
 pub(crate) const NODE_HEADER: usize = 8;
-const NODE_FLAGS_AT: usize = 4;
-const KEY_LEN_AT: usize = 6;
+pub(super) const NODE_FLAGS_AT: usize = 4;
+pub(super) const KEY_LEN_AT: usize = 6;
 
 /// Bytes of a named database's record, and of the two in a meta page.
 pub(crate) const TREE_LEN: usize = 48;
@@ -30,7 +30,7 @@ pub(crate) const P_BRANCH: u16 = 0x01;
 pub(crate) const P_LEAF: u16 = 0x02;
 pub(crate) const P_OVERFLOW: u16 = 0x04;
 const F_BIGDATA: u16 = 0x01;
-const F_SUBDATA: u16 = 0x02;
+pub(super) const F_SUBDATA: u16 = 0x02;
 
 /// The longest key that LMDB takes.
 pub(crate) const MAX_KEY: usize = 511;

@@ -12,6 +12,9 @@ mod c;
 mod common;
 mod model;
 mod ops;
+#[path = "../common/page_size.rs"]
+#[allow(dead_code)]
+mod page_size;
 #[path = "../meaning/rust.rs"]
 #[allow(dead_code)]
 mod rust;
@@ -35,6 +38,9 @@ use subject::*;
 /// The wait for a device that an update has locked never succeeds here; everything else is there
 /// at once.
 const LOCK_WAIT_MS: u64 = 15;
+
+/// The size of a new store's pages.
+const NEW_PAGE_SIZE: usize = 4096;
 
 /// What a call has shown.
 #[derive(Debug, PartialEq)]
@@ -300,9 +306,13 @@ struct Trio {
 }
 
 impl Trio {
-    fn new(map_size: u64) -> Trio {
+    fn new(map_size: u64, page_size: usize) -> Trio {
         let directory = directory();
         let path = |name| directory.path().join(name);
+        if page_size != NEW_PAGE_SIZE {
+            page_size::make_store(&path("r.db"), page_size);
+            page_size::make_store(&path("c.db"), page_size);
+        }
         Trio {
             rust: Side::new(path("r.db"), map_size),
             c: Side::new(path("c.db"), map_size),
@@ -376,8 +386,9 @@ proptest! {
         list in prop::collection::vec(ops::op(), 0..6),
         // One that has to grow, and one that has not.
         map_size in prop::sample::select(vec![1_u64 << 20, 256 << 20]),
+        page_size in prop::sample::select(page_size::STORES.to_vec()),
     ) {
-        let mut trio = Trio::new(map_size);
+        let mut trio = Trio::new(map_size, page_size);
         for op in &steps {
             trio.step(op);
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
-use lmdb::{DatabaseFlags, EnvironmentFlags};
+use lmdb::EnvironmentFlags;
 use lmdb_sys as ffi;
 use nix::errno::Errno;
 
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub no_lock: bool,
     pub map_size: usize,
     /// The size of the reader table, if this makes it.
-    pub max_readers: Option<u32>,
+    pub max_readers: u32,
 }
 
 /// An open environment, closed when dropped.
@@ -65,9 +65,7 @@ impl Environment {
         let mut builder = lmdb::Environment::new();
         builder.set_flags(flags).set_max_dbs(3);
         builder.set_map_size(settings.map_size);
-        if let Some(max_readers) = settings.max_readers {
-            builder.set_max_readers(max_readers);
-        }
+        builder.set_max_readers(settings.max_readers);
         let environment = Environment {
             lmdb: ManuallyDrop::new(builder.open_with_permissions(path, 0o600)?),
             watch: None,
@@ -100,12 +98,6 @@ impl Environment {
     /// Opens a database, which takes a slot in the reader table for a moment.
     pub fn open_database(&self, name: Option<&str>) -> LmdbResult<Database> {
         self.lmdb.open_db(name).map(|db| Database(db.dbi()))
-    }
-
-    /// Opens a database and creates it if it is absent.
-    pub fn create_database(&self, name: &str) -> LmdbResult<Database> {
-        let created = self.lmdb.create_db(Some(name), DatabaseFlags::empty());
-        created.map(|db| Database(db.dbi()))
     }
 
     pub fn info(&self) -> LmdbResult<Info> {
