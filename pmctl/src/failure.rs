@@ -76,7 +76,7 @@ impl From<Error> for Failure {
 }
 
 /// The command to type next, where the library's message does not say it.
-fn advice(error: &Error) -> Option<&'static str> {
+pub fn advice(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NotFound { .. } => "`pmctl ls` lists the devices there are",
         Error::Corrupt { .. } => {

@@ -6,6 +6,7 @@ mod bars;
 mod cli;
 mod commands;
 mod containerd;
+mod doctor;
 mod failure;
 mod json;
 mod load;

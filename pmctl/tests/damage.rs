@@ -8,7 +8,7 @@ use common::{devices, Place};
 use lmdb::{
     Cursor, Database, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags,
 };
-use pool_metadata::PoolMetadata;
+use pool_metadata::{Change, PoolMetadata};
 
 /// Changes the rows of a closed store without the library.
 fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, [Database; 2])) {
@@ -197,4 +197,38 @@ fn copy_of_a_store_that_fails_the_check_needs_to_be_asked_for() {
     let run = place.run(["check", "--store", "copy.db"]);
     assert_eq!(run.code, 1);
     assert!(PoolMetadata::open(place.path("copy.db")).is_err());
+}
+
+#[test]
+fn compact_leaves_the_free_pages_out_and_keeps_the_old_file() {
+    let place = Place::with(|store| {
+        common::chain(store, 3000, "");
+        let names = store.get_device_names().unwrap();
+        let gone = names[10..]
+            .iter()
+            .map(|name| Change::Remove { name: name.clone() });
+        store.apply(&gone.collect::<Vec<_>>()).unwrap();
+    });
+    let before = devices(&place.store);
+    let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+    let large = size(&place.store);
+    let store = PoolMetadata::open(&place.store).unwrap();
+    place
+        .run(["compact", "-y", "--wait", "0.05"])
+        .expect_error(3, "stop containerd first");
+    store.close().unwrap();
+    let run = place.run(["compact", "-n"]);
+    assert!(
+        run.err
+            .contains("would copy what is in use of [DIR]/pool.db, "),
+        "{}",
+        run.err
+    );
+    assert_eq!(size(&place.store), large);
+    let out = place.run(["compact", "-y"]).expect(0);
+    assert!(out.ends_with("is [DIR]/pool.db.before-restore\n"), "{out}");
+    assert!(size(&place.store) < large);
+    assert_eq!(size(&place.path("pool.db.before-restore")), large);
+    assert_eq!(devices(&place.store), before);
+    assert!(!place.path("pool.db.compacted").exists());
 }

@@ -66,6 +66,18 @@ fn ls_filters_take_devices_that_meet_all_of_them() {
 }
 
 #[test]
+fn ids_are_listed_with_their_devices() {
+    let place = Place::pool();
+    assert_snapshot!("ids", place.run(["ids"]).expect(0));
+    let faulty = ["ids", "--state", "faulty,free", "--unowned", "--json"];
+    assert_eq!(
+        place.run(faulty).expect(0),
+        "{\"first\":3,\"last\":3,\"state\":\"free\",\"device\":null}\n\
+         {\"first\":6,\"last\":6,\"state\":\"faulty\",\"device\":null}\n"
+    );
+}
+
+#[test]
 fn show_prints_records_and_what_belongs_to_them() {
     let place = Place::pool();
     assert_snapshot!("show", place.run(["show", "snap-1", "snap-3"]).expect(0));

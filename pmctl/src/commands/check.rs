@@ -63,6 +63,7 @@ pub fn fix(fix: Fix) -> &'static str {
         Fix::Header => "repair computes the header again",
         Fix::RemoveIdRow => "repair removes the row of the id",
         Fix::MakeFaulty => "repair makes the id faulty",
+        Fix::RemoveJournalRow => "repair removes the row of the journal",
         _ => "unknown to this release of pmctl",
     }
 }

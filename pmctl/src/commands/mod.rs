@@ -2,10 +2,13 @@
 
 pub mod backup;
 pub mod check;
+pub mod compact;
 pub mod completions;
 mod devices;
+pub mod doctor;
 pub mod dump;
 pub mod filter;
+pub mod ids;
 pub mod load;
 pub mod ls;
 pub mod man;
