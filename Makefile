@@ -104,7 +104,7 @@ test-rust:
 ## the long runs of the concurrency tests (a quarter of an hour)
 campaign: setup-build
 	PM_CAMPAIGN=1 $(CARGO) test --test growth --test crowd --test space --test turmoil \
-	  --test large_lists
+	  --test large_lists --test page_size
 
 ## the property tests, with CASES=10000 random cases each
 properties: setup-build

@@ -5,7 +5,8 @@ mod common;
 #[path = "common/page_size.rs"]
 mod page_size;
 
-use common::{add, check, device, devices, directory, place};
+use common::{add, check, device, devices, directory, place, raw};
+use lmdb::WriteFlags;
 use page_size::{make_store, on_kernel, page_size_of, KERNELS, STORES};
 use pool_metadata::{BackupOptions, DeviceInfo, OpenOptions, PoolMetadata};
 use std::fs;
@@ -108,6 +109,123 @@ fn store_with_larger_pages_keeps_them_in_copies_and_loses_them_in_a_salvage() {
                 |a: &DeviceInfo, b: &DeviceInfo| a.name == b.name && a.device_id == b.device_id;
             let found = devices(&store);
             assert!(found.len() == 2000 && found.iter().zip(&contents).all(|(a, b)| same(a, b)));
+        }
+    }
+}
+
+/// Devices of two kinds: names and texts of these lengths.
+#[derive(Debug)]
+struct Mixture {
+    page_size: usize,
+    small: usize,
+    small_text: usize,
+    large_name: usize,
+    large_text: usize,
+}
+
+impl Mixture {
+    /// Adds small devices, then large ones after them in the order of names, and between these;
+    /// then removes all in an order of its own.
+    fn play(&self) {
+        let (_directory, path) = place();
+        if self.page_size != 4096 {
+            make_store(&path, self.page_size);
+        }
+        let store = PoolMetadata::open(&path).unwrap();
+        let mut names = Vec::new();
+        let mut add = |name: String, text: usize| {
+            let mut device = device(name.clone());
+            device.error = vec![b'e'; text];
+            store
+                .add_device(&mut device)
+                .unwrap_or_else(|error| panic!("{self:?}: {error}"));
+            names.push(name);
+        };
+        for number in 0..self.small {
+            add(format!("{number:02x}"), self.small_text);
+        }
+        let count = 2 * self.page_size / (self.large_name + 40) + 40;
+        for number in (0..count).map(|number| number * 7919 % count) {
+            let name = format!("~{number:03}");
+            add(
+                format!("{name:~<width$}", width = self.large_name),
+                self.large_text,
+            );
+        }
+        check(&store);
+        for step in 0..names.len() {
+            let name = names.swap_remove(step * 31 % names.len());
+            store
+                .remove_device(&name)
+                .unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        }
+        check(&store);
+        assert!(devices(&store).is_empty());
+    }
+}
+
+/// The first two, or all in a campaign.
+fn some_of<const N: usize>(all: [usize; N]) -> impl Iterator<Item = usize> {
+    all.into_iter().take(common::campaign(2, N))
+}
+
+/// What the next two tests put, and what it comes to without this library.
+#[test]
+fn lmdb_alone_has_no_room_for_a_large_row_beside_small_ones() {
+    let (_directory, path) = place();
+    make_store(&path, 16384);
+    let environment = raw::environment(&path);
+    let devices = environment.open_db(Some("devices")).unwrap();
+    let is_full = |small: usize, large: usize| {
+        let mut txn = environment.begin_rw_txn().unwrap();
+        let mut put = |key: String, len| txn.put(devices, &key, &vec![0; len], WriteFlags::empty());
+        for number in 0..small {
+            put(format!("{number:02x}"), 30).unwrap();
+        }
+        let large = (0..60).map(|number| put(format!("~{:03}", number * 7919 % 60), large));
+        let refused = large.filter(|put| *put == Err(lmdb::Error::PageFull));
+        refused.count() > 0
+    };
+    let found = (16..40).find(|small| (700..990).step_by(30).any(|large| is_full(*small, large)));
+    assert!(found.is_some());
+}
+
+/// LMDB splits a page in the middle of its rows unless these are few, and the half with the large
+/// ones can have no room for another.
+#[test]
+fn large_device_fits_beside_small_ones_on_a_page() {
+    for page_size in STORES {
+        for small in some_of([28, 20, 60, 16, 40]) {
+            for part in some_of([4, 3, 2]) {
+                Mixture {
+                    page_size,
+                    small,
+                    small_text: 0,
+                    large_name: 8,
+                    large_text: page_size * part / 4 / 16 - 60,
+                }
+                .play();
+            }
+        }
+    }
+}
+
+/// Likewise on a branch page, whose rows are the first names of the pages below it.
+#[test]
+fn long_name_fits_beside_short_ones_on_a_branch_page() {
+    for page_size in STORES {
+        for small in some_of([34, 64, 46, 100]) {
+            for large_name in some_of([500, 236, 200, 400]) {
+                let two_a_page = page_size * 9 / 20;
+                Mixture {
+                    page_size,
+                    small,
+                    small_text: two_a_page,
+                    large_name,
+                    large_text: two_a_page - large_name,
+                }
+                .play();
+            }
         }
     }
 }

@@ -16,8 +16,11 @@ use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
 use crate::lmdb::preallocate::Space;
 use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode, Row};
+use crate::lmdb::write::rewrite::NewRows;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
+
+mod rewrite;
 
 /// Why a write transaction failed.
 pub(crate) enum Fault {
@@ -25,6 +28,8 @@ pub(crate) enum Fault {
     MapFull,
     /// Another process has made the map larger.
     Resized,
+    /// LMDB cannot split a page: the table can be written anew and the whole be tried again.
+    PageFull,
     /// An error for the caller.
     Error(Error),
 }
@@ -50,6 +55,8 @@ pub(crate) struct WriteTxn<'e> {
     grows: bool,
     /// What the header row says now, if this transaction has written it.
     header: Option<Header>,
+    /// Rows for the table of devices, if that is to be written anew.
+    new_rows: Option<NewRows>,
 }
 
 /// What a row takes of a page beside its key and value, with padding.
@@ -78,7 +85,7 @@ impl<'e> WriteTxn<'e> {
     /// The row under `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
         let found = match table {
-            Table::Devices => self.txn.get_frequent(key),
+            Table::Devices => self.device(key),
             other => self
                 .database(other)
                 .and_then(|database| self.txn.get(database, key)),
@@ -120,10 +127,7 @@ impl<'e> WriteTxn<'e> {
 
     fn try_put(&mut self, table: Table, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
         let put = match table {
-            Table::Devices => {
-                let first = self.writes == 0;
-                self.txn.put_frequent(key, value, mode, first)
-            }
+            Table::Devices => self.put_device(key, value, mode),
             other => {
                 let database = self.database(other)?;
                 self.txn.put(database, key, value, mode)
@@ -140,9 +144,13 @@ impl<'e> WriteTxn<'e> {
     /// Removes a row that is there.
     pub fn del(&mut self, table: Table, key: &[u8]) -> Step<()> {
         self.writes += 1;
-        self.database(table)
-            .and_then(|database| self.txn.del(database, key))
-            .map_err(|e| self.fault("removing a row", e))
+        let removed = match table {
+            Table::Devices => self.del_device(key),
+            table => self
+                .database(table)
+                .and_then(|database| self.txn.del(database, key)),
+        };
+        removed.map_err(|e| self.fault("removing a row", e))
     }
 
     /// The header row.
@@ -252,13 +260,18 @@ impl Writing<'_> {
             let grow = |deadline: &Deadline| self.env.grow(&self.writer, to, deadline);
             self.waits.wait_for(WaitFor::Growth, grow)
         };
+        let mut rewrite = false;
         loop {
             self.lock_process()?;
-            match self.env.try_write(&self.writer, &mut work) {
+            match self.env.try_write(&self.writer, rewrite, &mut work) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
                 Err(Fault::MapFull) => grow(grow::To::Larger)?,
                 Err(Fault::Resized) => grow(grow::To::File)?,
+                Err(Fault::PageFull) if !rewrite => rewrite = true,
+                Err(Fault::PageFull) => {
+                    return Err(self.env.lmdb_error("writing a row", LmdbError::PageFull))
+                }
             }
         }
     }
@@ -282,6 +295,7 @@ impl Env {
     fn try_write<R>(
         &self,
         writer: &Writer<'_>,
+        rewrite: bool,
         work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Step<R> {
         let _flushing = self.begin_flushing();
@@ -297,8 +311,10 @@ impl Env {
             operations: 0,
             grows: false,
             header: None,
+            new_rows: rewrite.then(NewRows::new),
         };
         let done = work(&mut txn)?;
+        txn.rewrite_devices(&lmdb)?;
         if txn.writes == 0 {
             return Ok(done); // nothing to commit
         }
@@ -373,6 +389,7 @@ impl Env {
         match error {
             LmdbError::MapFull => Fault::MapFull,
             LmdbError::MapResized => Fault::Resized,
+            LmdbError::PageFull => Fault::PageFull,
             error => Fault::Error(self.lmdb_error(doing, error)),
         }
     }

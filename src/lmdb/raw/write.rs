@@ -140,6 +140,13 @@ impl<'e> WriteTxn<'e> {
         check(unsafe { ffi::mdb_del(txn, database.0, &mut key, std::ptr::null_mut()) })
     }
 
+    /// Removes all rows of a database.
+    pub fn clear(&mut self, database: Database) -> LmdbResult<()> {
+        drop(self.cursor.take());
+        // SAFETY: the transaction runs, and has no cursor.
+        check(unsafe { ffi::mdb_drop(self.txn.as_ptr(), database.0, 0) })
+    }
+
     /// Commits what was written. If that fails, the old content is in force.
     pub fn commit(mut self) -> LmdbResult<()> {
         drop(self.cursor.take());

@@ -1,0 +1,117 @@
+//! Writing the table of devices anew, when LMDB finds no room for a row on either half of a page.
+//!
+//! LMDB splits a page in the middle of its rows unless they are few, or the new one is large or
+//! comes last (mdb.c, `mdb_page_split`; "few" depends on the page size since ITS#9806). Where one
+//! half has small rows and the other large ones, the new row can be too much for its half:
+//! `MDB_PAGE_FULL`. A row that comes last never meets that. So the transaction runs again with its
+//! devices in memory, and then the table is emptied and its rows are written in order: those of the
+//! commit before, with the new ones among them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::format::table::Table;
+use crate::lmdb::raw::{Database, Environment, LmdbError, LmdbResult, PutMode, ReadTxn};
+use crate::lmdb::write::{Fault, Step, WriteTxn, ROW_OVERHEAD};
+
+/// What a transaction has written under these names: nothing for a device that it has removed.
+pub(super) type NewRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+impl WriteTxn<'_> {
+    pub(super) fn put_device(&mut self, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
+        if self.new_rows.is_none() {
+            let first = self.writes == 0;
+            return self.txn.put_frequent(key, value, mode, first);
+        }
+        if matches!(mode, PutMode::New) && self.device(key)?.is_some() {
+            return Err(LmdbError::KeyExist);
+        }
+        self.keep_in_memory(key, Some(value))
+    }
+
+    pub(super) fn del_device(&mut self, key: &[u8]) -> LmdbResult<()> {
+        if self.new_rows.is_none() {
+            let devices = self.database(Table::Devices)?;
+            return self.txn.del(devices, key);
+        }
+        if self.device(key)?.is_none() {
+            return Err(LmdbError::NotFound);
+        }
+        self.keep_in_memory(key, None)
+    }
+
+    fn keep_in_memory(&mut self, key: &[u8], value: Option<&[u8]>) -> LmdbResult<()> {
+        if let Some(rows) = &mut self.new_rows {
+            rows.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        }
+        Ok(())
+    }
+
+    /// The row of a device, as this transaction will leave it.
+    #[inline]
+    pub(super) fn device(&self, key: &[u8]) -> LmdbResult<Option<&[u8]>> {
+        match self.new_rows.as_ref().and_then(|rows| rows.get(key)) {
+            Some(row) => Ok(row.as_deref()),
+            None => self.txn.get_frequent(key),
+        }
+    }
+
+    /// Writes the table of devices anew, if rows for it are in memory.
+    pub(super) fn rewrite_devices(&mut self, lmdb: &Arc<Environment>) -> Step<()> {
+        let Some(new) = self.new_rows.take().filter(|rows| !rows.is_empty()) else {
+            return Ok(());
+        };
+        let devices = self
+            .database(Table::Devices)
+            .map_err(|e| self.fault("rewriting the devices", e))?;
+        // Of the commit before this one: there is no other writer. Its pages stay as they are until
+        // this transaction has ended.
+        let before = ReadTxn::begin(lmdb).map_err(|e| self.not_begun(lmdb, e))?;
+        self.write_in_order(&before, devices, new)
+            .map_err(|e| self.fault("rewriting the devices", e))
+    }
+
+    fn write_in_order(
+        &mut self,
+        before: &ReadTxn,
+        devices: Database,
+        new: NewRows,
+    ) -> LmdbResult<()> {
+        self.txn.clear(devices)?;
+        let mut new = new.into_iter().peekable();
+        before.each_row(devices, |key, value| {
+            while let Some((name, row)) = new.next_if(|(name, _)| name.as_slice() < key) {
+                self.append_device(devices, &name, row.as_deref())?;
+            }
+            match new.next_if(|(name, _)| name == key) {
+                Some((name, row)) => self.append_device(devices, &name, row.as_deref()),
+                None => self.append_device(devices, key, Some(value)),
+            }
+        })?;
+        new.try_for_each(|(name, row)| self.append_device(devices, &name, row.as_deref()))
+    }
+
+    fn append_device(
+        &mut self,
+        devices: Database,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> LmdbResult<()> {
+        let Some(value) = value else {
+            return Ok(());
+        };
+        self.writes += 1;
+        self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
+        self.txn.put(devices, key, value, PutMode::Append)
+    }
+
+    fn not_begun(&self, lmdb: &Environment, error: LmdbError) -> Fault {
+        match (error, lmdb.info()) {
+            (LmdbError::ReadersFull, Ok(info)) => Fault::Error(Error::ReadersFull {
+                slots: info.max_readers,
+            }),
+            _ => self.fault("beginning a read", error),
+        }
+    }
+}
