@@ -2,6 +2,7 @@
 //! with a limit.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,6 @@ use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
 use crate::lmdb::preallocate::Space;
 use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode, Row};
-use crate::lmdb::write::rewrite::NewRows;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
@@ -55,8 +55,8 @@ pub(crate) struct WriteTxn<'e> {
     grows: bool,
     /// What the header row says now, if this transaction has written it.
     header: Option<Header>,
-    /// Rows for the table of devices, if that is to be written anew.
-    new_rows: Option<NewRows>,
+    /// Rows for the table of devices, if that is to be written anew; nothing for one removed.
+    new_rows: Option<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
 }
 
 /// What a row takes of a page beside its key and value, with padding.
@@ -311,7 +311,7 @@ impl Env {
             operations: 0,
             grows: false,
             header: None,
-            new_rows: rewrite.then(NewRows::new),
+            new_rows: rewrite.then(BTreeMap::new),
         };
         let done = work(&mut txn)?;
         txn.rewrite_devices(&lmdb)?;

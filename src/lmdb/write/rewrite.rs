@@ -15,9 +15,6 @@ use crate::format::table::Table;
 use crate::lmdb::raw::{Database, Environment, LmdbError, LmdbResult, PutMode, ReadTxn};
 use crate::lmdb::write::{Fault, Step, WriteTxn, ROW_OVERHEAD};
 
-/// What a transaction has written under these names: nothing for a device that it has removed.
-pub(super) type NewRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
 impl WriteTxn<'_> {
     pub(super) fn put_device(&mut self, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
         if self.new_rows.is_none() {
@@ -76,7 +73,7 @@ impl WriteTxn<'_> {
         &mut self,
         before: &ReadTxn,
         devices: Database,
-        new: NewRows,
+        new: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     ) -> LmdbResult<()> {
         self.txn.clear(devices)?;
         let mut new = new.into_iter().peekable();
