@@ -41,7 +41,7 @@ class Stats(ctypes.Structure):
         "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size",
         "map_used", "file_size", "page_size", "max_readers", "readers_in_use", "pages_free",
         "pages_held", "readers_active", "oldest_reader_commits", "reader_waits", "reader_refusals",
-        "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped")
+        "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped", "is_copy")
     ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
 
 

@@ -38,7 +38,15 @@ func makeOptions(opts []Option) options {
 }
 
 // WithReadOnly opens the store for reading only: it must exist, and every write fails with
-// [ErrReadOnly].
+// [ErrReadOnly]. Nothing is made or changed.
+//
+// The store is read in place, and each call sees the newest commit, where the process can tell
+// writers what it reads: in the lock file, which must be there and writable. Otherwise a private
+// copy is read, as of when the store was opened, and no other process notices: Stats.IsCopy says
+// so, and opening the store again shows what has changed. The copy takes memory as large as the
+// store. It is also read in a container (a PID namespace other than the machine's first), unless
+// the store is open in that container and in no other, and on overlayfs, unless another process has
+// the store open.
 func WithReadOnly() Option {
 	return func(o *options) { o.flags |= C.PM_OPEN_READ_ONLY }
 }

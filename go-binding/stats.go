@@ -46,6 +46,9 @@ type Stats struct {
 	WritersWaiting uint64 `json:"writers_waiting"`
 	// Whether an fsync has failed, so that the store refuses writes until it is reopened.
 	WritesStopped bool `json:"writes_stopped"`
+	// Whether the store reads a private copy, as of when it was opened: see [WithReadOnly]. To see
+	// later commits, open it again.
+	IsCopy bool `json:"is_copy"`
 
 	// How many operations each commit of this process had, since it opened the store. Each change
 	// of a list counts; an import counts as one.
@@ -136,6 +139,7 @@ func (m *PoolMetadata) Stats() (Stats, error) {
 		WritersWaiting: uint64(s.writers_waiting) +
 			uint64(m.queue.waiting()+m.locks.queue.waiting()),
 		WritesStopped:     s.writes_stopped != 0,
+		IsCopy:            s.is_copy != 0,
 		CommitOperations:  histogram(&s.commit_operations),
 		CommitNanoseconds: histogram(&s.commit_nanoseconds),
 	}, nil

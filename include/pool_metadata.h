@@ -400,6 +400,16 @@
 
 /**
  * Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.
+ * Nothing is made or changed.
+ *
+ * The handle reads the store in place, and each call sees the newest commit, where it can tell
+ * writers what it reads: in the lock file, which must be there and writable. Otherwise it reads a
+ * private copy, as of when it was opened, and no other process notices: `is_copy` in pm_stats is 1
+ * then, and opening the store again shows what has changed. A copy is made with plain reads, in
+ * memory as large as the store, within lock_wait_ms (or PM_ERR_TIMEOUT, if writers are faster than
+ * it all that time); its pages are verified whatever `verify` says. It is also read in a container
+ * (a PID namespace other than the machine's first), unless the store is open in that container and
+ * in no other, and on overlayfs, unless another process has the store open.
  */
 #define PM_OPEN_READ_ONLY 1
 
@@ -807,6 +817,11 @@ typedef struct pm_stats {
    * otherwise 0.
    */
   uint64_t writes_stopped;
+  /**
+   * 1 if the handle reads a private copy of the store, as of when it was opened (pm_open says
+   * when that is); otherwise 0. To see later commits, open the store again.
+   */
+  uint64_t is_copy;
   /**
    * Operations in each commit of this process since it opened the store. Every change of a list
    * counts as one, an import counts as one.
@@ -1265,6 +1280,10 @@ void pm_free(void *block);
  * and is damaged. A symbolic link is followed. LMDB creates its lock file beside the store as
  * `<path>-lock`; never delete it while a process has the store open. The file must be on a local
  * file system: docs/options.md lists what that must have.
+ *
+ * A handle that writes sees the newest commit in each call. One that was opened with
+ * PM_OPEN_READ_ONLY does as well, or it reads a private copy of the store as of this call: see
+ * there.
  *
  * @param path      Path of the store, path_len bytes: at most 4,090, and 250 for its last name.
  * @param options   NULL for the defaults.

@@ -61,6 +61,10 @@ pub struct Stats {
     pub writers_waiting: u64,
     /// Whether an fsync has failed, so that the store takes no writes until it is opened again.
     pub writes_stopped: bool,
+    /// Whether the handle reads a private copy of the store, as of when it was opened: see
+    /// [`OpenOptions::read_only`](crate::OpenOptions::read_only). To see later commits, open the
+    /// store again.
+    pub is_copy: bool,
     /// Operations in each commit of this process since it opened the store. Every change of a list
     /// counts as one, an import counts as one.
     pub commit_operations: Histogram,

@@ -263,6 +263,8 @@ fn goes_on(store: &PoolMetadata, commits: u64) {
 #[test]
 fn store_of_an_older_format_is_not_upgraded_while_another_process_has_it() {
     let (_directory, path) = copy(1);
+    // Without a lock file, it would read a private copy.
+    fs::write(raw::lock_path(&path), "").unwrap();
     let mut reader = Peer::start("format::read_on", &path);
     reader.expect("open");
     let error = error_of(options(50).open(&path));

@@ -1,11 +1,11 @@
-//! A store on a read-only file system can be read: LMDB keeps no reader table there, so as long as
-//! anybody can write the same file by another mount, it is either that or reading here, never both.
+//! A store on a read-only file system can be read, whoever has it open by another mount. The handle
+//! reads a private copy, of which nobody else notices anything.
 
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, check, error_of, options, place, wait_until};
-use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata};
+use common::{add, assorted, check, options, place, raw};
+use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -56,10 +56,10 @@ fn inside(path: &Path) {
     ));
 }
 
-/// A reader to whom the store's directory is mounted read-only.
-fn reader_on_a_read_only_mount(store: &Path) -> Peer {
+/// A viewer to whom the store's directory is mounted read-only.
+fn viewer_on_a_read_only_mount(store: &Path) -> Peer {
     let directory = store.parent().unwrap();
-    let inner = peer::command("read_only_fs::reader", store);
+    let inner = peer::command("viewers::viewer", store);
     let script =
         "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && shift && exec \"$@\"";
     let mut outer = Command::new("unshare");
@@ -80,100 +80,74 @@ fn reader_on_a_read_only_mount(store: &Path) -> Peer {
     peer
 }
 
-fn order(peer: &mut Peer, line: &str, answer: &str) {
-    peer.tell(line);
-    peer.expect(answer);
-}
-
 #[test]
-fn store_open_for_writing_is_not_read_through_a_read_only_mount() {
+fn store_open_for_writing_is_read_through_a_read_only_mount() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "base");
-    let mut peer = reader_on_a_read_only_mount(&path);
-    order(&mut peer, "open", "already open");
-    // Neither has that disturbed the writer, nor is anything left behind by which a second try
-    // succeeds.
+    let mut viewer = viewer_on_a_read_only_mount(&path);
+    viewer.order("open", "copy of 1");
     add(&store, "snap");
-    order(&mut peer, "open", "already open");
+    // It reads on as of when it was opened.
+    viewer.order("read", "copy of 1");
+    viewer.order("open", "copy of 2");
+    assert_eq!(store.stats().unwrap().readers_active, 0);
     check(&store);
-    store.close().unwrap();
-    order(&mut peer, "open", "2 devices");
-    peer.finish();
+    viewer.finish();
 }
 
+/// A viewer that looks in, for a moment or for good, keeps nothing from being done with the store.
 #[test]
-fn store_read_through_a_read_only_mount_is_not_opened_for_writing() {
-    let (_directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    add(&store, "base");
+fn viewer_on_a_read_only_mount_keeps_nobody_from_the_store() {
+    let (directory, path) = assorted();
+    let mut viewer = viewer_on_a_read_only_mount(&path);
+    viewer.order("open", "copy of 3");
+    // Nothing is waited for: not to write, nor to have the store alone.
+    let store = options(0).open(&path).unwrap();
+    add(&store, "more");
+    let backup = directory.path().join("backup.db");
+    store.backup(&backup, &Default::default()).unwrap();
     store.close().unwrap();
-    let mut peers = [
-        reader_on_a_read_only_mount(&path),
-        reader_on_a_read_only_mount(&path),
-    ];
-    let refused = || {
-        let error = error_of(options(200).open(&path));
-        match &error {
-            Error::AlreadyOpen { path: of, why } => {
-                assert_eq!(**of, *path);
-                assert!(why.contains("read-only"), "{why}");
-            }
-            other => panic!("{other:?}"),
-        }
-    };
-    // Readers go together; the last of them keeps writers out.
-    for peer in &mut peers {
-        order(peer, "open", "1 devices");
-        refused();
-    }
-    for peer in &mut peers {
-        refused();
-        order(peer, "read", "1 devices");
-        order(peer, "close", "closed");
-    }
-    let store = options(200).open(&path).unwrap();
-    add(&store, "snap");
-    check(&store);
-    order(&mut peers[0], "open", "already open");
-    store.close().unwrap();
-    // One that is killed keeps nobody out.
-    let [mut first, second] = peers;
-    order(&mut first, "open", "2 devices");
-    first.kill();
-    second.finish();
-    add(&options(200).open(&path).unwrap(), "third");
-}
-
-/// A viewer that looks in for a moment must not keep a daemon from starting.
-#[test]
-fn writer_waits_for_the_end_of_a_read_through_a_read_only_mount() {
-    let (_directory, path) = place();
-    let store = PoolMetadata::open(&path).unwrap();
-    add(&store, "base");
-    store.close().unwrap();
-    let mut reader = reader_on_a_read_only_mount(&path);
-    let mut late = reader_on_a_read_only_mount(&path);
-    order(&mut reader, "open", "1 devices");
-    std::thread::scope(|scope| {
-        let opening = scope.spawn(|| options(60_000).open(&path));
-        // Once the writer waits, no reader begins. One that was faster did not meet it.
-        wait_until("the writer keeps readers out", || {
-            late.tell("open");
-            let refused = late.hear() == "already open";
-            if !refused {
-                order(&mut late, "close", "closed");
-            }
-            refused
-        });
-        assert!(!opening.is_finished());
-        order(&mut reader, "read", "1 devices");
-        order(&mut reader, "close", "closed");
-        let store = opening.join().unwrap().unwrap();
-        add(&store, "snap");
-        check(&store);
+    raw::edit(&path, |txn, tables| {
+        txn.del(tables.ids, &[0, 0, 0, 0, 6], None).unwrap();
     });
-    order(&mut late, "open", "2 devices");
-    reader.finish();
-    late.finish();
+    let repaired = options(0).repair(&path, &RepairOptions::new()).unwrap();
+    assert!(repaired.after.is_sound());
+    options(0).restore(&backup, &path).unwrap();
+    viewer.order("read", "copy of 3");
+    viewer.order("open", "copy of 4");
+    viewer.finish();
+    check(&options(0).open(&path).unwrap());
+}
+
+/// The copy starts over when a writer has been too fast for it.
+#[test]
+fn viewer_reads_a_whole_commit_under_a_writer_that_never_pauses() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    for number in 0..200 {
+        add(&store, format!("device-{number:03}"));
+    }
+    let mut viewer = viewer_on_a_read_only_mount(&path);
+    let viewed = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (0..200).cycle() {
+                if viewed.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                let name = format!("device-{number:03}");
+                store.remove_device(&name).unwrap();
+                add(&store, name);
+            }
+        });
+        for _ in 0..30 {
+            viewer.tell("open");
+            let view = viewer.hear();
+            assert!(["copy of 199", "copy of 200"].contains(&&*view), "{view}");
+        }
+        viewed.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    viewer.finish();
+    check(&store);
 }

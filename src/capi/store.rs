@@ -24,6 +24,10 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 /// `<path>-lock`; never delete it while a process has the store open. The file must be on a local
 /// file system: docs/options.md lists what that must have.
 ///
+/// A handle that writes sees the newest commit in each call. One that was opened with
+/// PM_OPEN_READ_ONLY does as well, or it reads a private copy of the store as of this call: see
+/// there.
+///
 /// @param path      Path of the store, path_len bytes: at most 4,090, and 250 for its last name.
 /// @param options   NULL for the defaults.
 /// @param store     Receives the handle, on success only. End it with pm_close.
@@ -231,6 +235,7 @@ fn c_stats(from: &Stats) -> pm_stats {
         oldest_walk_ns: from.oldest_walk.as_nanos() as u64,
         writers_waiting: from.writers_waiting,
         writes_stopped: from.writes_stopped.into(),
+        is_copy: from.is_copy.into(),
         commit_operations: c_histogram(&from.commit_operations),
         commit_nanoseconds: c_histogram(&from.commit_nanoseconds),
     }

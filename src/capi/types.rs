@@ -125,6 +125,16 @@ pub struct pm_options {
 }
 
 /// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.
+/// Nothing is made or changed.
+///
+/// The handle reads the store in place, and each call sees the newest commit, where it can tell
+/// writers what it reads: in the lock file, which must be there and writable. Otherwise it reads a
+/// private copy, as of when it was opened, and no other process notices: `is_copy` in pm_stats is 1
+/// then, and opening the store again shows what has changed. A copy is made with plain reads, in
+/// memory as large as the store, within lock_wait_ms (or PM_ERR_TIMEOUT, if writers are faster than
+/// it all that time); its pages are verified whatever `verify` says. It is also read in a container
+/// (a PID namespace other than the machine's first), unless the store is open in that container and
+/// in no other, and on overlayfs, unless another process has the store open.
 pub const PM_OPEN_READ_ONLY: u32 = 1;
 
 /// Verify as much as the default level does, which is PM_VERIFY_FULL.
@@ -219,6 +229,9 @@ pub struct pm_stats {
     /// 1 if an fsync has failed, so that the store takes no writes until it is opened again;
     /// otherwise 0.
     pub writes_stopped: u64,
+    /// 1 if the handle reads a private copy of the store, as of when it was opened (pm_open says
+    /// when that is); otherwise 0. To see later commits, open the store again.
+    pub is_copy: u64,
     /// Operations in each commit of this process since it opened the store. Every change of a list
     /// counts as one, an import counts as one.
     pub commit_operations: pm_histogram,

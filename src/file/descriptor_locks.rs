@@ -22,10 +22,13 @@ pub(crate) struct DescriptorLocks {
     file: File,
 }
 
-/// A lock of another open file description.
+/// A lock of another open file description, or of a process.
 pub(crate) struct Found {
     pub start: i64,
     pub len: i64,
+    /// The process that holds it, as its id is in this PID namespace (zero if it has none there);
+    /// -1 for a lock of an open file description.
+    pub pid: libc::pid_t,
 }
 
 impl DescriptorLocks {
@@ -106,6 +109,7 @@ impl DescriptorLocks {
         Ok(found.then_some(Found {
             start: lock.l_start,
             len: lock.l_len,
+            pid: lock.l_pid,
         }))
     }
 

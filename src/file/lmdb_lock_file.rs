@@ -13,18 +13,17 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{fallocate, FallocateFlags};
-use nix::sys::statvfs::{statvfs, FsFlags};
 
 use crate::error::{Error, Result};
 use crate::file::access::Access;
 use crate::file::fs::{check_same, is_at};
 use crate::file::open_files::{Listed, Registered};
 use crate::file::path::{lock_path, refuse_other_owner};
-use crate::file::process_lock::{FileLock, Identity};
+use crate::file::process_lock::FileLock;
 use crate::limits::MAX_READERS;
 use crate::sync::deadline::Deadline;
 use crate::verify::meta;
-use make::{open, open_or_make};
+use make::{open, open_or_make, open_to_write};
 
 /// The first word of a lock file that has been set up.
 const MAGIC: [u8; 4] = meta::MAGIC.to_le_bytes();
@@ -51,6 +50,30 @@ pub(crate) fn is_there(store: &Path) -> Result<bool> {
     find(&lock_path(store)).map(|found| found.is_some())
 }
 
+/// Shows the store's lock file to `look`, if it is there and this process may write to it.
+pub(crate) fn with_shared_lock_file<T>(
+    store: &Path,
+    deadline: &Deadline,
+    look: impl FnOnce(&FileLock) -> io::Result<T>,
+) -> Result<Option<T>> {
+    let path = lock_path(store);
+    let list = Listed::hold(deadline)?;
+    let Some(found) = find(&path)? else {
+        return Ok(None);
+    };
+    list.refuse_lock_file(&path, &found)?;
+    if !found.is_file() {
+        return Err(not_a_lock_file(&path));
+    }
+    match open_to_write(&path) {
+        Err(e) if is_out_of_reach(&e) => Ok(None),
+        opened => opened
+            .and_then(|file| look(&FileLock::new(file)))
+            .map(Some)
+            .map_err(|e| Error::io("looking at the lock file", &path, e)),
+    }
+}
+
 fn find(path: &Path) -> Result<Option<Metadata>> {
     match path.symlink_metadata() {
         Ok(found) => Ok(Some(found)),
@@ -61,13 +84,8 @@ fn find(path: &Path) -> Result<Option<Metadata>> {
 
 /// Refuses a file that is not a lock file. No thread of this process has it open.
 fn refuse_other_kinds(path: &Path, found: &Metadata) -> Result<()> {
-    let refuse = || Error::InvalidPath {
-        path: path.into(),
-        why: "the store's lock file would be there, and it is not a lock file; move it, or give \
-              another path",
-    };
     if !found.is_file() {
-        return Err(refuse());
+        return Err(not_a_lock_file(path));
     }
     let mut head = Vec::new();
     open(path)
@@ -80,7 +98,22 @@ fn refuse_other_kinds(path: &Path, found: &Metadata) -> Result<()> {
     if head.starts_with(&MAGIC) || (unmarked && !data_file) {
         return Ok(());
     }
-    Err(refuse())
+    Err(not_a_lock_file(path))
+}
+
+fn not_a_lock_file(path: &Path) -> Error {
+    Error::InvalidPath {
+        path: path.into(),
+        why: "the store's lock file would be there, and it is not a lock file; move it, or give \
+              another path",
+    }
+}
+
+/// Whether the lock file is not there, or this process may not write to it.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    const DENIED: [i32; 3] = [libc::EACCES, libc::EPERM, libc::EROFS];
+    let denied = |errno| DENIED.contains(&errno);
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error().is_some_and(denied)
 }
 
 /// Removes the lock file of a store that another file has replaced. No thread or process can have
@@ -142,8 +175,8 @@ impl Held {
         self.made = Made::default();
     }
 
-    /// Opens the lock file before LMDB does, or makes it, for whoever can use the data file. No
-    /// other thread of this process opens it from here on.
+    /// Opens the lock file before LMDB does. No other thread of this process opens it from here on.
+    /// A handle that writes makes it if it is not there, for whoever can use the data file.
     pub fn open_lock_file(
         &mut self,
         data_file: &Metadata,
@@ -156,10 +189,9 @@ impl Held {
         if let Some(found) = find(&path)? {
             list.refuse_lock_file(&path, &found)?;
         }
-        let (file, new) = match open_or_make(&path, &Access::of(data_file)) {
-            // LMDB does without a lock file there.
-            Err(e) if e.os_error() == Some(libc::EROFS) && read_only => return Ok(()),
-            opened => opened?,
+        let (file, new) = match read_only {
+            true => (open_to_write(&path).map_err(fail)?, false),
+            false => open_or_make(&path, &Access::of(data_file))?,
         };
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
@@ -184,28 +216,17 @@ impl Held {
     }
 
     /// Makes sure, once LMDB has the lock file open, that no process uses it for another data file:
-    /// both would share the number of the last commit. On a read-only mount there need not be a
-    /// lock file.
-    pub fn claim(&mut self, data_file: &Metadata, deadline: &Deadline) -> Result<()> {
-        let path = lock_path(&self.store);
-        let fail = |e| Error::io("opening the lock file", &path, e);
-        if self.lock_file.is_none() {
-            let list = Listed::hold(deadline)?;
-            let found = match std::fs::metadata(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-                found => found.map_err(fail)?,
-            };
-            self.registered.push(list.enter_lock_file(&found));
-            self.lock_file = Some(Arc::new(FileLock::new(open(&path).map_err(fail)?)));
-        }
-        let claimed = match &self.lock_file {
-            Some(lock) => lock.claim_identity(Some(data_file.ino())).map_err(fail)?,
-            None => Identity::Agreed,
+    /// both would share the number of the last commit.
+    pub fn claim(&self, data_file: &Metadata) -> Result<()> {
+        let fail = |e| Error::io("opening the lock file", &lock_path(&self.store), e);
+        let agreed = match &self.lock_file {
+            Some(lock) => lock.claim_identity(data_file.ino()).map_err(fail)?,
+            None => true,
         };
         // After the claim: an open that has made the file and fails removes it, unless it is
         // claimed.
         self.check_in_place()?;
-        if claimed == Identity::Agreed {
+        if agreed {
             return Ok(());
         }
         Err(Error::AlreadyOpen {
@@ -294,10 +315,6 @@ fn has_blocks(file: &File, len: libc::off_t) -> io::Result<bool> {
     Ok(u64::try_from(len).is_ok_and(|len| allocated >= len))
 }
 
-pub(crate) fn on_read_only_mount(path: &Path) -> io::Result<bool> {
-    Ok(statvfs(path)?.flags().contains(FsFlags::ST_RDONLY))
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::time::Duration;
@@ -359,6 +376,6 @@ mod tests {
         File::create(lock_path(&store)).unwrap();
         assert!(held.check_in_place().is_err());
         let opened = directory.path().metadata().unwrap();
-        assert!(held.claim(&opened, &deadline).is_err());
+        assert!(held.claim(&opened).is_err());
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn process_without_locks(
 ) -> io::Result<Option<u32>> {
     for process in data_file.processes_with_lmdb()? {
         // A process that uses another lock file has its locks there.
-        if data_file.uses_another_lock_file(Some(lock_file.metadata()?.ino()))? {
+        if data_file.uses_another_lock_file(lock_file.metadata()?.ino())? {
             return Ok(None);
         }
         // A lock of a process that has ended can be left with a forked child; LMDB's never is.

@@ -61,21 +61,12 @@ impl Registered {
         kind: Kind,
         deadline: &Deadline,
     ) -> Result<Option<Registered>> {
-        let entry = Entry::of(file, kind);
-        let as_other = |kind| Entry { kind, ..entry };
-        let mut open = list(deadline)?;
-        let alone = open.contains(&as_other(Kind::Alone));
-        if alone && kind == Kind::Store {
+        let mut list = Listed::hold(deadline)?;
+        if !list.is_free(path, file, kind)? {
             return Ok(None);
         }
-        if alone || open.contains(&as_other(Kind::Store)) {
-            return Err(Error::AlreadyOpen {
-                path: path.into(),
-                why: "this process has the store open already, by this or another path; use that \
-                      handle, or close it first",
-            });
-        }
-        open.push(entry);
+        let entry = Entry::of(file, kind);
+        list.0.push(entry);
         Ok(Some(Registered(entry)))
     }
 }
@@ -87,6 +78,24 @@ pub(crate) struct Listed(MutexGuard<'static, Vec<Entry>>);
 impl Listed {
     pub fn hold(deadline: &Deadline) -> Result<Listed> {
         list(deadline).map(Listed)
+    }
+
+    /// Whether this process may open a store now; false if the caller has to wait until it is fixed
+    /// or replaced. Fails if it is open already.
+    pub fn is_free(&self, path: &Path, file: &Metadata, kind: Kind) -> Result<bool> {
+        let is = |kind| self.0.contains(&Entry::of(file, kind));
+        let alone = is(Kind::Alone);
+        if alone && kind == Kind::Store {
+            return Ok(false);
+        }
+        if alone || is(Kind::Store) {
+            return Err(Error::AlreadyOpen {
+                path: path.into(),
+                why: "this process has the store open already, by this or another path; use that \
+                      handle, or close it first",
+            });
+        }
+        Ok(true)
     }
 
     /// Refuses a file that is the `-lock` file of a store that this process has open.

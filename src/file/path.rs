@@ -21,6 +21,9 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where this process finds its descriptors by their numbers.
+pub(crate) const DESCRIPTORS: &str = "/proc/self/fd";
+
 /// Longest name of a file in bytes, in all common file systems (`NAME_MAX` of limits.h).
 const NAME_MAX: usize = 255;
 /// Longest path in bytes: the system's `PATH_MAX` counts the NUL behind it.

@@ -50,17 +50,6 @@ pub(crate) struct FileLock {
     stamp: u64,
 }
 
-/// How a claim of an identity stands beside those of other processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
-    /// All use the same `-lock` file.
-    Agreed,
-    /// Another process uses another `-lock` file, or this one uses none and another uses one.
-    Another,
-    /// Another process reads the file without a `-lock` file.
-    ReadWithout,
-}
-
 /// The writer lock, held until dropped.
 pub(crate) struct WriterLock<'a>(&'a FileLock);
 
@@ -85,23 +74,19 @@ impl FileLock {
         self.file().metadata()
     }
 
-    /// Says which `-lock` file this process uses, by its inode, or that it uses none, and what
-    /// stands against that. The claim stays until it is released, whatever the answer.
-    pub fn claim_identity(&self, lock_file: Option<u64>) -> io::Result<Identity> {
+    /// Says which `-lock` file this process uses, by its inode; false if another process uses
+    /// another one. The claim stays until it is released, whatever the answer.
+    pub fn claim_identity(&self, lock_file: u64) -> io::Result<bool> {
         self.locks.set(libc::F_RDLCK, identity_byte(lock_file), 1)?;
-        if self.uses_another_lock_file(lock_file)? {
-            return Ok(Identity::Another);
-        }
-        if lock_file.is_some() && self.locks.held_elsewhere(IDENTITY.start, 1)? {
-            return Ok(Identity::ReadWithout);
-        }
-        Ok(Identity::Agreed)
+        Ok(!self.uses_another_lock_file(lock_file)?)
     }
 
-    /// Whether another process uses another `-lock` file than this one, or any if this is none.
-    pub fn uses_another_lock_file(&self, lock_file: Option<u64>) -> io::Result<bool> {
-        let (first, own) = (IDENTITY.start + 1, identity_byte(lock_file));
-        Ok(self.locks.held_elsewhere(first, (own - first).max(0))?
+    /// Whether another process uses another `-lock` file than this one.
+    pub fn uses_another_lock_file(&self, lock_file: u64) -> io::Result<bool> {
+        let own = identity_byte(lock_file);
+        Ok(self
+            .locks
+            .held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
             || self.locks.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
     }
 
@@ -118,6 +103,12 @@ impl FileLock {
             }
             claimed => claimed,
         }
+    }
+
+    /// Whether this process has claimed the file by another descriptor.
+    pub fn is_claimed_by_process(&self) -> io::Result<bool> {
+        let own = process_byte(ProcessNumber::own());
+        self.locks.held_elsewhere(own, 1)
     }
 
     /// Says that this process has LMDB open, with LMDB's locks on the `-lock` file.
@@ -191,6 +182,17 @@ impl FileLock {
         self.locks.held_elsewhere(0, 1)
     }
 
+    /// Of a lock file: whether processes of this one's PID namespace have it open with LMDB, and
+    /// no others. LMDB locks, for each process, the byte that has its id as its number (mdb.c,
+    /// `mdb_reader_pid`). The system translates the id of a lock's holder for who asks.
+    pub fn is_lmdbs_here_alone(&self) -> io::Result<bool> {
+        /// More than any process id (`PID_MAX_LIMIT` of the kernel).
+        const PID_END: i64 = 1 << 22;
+        let all = self.locks.all_elsewhere(1, PID_END)?;
+        let is_here = |lock: &Found| lock.start == lock.pid.into();
+        Ok(!all.is_empty() && all.iter().all(is_here))
+    }
+
     /// Releases what [`claim_alone`](FileLock::claim_alone) holds beside the file's use, for a
     /// process that goes on to share the file.
     pub fn release_identities(&self) -> io::Result<()> {
@@ -247,13 +249,10 @@ impl FileLock {
     }
 }
 
-/// The byte that stands for a `-lock` file, by its inode, or for none: the first of the range.
-fn identity_byte(lock_file: Option<u64>) -> i64 {
-    let span = (IDENTITY.end - IDENTITY.start - 1) as u64;
-    match lock_file {
-        Some(inode) => IDENTITY.start + 1 + (inode % span) as i64,
-        None => IDENTITY.start,
-    }
+/// The byte that stands for a `-lock` file, by its inode.
+fn identity_byte(lock_file: u64) -> i64 {
+    let span = (IDENTITY.end - IDENTITY.start) as u64;
+    IDENTITY.start + (lock_file % span) as i64
 }
 
 /// The first byte that stands for a process.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::access::Access;
+use crate::file::copying::copy_range;
 use crate::file::destination::Destination;
 use crate::file::fs::{check_directory, is_at, rename_new, set_mode, sync_directory};
 use crate::file::lmdb_lock_file;
@@ -27,9 +28,6 @@ use crate::file::path::{is_too_long, lock_path, refuse_other_owner, with_suffix}
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
 use crate::verify::head;
-
-/// How much is copied at a time.
-const CHUNK: usize = 1 << 20;
 
 /// What is added to the name of a store while it is being created.
 const NEW_STORE: &str = ".new";
@@ -283,24 +281,7 @@ impl TempFile {
 
     /// Copies a range of the file at `path` to the same offsets.
     pub fn copy_range(&self, from: &File, path: &Path, range: Range<u64>) -> Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        let mut at = range.start;
-        while at < range.end {
-            let wanted = (range.end - at).min(CHUNK as u64) as usize;
-            let got = match from.read_at(&mut chunk[..wanted], at) {
-                Ok(0) => {
-                    let end = range.end;
-                    let what = format!("the file ends at byte {at} of {end}");
-                    return Err(Error::corrupt(what).at(path));
-                }
-                Ok(got) => got,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::io("reading the file", path, e)),
-            };
-            self.write_at(&chunk[..got], at)?;
-            at += got as u64;
-        }
-        Ok(())
+        copy_range(from, path, range, |bytes, at| self.write_at(bytes, at))
     }
 
     pub fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {

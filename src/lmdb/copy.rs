@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::file::copying::write_metas;
 use crate::file::temp_file::TempFile;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::{into_error, LmdbError, NotBegun};
@@ -19,7 +20,7 @@ use crate::verify::meta::{LAST_PAGE_AT, TXNID_AT};
 /// that a writer wants, and a read that fails is an error. The pages of the commit stay as they are
 /// while the snapshot lasts.
 pub(crate) fn copy_pages(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -> Result<()> {
-    let (snapshot, mut meta) =
+    let (snapshot, meta) =
         deadline.poll("a moment without a commit, to read the meta page", || {
             let snapshot = Snapshot::open(env)?;
             Ok(snapshot.meta_page()?.map(|meta| (snapshot, meta)))
@@ -30,15 +31,10 @@ pub(crate) fn copy_pages(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -
         .and_then(|pages| pages.checked_mul(page_size))
         .ok_or_else(|| Error::corrupt("its newest meta page cannot be").at(env.path()))?;
     temp.copy_range(&env.file, env.path(), 2 * page_size..end)?;
-    // Last, so that a half copy is no store. The other one is as of the commit before, which makes
-    // this one the newest, and has the same tree: should this one be damaged, it serves.
     let commit = snapshot.commit();
-    for (commit, page) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
-        meta[..8].copy_from_slice(&page.to_le_bytes());
-        meta[TXNID_AT..][..8].copy_from_slice(&commit.to_le_bytes());
-        temp.write_at(&meta, page * page_size)?;
-    }
-    Ok(())
+    write_metas(meta, commit, page_size, |bytes, at| {
+        temp.write_at(bytes, at)
+    })
 }
 
 /// How often a copy starts over after finding pages that are neither used nor free.

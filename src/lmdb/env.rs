@@ -1,6 +1,7 @@
 //! One open store file: LMDB's environment, and what belongs to it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,9 @@ pub(crate) struct Env {
     pub(super) process_lock: FileLock,
     /// The data file again, for what LMDB does not do itself.
     pub(super) file: File,
+    /// The store's file, of which `file` is a private copy, as it was then; none where the store is
+    /// read in place.
+    pub(super) copied: Option<Metadata>,
     /// Bytes that the file is known to have at least.
     pub(super) known_len: AtomicU64,
     pub(super) page_size: u64,
@@ -111,12 +115,24 @@ impl Env {
         &self.file
     }
 
-    /// The owner and the mode of the data file.
+    /// What the system says of the store's file; of a private copy, what it said of the store when
+    /// the copy was made.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        match &self.copied {
+            Some(original) => Ok(original.clone()),
+            None => self.file.metadata(),
+        }
+    }
+
+    /// The owner and the mode of the store's file.
     pub fn access(&self) -> Result<Access> {
-        let metadata = self.file.metadata();
-        Ok(Access::of(&metadata.map_err(|e| {
-            Error::io("reading the file's owner", &self.path, e)
-        })?))
+        let fail = |e| Error::io("reading the file's owner", &self.path, e);
+        Ok(Access::of(&self.metadata().map_err(fail)?))
+    }
+
+    /// Whether this is a private copy of the store, as of when it was opened.
+    pub fn is_copy(&self) -> bool {
+        self.copied.is_some()
     }
 
     /// Has the system begin to read the file's first `len` bytes, which will be wanted in another

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::file::lmdb_lock_file::{on_read_only_mount, Held};
+use crate::file::lmdb_lock_file::Held;
 use crate::file::lost_locks::process_without_locks;
 use crate::file::process_lock::FileLock;
 use crate::lmdb::env::Env;
@@ -13,13 +13,10 @@ use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
 
 impl Env {
-    /// Lets other processes see that this one has LMDB's locks, unless it has LMDB open without.
+    /// Lets other processes see that this one has LMDB's locks.
     pub(super) fn mark_lmdb_open(&self) -> Result<()> {
-        let fail = |e| Error::io("opening", &self.path, e);
-        if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
-            return Ok(());
-        }
-        self.process_lock.mark_lmdb_open().map_err(fail)
+        let marked = self.process_lock.mark_lmdb_open();
+        marked.map_err(|e| Error::io("opening", &self.path, e))
     }
 
     /// Frees the reader slots of processes that died; how many those were. The caller keeps the

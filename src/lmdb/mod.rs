@@ -14,6 +14,7 @@ mod lost_locks;
 mod open;
 mod open_tables;
 mod preallocate;
+mod private_copy;
 mod quiesce;
 pub(crate) mod raw;
 pub(crate) mod read;

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::file::fs::{check_same, is_at, open_file, sync_directory};
 use crate::file::lmdb_lock_file;
-use crate::file::lmdb_lock_file::{on_read_only_mount, Held};
+use crate::file::lmdb_lock_file::Held;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
-use crate::file::process_lock::{FileLock, Identity};
+use crate::file::process_lock::FileLock;
+use crate::file::viewer::shares_lock_file;
 use crate::histogram::Commits;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
@@ -38,7 +39,21 @@ impl Env {
         let deadline = Deadline::after(config.lock_wait);
         let path = resolve(path)?;
         check_release(&path)?;
-        let mut claimed = create_or_claim(&path, &config, &deadline)?;
+        if !config.read_only || config.sharing != Sharing::Many {
+            return Env::open_in_place(path, config, &deadline);
+        }
+        if shares_lock_file(&path, &deadline)? {
+            match Env::open_in_place(path.clone(), config.clone(), &deadline) {
+                Err(Error::PidInUse { .. }) => {}
+                Err(_) if !shares_lock_file(&path, &deadline)? => {}
+                opened => return opened,
+            }
+        }
+        Env::open_copy(path, config, &deadline)
+    }
+
+    fn open_in_place(path: PathBuf, config: Config, deadline: &Deadline) -> Result<Env> {
+        let mut claimed = create_or_claim(&path, &config, deadline)?;
         let new_store = claimed.new.then(|| claimed.metadata.clone());
         // Made before LMDB's handle and after the data file's lock, so that it is dropped between
         // them, also if opening fails.
@@ -46,10 +61,10 @@ impl Env {
         if let Some(error) = create::lost_content(&path, &claimed.metadata)? {
             return Err(error);
         }
-        let head = classify(&claimed.file, &path, &config, &deadline)?;
+        let head = classify(&claimed.file, &path, &config, deadline)?;
         if config.sharing != Sharing::Temporary {
-            held.open_lock_file(&claimed.metadata, config.read_only, &deadline)?;
-            refuse_lost_locks(&path, &claimed.process_lock, &held, &deadline)?;
+            held.open_lock_file(&claimed.metadata, config.read_only, deadline)?;
+            refuse_lost_locks(&path, &claimed.process_lock, &held, deadline)?;
             let alone = claimed.new || config.sharing == Sharing::Alone;
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }
@@ -63,16 +78,16 @@ impl Env {
         watch.find(&lock_path(&path));
         lmdb.set_watch(Arc::clone(&watch));
         if config.sharing != Sharing::Temporary {
-            held.claim(&claimed.metadata, &deadline)?;
+            held.claim(&claimed.metadata)?;
         }
-        let mut tables = open_tables(&mut lmdb, &path, &deadline)?;
+        let mut tables = open_tables(&mut lmdb, &path, deadline)?;
         if has_own_slots(&lmdb) {
             // Closing LMDB frees them.
             drop(lmdb);
             lmdb = open_lmdb(&path, &config, &head)?;
             watch.find(&lock_path(&path));
             lmdb.set_watch(Arc::clone(&watch));
-            tables = open_tables(&mut lmdb, &path, &deadline)?;
+            tables = open_tables(&mut lmdb, &path, deadline)?;
         }
         let metadata = claimed.metadata.clone();
         let env = Env::new(
@@ -84,11 +99,11 @@ impl Env {
             tables,
             held,
         );
-        env.finish_opening(&metadata, &deadline)?;
+        env.finish_opening(&metadata)?;
         Ok(env)
     }
 
-    fn new(
+    pub(super) fn new(
         path: PathBuf,
         config: Config,
         claimed: Claimed,
@@ -113,11 +128,12 @@ impl Env {
             flushing: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
+            copied: None,
         }
     }
 
     /// What is left to do once LMDB has the file open.
-    fn finish_opening(&self, opened: &Metadata, deadline: &Deadline) -> Result<()> {
+    fn finish_opening(&self, opened: &Metadata) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
         check_same(&self.path, opened)?;
         if self.config.sharing == Sharing::Temporary {
@@ -130,7 +146,7 @@ impl Env {
             self.process_lock.release_identities().map_err(fail)?;
         }
         if self.config.sharing == Sharing::Many {
-            self.claim_lock_file(deadline)?;
+            self.claim_lock_file()?;
         }
         if !self.config.read_only {
             self.process_lock.probe_writer_lock().map_err(fail)?;
@@ -151,65 +167,35 @@ impl Env {
 impl Env {
     /// Makes sure that every process that has the file open uses the same `-lock` file: that which
     /// LMDB has open, whatever is at its path by now.
-    pub(crate) fn claim_lock_file(&self, deadline: &Deadline) -> Result<()> {
+    pub(crate) fn claim_lock_file(&self) -> Result<()> {
         let fail = |e| Error::io("opening", &self.path, e);
-        // LMDB reads without a lock file where it cannot write one. A process that can may be
-        // writing all the same: to it, the file system need not be read-only.
-        let lock_file = if self.config.read_only && on_read_only_mount(&self.path).map_err(fail)? {
-            None
-        } else {
-            let held = unpoisoned(self.held.lock());
-            let opened = held.as_ref().and_then(|held| held.lock_file.as_ref());
-            let found = match opened {
-                Some(lock_file) => lock_file.metadata(),
-                None => std::fs::metadata(lock_path(&self.path)),
-            };
-            Some(found.map_err(fail)?.ino())
+        let held = unpoisoned(self.held.lock());
+        let opened = held.as_ref().and_then(|held| held.lock_file.as_ref());
+        let found = match opened {
+            Some(lock_file) => lock_file.metadata(),
+            None => std::fs::metadata(lock_path(&self.path)),
         };
-        let mut found = Identity::Agreed;
-        // A reader without a lock file may end soon, and no other begins while this process has
-        // its claim. Another lock file means that something is set up wrongly.
-        let agreed = deadline.poll("a reader without a lock file", || {
-            found = self.process_lock.claim_identity(lock_file).map_err(fail)?;
-            Ok((found != Identity::ReadWithout).then_some(found == Identity::Agreed))
-        });
-        match agreed {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(Error::Timeout { .. }) => Err(Error::AlreadyOpen {
+        let inode = found.map_err(fail)?.ino();
+        match self.process_lock.claim_identity(inode).map_err(fail)? {
+            true => Ok(()),
+            false => Err(Error::AlreadyOpen {
                 path: self.path.as_path().into(),
-                why: in_the_way(lock_file.is_some(), found),
+                why: "another process has this file open with another -lock file (by a hard link, \
+                      or the -lock file was deleted meanwhile); close it there first, and use one \
+                      path",
             }),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Why this process, with or without a lock file, cannot share the store.
-fn in_the_way(with_lock_file: bool, found: Identity) -> &'static str {
-    match found {
-        Identity::ReadWithout => {
-            "another process reads it through a read-only mount, where it cannot tell writers what \
-             it reads, and has not ended within the lock wait; end it first"
-        }
-        _ if with_lock_file => {
-            "another process has this file open with another -lock file (by a hard link, or the \
-             -lock file was deleted meanwhile); close it there first, and use one path"
-        }
-        _ => {
-            "another process has the store open, and on a read-only mount a reader cannot tell \
-             writers what it reads; open it where its -lock file can be written"
         }
     }
 }
 
 /// The data file, and this process's right to it.
-struct Claimed {
-    file: File,
-    metadata: Metadata,
-    process_lock: FileLock,
-    registered: Option<Registered>,
+pub(super) struct Claimed {
+    pub file: File,
+    pub metadata: Metadata,
+    pub process_lock: FileLock,
+    pub registered: Option<Registered>,
     /// Whether this process has just created it, and holds it alone.
-    new: bool,
+    pub new: bool,
 }
 
 /// Creates the store if it is absent and `config` allows that, or opens the one that is there.
@@ -287,11 +273,7 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
 
 /// Makes sure that the file is a store, and that its lock file can be one, before LMDB opens them.
 fn classify(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> Result<Head> {
-    let head = if config.damaged_header {
-        head::identify_damaged(file, path, deadline)?
-    } else {
-        head::identify(file, path, deadline)?
-    };
+    let head = identify(file, path, config, deadline)?;
     if !config.read_only && head.commits == 0 {
         // Its creator may have died before its name was on disk; nothing may be written before that
         // is.
@@ -301,6 +283,19 @@ fn classify(file: &File, path: &Path, config: &Config, deadline: &Deadline) -> R
         lmdb_lock_file::check(path, deadline)?;
     }
     Ok(head)
+}
+
+/// What the file's first pages say, if they are those of a store.
+pub(super) fn identify(
+    file: &File,
+    path: &Path,
+    config: &Config,
+    deadline: &Deadline,
+) -> Result<Head> {
+    match config.damaged_header {
+        true => head::identify_damaged(file, path, deadline),
+        false => head::identify(file, path, deadline),
+    }
 }
 
 pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
@@ -345,10 +340,10 @@ pub(crate) mod tests {
         std::fs::rename(&path, directory.path().join("old")).unwrap();
         let new = File::create(&path).unwrap().metadata().unwrap().ino();
         env.process_lock.release();
-        env.claim_lock_file(&env.deadline()).unwrap();
+        env.claim_lock_file().unwrap();
         let other = || FileLock::new(File::options().read(true).open(env.path()).unwrap());
-        let claim = |inode| other().claim_identity(Some(inode)).unwrap();
-        assert_eq!(claim(new), Identity::Another);
-        assert_eq!(claim(old), Identity::Agreed);
+        let claim = |inode| other().claim_identity(inode).unwrap();
+        assert!(!claim(new));
+        assert!(claim(old));
     }
 }

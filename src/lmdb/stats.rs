@@ -42,7 +42,7 @@ impl Env {
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         drop(lmdb);
         drop(permit);
-        let file_size = match self.file.metadata() {
+        let file_size = match self.metadata() {
             Ok(metadata) => metadata.len(),
             // A file system that has shut down does not even say that.
             Err(_) if self.handle.watch().is_detached() => self.known_len.load(Ordering::Relaxed),
@@ -78,6 +78,7 @@ impl Env {
             oldest_walk,
             writers_waiting: (self.writer.waiting() + self.process_lock.waiting()) as u64,
             writes_stopped: self.writes_stopped.load(Ordering::Relaxed),
+            is_copy: self.is_copy(),
             commit_operations: self.commits.operations.read(),
             commit_nanoseconds: self.commits.nanoseconds.read(),
         })

@@ -8,7 +8,7 @@ use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
 use crate::store::maintenance::upgrade::upgrade;
 use crate::store::options::{Durability, OpenOptions};
-use crate::store::verify::verify;
+use crate::store::verify::verify_opened;
 use crate::store::write::pool::Pool;
 use crate::store::PoolMetadata;
 
@@ -42,7 +42,7 @@ impl OpenOptions {
             env = Env::open(path, config)?;
         }
         let env = Arc::new(env);
-        verify(&env, self.verify)?;
+        verify_opened(&env, self.verify)?;
         Ok(PoolMetadata {
             pool: Arc::new(Pool::new(env)),
         })

@@ -75,10 +75,18 @@ impl OpenOptions {
     }
 
     /// Open for reading only: the store must exist, and every write fails with
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Nothing is made or changed.
     ///
-    /// The directory, or an existing `-lock` file, must still be writable, unless the file system
-    /// is read-only: readers announce their snapshots to writers there.
+    /// The handle reads the store in place, and each call sees the newest commit, where it can tell
+    /// writers what it reads: in the `-lock` file, which must be there and writable. Otherwise it
+    /// reads a private copy, as of when it was opened, and nobody else notices;
+    /// [`Stats::is_copy`](crate::Stats::is_copy) says so, and opening the store again shows what
+    /// has changed. A copy is made with plain reads, in memory as large as the store, within the
+    /// lock wait; its pages are checked whatever [`verify`](Self::verify) says. It is also read
+    ///
+    /// - in a container (a PID namespace other than the machine's first), unless the store is open
+    ///   in that container, and in no other;
+    /// - on overlayfs, unless another process has the store open.
     pub fn read_only(&mut self, read_only: bool) -> &mut OpenOptions {
         self.read_only = read_only;
         self

@@ -30,17 +30,17 @@ pub fn no_permission(directory: &Path) {
     for read_only in [false, true] {
         refused(directory.join("closed.db"), read_only);
         refused(directory.join("closed-directory/pool.db"), read_only);
-        refused(directory.join("closed-lock.db"), read_only);
     }
-    // A process that may read the file and not write it can open it read-only, if it may write the
-    // reader table.
-    refused(directory.join("readable.db"), false);
-    let look = options(100)
-        .read_only(true)
-        .open(directory.join("readable.db"));
-    let store = look.unwrap();
-    assert_eq!(devices(&store).len(), 1);
-    store.close().unwrap();
+    // A process that may read the file and not write it can open it read-only: a copy of it, if it
+    // may not write the reader table.
+    for (name, is_copy) in [("readable.db", false), ("closed-lock.db", true)] {
+        let path = directory.join(name);
+        refused(path.clone(), false);
+        let store = options(100).read_only(true).open(path).unwrap();
+        assert_eq!(devices(&store).len(), 1);
+        assert_eq!(store.stats().unwrap().is_copy, is_copy);
+        store.close().unwrap();
+    }
     // In a directory where nothing can be created.
     refused(directory.join("new.db"), false);
 }

@@ -26,6 +26,16 @@ pub fn refused_in_child(path: &Path) {
     }
 }
 
+/// A path with another lock file is no path to write by. A look needs no lock file: it gets a copy.
+pub fn only_viewed_in_child(path: &Path) {
+    let error = error_of(options(2000).open(path));
+    assert!(matches!(error, Error::AlreadyOpen { .. }), "{error:?}");
+    assert!(error.to_string().contains("another process"), "{error}");
+    let store = options(2000).read_only(true).open(path).unwrap();
+    assert!(store.stats().unwrap().is_copy);
+    check(&store);
+}
+
 /// Where the store was removed, creating one is refused as well, and leaves none behind.
 pub fn refused_to_create(path: &Path) {
     let error = error_of(options(2000).open(path));

@@ -26,7 +26,6 @@ mod one_process;
 mod open_twice;
 mod powercut;
 mod processes;
-mod read_only_fs;
 mod repair;
 mod restore;
 mod rights;
@@ -35,6 +34,7 @@ mod stats;
 mod structure;
 mod turmoil;
 mod verify_while_written;
+mod viewers;
 
 /// No child outlives this: a test that hangs fails.
 const LIFETIME_SECONDS: u32 = 120;
@@ -74,10 +74,12 @@ roles! {
         leaves_its_locks_to_a_child, locks_an_id, loses_its_locks, open_as_first, opens_and_churns,
         refused_as_first, walk_as_first
     }
-    open_twice { fork, open_and_wait, refused_in_child, refused_to_create, take_reader_slots }
+    open_twice {
+        fork, only_viewed_in_child, open_and_wait, refused_in_child, refused_to_create,
+        take_reader_slots
+    }
     powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
     processes { count, grow, remote }
-    read_only_fs { reader }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }
     rights {
@@ -89,6 +91,7 @@ roles! {
     structure { use_through_lmdb }
     turmoil { act }
     verify_while_written { read_on, write_on }
+    viewers { daemon, daemon_and_viewer, viewer, viewer_as_nobody }
 }
 
 fn main() {

@@ -78,6 +78,57 @@ impl Drop for Disk {
     }
 }
 
+/// A directory with another one below it, whose files are copied to an upper layer when they are
+/// opened for writing; unmounted when it is dropped.
+pub struct Overlay {
+    layers: TempDir,
+}
+
+impl Overlay {
+    /// Mounts overlayfs over that directory. `None`, with a line that says why, where the rights
+    /// for that are missing.
+    pub fn over(lower: &Path) -> Option<Overlay> {
+        let overlay = Overlay {
+            layers: directory(),
+        };
+        for layer in ["upper", "work", "merged"] {
+            std::fs::create_dir(overlay.layer(layer)).unwrap();
+        }
+        let [upper, work] = ["upper", "work"].map(|layer| overlay.layer(layer));
+        let [lower, upper, work] = [lower, &upper, &work].map(|path| path.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "overlay", "overlay", "-o", &options]);
+        match run(mount.arg(overlay.path())) {
+            Ok(()) => Some(overlay),
+            Err(why) => {
+                eprintln!("skipped: needs root's right to mount overlayfs ({why})");
+                None
+            }
+        }
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.layers.path().join(name)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.layer("merged")
+    }
+
+    /// The directory that gets the copies.
+    pub fn upper(&self) -> PathBuf {
+        self.layer("upper")
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg("-l").arg(self.path()));
+    }
+}
+
 /// Runs a command; the reason if it fails.
 fn run(command: &mut Command) -> Result<(), String> {
     let Output { status, stderr, .. } = command.output().map_err(|e| e.to_string())?;

@@ -91,6 +91,12 @@ impl Peer {
         assert_eq!(self.hear(), line);
     }
 
+    /// Says something to the child, which answers this.
+    pub fn order(&mut self, line: &str, answer: &str) {
+        self.tell(line);
+        self.expect(answer);
+    }
+
     /// Says something to the child.
     pub fn tell(&mut self, line: &str) {
         let input = self.input.as_mut().unwrap();

@@ -199,12 +199,18 @@ pub fn in_limited_child(
     }
 }
 
+/// Whether the process has root's rights.
+pub fn is_root() -> bool {
+    // SAFETY: has no arguments.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// Drops root's rights, if the process has them.
 pub fn become_nobody() {
     const NOBODY: libc::uid_t = 65534;
     // SAFETY: touches no memory but the process's credentials.
     unsafe {
-        if libc::geteuid() != 0 {
+        if !is_root() {
             return;
         }
         checked(libc::setgroups(0, std::ptr::null())).unwrap();

@@ -134,7 +134,6 @@ fn store_or_backup_in_use_is_refused<S: Maintenance>() {
             let store = S::open(opened, options).unwrap();
             assert_in_use(in_use);
             store.close().unwrap();
-            fs::remove_file(raw::lock_path(opened)).unwrap();
         }
         let mut peer = Peer::start("restore::hold", opened);
         peer.expect("open");

@@ -132,6 +132,7 @@ impl Store for RustStore {
             oldest_walk_ns: stats.oldest_walk.as_nanos() as u64,
             writers_waiting: stats.writers_waiting,
             writes_stopped: stats.writes_stopped.into(),
+            is_copy: stats.is_copy.into(),
             commit_operations: histogram(&stats.commit_operations),
             commit_nanoseconds: histogram(&stats.commit_nanoseconds),
         })

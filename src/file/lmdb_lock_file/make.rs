@@ -11,9 +11,8 @@ use nix::unistd::linkat;
 
 use crate::error::{Error, Result};
 use crate::file::access::{Access, Required};
+use crate::file::path::DESCRIPTORS;
 
-/// Where this process finds its descriptors by their numbers.
-const DESCRIPTORS: &str = "/proc/self/fd";
 /// How often a lock file may come and go while it is being opened.
 const MOST_TRIES: u32 = 100;
 
@@ -21,12 +20,17 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     open_with(&mut File::options(), path)
 }
 
+/// Opens the lock file for writing, if it is there.
+pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
+    open_with(File::options().write(true), path)
+}
+
 /// Opens the lock file for writing; whether it had to be made.
 pub(super) fn open_or_make(path: &Path, access: &Access) -> Result<(File, bool)> {
     let fail = |e| Error::io("opening the lock file", path, e);
     // It can be removed, or made by others, between two of these calls.
     for _ in 0..MOST_TRIES {
-        match open_with(File::options().write(true), path) {
+        match open_to_write(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             opened => return Ok((opened.map_err(fail)?, false)),
         }

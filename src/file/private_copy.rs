@@ -1,0 +1,181 @@
+//! A copy of a store in memory that nobody else sees, as of one commit, made with plain reads: for
+//! a handle that only reads, where it cannot share LMDB's reader table with writers.
+//!
+//! Nothing is locked or announced meanwhile, so no writer waits for it, and a writer may write over
+//! pages that are still to be read. LMDB takes for commit N the pages that commit N - 2 and earlier
+//! ones have freed. So the pages of commit T stay as they are until commit T + 2 is made, which
+//! writes its meta page over that of T: a copy of T is whole if its meta page is still there
+//! afterwards. Otherwise the copy starts over.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::memfd::{memfd_create, MFdFlags};
+
+use crate::error::{Error, Result};
+use crate::file::copying::{copy_range, write_metas};
+use crate::file::path::DESCRIPTORS;
+use crate::verify::bytes::ReadAt;
+use crate::verify::meta::Meta;
+use crate::verify::{in_force, Metas};
+
+/// A file in memory, which has no name.
+pub(crate) struct PrivateFile {
+    file: File,
+}
+
+impl PrivateFile {
+    /// Makes an empty one.
+    pub fn new(original: &Path) -> Result<PrivateFile> {
+        let made = memfd_create("pool-metadata", MFdFlags::MFD_CLOEXEC);
+        let file = made.map_err(|e| failed(original, e.into()))?.into();
+        Ok(PrivateFile { file })
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// A path by which this process can open it, as long as it is open.
+    pub fn path(&self) -> PathBuf {
+        Path::new(DESCRIPTORS).join(self.file.as_raw_fd().to_string())
+    }
+
+    /// Copies the newest commit of a store; false if a writer has been too fast.
+    pub fn copy(&self, from: &impl ReadAt, original: &Path) -> Result<bool> {
+        let read = || Metas::read(from).map_err(|e| Error::io("reading the file", original, e));
+        let before = read()?;
+        // What is wrong with a meta page was found before, unless it is being written just now.
+        let Some(meta) = in_force(&before)
+            .ok()
+            .filter(|meta| meta.check_range().is_ok())
+        else {
+            return Ok(false);
+        };
+        let write = |bytes: &[u8], at| {
+            let written = self.file.write_all_at(bytes, at);
+            written.map_err(|e| failed(original, e))
+        };
+        let len = self.file.set_len(meta.needed());
+        len.map_err(|e| failed(original, e))?;
+        copy_range(from, original, 2 * meta.page_size..meta.needed(), write)?;
+        if read()?.of_commit(meta.txnid) != Some(meta) {
+            return Ok(false);
+        }
+        let page = match Meta::home(meta.txnid) {
+            0 => before.first,
+            _ => before.second,
+        };
+        write_metas(page, meta.txnid, meta.page_size, write)?;
+        Ok(true)
+    }
+}
+
+/// The memory for the copy counts as a file system to the kernel.
+fn failed(original: &Path, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::ENOMEM) => Error::NoMemory {
+            what: "copying the store, which cannot be read in place here",
+        },
+        _ => Error::io("copying the store into memory", original, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::verify::meta::{LEN, TXNID_AT};
+
+    const PAGE: usize = 4096;
+    const PAGES: usize = 600;
+
+    /// A store whose writer has made `commits` more commits each time that a page is read behind
+    /// the meta pages. A commit writes its number to every page that is then free, as LMDB may.
+    struct Written {
+        template: Vec<u8>,
+        first: u64,
+        commits: u64,
+        reads: AtomicU64,
+    }
+
+    impl Written {
+        fn new(commits: u64) -> Written {
+            let store = include_bytes!("../../tests/fixtures/store-v2.db");
+            let mut template = store.to_vec();
+            template.resize(PAGES * PAGE, 0);
+            let meta = in_force(&Metas::read(&&template[..]).unwrap()).unwrap();
+            Written {
+                template,
+                first: meta.txnid,
+                commits,
+                reads: AtomicU64::new(0),
+            }
+        }
+
+        fn newest(&self) -> u64 {
+            self.first + self.reads.load(Ordering::Relaxed) * self.commits
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let newest = self.newest();
+            let mut bytes = self.template.clone();
+            let home = Meta::home(self.first) * PAGE;
+            let meta = bytes[home..home + LEN].to_vec();
+            for txnid in [newest - 1, newest] {
+                let at = Meta::home(txnid) * PAGE;
+                bytes[at..at + LEN].copy_from_slice(&meta);
+                bytes[at..at + 8].copy_from_slice(&(Meta::home(txnid) as u64).to_le_bytes());
+                bytes[at + TXNID_AT..at + TXNID_AT + 8].copy_from_slice(&txnid.to_le_bytes());
+            }
+            bytes
+        }
+    }
+
+    impl ReadAt for Written {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let got = ReadAt::read_at(&&self.bytes()[..], buffer, offset)?;
+            if offset >= 2 * PAGE as u64 {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(got)
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.template.len() as u64)
+        }
+    }
+
+    /// The one read that the copy takes stands for all commits that are made during it.
+    #[test]
+    fn copy_is_whole_while_at_most_one_commit_is_made() {
+        for (commits, whole) in [(0, true), (1, true), (2, false), (3, false), (4, false)] {
+            let source = Written::new(commits);
+            let copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
+            let copied = copy.copy(&source, Path::new("/pool.db")).unwrap();
+            assert_eq!(copied, whole, "{commits}");
+            if whole {
+                let metas = Metas::read(copy.file()).unwrap();
+                assert_eq!(in_force(&metas).unwrap().txnid, source.first);
+            }
+        }
+    }
+
+    #[test]
+    fn file_that_ends_before_its_last_page_is_damaged() {
+        let source = Written::new(0);
+        let meta = in_force(&Metas::read(&source).unwrap()).unwrap();
+        let cut = &source.template[..meta.needed() as usize - 1];
+        let copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
+        let error = copy.copy(&cut, Path::new("/pool.db")).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
+    }
+}
