@@ -33,6 +33,7 @@ static void members_are_where_the_header_has_them(void) {
     CHECK_INT(sysconf(_SC_PAGESIZE), stats.page_size);
     CHECK(stats.pages_held > 0 && stats.pages_held <= stats.pages_free);
     CHECK(stats.walks_open == 1 && stats.oldest_walk_ns > 0 && stats.writes_stopped == 0);
+    CHECK(stats.is_copy == 0);
     CHECK(stats.commit_operations.sum == 2 && stats.commit_operations.buckets[0] == 2);
     for (i = 0; i < PM_HISTOGRAM_BUCKETS; i++) {
         sum += stats.commit_nanoseconds.buckets[i];
