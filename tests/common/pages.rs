@@ -1,9 +1,11 @@
 //! The pages of a store's file, for damage with aim: where the trees are, and the layout of a page.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Size of a page on the machines that tests run on; [`Pages::read`] checks it.
+/// Size of a new store's pages.
 pub const PAGE: usize = 4096;
+static PAGE_SIZE: AtomicUsize = AtomicUsize::new(PAGE);
 /// Bytes before the offsets of a page's nodes, and before the record of a meta page.
 pub const HEADER: usize = 16;
 
@@ -19,6 +21,16 @@ pub const LEAF_PAGES: usize = 16;
 pub const OVERFLOW_PAGES: usize = 24;
 pub const ENTRIES: usize = 32;
 pub const ROOT: usize = 40;
+
+/// Size of the pages of the stores that this process looks at; [`Pages::read`] checks it.
+pub fn page_size() -> usize {
+    PAGE_SIZE.load(Ordering::Relaxed)
+}
+
+/// Has this process look at stores with pages of that size.
+pub fn set_page_size(bytes: usize) {
+    PAGE_SIZE.store(bytes, Ordering::Relaxed);
+}
 
 /// A store's file in memory.
 #[derive(Clone)]
@@ -47,7 +59,7 @@ impl Tree {
 impl Pages {
     pub fn read(path: &Path) -> Pages {
         let pages = Pages(std::fs::read(path).unwrap());
-        assert_eq!(pages.u32(HEADER + 24), PAGE as u32);
+        assert_eq!(pages.u32(HEADER + 24), page_size() as u32);
         pages
     }
 
@@ -85,7 +97,7 @@ impl Pages {
 
     /// The number of the commit that a meta page stands for: where it is.
     pub fn txnid_at(meta: usize) -> usize {
-        meta * PAGE + HEADER + 128
+        meta * page_size() + HEADER + 128
     }
 
     /// The meta page in force, 0 or 1.
@@ -100,7 +112,7 @@ impl Pages {
 
     /// The offset of the number of the last page, in the meta page in force.
     pub fn last_page_at(&self) -> usize {
-        self.newest() * PAGE + HEADER + 120
+        self.newest() * page_size() + HEADER + 120
     }
 
     pub fn last_page(&self) -> u64 {
@@ -109,7 +121,7 @@ impl Pages {
 
     /// Where the record of a tree is.
     pub fn record(&self, tree: Tree) -> usize {
-        let meta = self.newest() * PAGE + HEADER;
+        let meta = self.newest() * page_size() + HEADER;
         let name: &[u8] = match tree {
             Tree::Free => return meta + 24,
             Tree::Main => return meta + 72,
@@ -128,7 +140,7 @@ impl Pages {
 
     /// Where a page begins.
     pub fn at(&self, page: u64) -> usize {
-        page as usize * PAGE
+        page as usize * page_size()
     }
 
     pub fn flags(&self, page: u64) -> u16 {

@@ -7,6 +7,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod outcome;
+#[path = "../common/page_size.rs"]
+#[allow(dead_code)]
+mod page_size;
 mod progress;
 
 use common::peer::Peer;
@@ -35,27 +38,49 @@ fn damaged_files_are_refused_or_right() {
     // Only a long run is resumed.
     let kept = std::env::var_os("PM_DAMAGE_STATE").filter(|_| one.is_none());
     let progress = Progress::new(seed, cases, CHUNK, kept.map(Into::into));
-    let progress = run(progress, seed, "full");
+    let progress = run(progress, seed, "full", 4096);
     println!("{progress}");
     assert_eq!(progress.violations(), 0);
+}
+
+/// Likewise with larger pages: a third of the cases of a long run for each size.
+#[test]
+fn damaged_files_with_larger_pages_are_refused_or_right() {
+    let seed = number("PM_DAMAGE_SEED").unwrap_or(1);
+    let one = number("PM_DAMAGE_CASE");
+    let sizes = match number("PM_DAMAGE_CASES") {
+        Some(cases) => vec![(8192, cases / 3), (16384, cases / 3), (32768, cases / 3)],
+        None => vec![(16384, 150)],
+    };
+    for (page_size, cases) in sizes {
+        let cases = one.map_or(0..cases, |case| case..case + 1);
+        let progress = Progress::new(seed, cases, CHUNK, None);
+        let progress = run(progress, seed, "full", page_size);
+        println!("pages of {page_size} bytes: {progress}");
+        assert_eq!(progress.violations(), 0);
+    }
 }
 
 /// The campaign can fail: without verification, the same damage makes LMDB end processes.
 #[test]
 fn damage_without_verification_ends_processes() {
-    let progress = run(Progress::new(1, 0..60, 10, None), 1, "none");
+    let progress = run(Progress::new(1, 0..60, 10, None), 1, "none", 4096);
     assert!(progress.count(Verdict::Died) > 0, "{progress}");
 }
 
 /// Runs the remaining cases, with a worker for each processor.
-fn run(progress: Progress, seed: u64, verify: &str) -> Progress {
+fn run(progress: Progress, seed: u64, verify: &str, page_size: usize) -> Progress {
     let progress = Mutex::new(progress);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 let directory = common::directory();
-                let argument = format!("{seed} {verify} {}", directory.path().display());
+                if page_size != 4096 {
+                    page_size::make_store(&directory.path().join("original.db"), page_size);
+                }
+                let place = directory.path().display();
+                let argument = format!("{seed} {verify} {page_size} {place}");
                 let mut peer = Peer::start("damage_campaign::worker", argument);
                 loop {
                     let next = progress.lock().unwrap().next();

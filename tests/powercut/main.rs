@@ -14,6 +14,9 @@ mod disk;
 mod explore;
 mod judge;
 mod migration;
+#[path = "../common/page_size.rs"]
+#[allow(dead_code)]
+mod page_size;
 mod ptrace;
 mod record;
 mod repairing;
@@ -166,6 +169,27 @@ fn threads_that_share_commits_lose_no_acknowledged_write() {
             "no two of {writes} writes shared a commit"
         );
         survive("threads", seed, &recording, &Many::new(&threads), 30);
+    }
+}
+
+/// LMDB made such stores on kernels with larger pages. The second meta page is elsewhere in them,
+/// and a page takes more.
+#[test]
+fn store_with_larger_pages_loses_no_acknowledged_write() {
+    let sizes: &[usize] = if scale() > 1 {
+        &[8192, 16384, 32768]
+    } else {
+        &[16384]
+    };
+    for (seed, page_size) in seeds(sizes.len()).zip(sizes.iter().copied().cycle()) {
+        let (place, start) = (common::directory(), common::directory());
+        for directory in [&place, &start] {
+            page_size::make_store(&directory.path().join(STORE), page_size);
+        }
+        let subject = Single::new(&one(seed), &start.path().join(STORE));
+        let recording = recording_at("one", seed, place.path());
+        let what = format!("pages of {page_size} bytes");
+        survive(&what, seed, &recording, &subject, 30);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::original::Original;
 use super::random::Random;
-use crate::common::pages::{self, Pages, Tree, HEADER, PAGE};
+use crate::common::pages::{self, page_size, Pages, Tree, HEADER};
 
 /// A damaged file, and what counts as right for it.
 pub struct Damaged {
@@ -58,7 +58,7 @@ pub fn damage(original: &Original, random: &mut Random) -> Damaged {
             random.pick(&KINDS).1(&mut pages, original, random);
         }
     }
-    let metas = |pages: &Pages| pages.0.get(..2 * PAGE).map(<[u8]>::to_vec);
+    let metas = |pages: &Pages| pages.0.get(..2 * page_size()).map(<[u8]>::to_vec);
     Damaged {
         kind,
         lock_file,
@@ -77,15 +77,18 @@ fn some_page(original: &Original, random: &mut Random) -> usize {
         1 => *random.pick(&original.free),
         _ => random.pick(&pages).1,
     };
-    page as usize * PAGE
+    page as usize * page_size()
 }
 
 fn any_page(pages: &Pages, random: &mut Random) -> usize {
-    random.below(pages.0.len() / PAGE) * PAGE
+    random.below(pages.0.len() / page_size()) * page_size()
 }
 
 fn used(pages: &Pages) -> usize {
-    pages.0.len().min((pages.last_page() as usize + 1) * PAGE)
+    pages
+        .0
+        .len()
+        .min((pages.last_page() as usize + 1) * page_size())
 }
 
 fn flip_bits(pages: &mut Pages, at: usize, len: usize, random: &mut Random) {
@@ -108,12 +111,12 @@ fn flip_aimed(pages: &mut Pages, original: &Original, random: &mut Random) {
     let places: Vec<_> = original.places.iter().filter(small).collect();
     let at = match random.below(3) {
         0 => {
-            let meta = random.below(2) * PAGE;
+            let meta = random.below(2) * page_size();
             return flip_bits(pages, meta, HEADER + 136, random);
         }
-        _ => random.pick(&places).1 as usize * PAGE,
+        _ => random.pick(&places).1 as usize * page_size(),
     };
-    flip_bits(pages, at, PAGE, random);
+    flip_bits(pages, at, page_size(), random);
 }
 
 /// Of a page's header and the offsets behind it.
@@ -129,16 +132,20 @@ fn copy_page(pages: &mut Pages, from: &[u8], to: usize, random: &mut Random) {
     let mut page = from.to_vec();
     // With the number of the place where it comes to be, it looks more like it belonged there.
     if random.once_in(2) {
-        page[..8].copy_from_slice(&((to / PAGE) as u64).to_le_bytes());
+        page[..8].copy_from_slice(&((to / page_size()) as u64).to_le_bytes());
     }
-    if let Some(place) = pages.0.get_mut(to..to + PAGE) {
+    if let Some(place) = pages.0.get_mut(to..to + page_size()) {
         place.copy_from_slice(&page);
     }
 }
 
 fn page_at(pages: &Pages, at: usize) -> Vec<u8> {
-    let mut page = pages.0.get(at..at + PAGE).unwrap_or_default().to_vec();
-    page.resize(PAGE, 0);
+    let mut page = pages
+        .0
+        .get(at..at + page_size())
+        .unwrap_or_default()
+        .to_vec();
+    page.resize(page_size(), 0);
     page
 }
 
@@ -160,21 +167,21 @@ fn repeat(pages: &mut Pages, original: &Original, random: &mut Random) {
 fn zero(pages: &mut Pages, original: &Original, random: &mut Random) {
     let start = some_page(original, random);
     let len = match random.below(3) {
-        0 => PAGE,
-        1 => PAGE * random.length(16),
-        _ => random.length(PAGE),
+        0 => page_size(),
+        1 => page_size() * random.length(16),
+        _ => random.length(page_size()),
     };
-    let start = start + random.below(2) * random.below(PAGE);
+    let start = start + random.below(2) * random.below(page_size());
     let end = (start + len).min(pages.0.len());
     pages.0[start.min(end)..end].fill(0);
 }
 
 fn scribble(pages: &mut Pages, original: &Original, random: &mut Random) {
     let start = match random.below(2) {
-        0 => some_page(original, random) + random.below(PAGE),
+        0 => some_page(original, random) + random.below(page_size()),
         _ => random.below(used(&original.now)),
     };
-    let end = (start + random.length(3 * PAGE)).min(pages.0.len());
+    let end = (start + random.length(3 * page_size())).min(pages.0.len());
     for byte in &mut pages.0[start.min(end)..end] {
         *byte = random.next() as u8;
     }
@@ -183,8 +190,8 @@ fn scribble(pages: &mut Pages, original: &Original, random: &mut Random) {
 fn cut(pages: &mut Pages, original: &Original, random: &mut Random) {
     let len = match random.below(3) {
         0 => random.below(pages.0.len()),
-        1 => random.below(used(&original.now) / PAGE) * PAGE,
-        _ => used(&original.now).saturating_sub(random.length(3 * PAGE)),
+        1 => random.below(used(&original.now) / page_size()) * page_size(),
+        _ => used(&original.now).saturating_sub(random.length(3 * page_size())),
     };
     // An empty file without a lock file is where a new store is made.
     pages.0.truncate(len.max(1));
@@ -195,7 +202,7 @@ fn extend(pages: &mut Pages, original: &Original, random: &mut Random) {
         // Right behind the last page, where LMDB writes next.
         pages.0.truncate(used(&original.now));
     }
-    for _ in 0..random.length(20 * PAGE) {
+    for _ in 0..random.length(20 * page_size()) {
         let byte = random.next() as u8;
         pages.0.push(byte);
     }
@@ -214,33 +221,33 @@ fn stale(pages: &mut Pages, original: &Original, random: &mut Random) {
 
 fn stale_metas(pages: &mut Pages, original: &Original, random: &mut Random) {
     match random.below(5) {
-        0 => stale_page(pages, original, random.below(2) * PAGE),
+        0 => stale_page(pages, original, random.below(2) * page_size()),
         1 => {
-            let all = used(&original.older) / PAGE;
-            (0..all).for_each(|page| stale_page(pages, original, page * PAGE));
+            let all = used(&original.older) / page_size();
+            (0..all).for_each(|page| stale_page(pages, original, page * page_size()));
             flip_bits(pages, 0, used(&original.older), random);
         }
         2 => {
             stale_page(pages, original, 0);
-            stale_page(pages, original, PAGE);
+            stale_page(pages, original, page_size());
         }
         3 => {
-            let from = random.below(2) * PAGE;
+            let from = random.below(2) * page_size();
             let page = page_at(pages, from);
-            copy_page(pages, &page, PAGE - from, random);
+            copy_page(pages, &page, page_size() - from, random);
         }
         _ => {
-            let [first, second] = [0, PAGE].map(|at| page_at(pages, at));
-            copy_page(pages, &first, PAGE, random);
+            let [first, second] = [0, page_size()].map(|at| page_at(pages, at));
+            copy_page(pages, &first, page_size(), random);
             copy_page(pages, &second, 0, random);
         }
     }
 }
 
 fn stale_page(pages: &mut Pages, original: &Original, at: usize) {
-    if at + PAGE <= original.older.0.len() {
+    if at + page_size() <= original.older.0.len() {
         let page = page_at(&original.older, at);
-        if let Some(place) = pages.0.get_mut(at..at + PAGE) {
+        if let Some(place) = pages.0.get_mut(at..at + page_size()) {
             place.copy_from_slice(&page);
         }
     }
@@ -264,7 +271,7 @@ fn plausible(pages: &mut Pages, original: &Original, random: &mut Random) {
             4 => random.next() % (original.now.last_page() + 2),
             5 => random.pick(&original.places).1,
             6 => *random.pick(&original.free),
-            7 => random.next() % PAGE as u64,
+            7 => random.next() % page_size() as u64,
             _ => *random.pick(&[0, 1, 2, 3, 4, 0x10, 0x12, u64::MAX]),
         };
         pages.0[at..at + bytes].copy_from_slice(&new.to_le_bytes()[..bytes]);
@@ -278,7 +285,7 @@ fn field(original: &Original, random: &mut Random) -> (usize, usize) {
         0 => {
             // Of a meta page: what follows the address of the map, which is not used.
             let words = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
-            let at = random.below(2) * PAGE + HEADER + 16 + 8 * random.pick(&words);
+            let at = random.below(2) * page_size() + HEADER + 16 + 8 * random.pick(&words);
             (at, 8)
         }
         1 => {

@@ -8,7 +8,7 @@ mod original;
 mod outcome;
 mod random;
 
-use crate::common::{child, sys};
+use crate::common::{child, pages, sys};
 use judge::Bench;
 use original::Original;
 use outcome::Outcome;
@@ -18,13 +18,14 @@ use std::path::Path;
 
 /// Tries the cases that the parent names, and reports how each ended.
 pub fn worker(argument: &str) {
-    let mut words = argument.splitn(3, ' ');
+    let mut words = argument.splitn(4, ' ');
     let mut word = || words.next().unwrap();
     let seed = word().parse().unwrap();
     let verify = match word() {
         "none" => Verify::None,
         _ => Verify::Full,
     };
+    pages::set_page_size(word().parse().unwrap());
     let directory = Path::new(word());
     let mut bench = Bench::new(directory, verify);
     sys::limit(libc::RLIMIT_CORE, 0);
