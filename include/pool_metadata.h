@@ -85,7 +85,7 @@
 #define PM_OK 0
 
 /**
- * The store has no device of that name.
+ * The store has no device of that name or id, or no intent of that number.
  */
 #define PM_ERR_NOT_FOUND 1
 
@@ -309,6 +309,26 @@
 #define PM_ERR_LOCKS_LOST 43
 
 /**
+ * The device id belongs to a device, so it cannot be freed: remove the device.
+ */
+#define PM_ERR_ID_IN_USE 44
+
+/**
+ * The device id is not faulty: it is free, or was never assigned.
+ */
+#define PM_ERR_ID_NOT_FAULTY 45
+
+/**
+ * The store belongs to another pool than the one that pm_options.identity names.
+ */
+#define PM_ERR_OTHER_POOL 46
+
+/**
+ * PM_MAX_INTENTS intents have begun and are not finished.
+ */
+#define PM_ERR_TOO_MANY_INTENTS 47
+
+/**
  * Size of pm_error.message in bytes, including the terminating NUL.
  */
 #define PM_ERROR_MESSAGE_SIZE 1024
@@ -327,6 +347,21 @@
  * Largest device id: 2^24 - 2. The thin-pool target of the kernel takes 24-bit ids.
  */
 #define PM_MAX_DEVICE_ID 16777214
+
+/**
+ * Longest identity of a pool in bytes.
+ */
+#define PM_MAX_IDENTITY_LEN 255
+
+/**
+ * Largest number of intents that have begun and are not finished.
+ */
+#define PM_MAX_INTENTS 65536
+
+/**
+ * Number of removals that a store remembers.
+ */
+#define PM_MAX_REMOVALS 4096
 
 /**
  * The state is not known. A device that has not been created yet has this state.
@@ -478,6 +513,47 @@
  * Remove the device of that name. Only the name is used.
  */
 #define PM_CHANGE_REMOVE 4
+
+/**
+ * Give the device of that name another id, as pm_replace_device_id does. Only the name is used,
+ * and device_id, which is the id that was refused.
+ */
+#define PM_CHANGE_REPLACE_ID 5
+
+/**
+ * Free a faulty id that no device has, as pm_free_id does. Only device_id is used.
+ */
+#define PM_CHANGE_FREE_ID 6
+
+/**
+ * The id was freed and can be assigned again.
+ */
+#define PM_ID_FREE 0
+
+/**
+ * A device has the id.
+ */
+#define PM_ID_TAKEN 1
+
+/**
+ * The id must not be assigned. A device may have it.
+ */
+#define PM_ID_FAULTY 2
+
+/**
+ * The change creates a thin device in the pool.
+ */
+#define PM_INTENT_CREATE 1
+
+/**
+ * The change creates a snapshot in the pool.
+ */
+#define PM_INTENT_SNAPSHOT 2
+
+/**
+ * The change deletes a thin device from the pool.
+ */
+#define PM_INTENT_DELETE 3
 
 /**
  * Leave free pages out of the backup: the file is smaller, and copying takes longer.
@@ -662,6 +738,17 @@ typedef struct pm_options {
    * Whether a write that has returned survives a power failure, one of PM_DURABILITY_*.
    */
   int32_t durability;
+  /**
+   * Identity of the pool, NULL for none: bytes of the caller's choice, such as the UUID of the
+   * pool's metadata device. The store keeps it when it is first opened for writing with one, and
+   * from then on another one is refused with PM_ERR_OTHER_POOL. Opening without one is always
+   * possible.
+   */
+  const char *identity;
+  /**
+   * Length of identity in bytes: 1 to PM_MAX_IDENTITY_LEN, 0 for none.
+   */
+  size_t identity_len;
 } pm_options;
 
 /**
@@ -954,6 +1041,43 @@ typedef int32_t (*pm_update_callback)(struct pm_device *device, void *user_data)
 typedef int32_t (*pm_walk_callback)(const struct pm_device *device, void *user_data);
 
 /**
+ * Which devices pm_walk_open_filtered shows. PM_FILTER_INIT sets the size and leaves every other
+ * field 0, which selects all devices.
+ */
+typedef struct pm_filter {
+  /**
+   * sizeof(pm_filter), set by the caller. PM_FILTER_INIT sets it.
+   */
+  size_t struct_size;
+  /**
+   * The states that a device may have: bit n for the state n, so 1 << PM_STATE_FAULTY for faulty
+   * devices. 0 for any.
+   */
+  uint32_t states;
+  /**
+   * Lowest id that a device may have.
+   */
+  uint32_t first_id;
+  /**
+   * Highest id that a device may have, 0 for any.
+   */
+  uint32_t last_id;
+  /**
+   * Name of the parent that a device must have, NULL for any. With a length of 0 and a pointer
+   * other than NULL, only devices without a parent are shown.
+   */
+  const char *parent_name;
+  /**
+   * Length of parent_name in bytes.
+   */
+  size_t parent_name_len;
+  /**
+   * Only devices that were written after this commit are shown, 0 for all.
+   */
+  uint64_t since;
+} pm_filter;
+
+/**
  * A name in a list, or a path.
  */
 typedef struct pm_name {
@@ -996,6 +1120,151 @@ typedef struct pm_change {
    */
   struct pm_device *device;
 } pm_change;
+
+/**
+ * One device id in a list.
+ */
+typedef struct pm_id {
+  /**
+   * The device id.
+   */
+  uint32_t device_id;
+  /**
+   * What it is used for, one of PM_ID_*.
+   */
+  int32_t state;
+  /**
+   * Name of the device that has it, empty if none has. Terminated by a NUL.
+   */
+  const char *name;
+  /**
+   * Length of name in bytes.
+   */
+  size_t name_len;
+} pm_id;
+
+/**
+ * Device ids in ascending order, as pm_list_ids returns them: one block of memory, to be freed
+ * with pm_free.
+ */
+typedef struct pm_id_list {
+  /**
+   * Number of ids.
+   */
+  size_t count;
+  /**
+   * The ids, count of them.
+   */
+  const struct pm_id *ids;
+} pm_id_list;
+
+/**
+ * A change of the pool that has begun. PM_INTENT_INIT sets the size.
+ */
+typedef struct pm_intent {
+  /**
+   * sizeof(pm_intent), set by the caller, or by the library in a list. PM_INTENT_INIT sets it.
+   */
+  size_t struct_size;
+  /**
+   * Number of the intent, from 1. pm_begin_intent sets it.
+   */
+  uint64_t number;
+  /**
+   * Number of the commit that wrote it. pm_begin_intent sets it.
+   */
+  uint64_t commit;
+  /**
+   * The pool's transaction id when the change began. The store keeps it as it is, to be compared
+   * with the pool's later.
+   */
+  uint64_t transaction_id;
+  /**
+   * What the change does, one of PM_INTENT_*.
+   */
+  int32_t kind;
+  /**
+   * Device id in the pool, at most 2^24 - 1.
+   */
+  uint32_t device_id;
+  /**
+   * Name of the device, which need not be in the store.
+   */
+  const char *name;
+  /**
+   * Length of name in bytes.
+   */
+  size_t name_len;
+} pm_intent;
+
+/**
+ * The intents that are not finished, as pm_list_intents returns them: one block of memory, to be
+ * freed with pm_free.
+ */
+typedef struct pm_intent_list {
+  /**
+   * Number of intents.
+   */
+  size_t count;
+  /**
+   * Pointers to the intents in the order of their numbers, count of them.
+   */
+  const struct pm_intent *const *intents;
+} pm_intent_list;
+
+/**
+ * A device that was removed.
+ */
+typedef struct pm_removal {
+  /**
+   * sizeof(pm_removal), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Number of the commit that removed it.
+   */
+  uint64_t commit;
+  /**
+   * Device id that it had.
+   */
+  uint32_t device_id;
+  /**
+   * Name of the device, terminated by a NUL. A device of that name may have been added since.
+   */
+  const char *name;
+  /**
+   * Length of name in bytes.
+   */
+  size_t name_len;
+} pm_removal;
+
+/**
+ * The devices that were removed since a commit, as pm_walk_get_removals returns them: one block of
+ * memory, to be freed with pm_free.
+ */
+typedef struct pm_removals {
+  /**
+   * sizeof(pm_removals), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Number of the newest commit that the walk sees.
+   */
+  uint64_t commit;
+  /**
+   * 1 if these are all removals since the commit that was asked for, 0 if older ones have been
+   * forgotten. A store remembers PM_MAX_REMOVALS of them.
+   */
+  int32_t complete;
+  /**
+   * Number of removals.
+   */
+  size_t count;
+  /**
+   * Pointers to the removals in the order of their commits, count of them.
+   */
+  const struct pm_removal *const *removals;
+} pm_removals;
 
 /**
  * The state of all device ids at one moment. An id from 1 to last_id that is in neither list is
@@ -1660,6 +1929,26 @@ int32_t pm_walk_devices(struct pm_store *store,
 int32_t pm_walk_open(struct pm_store *store, struct pm_walk **walk, struct pm_error *error);
 
 /**
+ * Begins a walk over the devices that a filter selects, in byte order of their names, over the
+ * snapshot of this moment: the children of a device, the faulty ones, those that were written
+ * since a commit. It looks at every device all the same.
+ *
+ * @param store     The store.
+ * @param filter    Which devices to show, NULL for all.
+ * @param walk      Receives the handle of the walk, on success only. Use and end it as one of
+ *   pm_walk_open.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; the walk may continue on another thread.
+ */
+int32_t pm_walk_open_filtered(struct pm_store *store,
+                              const struct pm_filter *filter,
+                              struct pm_walk **walk,
+                              struct pm_error *error);
+
+/**
  * Fills the caller's buffer with the next devices, as many as fit, one pm_record after the other.
  *
  * @param walk      The walk.
@@ -1765,6 +2054,242 @@ int32_t pm_apply_each(struct pm_store *store,
                       size_t count,
                       struct pm_error *errors,
                       struct pm_error *error);
+
+/**
+ * Looks a device up by its id and returns a copy of it. This looks at every device: it takes about
+ * as long as a walk.
+ *
+ * @param store     The store.
+ * @param device_id The id.
+ * @param device    Receives a pointer to the copy, on success only. Free it with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_get_device_by_id(struct pm_store *store,
+                            uint32_t device_id,
+                            struct pm_device **device,
+                            struct pm_error *error);
+
+/**
+ * Lists device ids that were ever assigned, in ascending order, with the devices that have them,
+ * as of one moment.
+ *
+ * @param store     The store.
+ * @param states    The states of the ids that are wanted: bit n for the state n, so
+ *   1 << PM_ID_FAULTY for faulty ids. 0 for all.
+ * @param first_id  The lowest id that is wanted.
+ * @param last_id   The highest id that is wanted, 0 for no limit.
+ * @param ids       Receives the list, on success only: free it with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+ *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_list_ids(struct pm_store *store,
+                    uint32_t states,
+                    uint32_t first_id,
+                    uint32_t last_id,
+                    struct pm_id_list **ids,
+                    struct pm_error *error);
+
+/**
+ * Frees a faulty id that no device has, so that it can be assigned again: once the pool has
+ * nothing under it any more.
+ *
+ * @param store     The store.
+ * @param device_id The id.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_ID_IN_USE if a device has the id, PM_ERR_ID_NOT_FAULTY if it is free or
+ *   was never assigned, PM_ERR_INVALID_ARGUMENT (also for an id of more than 24 bits),
+ *   PM_ERR_STRUCT_SIZE, or a code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_free_id(struct pm_store *store, uint32_t device_id, struct pm_error *error);
+
+/**
+ * Frees all faulty ids that no device has, except those in a list: the ids that are in the pool.
+ *
+ * @param store     The store.
+ * @param except    The ids to leave alone, except_count of them in any order.
+ * @param except_count Number of ids in except.
+ * @param freed     NULL, or receives the number of ids that were freed, on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_INVALID_ARGUMENT (also for an id of more than 24 bits),
+ *   PM_ERR_STRUCT_SIZE, or a code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_free_faulty_ids(struct pm_store *store,
+                           const uint32_t *except,
+                           size_t except_count,
+                           uint64_t *freed,
+                           struct pm_error *error);
+
+/**
+ * Keeps ids out of use that no device has: each becomes faulty, whether it was free or never
+ * assigned. Ids that a device has, and faulty ones, stay as they are.
+ *
+ * After a restore of an older backup, pass the ids that are in the pool: the store would assign
+ * those of devices that it does not know.
+ *
+ * @param store     The store.
+ * @param ids       The ids, count of them in any order.
+ * @param count     Number of ids.
+ * @param marked    NULL, or receives the number of ids that have become faulty, on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_INVALID_ARGUMENT (also for an id of more than 24 bits),
+ *   PM_ERR_STRUCT_SIZE, or a code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_mark_ids_faulty(struct pm_store *store,
+                           const uint32_t *ids,
+                           size_t count,
+                           uint64_t *marked,
+                           struct pm_error *error);
+
+/**
+ * Keeps all ids from 1 to last_id out of use that no device has, as pm_mark_ids_faulty does.
+ *
+ * @param store     The store.
+ * @param last_id   The last of the ids, at most PM_MAX_DEVICE_ID. 0 does nothing.
+ * @param marked    NULL, or receives the number of ids that have become faulty, on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or a code that any write can return
+ *   (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_mark_ids_faulty_up_to(struct pm_store *store,
+                                 uint32_t last_id,
+                                 uint64_t *marked,
+                                 struct pm_error *error);
+
+/**
+ * Gives a device another id because the kernel has refused the one that it has (EEXIST): that one
+ * becomes faulty and the next one is assigned, in one commit.
+ *
+ * @param store     The store.
+ * @param name      The device's name, name_len bytes.
+ * @param device_id The id that was refused. If the device has another id by now, nothing changes.
+ * @param new_id    Receives the new id, on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_NOT_FOUND, PM_ERR_CONFLICT if the device has another id,
+ *   PM_ERR_IDS_EXHAUSTED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or a code that any write
+ *   can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread; waits for an update of the same device.
+ */
+int32_t pm_replace_device_id(struct pm_store *store,
+                             const char *name,
+                             size_t name_len,
+                             uint32_t device_id,
+                             uint32_t *new_id,
+                             struct pm_error *error);
+
+/**
+ * Notes, on disk, that a change of the pool is about to be made. Call it before the message to the
+ * kernel, and pm_finish_intent after it: what had begun when the system went down is then found
+ * with pm_list_intents, to be finished or undone in the pool.
+ *
+ * The store sends nothing to the pool, and no other operation depends on intents.
+ *
+ * @param store     The store.
+ * @param intent    The intent: PM_INTENT_INIT, then kind, device_id, name, and transaction_id. Its
+ *   number and commit are ignored, and written back on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_INVALID_NAME, PM_ERR_TOO_MANY_INTENTS, PM_ERR_INVALID_ARGUMENT (also for a
+ *   kind that is not one of PM_INTENT_*, and an id of more than 24 bits), PM_ERR_STRUCT_SIZE, or a
+ *   code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread. `intent` must not be in use by another one.
+ */
+int32_t pm_begin_intent(struct pm_store *store, struct pm_intent *intent, struct pm_error *error);
+
+/**
+ * Notes that a change of the pool has ended, made or given up.
+ *
+ * @param store     The store.
+ * @param number    Number of the intent.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_NOT_FOUND if no intent of that number is open, PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE, or a code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_finish_intent(struct pm_store *store, uint64_t number, struct pm_error *error);
+
+/**
+ * Lists the changes of the pool that have begun and are not finished.
+ *
+ * @param store     The store.
+ * @param intents   Receives the list, on success only: free it with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+ *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_list_intents(struct pm_store *store,
+                        struct pm_intent_list **intents,
+                        struct pm_error *error);
+
+/**
+ * Returns the devices that were removed after a commit, as of the moment when the walk began. The
+ * position of the walk does not change. A walk with the same pm_filter.since shows the devices
+ * that were written since.
+ *
+ * @param walk      The walk.
+ * @param since     Number of the commit, such as pm_removals.commit of an earlier call. After
+ *   pm_restore has put back an older backup, numbers of commits are used again.
+ * @param removals  Receives the removals, on success only: free them with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_BUSY (another thread is using the walk),
+ *   PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread, by one thread at a time for a walk.
+ */
+int32_t pm_walk_get_removals(struct pm_walk *walk,
+                             uint64_t since,
+                             struct pm_removals **removals,
+                             struct pm_error *error);
+
+/**
+ * Returns the identity of the pool that the store belongs to, see pm_options.identity.
+ *
+ * @param store     The store.
+ * @param identity  Receives the identity, on success only: free it with pm_free. NULL if the store
+ *   has none.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL,
+ *   PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_get_identity(struct pm_store *store, struct pm_name **identity, struct pm_error *error);
+
+/**
+ * Gives the store another identity, or none: the pool was moved, or made anew.
+ *
+ * @param store     The store.
+ * @param identity  The new identity, identity_len bytes. NULL for none.
+ * @param identity_len Length of identity: 1 to PM_MAX_IDENTITY_LEN, 0 for none.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, or a code that any write can return
+ *   (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_set_identity(struct pm_store *store,
+                        const char *identity,
+                        size_t identity_len,
+                        struct pm_error *error);
 
 /**
  * Fills an empty store with all records and ids of a pool, in one commit.
@@ -2032,7 +2557,9 @@ int32_t pm_salvage(const char *damaged,
 #define PM_ERROR_INIT { sizeof(pm_error), 0, 0, 0, { 0 } }
 #define PM_DEVICE_INIT \
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
-#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0 }
+#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0 }
+#define PM_FILTER_INIT { sizeof(pm_filter), 0, 0, 0, NULL, 0, 0 }
+#define PM_INTENT_INIT { sizeof(pm_intent), 0, 0, 0, 0, 0, NULL, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
 #define PM_REPAIR_OPTIONS_INIT { sizeof(pm_repair_options), 0, NULL, 0, 0, 0 }
 #define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }

@@ -29,6 +29,65 @@ pub enum Error {
         /// The name.
         name: Box<[u8]>,
     },
+    /// The store has no device with that id.
+    #[error("no device has id {device_id}")]
+    NoDeviceWithId {
+        /// The device id.
+        device_id: u32,
+    },
+    /// The number is not that of a device id.
+    #[error("device id {device_id} is out of range; ids are 1 to 16777214")]
+    InvalidId {
+        /// The number.
+        device_id: u32,
+    },
+    /// The device id belongs to a device, so it cannot be freed.
+    #[error(
+        "device id {device_id} belongs to device {}; remove the device, which frees its id",
+        Quoted(.name)
+    )]
+    IdInUse {
+        /// The device id.
+        device_id: u32,
+        /// Name of the device.
+        name: Box<[u8]>,
+    },
+    /// The device id is not faulty, so there is nothing to free.
+    #[error("device id {device_id} is not faulty: it {state}")]
+    IdNotFaulty {
+        /// The device id.
+        device_id: u32,
+        /// What it is instead.
+        state: &'static str,
+    },
+    /// The store has no intent of that number.
+    #[error("intent {number} is not in the store: it was finished, or never begun")]
+    NoSuchIntent {
+        /// The number.
+        number: u64,
+    },
+    /// More intents are open than a store keeps.
+    #[error(
+        "{count} intents have begun and are not finished; finish those whose change has ended"
+    )]
+    TooManyIntents {
+        /// How many are open.
+        count: u32,
+    },
+    /// The store belongs to another pool than the one that was given.
+    #[error(
+        "{}: the store belongs to the pool {} and not to {}; open that pool's store, or, if the \
+         pool was moved or made anew, give the store its new identity",
+        .path.display(), Quoted(.found), Quoted(.expected)
+    )]
+    OtherPool {
+        /// Path of the store.
+        path: Box<Path>,
+        /// The identity that the store has.
+        found: Box<[u8]>,
+        /// The identity that was given.
+        expected: Box<[u8]>,
+    },
     /// The store has a device of that name that is not faulty.
     #[error(
         "device {} already exists and is not faulty; \

@@ -1,4 +1,5 @@
-//! What a store keeps in its journal beside the devices.
+//! What a store keeps in its journal beside the devices: changes of the pool that have begun, and
+//! the devices that were removed.
 
 use std::fmt;
 
@@ -49,6 +50,49 @@ pub struct Intent {
     /// The pool's transaction id when the change began, as the caller gave it.
     pub transaction_id: u64,
     /// The commit that has written the intent.
+    pub commit: u64,
+}
+
+impl Intent {
+    /// An intent to be begun: its number and commit are the store's to set.
+    pub fn new(
+        kind: IntentKind,
+        name: impl Into<Vec<u8>>,
+        device_id: u32,
+        transaction_id: u64,
+    ) -> Intent {
+        Intent {
+            number: 0,
+            kind,
+            name: name.into(),
+            device_id,
+            transaction_id,
+            commit: 0,
+        }
+    }
+}
+
+/// A device that was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// Name of the device. A device of that name may have been added since.
+    pub name: Vec<u8>,
+    /// Device id that it had.
+    pub device_id: u32,
+    /// The commit that has removed it.
+    pub commit: u64,
+}
+
+/// The devices that were removed since a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removals {
+    /// In the order of their commits.
+    pub removed: Vec<Removal>,
+    /// Whether these are all. The store remembers the last 4096 removals.
+    pub complete: bool,
+    /// The newest commit that was looked at.
     pub commit: u64,
 }
 

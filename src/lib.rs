@@ -54,15 +54,20 @@ pub mod fuzzing;
 
 pub use audit::{Finding, FindingKind, Fix, Report};
 pub use device::{DeviceInfo, DeviceRef, DeviceState};
+pub use device_ids::{IdFilter, IdInfo, IdList, IdState, Ids};
 pub use error::{Error, Result, SystemError};
 pub use histogram::Histogram;
-pub use limits::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+pub use journal::{Intent, IntentKind, Removal, Removals};
+pub use limits::{
+    MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_IDENTITY_LEN, MAX_INTENTS, MAX_NAME_LEN, MAX_REMOVALS,
+};
 pub use stats::{RunningRead, Stats};
 pub use store::maintenance::backup::BackupOptions;
 pub use store::maintenance::repair::{RepairOptions, Repaired};
 pub use store::maintenance::salvage::Salvaged;
 pub use store::{
-    Applied, ApplyError, Change, Durability, Ids, OpenOptions, PoolMetadata, Update, Verify, Walk,
+    Applied, ApplyError, Change, Durability, OpenOptions, PoolMetadata, Update, Verify, Walk,
+    WalkFilter,
 };
 
 /// The README's Rust is compiled with the documentation tests.

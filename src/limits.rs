@@ -13,6 +13,12 @@ pub const MAX_DEVICE_ID: u32 = 0xff_fffe;
 /// Longest identity of a pool in bytes.
 pub const MAX_IDENTITY_LEN: usize = 255;
 
+/// How many intents can be begun and not finished at one time.
+pub const MAX_INTENTS: u32 = 65_536;
+
+/// Largest device id of a pool: 24 bits. The store gives out neither this one nor 0.
+pub(crate) const MAX_POOL_ID: u32 = 0xff_ffff;
+
 /// How many removals a store remembers.
 pub const MAX_REMOVALS: u32 = 4096;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 17] = [
+const TOPICS: [&str; 20] = [
     "version",
     "sizes",
     "status",
@@ -16,6 +16,9 @@ const TOPICS: [&str; 17] = [
     "update",
     "walk",
     "changes",
+    "lists",
+    "ids",
+    "journal",
     "import",
     "backup",
     "report",

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn pm_free(block: *mut c_void) {
 }
 
 /// A block of uninitialised memory, aligned for any of the structs here.
-fn allocate(len: usize) -> Outcome<*mut u8> {
+pub(super) fn allocate(len: usize) -> Outcome<*mut u8> {
     // SAFETY: malloc may be called with any size; NULL is handled below.
     let block = unsafe { libc::malloc(len) };
     if block.is_null() {
@@ -72,7 +72,7 @@ unsafe fn copy_ends<const N: usize>(text: &[u8], to: *mut u8) {
 }
 
 /// Where the next text is copied to: texts follow each other, each with a NUL.
-struct Texts(*mut u8);
+pub(super) struct Texts(pub(super) *mut u8);
 
 impl Texts {
     /// Copies a text and returns where it is.
@@ -80,7 +80,7 @@ impl Texts {
     /// # Safety
     /// There is room for the text and a NUL.
     #[inline]
-    unsafe fn put(&mut self, text: &[u8]) -> *const c_char {
+    pub(super) unsafe fn put(&mut self, text: &[u8]) -> *const c_char {
         let at = self.0;
         // SAFETY: the caller promises that there is room.
         unsafe {

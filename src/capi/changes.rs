@@ -20,6 +20,11 @@ pub const PM_CHANGE_STATE: i32 = 2;
 pub const PM_CHANGE_MARK_FAULTY: i32 = 3;
 /// Remove the device of that name. Only the name is used.
 pub const PM_CHANGE_REMOVE: i32 = 4;
+/// Give the device of that name another id, as pm_replace_device_id does. Only the name is used,
+/// and device_id, which is the id that was refused.
+pub const PM_CHANGE_REPLACE_ID: i32 = 5;
+/// Free a faulty id that no device has, as pm_free_id does. Only device_id is used.
+pub const PM_CHANGE_FREE_ID: i32 = 6;
 
 /// One change in a list for pm_apply or pm_apply_each.
 #[repr(C)]
@@ -197,6 +202,13 @@ unsafe fn op<'a>(change: &pm_change) -> Outcome<Op<'a>> {
             },
             PM_CHANGE_MARK_FAULTY => Op::MarkFaulty { name },
             PM_CHANGE_REMOVE => Op::Remove { name },
+            PM_CHANGE_REPLACE_ID => Op::ReplaceId {
+                name,
+                device_id: given.device_id,
+            },
+            PM_CHANGE_FREE_ID => Op::FreeId {
+                device_id: given.device_id,
+            },
             other => {
                 return Err(Failure::argument(format!(
                     "change.kind is {other}, which is not one of PM_CHANGE_*"

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// The call succeeded.
 pub const PM_OK: i32 = 0;
-/// The store has no device of that name.
+/// The store has no device of that name or id, or no intent of that number.
 pub const PM_ERR_NOT_FOUND: i32 = 1;
 /// The store has a device of that name that is not faulty.
 pub const PM_ERR_ALREADY_EXISTS: i32 = 2;
@@ -102,6 +102,14 @@ pub const PM_ERR_PID_IN_USE: i32 = 42;
 /// A process that has the store open has lost LMDB's locks on the -lock file, because code in it
 /// has opened and closed that file. The message has its process id.
 pub const PM_ERR_LOCKS_LOST: i32 = 43;
+/// The device id belongs to a device, so it cannot be freed: remove the device.
+pub const PM_ERR_ID_IN_USE: i32 = 44;
+/// The device id is not faulty: it is free, or was never assigned.
+pub const PM_ERR_ID_NOT_FAULTY: i32 = 45;
+/// The store belongs to another pool than the one that pm_options.identity names.
+pub const PM_ERR_OTHER_POOL: i32 = 46;
+/// PM_MAX_INTENTS intents have begun and are not finished.
+pub const PM_ERR_TOO_MANY_INTENTS: i32 = 47;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -123,9 +131,9 @@ macro_rules! codes {
 
 codes! {
     PM_OK: ;
-    PM_ERR_NOT_FOUND: NotFound;
+    PM_ERR_NOT_FOUND: NotFound NoDeviceWithId NoSuchIntent;
     PM_ERR_ALREADY_EXISTS: AlreadyExists;
-    PM_ERR_INVALID_ARGUMENT: InvalidOption InvalidImport;
+    PM_ERR_INVALID_ARGUMENT: InvalidOption InvalidImport InvalidId;
     PM_ERR_INVALID_NAME: InvalidName;
     PM_ERR_INVALID_STATE: ;
     PM_ERR_TOO_LONG: TooLong;
@@ -166,6 +174,10 @@ codes! {
     PM_ERR_UNSUPPORTED: Unsupported;
     PM_ERR_PID_IN_USE: PidInUse;
     PM_ERR_LOCKS_LOST: LocksLost;
+    PM_ERR_ID_IN_USE: IdInUse;
+    PM_ERR_ID_NOT_FAULTY: IdNotFaulty;
+    PM_ERR_OTHER_POOL: OtherPool;
+    PM_ERR_TOO_MANY_INTENTS: TooManyIntents;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

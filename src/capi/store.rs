@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::mem::offset_of;
 use std::time::Duration;
 
-use crate::capi::args::{handle, path, read_optional, Out, OutStruct};
+use crate::capi::args::{handle, path, read_optional, text, Out, OutStruct};
 use crate::capi::guard::guard;
 use crate::capi::handle;
 use crate::capi::handle::pm_store;
@@ -67,19 +67,25 @@ pub unsafe extern "C" fn pm_open(
 /// The caller's options and the lock wait in them, or the defaults for NULL.
 ///
 /// # Safety
-/// `options` is NULL or points to a struct that begins with its size and has as many bytes.
+/// `options` is NULL or points to a struct that begins with its size and has as many bytes; its
+/// identity is NULL, or as long as it says.
 pub(crate) unsafe fn options_or_default(
     options: *const pm_options,
 ) -> Outcome<(OpenOptions, Duration)> {
     // SAFETY: the caller promises what this asks for.
-    match unsafe { read_optional(options, "options")? } {
-        Some(options) => open_options(&options),
+    let given = unsafe { read_optional(options, "options")? };
+    match given {
+        // SAFETY: the caller promises that the identity is there.
+        Some(given) => unsafe { open_options(&given) },
         None => Ok((OpenOptions::new(), OpenOptions::DEFAULT_LOCK_WAIT)),
     }
 }
 
 /// The core's options for the caller's, and the lock wait.
-fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
+///
+/// # Safety
+/// The identity is NULL, or as long as the struct says.
+unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     if from.flags & !PM_OPEN_READ_ONLY != 0 {
         let flags = from.flags;
         return Err(Failure::argument(format!(
@@ -118,6 +124,11 @@ fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     }
     if from.max_readers != 0 {
         options.max_readers(from.max_readers);
+    }
+    // SAFETY: the caller promises that the identity is there.
+    let identity = unsafe { text(from.identity, from.identity_len, "options.identity")? };
+    if !identity.is_empty() {
+        options.identity(identity);
     }
     Ok((options, lock_wait))
 }

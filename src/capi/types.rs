@@ -14,6 +14,13 @@ pub const PM_MAX_ERROR_LEN: usize = 1_048_576;
 /// Largest device id: 2^24 - 2. The thin-pool target of the kernel takes 24-bit ids.
 pub const PM_MAX_DEVICE_ID: u32 = 16_777_214;
 
+/// Longest identity of a pool in bytes.
+pub const PM_MAX_IDENTITY_LEN: usize = 255;
+/// Largest number of intents that have begun and are not finished.
+pub const PM_MAX_INTENTS: u32 = 65_536;
+/// Number of removals that a store remembers.
+pub const PM_MAX_REMOVALS: u32 = 4096;
+
 /// The state is not known. A device that has not been created yet has this state.
 pub const PM_STATE_UNKNOWN: i32 = 0;
 /// The device is being created in the pool.
@@ -122,6 +129,13 @@ pub struct pm_options {
     pub verify: i32,
     /// Whether a write that has returned survives a power failure, one of PM_DURABILITY_*.
     pub durability: i32,
+    /// Identity of the pool, NULL for none: bytes of the caller's choice, such as the UUID of the
+    /// pool's metadata device. The store keeps it when it is first opened for writing with one, and
+    /// from then on another one is refused with PM_ERR_OTHER_POOL. Opening without one is always
+    /// possible.
+    pub identity: *const c_char,
+    /// Length of identity in bytes: 1 to PM_MAX_IDENTITY_LEN, 0 for none.
+    pub identity_len: usize,
 }
 
 /// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.

@@ -1,18 +1,18 @@
 //! All devices: with a callback, in pages copied to a buffer, or only their names.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::capi::args::{handle, owned, text, Out};
+use crate::capi::args::{handle, owned, read_optional, text, Out};
 use crate::capi::block;
 use crate::capi::cancel::Uncancelled;
 use crate::capi::device::{too_small, RecordBuffer};
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome, PM_ERR_BUSY, PM_OK};
-use crate::capi::types::{pm_device, pm_error, pm_names};
+use crate::capi::types::{pm_device, pm_error, pm_names, state};
 use crate::error::{Error, Quoted};
-use crate::store::walk::Walk;
+use crate::store::walk::{Walk, WalkFilter};
 use crate::sync::primitives::try_lock;
 
 /// A walk over all devices. pm_walk_open makes it, pm_walk_close ends it.
@@ -140,6 +140,87 @@ pub unsafe extern "C" fn pm_walk_open(
             Ok(())
         })
     }
+}
+
+/// Which devices pm_walk_open_filtered shows. PM_FILTER_INIT sets the size and leaves every other
+/// field 0, which selects all devices.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_filter {
+    /// sizeof(pm_filter), set by the caller. PM_FILTER_INIT sets it.
+    pub struct_size: usize,
+    /// The states that a device may have: bit n for the state n, so 1 << PM_STATE_FAULTY for faulty
+    /// devices. 0 for any.
+    pub states: u32,
+    /// Lowest id that a device may have.
+    pub first_id: u32,
+    /// Highest id that a device may have, 0 for any.
+    pub last_id: u32,
+    /// Name of the parent that a device must have, NULL for any. With a length of 0 and a pointer
+    /// other than NULL, only devices without a parent are shown.
+    pub parent_name: *const c_char,
+    /// Length of parent_name in bytes.
+    pub parent_name_len: usize,
+    /// Only devices that were written after this commit are shown, 0 for all.
+    pub since: u64,
+}
+
+/// Begins a walk over the devices that a filter selects, in byte order of their names, over the
+/// snapshot of this moment: the children of a device, the faulty ones, those that were written
+/// since a commit. It looks at every device all the same.
+///
+/// @param store     The store.
+/// @param filter    Which devices to show, NULL for all.
+/// @param walk      Receives the handle of the walk, on success only. Use and end it as one of
+///   pm_walk_open.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK, PM_ERR_TIMEOUT, PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+///
+/// Thread safety: may be called from any thread; the walk may continue on another thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_walk_open_filtered(
+    store: *mut pm_store,
+    filter: *const pm_filter,
+    walk: *mut *mut pm_walk,
+    error: *mut pm_error,
+) -> i32 {
+    // SAFETY: the handle, the filter with its text, the memory for the result and the error are as
+    // documented above.
+    unsafe {
+        guard(error, || {
+            let store = handle(store, "store")?;
+            let out = Out::new(walk, "walk")?;
+            let filter = match read_optional(filter, "filter")? {
+                Some(filter) => walk_filter(&filter)?,
+                None => WalkFilter::default(),
+            };
+            let walk = store.store()?.walk_filtered(&filter)?;
+            let state = Mutex::new(State { walk, failed: None });
+            out.set(Box::into_raw(Box::new(pm_walk { state })));
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The parent's name is NULL, or as long as the filter says.
+unsafe fn walk_filter(from: &pm_filter) -> Outcome<WalkFilter> {
+    let bits = (0..u32::BITS).filter(|bit| from.states >> bit & 1 != 0);
+    let states: Outcome<Vec<_>> = bits.map(|bit| state(bit as i32)).collect();
+    // SAFETY: the caller promises that the name is there.
+    let parent = unsafe { text(from.parent_name, from.parent_name_len, "filter.parent_name")? };
+    let parent = (!from.parent_name.is_null()).then_some(parent);
+    Ok(WalkFilter {
+        states: states?,
+        parent: parent.map(<[u8]>::to_vec),
+        ids: from.first_id..=if from.last_id == 0 {
+            u32::MAX
+        } else {
+            from.last_id
+        },
+        since: from.since,
+    })
 }
 
 /// Fills the caller's buffer with the next devices, as many as fit, one pm_record after the other.

@@ -40,6 +40,18 @@ impl Drop for Counted {
     }
 }
 
+/// Why a visit to the rows of a table ended early.
+pub(super) enum RowsEnd {
+    Lmdb(LmdbError),
+    Visit(Error),
+}
+
+impl From<LmdbError> for RowsEnd {
+    fn from(error: LmdbError) -> RowsEnd {
+        RowsEnd::Lmdb(error)
+    }
+}
+
 impl Snapshot {
     /// Opens a snapshot of the newest commit.
     pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
@@ -141,22 +153,13 @@ impl Snapshot {
         database: Database,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        enum End {
-            Lmdb(LmdbError),
-            Visit(Error),
-        }
-        impl From<LmdbError> for End {
-            fn from(error: LmdbError) -> End {
-                End::Lmdb(error)
-            }
-        }
         self.check_own_process()?;
-        let visit = |key: &[u8], value: &[u8]| visit(key, value).map_err(End::Visit);
+        let visit = |key: &[u8], value: &[u8]| visit(key, value).map_err(RowsEnd::Visit);
         self.txn()
             .each_row(database, visit)
             .map_err(|end| match end {
-                End::Lmdb(e) => self.env().lmdb_error(WALKING, e),
-                End::Visit(error) => error,
+                RowsEnd::Lmdb(e) => self.env().lmdb_error(WALKING, e),
+                RowsEnd::Visit(error) => error,
             })
     }
 
@@ -170,7 +173,7 @@ impl Snapshot {
 }
 
 /// What is being done while a cursor moves, for errors.
-const WALKING: &str = "walking over rows";
+pub(super) const WALKING: &str = "walking over rows";
 
 /// The header row of this snapshot, decoded.
 pub(crate) fn header(snapshot: &Snapshot) -> Result<Header> {

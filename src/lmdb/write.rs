@@ -17,6 +17,7 @@ use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
 use crate::lmdb::preallocate::Space;
 use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode, Row};
+use crate::lmdb::snapshot::{RowsEnd, WALKING};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
@@ -98,6 +99,21 @@ impl<'e> WriteTxn<'e> {
         self.database(table)
             .and_then(|database| self.txn.first_from(database, from))
             .map_err(|e| self.fault("seeking a row", e))
+    }
+
+    /// Shows every row of a table to `visit`, in the order of keys.
+    pub fn each_row(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Step<()> {
+        let lmdb = |e| self.fault(WALKING, e);
+        let database = self.database(table).map_err(lmdb)?;
+        let visit = |key: &[u8], value: &[u8]| visit(key, value).map_err(RowsEnd::Visit);
+        self.txn.each_row(database, visit).map_err(|end| match end {
+            RowsEnd::Lmdb(e) => lmdb(e),
+            RowsEnd::Visit(error) => error.into(),
+        })
     }
 
     /// Writes a row, over the one that is there.

@@ -1,5 +1,7 @@
 //! The store: its operations, a line each.
 
+mod ids;
+mod journal;
 pub(crate) mod maintenance;
 mod open;
 pub(crate) mod options;
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{Durability, OpenOptions, Verify};
-pub use walk::Walk;
+pub use walk::{Walk, WalkFilter};
 pub use write::changes::ApplyError;
 use write::op::Op;
 pub use write::op::{Applied, Change};
@@ -21,7 +23,7 @@ use write::pool::Pool;
 pub use write::update::Update;
 
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
-pub use crate::device_ids::Ids;
+use crate::device_ids::Ids;
 use crate::error::{Error, Result};
 use crate::stats::{RunningRead, Stats};
 
@@ -180,6 +182,16 @@ impl PoolMetadata {
     /// Those of [`get_device`](Self::get_device).
     pub fn walk(&self) -> Result<Walk> {
         Walk::open(&self.pool.env)
+    }
+
+    /// Begins a walk over the devices that a filter takes.
+    ///
+    /// It looks at every device all the same.
+    ///
+    /// # Errors
+    /// Those of [`get_device`](Self::get_device).
+    pub fn walk_filtered(&self, filter: &WalkFilter) -> Result<Walk> {
+        Walk::filtered(&self.pool.env, filter)
     }
 
     /// The names of all devices, in byte order, as of one moment.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
+use crate::store::journal::check_identity;
 use crate::store::maintenance::upgrade::upgrade;
 use crate::store::options::{Durability, OpenOptions};
 use crate::store::verify::verify_opened;
@@ -29,6 +30,7 @@ impl OpenOptions {
     ///   [`Error::Permission`]
     /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`],
     ///   [`Error::ForeignLmdb`], [`Error::NewerFormat`], [`Error::Corrupt`]
+    /// - [`Error::OtherPool`] if the store belongs to another pool than the one that was given
     /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard
     ///   link, or another process has it open with another `-lock` file, or in an older format
     /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`],
@@ -43,13 +45,16 @@ impl OpenOptions {
         }
         let env = Arc::new(env);
         verify_opened(&env, self.verify)?;
-        Ok(PoolMetadata {
-            pool: Arc::new(Pool::new(env)),
-        })
+        let pool = Arc::new(Pool::new(env));
+        if let Some(identity) = &self.identity {
+            pool.claim_identity(identity)?;
+        }
+        Ok(PoolMetadata { pool })
     }
 
     pub(crate) fn config(&self) -> Result<Config> {
         let refuse = |option, why| Err(Error::InvalidOption { option, why });
+        self.identity.as_deref().map_or(Ok(()), check_identity)?;
         if self.map_size > Self::MAX_MAP_SIZE {
             return refuse("map_size", "at most 2^46 bytes (64 TiB)");
         }

@@ -39,6 +39,7 @@ pub struct OpenOptions {
     pub(super) lock_wait: Duration,
     pub(super) verify: Verify,
     pub(super) durability: Durability,
+    pub(super) identity: Option<Vec<u8>>,
 }
 
 impl Default for OpenOptions {
@@ -50,6 +51,7 @@ impl Default for OpenOptions {
             lock_wait: Self::DEFAULT_LOCK_WAIT,
             verify: Verify::default(),
             durability: Durability::default(),
+            identity: None,
         }
     }
 }
@@ -120,6 +122,15 @@ impl OpenOptions {
     /// How much is verified before the store is used.
     pub fn verify(&mut self, level: Verify) -> &mut OpenOptions {
         self.verify = level;
+        self
+    }
+
+    /// Which pool the store has to belong to: 1 to 255 bytes of the caller's, such as the UUID of
+    /// the pool's metadata device. It is stored when the store is first opened for writing with it.
+    /// From then on, opening with another one fails with
+    /// [`Error::OtherPool`](crate::Error::OtherPool). Without it, stores of all pools are opened.
+    pub fn identity(&mut self, identity: impl Into<Vec<u8>>) -> &mut OpenOptions {
+        self.identity = Some(identity.into());
         self
     }
 

@@ -1,14 +1,59 @@
 //! A walk over all devices at one commit.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::device::{DeviceInfo, DeviceRef};
+use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::error::{Error, Result};
 use crate::format::record;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::Move;
 use crate::lmdb::snapshot::Snapshot;
 use crate::sync::callbacks::CallbackScope;
+
+/// Which devices a walk shows: by default all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalkFilter {
+    /// The states that a device may have; none stands for any.
+    pub states: Vec<DeviceState>,
+    /// The name of the parent that a device has to have; an empty one for devices without a parent.
+    pub parent: Option<Vec<u8>>,
+    /// The ids that a device may have.
+    pub ids: RangeInclusive<u32>,
+    /// The commit after which the device must have been written.
+    pub since: u64,
+}
+
+impl Default for WalkFilter {
+    fn default() -> WalkFilter {
+        WalkFilter {
+            states: Vec::new(),
+            parent: None,
+            ids: 0..=u32::MAX,
+            since: 0,
+        }
+    }
+}
+
+impl WalkFilter {
+    /// The devices that are snapshots of the one of that name.
+    pub fn children_of(name: impl Into<Vec<u8>>) -> WalkFilter {
+        WalkFilter {
+            parent: Some(name.into()),
+            ..WalkFilter::default()
+        }
+    }
+
+    fn takes(&self, device: &DeviceRef<'_>) -> bool {
+        (self.states.is_empty() || self.states.contains(&device.state))
+            && self.ids.contains(&device.device_id)
+            && device.generation > self.since
+            && self
+                .parent
+                .as_ref()
+                .is_none_or(|parent| parent == device.parent_name)
+    }
+}
 
 /// All devices as of the moment when the walk began, by name in byte order.
 ///
@@ -17,6 +62,7 @@ use crate::sync::callbacks::CallbackScope;
 pub struct Walk {
     snapshot: Snapshot,
     next: Option<Move>,
+    filter: Option<Box<WalkFilter>>,
 }
 
 impl Walk {
@@ -24,6 +70,15 @@ impl Walk {
         Ok(Walk {
             snapshot: Snapshot::open(env)?,
             next: Some(Move::First),
+            filter: None,
+        })
+    }
+
+    pub(crate) fn filtered(env: &Arc<Env>, filter: &WalkFilter) -> Result<Walk> {
+        let filter = Some(Box::new(filter.clone()));
+        Ok(Walk {
+            filter,
+            ..Walk::open(env)?
         })
     }
 
@@ -36,6 +91,9 @@ impl Walk {
     // "pm_walk_next in pages / raw cursor" of `make bench`.
     #[inline(always)]
     pub fn next_ref(&mut self) -> Result<Option<DeviceRef<'_>>> {
+        if self.filter.is_some() {
+            self.skip_others()?;
+        }
         let Some(to) = self.next.take() else {
             return Ok(None);
         };
@@ -46,6 +104,27 @@ impl Walk {
         let device = record::decode(name, value).map_err(|e| e.at(env.path()))?;
         self.next = Some(Move::Next);
         Ok(Some(device))
+    }
+
+    /// Goes on to the next device that the filter takes, which is then shown by staying there.
+    #[inline(never)]
+    fn skip_others(&mut self) -> Result<()> {
+        let Some(filter) = &self.filter else {
+            return Ok(());
+        };
+        while let Some(to) = self.next.take() {
+            let (row, env) = self.snapshot.device_row(to)?;
+            let Some((name, value)) = row else {
+                break;
+            };
+            let device = record::decode(name, value).map_err(|e| e.at(env.path()))?;
+            if filter.takes(&device) {
+                self.next = Some(Move::Stay);
+                break;
+            }
+            self.next = Some(Move::Next);
+        }
+        Ok(())
     }
 
     /// Shows every device of a new walk to `visit`, until it fails.

@@ -1,6 +1,6 @@
 //! The crate's Rust API as a [`Store`].
 
-use crate::c::types::{status_of, Failure, Outcome};
+use crate::c::types::{bytes, status_of, Failure, Outcome};
 use crate::subject::{
     Applied, Edit, Finding, Maintenance, Refusal, Report, RunningRead, Store, Update, Visit, Walk,
 };
@@ -12,7 +12,7 @@ use pool_metadata::{
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub struct RustStore(PoolMetadata);
+pub struct RustStore(pub PoolMetadata);
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -48,6 +48,10 @@ fn options(from: &pm_options) -> OpenOptions {
             PM_DURABILITY_RELAXED => Durability::Relaxed,
             _ => Durability::Full,
         });
+    if from.identity_len > 0 {
+        // SAFETY: the test's identity is as long as it says.
+        options.identity(unsafe { bytes(from.identity, from.identity_len) });
+    }
     // In C, 0 stands for the default.
     if from.map_size != 0 {
         options.map_size(from.map_size);

@@ -127,6 +127,8 @@ pub const DEFAULTS: pm_options = pm_options {
     lock_wait_ms: 0,
     verify: PM_VERIFY_DEFAULT,
     durability: PM_DURABILITY_FULL,
+    identity: std::ptr::null(),
+    identity_len: 0,
 };
 
 /// Options with that lock wait, which a test can afford to run into.

@@ -10,6 +10,9 @@
 mod c;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../meaning/in_step.rs"]
+#[allow(dead_code)]
+mod in_step;
 mod model;
 mod ops;
 #[path = "../common/page_size.rs"]
@@ -19,6 +22,7 @@ mod page_size;
 #[allow(dead_code)]
 mod rust;
 mod spec;
+mod steps;
 #[path = "../meaning/subject.rs"]
 #[allow(dead_code, unused_macros)]
 mod subject;
@@ -26,10 +30,11 @@ mod subject;
 use c::types::{Failure, Outcome};
 use c::CStore;
 use common::{device, directory, properties};
+use in_step::{Gone, Id, InStep};
 use model::{remove_from_disk, Model};
 use ops::{Edit, Op};
 use pool_metadata::capi::*;
-use pool_metadata::{Change, DeviceInfo, DeviceState, Ids};
+use pool_metadata::{Change, DeviceInfo, DeviceState, Ids, Intent};
 use proptest::prelude::*;
 use rust::RustStore;
 use std::path::{Path, PathBuf};
@@ -52,6 +57,10 @@ enum Seen {
     Ids(Ids),
     Counters([u64; 6]),
     Listed(Result<Vec<Applied>, Refusal>),
+    Number(Outcome<u64>),
+    IdList(Vec<Id>),
+    Open(Vec<Intent>),
+    Removed(Gone),
 }
 use Seen::*;
 
@@ -66,7 +75,7 @@ struct Side<S: Store> {
     has_room: bool,
 }
 
-impl<S: Store> Side<S> {
+impl<S: InStep> Side<S> {
     fn new(path: PathBuf, map_size: u64) -> Side<S> {
         Side {
             store: Self::open(&path, map_size, PM_VERIFY_FULL, false),
@@ -104,6 +113,30 @@ impl<S: Store> Side<S> {
             Op::ChangeState(name, state) => self.saw(self.store.change_state(name, *state)),
             Op::MarkFaulty(name) => self.saw(self.store.mark_faulty(name)),
             Op::Remove(name) => self.saw(self.store.remove(name)),
+            Op::ReplaceId(name, by) => {
+                // Mostly the id that the device has.
+                let id = self.store.get(name).map_or(1, |device| device.device_id);
+                let replaced = self.store.replace_id(name, id.wrapping_add(*by));
+                self.seen.push(Number(replaced.map(u64::from)));
+            }
+            Op::FreeId(id) => self.saw(self.store.free_id(*id)),
+            Op::FreeFaultyIds(except) => {
+                self.seen.push(Number(self.store.free_faulty_ids(except)));
+            }
+            Op::MarkIdsFaulty(ids) => self.seen.push(Number(self.store.mark_ids_faulty(ids))),
+            Op::MarkIdsFaultyUpTo(last) => {
+                self.seen
+                    .push(Number(self.store.mark_ids_faulty_up_to(*last)));
+            }
+            Op::BeginIntent(intent) => self.seen.push(Number(self.store.begin_intent(intent))),
+            Op::FinishIntent(number) => self.saw(self.store.finish_intent(*number)),
+            Op::ById(id) => self.seen.push(Device(self.store.by_id(*id))),
+            Op::Filtered(filter) => {
+                self.seen
+                    .push(Devices(self.store.filtered(filter).unwrap()));
+                self.seen
+                    .push(Removed(self.store.removals(filter.since).unwrap()));
+            }
             Op::Get(name) => self.seen.push(Device(look_up(&self.store, name))),
             Op::Update(name, edit) => self.update(name, edit),
             Op::Begin(name) => self.begin(name),
@@ -212,6 +245,8 @@ impl<S: Store> Side<S> {
         let names = self.store.names().unwrap();
         self.seen
             .extend([Devices(devices), Ids(ids), Counters(counters), Names(names)]);
+        self.seen.push(IdList(self.store.ids(0, 0, 0).unwrap()));
+        self.seen.push(Open(self.store.intents().unwrap()));
     }
 
     /// Goes on with another store, which takes over what this one tells of itself.
@@ -269,7 +304,10 @@ impl<S: Store> Side<S> {
 
 fn failure_in(seen: &mut Seen) -> Option<&mut Failure> {
     match seen {
-        Done(Err(failure)) | Device(Err(failure)) | Listed(Err((_, failure))) => Some(failure),
+        Done(Err(failure))
+        | Device(Err(failure))
+        | Number(Err(failure))
+        | Listed(Err((_, failure))) => Some(failure),
         _ => None,
     }
 }

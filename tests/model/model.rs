@@ -28,7 +28,7 @@ pub fn remove_from_disk(paths: &[&Path]) {
 }
 
 impl Model {
-    fn read(&self) -> Result<MutexGuard<'_, Spec>, Error> {
+    pub fn read_spec(&self) -> Result<MutexGuard<'_, Spec>, Error> {
         let spec = self.spec.lock().unwrap();
         match spec.session == self.session {
             true => Ok(spec),
@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    fn write(&self) -> Result<MutexGuard<'_, Spec>, Error> {
-        let spec = self.read()?;
+    pub fn write_spec(&self) -> Result<MutexGuard<'_, Spec>, Error> {
+        let spec = self.read_spec()?;
         if spec.in_callback {
             return Err(Error::NestedWrite);
         }
@@ -66,7 +66,7 @@ impl Store for Model {
     }
 
     fn close(&self) -> Outcome<()> {
-        let mut spec = self.read()?;
+        let mut spec = self.read_spec()?;
         if spec.in_callback {
             return Err(Error::NestedWrite.into());
         }
@@ -75,15 +75,15 @@ impl Store for Model {
     }
 
     fn sync(&self) -> Outcome<()> {
-        self.write().map(drop).map_err(Failure::from)
+        self.write_spec().map(drop).map_err(Failure::from)
     }
 
     fn verify(&self) -> Outcome<()> {
-        self.read().map(drop).map_err(Failure::from)
+        self.read_spec().map(drop).map_err(Failure::from)
     }
 
     fn stats(&self) -> Outcome<pm_stats> {
-        let spec = self.read()?;
+        let spec = self.read_spec()?;
         // SAFETY: zeros are a valid struct of numbers.
         let nothing: pm_stats = unsafe { std::mem::zeroed() };
         Ok(pm_stats {
@@ -99,15 +99,15 @@ impl Store for Model {
 
     /// The model has no reads that last.
     fn running_reads(&self) -> Outcome<Vec<RunningRead>> {
-        Ok(self.read().map(|_| Vec::new())?)
+        Ok(self.read_spec().map(|_| Vec::new())?)
     }
 
     fn add(&self, device: &mut DeviceInfo) -> Outcome<()> {
-        Ok(self.write()?.add(device)?)
+        Ok(self.write_spec()?.add(device)?)
     }
 
     fn get(&self, name: &[u8]) -> Outcome<DeviceInfo> {
-        Ok(self.read()?.get(name)?)
+        Ok(self.read_spec()?.get(name)?)
     }
 
     fn read(&self, name: &[u8]) -> Outcome<DeviceInfo> {
@@ -115,19 +115,19 @@ impl Store for Model {
     }
 
     fn names(&self) -> Outcome<Vec<Vec<u8>>> {
-        Ok(self.read()?.devices.keys().cloned().collect())
+        Ok(self.read_spec()?.devices.keys().cloned().collect())
     }
 
     fn change_state(&self, name: &[u8], state: DeviceState) -> Outcome<()> {
-        Ok(self.write()?.change_state(name, state)?)
+        Ok(self.write_spec()?.change_state(name, state)?)
     }
 
     fn mark_faulty(&self, name: &[u8]) -> Outcome<()> {
-        Ok(self.write()?.mark_faulty(name)?)
+        Ok(self.write_spec()?.mark_faulty(name)?)
     }
 
     fn remove(&self, name: &[u8]) -> Outcome<()> {
-        Ok(self.write()?.remove(name)?)
+        Ok(self.write_spec()?.remove(name)?)
     }
 
     fn update(&self, name: &[u8], edit: Edit<'_>) -> Outcome<()> {
@@ -140,7 +140,7 @@ impl Store for Model {
     }
 
     fn begin(&self, name: &[u8]) -> Outcome<ModelUpdate> {
-        let pending = self.write()?.begin(name)?;
+        let pending = self.write_spec()?.begin(name)?;
         Ok(ModelUpdate {
             spec: Arc::clone(&self.spec),
             pending,
@@ -155,7 +155,7 @@ impl Store for Model {
     }
 
     fn walk(&self) -> Outcome<ModelWalk> {
-        let spec = self.read()?;
+        let spec = self.read_spec()?;
         let devices: Vec<_> = spec.devices.values().cloned().collect();
         Ok(ModelWalk {
             devices: devices.into_iter(),
@@ -168,7 +168,7 @@ impl Store for Model {
     }
 
     fn apply(&self, changes: &[Change]) -> Result<Vec<Applied>, Refusal> {
-        let mut spec = self.write().map_err(|error| (None, error.into()))?;
+        let mut spec = self.write_spec().map_err(|error| (None, error.into()))?;
         spec.apply(changes)
             .map_err(|(index, error)| (index, error.into()))
     }
@@ -178,7 +178,7 @@ impl Store for Model {
     }
 
     fn import(&self, devices: &[DeviceInfo], ids: &Ids) -> Outcome<()> {
-        Ok(self.write()?.import(&self.path, devices, ids)?)
+        Ok(self.write_spec()?.import(&self.path, devices, ids)?)
     }
 }
 

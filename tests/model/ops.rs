@@ -1,7 +1,9 @@
 //! Operations to try on a store, drawn from small alphabets so that they meet.
 
 use pool_metadata::capi::{PM_VERIFY_FULL, PM_VERIFY_NONE, PM_VERIFY_QUICK};
-use pool_metadata::{Change, DeviceInfo, DeviceState, MAX_ERROR_LEN, MAX_NAME_LEN};
+use pool_metadata::{
+    Change, DeviceInfo, DeviceState, Intent, IntentKind, WalkFilter, MAX_ERROR_LEN, MAX_NAME_LEN,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -22,6 +24,16 @@ pub enum Op {
     Abort(prop::sample::Index),
     /// Walk until so many devices were shown; the callback does this when it sees the first.
     Walk(usize, Option<Box<Op>>),
+    /// Replace the device's id, or one that is so far from it.
+    ReplaceId(Vec<u8>, u32),
+    FreeId(u32),
+    FreeFaultyIds(Vec<u32>),
+    MarkIdsFaulty(Vec<u32>),
+    MarkIdsFaultyUpTo(u32),
+    BeginIntent(Intent),
+    FinishIntent(u64),
+    ById(u32),
+    Filtered(WalkFilter),
     Reopen {
         /// One of `PM_VERIFY_*`.
         verify: i32,
@@ -149,14 +161,48 @@ fn edit() -> BoxedStrategy<Edit> {
 
 /// A write that is over when it returns.
 fn write() -> BoxedStrategy<Op> {
+    let by = prop_oneof![6 => Just(0), 1 => 1..3_u32];
     prop_oneof![
         10 => device().prop_map(Op::Add),
         4 => (name(), state()).prop_map(|(name, state)| Op::ChangeState(name, state)),
         5 => name().prop_map(Op::MarkFaulty),
         6 => name().prop_map(Op::Remove),
         6 => (name(), edit()).prop_map(|(name, edit)| Op::Update(name, edit)),
+        3 => (name(), by).prop_map(|(name, by)| Op::ReplaceId(name, by)),
+        3 => id().prop_map(Op::FreeId),
+        1 => prop::collection::vec(id(), 0..4).prop_map(Op::FreeFaultyIds),
+        2 => prop::collection::vec(id(), 0..4).prop_map(Op::MarkIdsFaulty),
+        1 => id().prop_map(Op::MarkIdsFaultyUpTo),
+        2 => intent().prop_map(Op::BeginIntent),
+        2 => (0..6_u64).prop_map(Op::FinishIntent),
     ]
     .boxed()
+}
+
+/// A device id: few, so that they meet; now and then one that is no store's, or no pool's.
+fn id() -> BoxedStrategy<u32> {
+    let none = vec![0, 0xff_ffff, 1 << 24, u32::MAX];
+    prop_oneof![40 => 1..20_u32, 1 => select(none)].boxed()
+}
+
+fn intent() -> BoxedStrategy<Intent> {
+    (select(&IntentKind::ALL[..]), name(), id(), any::<u64>())
+        .prop_map(|(kind, name, id, transaction)| Intent::new(kind, name, id, transaction))
+        .boxed()
+}
+
+fn filter() -> BoxedStrategy<WalkFilter> {
+    let states = prop::collection::vec(state(), 0..3);
+    let parent = prop::option::of(prop_oneof![Just(Vec::new()), name()]);
+    (states, parent, 0..6_u32, 0..20_u32, 0..60_u64)
+        .prop_map(|(states, parent, first, last, since)| WalkFilter {
+            states,
+            parent,
+            // In C, 0 stands for no limit.
+            ids: first..=if last == 0 { u32::MAX } else { last },
+            since,
+        })
+        .boxed()
 }
 
 /// The operation as one change of a list; `read` reads the record of an update.
@@ -186,6 +232,8 @@ pub fn op() -> BoxedStrategy<Op> {
     prop_oneof![
         30 => write(),
         3 => name().prop_map(Op::Get),
+        2 => id().prop_map(Op::ById),
+        2 => filter().prop_map(Op::Filtered),
         4 => name().prop_map(Op::Begin),
         4 => (pick(), edit()).prop_map(|(which, edit)| Op::Commit(which, edit)),
         1 => pick().prop_map(Op::Abort),

@@ -1,7 +1,7 @@
 //! What a store means, as plain collections in memory: section by section what docs/design.md
 //! promises of every operation, with nothing of how the store does it.
 
-use pool_metadata::{Change, DeviceInfo, DeviceState, Error, Ids};
+use pool_metadata::{Change, DeviceInfo, DeviceState, Error, Ids, Intent};
 use pool_metadata::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,6 +15,10 @@ pub struct Spec {
     pub faulty: BTreeSet<u32>,
     pub last_id: u32,
     pub commits: u64,
+    pub intents: Vec<Intent>,
+    pub last_intent: u64,
+    /// Name, id and commit of each removal.
+    pub removals: Vec<(Vec<u8>, u32, u64)>,
     /// Devices that an update has begun on and not ended. Waiting for one fails at once in this
     /// model.
     locked: BTreeSet<Vec<u8>>,
@@ -54,7 +58,7 @@ impl Spec {
         Ok(())
     }
 
-    fn allocate(&mut self) -> Result<u32, Error> {
+    pub fn allocate(&mut self) -> Result<u32, Error> {
         match self.free.pop_first() {
             Some(lowest) => Ok(lowest),
             None if self.last_id == MAX_DEVICE_ID => Err(Error::IdsExhausted),
@@ -91,6 +95,7 @@ impl Spec {
         self.faulty.remove(&id);
         self.free.insert(id);
         self.commits += 1;
+        self.removals.push((name.to_vec(), id, self.commits));
         Ok(())
     }
 
@@ -234,13 +239,13 @@ impl Spec {
         ids.filter(|id| !self.faulty.contains(id)).count()
     }
 
-    fn put(&mut self, device: &mut DeviceInfo) {
+    pub fn put(&mut self, device: &mut DeviceInfo) {
         self.commits += 1;
         device.generation = self.commits;
         self.devices.insert(device.name.clone(), device.clone());
     }
 
-    fn get_unlocked(&self, name: &[u8]) -> Result<DeviceInfo, Error> {
+    pub fn get_unlocked(&self, name: &[u8]) -> Result<DeviceInfo, Error> {
         // A name that nothing can have is not waited for.
         if is_name(name) {
             self.check_unlocked(name)?;
@@ -259,11 +264,15 @@ impl Spec {
     }
 }
 
-fn check_record(device: &DeviceInfo) -> Result<(), Error> {
-    if device.name.is_empty() {
-        return Err(invalid("device name", &device.name, "it is empty"));
+pub fn check_device_name(name: &[u8]) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(invalid("device name", name, "it is empty"));
     }
-    check_name("device name", &device.name)?;
+    check_name("device name", name)
+}
+
+fn check_record(device: &DeviceInfo) -> Result<(), Error> {
+    check_device_name(&device.name)?;
     check_name("parent name", &device.parent_name)?;
     if device.error.len() > MAX_ERROR_LEN {
         return Err(Error::TooLong {
@@ -308,6 +317,6 @@ fn invalid(what: &'static str, name: &[u8], why: &'static str) -> Error {
 }
 
 /// What an error keeps of a refused name: one byte more than a name can have.
-fn kept(name: &[u8]) -> Box<[u8]> {
+pub fn kept(name: &[u8]) -> Box<[u8]> {
     name[..name.len().min(MAX_NAME_LEN + 1)].into()
 }

@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 
 use lmdb_sys as ffi;
 
-use crate::lmdb::raw::error::LmdbResult;
+use crate::lmdb::raw::error::{LmdbError, LmdbResult};
 use crate::lmdb::raw::value::{bytes, check, check_found, value, Database, Row, EMPTY};
 
 /// A cursor, closed when dropped.
@@ -64,6 +64,23 @@ impl Cursor {
         }
         // SAFETY: both lie in the map, or in pages of the transaction, until it ends or writes.
         Ok(Some(unsafe { (bytes(&key), bytes(&found)) }))
+    }
+
+    /// Shows every row to `visit`, in the order of keys, until it fails.
+    ///
+    /// # Safety
+    /// The transaction runs, and `visit` does not end it or write to it.
+    pub unsafe fn each_row<E: From<LmdbError>>(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut to = ffi::MDB_FIRST;
+        // SAFETY: as the caller says; each row is only used before the next.
+        while let Some((key, value)) = unsafe { self.go(to)? } {
+            visit(key, value)?;
+            to = ffi::MDB_NEXT;
+        }
+        Ok(())
     }
 
     /// Writes a row.

@@ -61,17 +61,12 @@ impl ReadTxn {
     pub fn each_row<E: From<LmdbError>>(
         &self,
         database: Database,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         // SAFETY: the transaction runs, and outlives the cursor.
         let cursor = unsafe { Cursor::open(self.txn, database)? };
-        let mut to = Move::First;
-        // SAFETY: the cursor's transaction runs, and each row is only used before the next.
-        while let Some((key, value)) = unsafe { cursor.go(to as ffi::MDB_cursor_op)? } {
-            visit(key, value)?;
-            to = Move::Next;
-        }
-        Ok(())
+        // SAFETY: the transaction runs, and `visit` has no access to it.
+        unsafe { cursor.each_row(visit) }
     }
 }
 

@@ -9,7 +9,7 @@ use lmdb_sys as ffi;
 
 use crate::lmdb::raw::cursor::Cursor;
 use crate::lmdb::raw::environment::Environment;
-use crate::lmdb::raw::error::LmdbResult;
+use crate::lmdb::raw::error::{LmdbError, LmdbResult};
 use crate::lmdb::raw::value::{check, get, value, Database, Row};
 
 /// A write transaction; it is aborted if it is dropped without a commit.
@@ -81,6 +81,18 @@ impl<'e> WriteTxn<'e> {
         let cursor = unsafe { Cursor::open(self.txn, database)? };
         // SAFETY: the transaction runs, and writing takes it mutably.
         unsafe { cursor.seek(from, ffi::MDB_SET_RANGE) }
+    }
+
+    /// Shows every row of a database to `visit`, in the order of keys, until it fails.
+    pub fn each_row<E: From<LmdbError>>(
+        &self,
+        database: Database,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // SAFETY: the transaction runs, and outlives the cursor.
+        let cursor = unsafe { Cursor::open(self.txn, database)? };
+        // SAFETY: the transaction runs; writing and ending it take it mutably.
+        unsafe { cursor.each_row(visit) }
     }
 
     /// Writes a row.

@@ -52,6 +52,9 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
             return Ok(added);
         }
     }
+    if op.name().is_empty() {
+        return apply_to_store(batch, op, record);
+    }
     let missing = || Error::not_found(op.name());
     let new_state = match op {
         Op::ChangeState { state, .. } => Some(*state),
@@ -87,7 +90,38 @@ pub(crate) fn apply(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>
             journal::log_removal(batch, name, found.device_id, record)?;
             Ok(applied(batch, found.device_id))
         }
+        Op::ReplaceId { name, device_id } => {
+            let found = found.ok_or_else(missing)?;
+            replace_id(batch, name, *device_id, found, record)
+        }
+        _ => apply_to_store(batch, op, record),
     }
+}
+
+/// Does an operation that is not about a device.
+fn apply_to_store(batch: &mut Batch<'_, '_>, op: &Op<'_>, record: &mut Vec<u8>) -> Step<Applied> {
+    let (device_id, number) = match *op {
+        Op::FreeId { device_id } => {
+            ids::free(batch, device_id)?;
+            (device_id, 1)
+        }
+        Op::FreeFaultyIds { except } => (0, ids::free_all(batch, except)?),
+        Op::MarkIdsFaulty { ids } => (0, ids::withhold_all(batch, ids)?),
+        Op::MarkIdsFaultyUpTo { last } => (0, ids::withhold_up_to(batch, last)?),
+        Op::BeginIntent(intent) => {
+            let number = journal::begin_intent(batch, intent, record)?;
+            (intent.device_id, number)
+        }
+        Op::FinishIntent { number } => (journal::finish_intent(batch, number)?, number),
+        _ => {
+            let what = "an operation on a device was taken for one on the store";
+            return Err(Error::Internal { what }.into());
+        }
+    };
+    Ok(Applied {
+        number,
+        ..applied(batch, device_id)
+    })
 }
 
 impl Existing {
@@ -158,6 +192,26 @@ fn add(
     write(batch, device.name, existing.as_ref(), device_id, record)
 }
 
+/// Gives a device the next id. The pool has something under the one that it had, which is faulty.
+fn replace_id(
+    batch: &mut Batch<'_, '_>,
+    name: &[u8],
+    device_id: u32,
+    found: Existing,
+    record: &mut Vec<u8>,
+) -> Step<Applied> {
+    let conflict = || Error::Conflict { name: name.into() };
+    let value = batch.txn.get(Table::Devices, name)?;
+    let device = record::decode(name, value.ok_or_else(conflict)?)?.to_owned();
+    if device.device_id != device_id {
+        return Err(conflict().into());
+    }
+    let new_id = ids::allocate(batch)?;
+    ids::mark_faulty(batch, device_id)?;
+    encode(batch, new_id, device.as_ref(), record)?;
+    write(batch, name, Some(&found), new_id, record)
+}
+
 /// Looks a record up. With a new state, the record that it would be in that state is encoded.
 fn find(
     batch: &Batch<'_, '_>,
@@ -220,5 +274,6 @@ fn applied(batch: &Batch<'_, '_>, device_id: u32) -> Applied {
     Applied {
         device_id,
         generation: batch.header.commit,
+        number: 0,
     }
 }

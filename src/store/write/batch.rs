@@ -1,9 +1,12 @@
 //! One commit before it is made: the rows, and the header row that has to agree with them.
 
 use crate::error::{Error, Result};
+use crate::format::bit_set::BitSet;
 use crate::format::digest;
 use crate::format::header::{Header, Parsed};
+use crate::format::record;
 use crate::format::table::Table;
+use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::write::{Step, WriteTxn};
 
 /// A write transaction and the header that it will leave behind.
@@ -12,6 +15,8 @@ pub(crate) struct Batch<'t, 'e> {
     pub header: Header,
     /// Removals by this commit so far.
     pub removals: u32,
+    /// The ids that devices have, once that was asked for, as long as no device is written.
+    owned: Option<BitSet>,
 }
 
 impl<'t, 'e> Batch<'t, 'e> {
@@ -32,7 +37,32 @@ impl<'t, 'e> Batch<'t, 'e> {
             txn,
             header,
             removals: 0,
+            owned: None,
         })
+    }
+
+    /// The ids that devices have, from a look at every record.
+    pub fn owned(&mut self) -> Step<&BitSet> {
+        let owned = match self.owned.take() {
+            Some(owned) => owned,
+            None => {
+                let owned = BitSet::up_to(MAX_DEVICE_ID);
+                self.txn.each_row(Table::Devices, |name, value| {
+                    owned.insert(record::decode(name, value)?.device_id);
+                    Ok(())
+                })?;
+                owned
+            }
+        };
+        Ok(self.owned.insert(owned))
+    }
+
+    /// Takes note that a row is written or removed.
+    #[inline]
+    fn changes(&mut self, table: Table) {
+        if table == Table::Devices {
+            self.owned = None;
+        }
     }
 
     /// Writes the header row. What comes before it is in the commit, or nothing is.
@@ -48,6 +78,7 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Writes a row that is not there.
     pub fn insert(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.changes(table);
         self.txn.put(table, key, value)?;
         self.add(digest::row_hash(table, key, value));
         Ok(())
@@ -55,6 +86,7 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Writes a row unless one is there; false if it is, and then nothing has changed.
     pub fn insert_new(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<bool> {
+        self.changes(table);
         let new = self.txn.put_new(table, key, value)?;
         if new {
             self.add(digest::row_hash(table, key, value));
@@ -64,6 +96,7 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Writes a row behind all others of the table.
     pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Step<()> {
+        self.changes(table);
         self.txn.append(table, key, value)?;
         self.add(digest::row_hash(table, key, value));
         Ok(())
@@ -84,6 +117,7 @@ impl<'t, 'e> Batch<'t, 'e> {
 
     /// Removes the row there, whose row hash is `old`.
     pub fn remove_row(&mut self, table: Table, key: &[u8], old: u128) -> Step<()> {
+        self.changes(table);
         self.txn.del(table, key)?;
         self.add(old.wrapping_neg());
         Ok(())

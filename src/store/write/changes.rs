@@ -75,6 +75,7 @@ impl Pool {
         let mut names: Vec<_> = ops.iter().map(Op::name).collect();
         names.sort_unstable();
         names.dedup();
+        names.retain(|name| !name.is_empty());
         let _locks = names
             .into_iter()
             .map(|name| self.lock_device(name, &waits))
@@ -144,13 +145,17 @@ impl Pool {
             return;
         }
         let mut left = HashSet::new();
-        let mut locked: Vec<(usize, DeviceLock)> = Vec::with_capacity(ops.len());
+        let mut locked: Vec<(usize, Option<DeviceLock>)> = Vec::with_capacity(ops.len());
         for (index, op) in ops.iter().enumerate() {
             if op.check().is_err() || left.contains(op.name()) {
                 continue;
             }
+            if op.name().is_empty() {
+                locked.push((index, None));
+                continue;
+            }
             match self.locks.try_lock(op.name()) {
-                Some(lock) => locked.push((index, lock)),
+                Some(lock) => locked.push((index, Some(lock))),
                 // What comes later for this device is not to be made before this.
                 None => drop(left.insert(op.name())),
             }
@@ -184,7 +189,7 @@ fn check_count(ops: &[Op<'_>]) -> Result<()> {
 /// Whether two changes, one after the other in the list, can be made in either order if they are of
 /// different devices. An added device gets the lowest free id, which removals before it decide.
 fn commute(one: &Op<'_>, other: &Op<'_>) -> bool {
-    !matches!(one, Op::Add(_)) && !matches!(other, Op::Add(_))
+    one.commutes() && other.commutes()
 }
 
 /// The positions of the changes in the order in which they are made: that of the list, but for runs

@@ -22,7 +22,11 @@ impl Pool {
     /// Commits one operation, for a call that may have waited before.
     pub fn commit_within(&self, op: &Op<'_>, waits: &LockWait) -> Result<Applied> {
         self.check(op)?;
-        let _lock = self.lock_device(op.name(), waits)?;
+        let name = op.name();
+        let _lock = match name.is_empty() {
+            true => None,
+            false => Some(self.lock_device(name, waits)?),
+        };
         self.submit(op, waits)
     }
 
@@ -181,7 +185,10 @@ fn write_one(writing: &Writing<'_>, op: &Op<'_>) -> Result<Applied> {
         let mut batch = Batch::begin(txn)?;
         let mut buffer = Vec::with_capacity(COMMON_ROW);
         let applied = apply(&mut batch, op, &mut buffer)?;
-        batch.finish_in(&mut buffer)?;
+        // Ids may already be as they are to be.
+        if batch.txn.writes() > 0 {
+            batch.finish_in(&mut buffer)?;
+        }
         Ok(applied)
     })
 }

@@ -27,7 +27,7 @@ macro_rules! c {
 }
 
 /// An open store. Dropping it closes it, as dropping the Rust API's does.
-pub struct CStore(*mut pm_store);
+pub struct CStore(pub *mut pm_store);
 
 // SAFETY: the header lets any thread use any handle.
 unsafe impl Send for CStore {}
@@ -89,6 +89,28 @@ fn kind_and_device(change: &Change) -> (i32, DeviceInfo) {
         }
         Change::MarkFaulty { name } => (PM_CHANGE_MARK_FAULTY, DeviceInfo::new(name.clone())),
         Change::Remove { name } => (PM_CHANGE_REMOVE, DeviceInfo::new(name.clone())),
+        Change::ReplaceId { name, device_id } => {
+            let device = DeviceInfo::new(name.clone());
+            let device_id = *device_id;
+            (
+                PM_CHANGE_REPLACE_ID,
+                DeviceInfo {
+                    device_id,
+                    ..device
+                },
+            )
+        }
+        Change::FreeId { device_id } => {
+            let device_id = *device_id;
+            let device = DeviceInfo::default();
+            (
+                PM_CHANGE_FREE_ID,
+                DeviceInfo {
+                    device_id,
+                    ..device
+                },
+            )
+        }
         other => panic!("a change of a new kind: {other:?}"),
     }
 }
@@ -356,6 +378,11 @@ impl Maintenance for CStore {
         ))?;
         Ok((salvaged, take(report)))
     }
+}
+
+/// The devices of a walk that a call has handed out.
+pub fn walk_of(walk: *mut pm_walk) -> CWalk {
+    CWalk::new(walk)
 }
 
 /// Takes over a report that a call has handed out.

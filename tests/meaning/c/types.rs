@@ -122,7 +122,8 @@ fn status_name(error: &Error) -> String {
         .next()
         .unwrap_or("");
     let variant = match variant {
-        "InvalidOption" | "InvalidImport" => "InvalidArgument",
+        "InvalidOption" | "InvalidImport" | "InvalidId" => "InvalidArgument",
+        "NoDeviceWithId" | "NoSuchIntent" => "NotFound",
         "Lmdb" => "Internal",
         variant => variant,
     };
