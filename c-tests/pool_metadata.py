@@ -29,7 +29,8 @@ class Device(ctypes.Structure):
 
 class Options(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("flags", u32), ("max_readers", u32), ("map_size", u64),
-                ("lock_wait_ms", u64), ("verify", i32), ("durability", i32)]
+                ("lock_wait_ms", u64), ("verify", i32), ("durability", i32),
+                ("identity", text), ("identity_len", size_t), ("max_pinned_growth", u64)]
 
 
 class Histogram(ctypes.Structure):
@@ -127,6 +128,7 @@ SIGNATURES = {
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
     "pm_backup": ON_STORE + [text, size_t, u32],
     "pm_restore": [text, size_t, text, size_t, pointer, pointer],
+    "pm_compact": [text, size_t, pointer, ctypes.POINTER(u64), ctypes.POINTER(u64)],
     "pm_check": ON_STORE + [size_t, pointer],
     "pm_check_file": [text, size_t, pointer, size_t, pointer],
     "pm_repair": [text, size_t, pointer, pointer],

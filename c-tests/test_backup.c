@@ -67,6 +67,7 @@ static void restore_hands_out_the_name_of_the_kept_file(void) {
     const char *path = place("pool.db");
     const char *before = place("pool.db.before-restore");
     pm_name *kept = UNTOUCHED;
+    uint64_t longer = 0, shorter = 0;
     open_pool();
     OK(pm_backup(store, PM_CSTR(copy), 0, why()));
     FAILS(PM_ERR_ALREADY_OPEN, pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &kept, why()));
@@ -81,6 +82,9 @@ static void restore_hands_out_the_name_of_the_kept_file(void) {
     OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, &kept, why()));
     CHECK(kept == NULL);
     OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, NULL, why()));
+    OK(pm_compact(PM_CSTR(place("new.db")), NULL, &longer, &shorter, why()));
+    CHECK(longer >= shorter && shorter > 0);
+    OK(pm_compact(PM_CSTR(place("new.db")), NULL, NULL, NULL, why()));
     CHECK(exists(place("new.db.before-restore")));
 }
 

@@ -93,6 +93,7 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, pm_backup(store, PM_CSTR(place("copy.db")), 0, &bad));
     FAILS(PM_ERR_STRUCT_SIZE,
           pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
+    FAILS(PM_ERR_STRUCT_SIZE, pm_compact(PM_LIT("none"), NULL, NULL, NULL, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check(store, 0, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check_file(PM_LIT("none"), NULL, 0, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE,

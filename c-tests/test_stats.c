@@ -87,8 +87,33 @@ static void struct_of_another_size_is_filled_as_far_as_both_know_it(void) {
     close_store(store);
 }
 
+static void write_beyond_the_limit_of_pinned_growth_is_refused(void) {
+    pm_options options = PM_OPTIONS_INIT;
+    pm_store *store = NULL;
+    pm_walk *walk = NULL;
+    char process[32];
+    int32_t status = PM_OK;
+    int i;
+    options.max_pinned_growth = 4096;
+    options.durability = PM_DURABILITY_RELAXED;
+    OK(pm_open(PM_CSTR(place("pinned.db")), &options, &store, why()));
+    add(store, "a");
+    OK(pm_walk_open(store, &walk, why()));
+    for (i = 0; i < 1000 && status == PM_OK; i++) {
+        status = pm_change_device_state(store, PM_LIT("a"), i % 13, NULL);
+    }
+    CHECK_INT(PM_ERR_PINNED, status);
+    FAILS(PM_ERR_PINNED, pm_change_device_state(store, PM_LIT("a"), PM_STATE_CREATED, why()));
+    snprintf(process, sizeof process, "process %d's", (int)getpid());
+    CHECK(strstr(told()->message, process) != NULL);
+    pm_walk_close(walk);
+    OK(pm_change_device_state(store, PM_LIT("a"), PM_STATE_CREATED, why()));
+    close_store(store);
+}
+
 static const struct test tests[] = {
     NAMED(members_are_where_the_header_has_them),
     NAMED(struct_of_another_size_is_filled_as_far_as_both_know_it),
+    NAMED(write_beyond_the_limit_of_pinned_growth_is_refused),
 };
 TEST_MAIN(tests)

@@ -64,6 +64,11 @@ static const struct {
     CODE(PM_ERR_UNSUPPORTED, 41),
     CODE(PM_ERR_PID_IN_USE, 42),
     CODE(PM_ERR_LOCKS_LOST, 43),
+    CODE(PM_ERR_ID_IN_USE, 44),
+    CODE(PM_ERR_ID_NOT_FAULTY, 45),
+    CODE(PM_ERR_OTHER_POOL, 46),
+    CODE(PM_ERR_TOO_MANY_INTENTS, 47),
+    CODE(PM_ERR_PINNED, 48),
 #undef CODE
 };
 
@@ -134,7 +139,7 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(88, sizeof(pm_device));
     CHECK_INT(32, offsetof(pm_device, name));
     CHECK_INT(80, offsetof(pm_device, owner));
-    CHECK_INT(40, sizeof(pm_options));
+    CHECK_INT(64, sizeof(pm_options));
     CHECK_INT(32, offsetof(pm_options, verify));
     CHECK_INT((2 + 40) * 8, sizeof(pm_histogram));
     CHECK_INT(13 * 8, offsetof(pm_stats, pages_free));

@@ -26,6 +26,16 @@ int32_t pmgo_restore(const char *backup, size_t backup_len, const char *path, si
     return end(status, &error, reply);
 }
 
+int32_t pmgo_compact(const char *path, size_t path_len, const pm_options *options,
+                     pmgo_reply *reply)
+{
+    pm_error error;
+
+    begin(&error);
+    return end(pm_compact(path, path_len, options, &reply->size, &reply->count, &error), &error,
+               reply);
+}
+
 void pmgo_path_take(uintptr_t from, char *to)
 {
     pm_name *path = (pm_name *)from;

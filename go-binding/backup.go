@@ -5,10 +5,12 @@ package poolmetadata
 /*
 #cgo noescape pmgo_backup
 #cgo noescape pmgo_restore
+#cgo noescape pmgo_compact
 #cgo noescape pmgo_path_take
 
 #cgo nocallback pmgo_backup
 #cgo nocallback pmgo_restore
+#cgo nocallback pmgo_compact
 #cgo nocallback pmgo_path_take
 
 #include "backup.h"
@@ -80,6 +82,28 @@ func Restore(backup, path string, opts ...Option) (kept string, err error) {
 		return "", failure(status, reply.detail, op, doing)
 	}
 	return takePath(reply.handle, reply.size), nil
+}
+
+// Compact rewrites the store at path without its free pages, and returns the length of its file in
+// bytes before and after. LMDB uses free pages again and never gives them back, so a file that a
+// stalled read has let grow stays long. The store must not be open, in this process or another
+// ([ErrAlreadyOpen]). Of the options, only [WithLockWait] has an effect.
+//
+// The copy is checked as a whole before it takes the store's place, with its owner and mode. A kill
+// at any moment leaves either the store as it was or the shorter one at path.
+func Compact(path string, opts ...Option) (before, after uint64, err error) {
+	const op, doing = "Compact", "compact the store"
+	o := makeOptions(opts)
+	native, err := o.native(op, doing)
+	if err != nil {
+		return 0, 0, err
+	}
+	var reply C.pmgo_reply
+	status := C.pmgo_compact(text(path), size(path), &native, &reply)
+	if status != C.PM_OK {
+		return 0, 0, failure(status, reply.detail, op, doing)
+	}
+	return uint64(reply.size), uint64(reply.count), nil
 }
 
 // takePath returns a path that the library has allocated, and frees it.

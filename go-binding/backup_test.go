@@ -112,3 +112,33 @@ func TestRestoreReturnsTheLibrarysErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCompactMakesTheFileShort(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pool.db")
+	store, err := Open(path)
+	ok(t, err)
+	large := DeviceInfo{Name: "large", Error: strings.Repeat("e", MaxErrorLen)}
+	add(t, store, large)
+	ok(t, store.RemoveDevice(ctx, "large"))
+	add(t, store, DeviceInfo{Name: "small"})
+	if _, _, err := Compact(path); !errors.Is(err, ErrAlreadyOpen) {
+		t.Error(err)
+	}
+	ok(t, store.Close())
+	before, after, err := Compact(path)
+	if ok(t, err); before < MaxErrorLen || after > before/2 {
+		t.Errorf("%d bytes, then %d", before, after)
+	}
+	store, err = Open(path)
+	ok(t, err)
+	if names, err := store.GetDeviceNames(ctx); err != nil || len(names) != 1 {
+		t.Error(names, err)
+	}
+	ok(t, store.Close())
+	if _, _, err := Compact(path, WithLockWait(0)); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	if _, _, err := Compact(path + "-none"); !errors.Is(err, ErrNoSuchFile) {
+		t.Error(err)
+	}
+}

@@ -57,6 +57,7 @@ const (
 	CodeUnsupported     Code = C.PM_ERR_UNSUPPORTED
 	CodePIDInUse        Code = C.PM_ERR_PID_IN_USE
 	CodeLocksLost       Code = C.PM_ERR_LOCKS_LOST
+	CodePinned          Code = C.PM_ERR_PINNED
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -158,6 +159,9 @@ var (
 	// ErrLocksLost says that a process that has the store open has lost LMDB's locks, because code
 	// in it has opened and closed the lock file.
 	ErrLocksLost error = &sentinel{"locks of another process lost", errdefs.ErrFailedPrecondition}
+	// ErrPinned says that running reads keep more freed pages from being reused than
+	// [WithMaxPinnedGrowth] allows; the message names the process of the oldest read.
+	ErrPinned error = &sentinel{"freed pages held by reads", errdefs.ErrResourceExhausted}
 )
 
 // sentinels maps each code to its error value.
@@ -176,7 +180,7 @@ var sentinels = map[Code]error{
 	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 	CodeTooManyChanges: ErrTooManyChanges, CodeOtherLMDB: ErrOtherLMDB,
 	CodeReadOnlyFS: ErrReadOnlyFS, CodeUnsupported: ErrUnsupported,
-	CodePIDInUse: ErrPIDInUse, CodeLocksLost: ErrLocksLost,
+	CodePIDInUse: ErrPIDInUse, CodeLocksLost: ErrLocksLost, CodePinned: ErrPinned,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

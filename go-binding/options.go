@@ -23,6 +23,8 @@ type options struct {
 	lockWait   time.Duration
 	verify     VerifyLevel
 	durability Durability
+
+	maxPinnedGrowth uint64
 }
 
 func makeOptions(opts []Option) options {
@@ -82,6 +84,13 @@ func WithDurability(level Durability) Option {
 	return func(o *options) { o.durability = level }
 }
 
+// WithMaxPinnedGrowth limits how many bytes of freed pages running reads, in any process, may keep
+// from being reused while the file grows: a write of this process that would make the file longer
+// beyond that fails with [ErrPinned]. 0, the default, stands for no limit.
+func WithMaxPinnedGrowth(bytes uint64) Option {
+	return func(o *options) { o.maxPinnedGrowth = bytes }
+}
+
 // VerifyLevel is how much of a store is checked when it is opened.
 type VerifyLevel int32
 
@@ -123,5 +132,7 @@ func (o *options) native(op, doing string) (C.pm_options, error) {
 		lock_wait_ms: C.uint64_t(o.lockWait / time.Millisecond),
 		verify:       C.int32_t(o.verify),
 		durability:   C.int32_t(o.durability),
+
+		max_pinned_growth: C.uint64_t(o.maxPinnedGrowth),
 	}, nil
 }

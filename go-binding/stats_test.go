@@ -2,6 +2,7 @@ package poolmetadata
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"testing"
@@ -125,4 +126,27 @@ func TestUpperBoundOfBucketOutOfRange(t *testing.T) {
 	if got := h.UpperBound(HistogramBuckets); got != math.MaxUint64 {
 		t.Errorf("behind the last: %d", got)
 	}
+}
+
+func TestGrowthThatAWalkCausesHasALimit(t *testing.T) {
+	store := newStore(t, WithDurability(DurabilityRelaxed), WithMaxPinnedGrowth(4096))
+	for i := range 2000 {
+		add(t, store, DeviceInfo{Name: deviceName(i)})
+	}
+	seen := 0
+	ok(t, store.WalkDevices(ctx, func(*DeviceInfo) error {
+		if seen++; seen != 1 {
+			return nil
+		}
+		for i := range 1000 {
+			err := store.ChangeDeviceState(ctx, deviceName(0), DeviceState(i%13))
+			if errors.Is(err, ErrPinned) {
+				return nil
+			}
+			ok(t, err)
+		}
+		t.Error("no write was refused")
+		return nil
+	}))
+	ok(t, store.ChangeDeviceState(ctx, deviceName(0), Created))
 }

@@ -329,6 +329,13 @@
 #define PM_ERR_TOO_MANY_INTENTS 47
 
 /**
+ * Running reads keep more freed pages from being used again than pm_options.max_pinned_growth
+ * allows, and the file would have to grow. Nothing was written; the message has the process id of
+ * the oldest read.
+ */
+#define PM_ERR_PINNED 48
+
+/**
  * Size of pm_error.message in bytes, including the terminating NUL.
  */
 #define PM_ERROR_MESSAGE_SIZE 1024
@@ -749,6 +756,12 @@ typedef struct pm_options {
    * Length of identity in bytes: 1 to PM_MAX_IDENTITY_LEN, 0 for none.
    */
   size_t identity_len;
+  /**
+   * Most bytes of freed pages that running reads, in any process, may keep from being used again
+   * while the file grows. A write of this process that would make the file longer beyond that
+   * fails with PM_ERR_PINNED. 0 selects no limit.
+   */
+  uint64_t max_pinned_growth;
 } pm_options;
 
 /**
@@ -1664,7 +1677,8 @@ int32_t pm_get_running_reads(struct pm_store *store,
  * @return PM_OK, PM_ERR_ALREADY_EXISTS, PM_ERR_INVALID_NAME (for the device's or the parent's
  *   name), PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG, PM_ERR_IDS_EXHAUSTED, PM_ERR_INVALID_ARGUMENT,
  *   PM_ERR_STRUCT_SIZE, or a code that any write can return: PM_ERR_READ_ONLY,
- *   PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO,
+ *   PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL,
+ *   PM_ERR_PINNED, PM_ERR_IO,
  *   PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT, PM_ERR_CLOSED, PM_ERR_FORKED. After PM_OK the device is
  *   on disk; after any other code nothing has changed.
  *
@@ -2403,6 +2417,38 @@ int32_t pm_restore(const char *backup,
                    struct pm_error *error);
 
 /**
+ * Rewrites a store without its free pages, so that its file is as short as its content allows.
+ * LMDB uses free pages again and never gives them back: after a stalled read has let the file
+ * grow, this makes it short again. No process may have the store open.
+ *
+ * The copy is written to a temporary file, `<path>.partial-` and a random number, verified, made
+ * durable with fsync, and then renamed: at any moment, even after a crash, there is at `path`
+ * either the store as it was or the shorter one, with the same content, owner and permissions. The
+ * file system needs room for the copy.
+ *
+ * @param path      Path of the store, path_len bytes: at most 4,065, and 225 for its last name.
+ * @param options   NULL for the defaults. Only lock_wait_ms is used.
+ * @param before    NULL, or receives the length of the file before, in bytes, on success only.
+ * @param after     NULL, or receives its length now, in bytes, on success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK; PM_ERR_ALREADY_OPEN if the store is open in this or another process;
+ *   PM_ERR_NO_SUCH_FILE; PM_ERR_CORRUPT if it is damaged; PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE,
+ *   PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE, PM_ERR_NEWER_FORMAT, PM_ERR_INVALID_PATH,
+ *   PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
+ *   exception: if fsync of the directory failed, as the message then says, the shorter file is in
+ *   place, and a power failure could undo that.
+ *
+ * Thread safety: may be called from any thread. Opening the store waits for the end of the call.
+ */
+int32_t pm_compact(const char *path,
+                   size_t path_len,
+                   const struct pm_options *options,
+                   uint64_t *before,
+                   uint64_t *after,
+                   struct pm_error *error);
+
+/**
  * Returns the name of a kind of finding, such as "SharedId" for PM_FINDING_SHARED_ID, or NULL for
  * a number that is not one of PM_FINDING_*. The string is static.
  *
@@ -2557,7 +2603,7 @@ int32_t pm_salvage(const char *damaged,
 #define PM_ERROR_INIT { sizeof(pm_error), 0, 0, 0, { 0 } }
 #define PM_DEVICE_INIT \
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
-#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0 }
+#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0, 0 }
 #define PM_FILTER_INIT { sizeof(pm_filter), 0, 0, 0, NULL, 0, 0 }
 #define PM_INTENT_INIT { sizeof(pm_intent), 0, 0, 0, 0, 0, NULL, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }

@@ -467,6 +467,29 @@ pub enum Error {
         /// Id of the process.
         pid: u32,
     },
+    /// Running reads keep so many freed pages from being used again that the file would grow beyond
+    /// [`max_pinned_growth`](crate::OpenOptions::max_pinned_growth).
+    #[error(
+        "{}: running reads keep more than {limit} bytes of freed pages from being used again, the \
+         limit (max_pinned_growth); the oldest is process {pid}'s, {commits_behind} commits \
+         behind{}; nothing was written: end that read, or that process, and retry",
+        .path.display(),
+        .age.map_or_else(String::new, |age| format!(", open for {} s", age.as_secs()))
+    )]
+    Pinned {
+        /// Path of the store.
+        path: Box<Path>,
+        /// Id of the process with the oldest read.
+        pid: u32,
+        /// Commits made since the one that this read sees.
+        commits_behind: u64,
+        /// How long it has been running, if it is a walk, verification or backup of this process.
+        age: Option<Duration>,
+        /// Bytes of the freed pages that were counted.
+        held: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// LMDB reported an error that the library does not expect.
     #[error("{doing}: LMDB reports {message} ({code})")]
     Lmdb {

@@ -63,6 +63,7 @@ pub use limits::{
 };
 pub use stats::{RunningRead, Stats};
 pub use store::maintenance::backup::BackupOptions;
+pub use store::maintenance::compact::Compacted;
 pub use store::maintenance::repair::{RepairOptions, Repaired};
 pub use store::maintenance::salvage::Salvaged;
 pub use store::{

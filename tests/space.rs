@@ -11,7 +11,7 @@ mod common;
 use child::open;
 use common::peer::Peer;
 use common::{add, campaign, check, place};
-use pool_metadata::{DeviceState, PoolMetadata, Stats};
+use pool_metadata::{DeviceState, Durability, Error, OpenOptions, PoolMetadata, Stats};
 use std::collections::VecDeque;
 
 const DEVICES: usize = 1000;
@@ -129,5 +129,42 @@ fn file_stays_small_after_a_reading_process_is_killed() {
     let unnoticed = (512 << 10) / stats.page_size;
     let largest = largest(live, HELD + unnoticed, stats.page_size);
     assert!(size <= largest, "more than {largest}: {stats:?}");
+    check(&store);
+}
+
+#[test]
+fn limit_of_pinned_growth_names_the_process_that_reads_and_ends_with_it() {
+    const LIMIT: u64 = 512 << 10;
+    let (_directory, path) = place();
+    let store = OpenOptions::new()
+        .durability(Durability::Relaxed)
+        .max_pinned_growth(LIMIT)
+        .open(&path)
+        .unwrap();
+    fill(&store);
+    let mut peer = Peer::start("space::look", &path);
+    peer.expect("looking");
+    let change = |number: usize| {
+        let state = DeviceState::from_number((number % 13) as i64).unwrap();
+        store.change_device_state("device-0001", state)
+    };
+    let refusal = (0..10_000).find_map(|number| change(number).err().map(|e| (number, e)));
+    let (made, refusal) = refusal.expect("nothing is refused");
+    let Error::Pinned {
+        pid,
+        commits_behind,
+        age,
+        held,
+        limit,
+        ..
+    } = refusal
+    else {
+        panic!("{refusal:?}");
+    };
+    assert_eq!((pid, commits_behind, age), (peer.id(), made as u64, None));
+    assert!(limit == LIMIT && held > LIMIT, "{held}");
+    // Killed, it holds nothing: the next write that needs the room finds that out.
+    peer.kill();
+    (0..1000).for_each(|number| change(number).unwrap());
     check(&store);
 }

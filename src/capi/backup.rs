@@ -127,3 +127,52 @@ pub unsafe extern "C" fn pm_restore(
         })
     }
 }
+
+/// Rewrites a store without its free pages, so that its file is as short as its content allows.
+/// LMDB uses free pages again and never gives them back: after a stalled read has let the file
+/// grow, this makes it short again. No process may have the store open.
+///
+/// The copy is written to a temporary file, `<path>.partial-` and a random number, verified, made
+/// durable with fsync, and then renamed: at any moment, even after a crash, there is at `path`
+/// either the store as it was or the shorter one, with the same content, owner and permissions. The
+/// file system needs room for the copy.
+///
+/// @param path      Path of the store, path_len bytes: at most 4,065, and 225 for its last name.
+/// @param options   NULL for the defaults. Only lock_wait_ms is used.
+/// @param before    NULL, or receives the length of the file before, in bytes, on success only.
+/// @param after     NULL, or receives its length now, in bytes, on success only.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK; PM_ERR_ALREADY_OPEN if the store is open in this or another process;
+///   PM_ERR_NO_SUCH_FILE; PM_ERR_CORRUPT if it is damaged; PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE,
+///   PM_ERR_FOREIGN_LMDB, PM_ERR_NOT_REGULAR_FILE, PM_ERR_NEWER_FORMAT, PM_ERR_INVALID_PATH,
+///   PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
+///   exception: if fsync of the directory failed, as the message then says, the shorter file is in
+///   place, and a power failure could undo that.
+///
+/// Thread safety: may be called from any thread. Opening the store waits for the end of the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_compact(
+    path: *const c_char,
+    path_len: usize,
+    options: *const pm_options,
+    before: *mut u64,
+    after: *mut u64,
+    error: *mut pm_error,
+) -> i32 {
+    // SAFETY: the path, the options, the memory for both numbers and the error are as documented
+    // above.
+    unsafe {
+        guard(error, || {
+            let path = self::path(path, path_len, "path")?;
+            let (options, _) = options_or_default(options)?;
+            let compacted = options.compact(path)?;
+            for (out, len) in [(before, compacted.before), (after, compacted.after)] {
+                if let Some(out) = Out::optional(out) {
+                    out.set(len);
+                }
+            }
+            Ok(())
+        })
+    }
+}

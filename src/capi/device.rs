@@ -23,7 +23,8 @@ use crate::device::DeviceRef;
 /// @return PM_OK, PM_ERR_ALREADY_EXISTS, PM_ERR_INVALID_NAME (for the device's or the parent's
 ///   name), PM_ERR_INVALID_STATE, PM_ERR_TOO_LONG, PM_ERR_IDS_EXHAUSTED, PM_ERR_INVALID_ARGUMENT,
 ///   PM_ERR_STRUCT_SIZE, or a code that any write can return: PM_ERR_READ_ONLY,
-///   PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL, PM_ERR_IO,
+///   PM_ERR_NESTED_WRITE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_MAP_FULL,
+///   PM_ERR_PINNED, PM_ERR_IO,
 ///   PM_ERR_WRITES_STOPPED, PM_ERR_CORRUPT, PM_ERR_CLOSED, PM_ERR_FORKED. After PM_OK the device is
 ///   on disk; after any other code nothing has changed.
 ///

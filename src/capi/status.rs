@@ -110,6 +110,10 @@ pub const PM_ERR_ID_NOT_FAULTY: i32 = 45;
 pub const PM_ERR_OTHER_POOL: i32 = 46;
 /// PM_MAX_INTENTS intents have begun and are not finished.
 pub const PM_ERR_TOO_MANY_INTENTS: i32 = 47;
+/// Running reads keep more freed pages from being used again than pm_options.max_pinned_growth
+/// allows, and the file would have to grow. Nothing was written; the message has the process id of
+/// the oldest read.
+pub const PM_ERR_PINNED: i32 = 48;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -178,6 +182,7 @@ codes! {
     PM_ERR_ID_NOT_FAULTY: IdNotFaulty;
     PM_ERR_OTHER_POOL: OtherPool;
     PM_ERR_TOO_MANY_INTENTS: TooManyIntents;
+    PM_ERR_PINNED: Pinned;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

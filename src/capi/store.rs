@@ -118,7 +118,8 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
         .read_only(from.flags & PM_OPEN_READ_ONLY != 0)
         .verify(verify)
         .durability(durability)
-        .lock_wait(lock_wait);
+        .lock_wait(lock_wait)
+        .max_pinned_growth(from.max_pinned_growth);
     if from.map_size != 0 {
         options.map_size(from.map_size);
     }

@@ -136,6 +136,10 @@ pub struct pm_options {
     pub identity: *const c_char,
     /// Length of identity in bytes: 1 to PM_MAX_IDENTITY_LEN, 0 for none.
     pub identity_len: usize,
+    /// Most bytes of freed pages that running reads, in any process, may keep from being used again
+    /// while the file grows. A write of this process that would make the file longer beyond that
+    /// fails with PM_ERR_PINNED. 0 selects no limit.
+    pub max_pinned_growth: u64,
 }
 
 /// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.

@@ -10,6 +10,8 @@ pub(crate) struct Config {
     pub max_readers: u32,
     pub lock_wait: Duration,
     pub relaxed: bool,
+    /// Bytes; 0 for no limit.
+    pub max_pinned_growth: u64,
     pub sharing: Sharing,
     /// Whether to open a store whose header row is damaged.
     pub damaged_header: bool,

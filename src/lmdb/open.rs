@@ -323,6 +323,7 @@ pub(crate) mod tests {
             max_readers: 1024,
             lock_wait: std::time::Duration::from_secs(60),
             relaxed: false,
+            max_pinned_growth: 0,
             sharing: Sharing::Many,
             damaged_header: false,
         };

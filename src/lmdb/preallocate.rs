@@ -49,7 +49,11 @@ impl Env {
         let paths = rows.saturating_mul(PATH_PAGES * self.page_size);
         let most = paths.min(used.saturating_add(bytes)) + bytes + SPARE_PAGES * self.page_size;
         let reserve = if grows { self.reserve() } else { 0 };
-        match self.extend_to(used.saturating_add(most), reserve) {
+        let wanted = used.saturating_add(most);
+        if self.config.max_pinned_growth > 0 {
+            self.limit_pinned_growth(wanted.saturating_add(reserve))?;
+        }
+        match self.extend_to(wanted, reserve) {
             Ok(()) => Ok(Space::Ample),
             // That is the most that it can need. Free pages may be enough for it.
             Err(full @ Error::DiskFull { .. }) if !grows => Ok(Space::Tight {
@@ -57,6 +61,29 @@ impl Env {
                 full,
             }),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses to make the file `least` bytes long while running reads keep more than the limit of
+    /// freed pages from being used again: without them, the file would not have to grow. The caller
+    /// holds LMDB's writer lock.
+    fn limit_pinned_growth(&self, least: u64) -> Result<()> {
+        if least <= self.known_len.load(Ordering::Relaxed) || least <= self.file_len()? {
+            return Ok(());
+        }
+        let _ = self.clear_dead_readers();
+        let lmdb = self.lmdb()?;
+        let limit = self.config.max_pinned_growth;
+        match self.pinned_beyond(&lmdb, limit)? {
+            None => Ok(()),
+            Some((oldest, held)) => Err(Error::Pinned {
+                path: self.path.as_path().into(),
+                pid: oldest.pid,
+                commits_behind: oldest.commits_behind,
+                age: oldest.age,
+                held,
+                limit,
+            }),
         }
     }
 

@@ -1,13 +1,14 @@
 //! Statistics of an environment: what it holds, what is in use of its map, its reader table and its
 //! pages, and what this process has committed.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::lmdb::env::Env;
-use crate::lmdb::raw::{Database, Environment};
+use crate::lmdb::raw::{into_error, Database, Environment, LmdbError, ReadTxn};
 use crate::lmdb::snapshot::{self, Snapshot};
 use crate::stats::{RunningRead, Stats};
 use crate::sync::read_permits;
@@ -103,6 +104,38 @@ impl Env {
         Ok(reads.into_iter().map(running).collect())
     }
 
+    /// The running read of the oldest commit, and the bytes of freed pages that it holds, if those
+    /// are more than `limit`. Counting ends there.
+    pub(super) fn pinned_beyond(
+        &self,
+        lmdb: &Arc<Environment>,
+        limit: u64,
+    ) -> Result<Option<(RunningRead, u64)>> {
+        let Some(oldest) = self.active_reads(lmdb).into_iter().next() else {
+            return Ok(None);
+        };
+        // Without a free slot the pages cannot be counted; the next time that the file has to grow
+        // they are.
+        let Ok(txn) = ReadTxn::begin(lmdb) else {
+            return Ok(None);
+        };
+        let most = limit / self.page_size;
+        let mut held = 0u64;
+        each_free_row(&txn, &self.path, |freed_by, count| {
+            if freed_by >= oldest.commit {
+                held = held.saturating_add(count);
+            }
+            held <= most
+        })?;
+        let running = RunningRead {
+            pid: oldest.pid,
+            commits_behind: txn.commit().saturating_sub(oldest.commit),
+            age: oldest.age,
+        };
+        let held = held.saturating_mul(self.page_size);
+        Ok((held > limit).then_some((running, held)))
+    }
+
     /// The reads in LMDB's reader table, the one of the oldest commit first. The walks of this
     /// process are known by the commits that they see; of several that see the same one, any slot
     /// may be any one's.
@@ -149,26 +182,53 @@ struct FreePages {
 }
 
 impl Snapshot {
-    /// Counts the pages in LMDB's free list: a row for each transaction that has freed some, with
-    /// their number first.
+    /// Counts the pages in LMDB's free list.
     fn free_pages(&self, oldest_reader: Option<u64>) -> Result<FreePages> {
-        let number = |bytes: &[u8]| {
-            let first = bytes.first_chunk().copied().map(usize::from_ne_bytes);
-            first
-                .map(|number| number as u64)
-                .ok_or_else(|| Error::corrupt("its list of free pages has a row that is none"))
-        };
         let mut free = FreePages { all: 0, held: 0 };
-        self.each_row_of(Database::FREE_LIST, |key, value| {
-            let (freed_by, count) = (number(key)?, number(value)?);
+        each_free_row(self.txn(), self.env().path(), |freed_by, count| {
             free.all = free.all.saturating_add(count);
             // LMDB reuses what was freed before the transaction that the oldest reader sees.
             if oldest_reader.is_some_and(|oldest| freed_by >= oldest) {
                 free.held = free.held.saturating_add(count);
             }
-            Ok(())
-        })
-        .map_err(|e| e.at(self.env().path()))?;
+            true
+        })?;
         Ok(free)
+    }
+}
+
+/// Shows the rows of LMDB's free list to `visit` until it returns false. There is a row for each
+/// transaction that has freed pages, with their number first: shown are both numbers.
+fn each_free_row(
+    txn: &ReadTxn,
+    store: &Path,
+    mut visit: impl FnMut(u64, u64) -> bool,
+) -> Result<()> {
+    enum End {
+        Enough,
+        Row(Error),
+        Lmdb(LmdbError),
+    }
+    impl From<LmdbError> for End {
+        fn from(error: LmdbError) -> End {
+            End::Lmdb(error)
+        }
+    }
+    let number = |bytes: &[u8]| {
+        let first = bytes.first_chunk().copied().map(usize::from_ne_bytes);
+        let corrupt = || Error::corrupt("its list of free pages has a row that is none");
+        first.map(|first| first as u64).ok_or_else(corrupt)
+    };
+    let read = txn.each_row(Database::FREE_LIST, |key, value| {
+        let [key, value] = [key, value].map(number);
+        match visit(key.map_err(End::Row)?, value.map_err(End::Row)?) {
+            true => Ok(()),
+            false => Err(End::Enough),
+        }
+    });
+    match read {
+        Ok(()) | Err(End::Enough) => Ok(()),
+        Err(End::Row(error)) => Err(error.at(store)),
+        Err(End::Lmdb(error)) => Err(into_error("reading the free list", store, error)),
     }
 }

@@ -63,7 +63,8 @@ impl PoolMetadata {
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidName`], [`Error::TooLong`],
     /// [`Error::IdsExhausted`], and those of every write: [`Error::ReadOnly`],
-    /// [`Error::NestedWrite`], [`Error::Timeout`], [`Error::DiskFull`], [`Error::Io`],
+    /// [`Error::NestedWrite`], [`Error::Timeout`], [`Error::DiskFull`],
+    /// [`Error::Pinned`], [`Error::Io`],
     /// [`Error::WritesStopped`], [`Error::MapFull`], [`Error::Corrupt`], [`Error::Closed`],
     /// [`Error::Forked`].
     pub fn add_device(&self, device: &mut DeviceInfo) -> Result<()> {

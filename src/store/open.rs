@@ -67,6 +67,7 @@ impl OpenOptions {
             max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
             lock_wait: self.lock_wait,
             relaxed: self.durability == Durability::Relaxed,
+            max_pinned_growth: self.max_pinned_growth,
             sharing: Sharing::Many,
             damaged_header: false,
         })

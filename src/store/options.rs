@@ -40,6 +40,7 @@ pub struct OpenOptions {
     pub(super) verify: Verify,
     pub(super) durability: Durability,
     pub(super) identity: Option<Vec<u8>>,
+    pub(super) max_pinned_growth: u64,
 }
 
 impl Default for OpenOptions {
@@ -52,6 +53,7 @@ impl Default for OpenOptions {
             verify: Verify::default(),
             durability: Durability::default(),
             identity: None,
+            max_pinned_growth: 0,
         }
     }
 }
@@ -137,6 +139,16 @@ impl OpenOptions {
     /// Whether a write that has returned survives a power failure.
     pub fn durability(&mut self, durability: Durability) -> &mut OpenOptions {
         self.durability = durability;
+        self
+    }
+
+    /// Most bytes of freed pages that running reads may keep from being used again while the file
+    /// grows, in whatever process they run; 0, the default, for no limit. A write of this process
+    /// that would make the file longer beyond that fails with
+    /// [`Error::Pinned`](crate::Error::Pinned), which names the oldest read's process. The file can
+    /// exceed the limit by what it is made longer by at a time, at most 8 MiB.
+    pub fn max_pinned_growth(&mut self, bytes: u64) -> &mut OpenOptions {
+        self.max_pinned_growth = bytes;
         self
     }
 }

@@ -7,6 +7,7 @@ mod c;
 mod changes;
 #[path = "../common/mod.rs"]
 mod common;
+mod compact;
 mod damage;
 mod device;
 mod handle;

@@ -47,7 +47,8 @@ fn options(from: &pm_options) -> OpenOptions {
         .durability(match from.durability {
             PM_DURABILITY_RELAXED => Durability::Relaxed,
             _ => Durability::Full,
-        });
+        })
+        .max_pinned_growth(from.max_pinned_growth);
     if from.identity_len > 0 {
         // SAFETY: the test's identity is as long as it says.
         options.identity(unsafe { bytes(from.identity, from.identity_len) });
@@ -231,6 +232,13 @@ impl Maintenance for RustStore {
         let mut options = OpenOptions::new();
         options.lock_wait(Duration::from_millis(100));
         Ok(options.restore(backup, path)?)
+    }
+
+    fn compact(path: &Path) -> Outcome<(u64, u64)> {
+        let mut options = OpenOptions::new();
+        options.lock_wait(Duration::from_millis(100));
+        let compacted = options.compact(path)?;
+        Ok((compacted.before, compacted.after))
     }
 
     fn check(&self, limit: usize) -> Outcome<Report> {

@@ -13,6 +13,7 @@ through_rust_and_c!(
     commits_are_counted_by_their_operations_and_their_time,
     open_walk_shows_its_age_and_the_pages_that_it_holds,
     running_reads_have_their_process_and_their_age_oldest_first,
+    write_beyond_the_limit_of_pinned_growth_is_refused_until_the_read_ends,
     freed_pages_are_counted_until_they_are_used_again,
     writers_that_wait_for_a_device_are_counted,
 );
@@ -165,6 +166,57 @@ fn running_reads_have_their_process_and_their_age_oldest_first<S: Store>() {
     assert_eq!(store.running_reads().unwrap(), []);
     store.close().unwrap();
     refused(store.running_reads(), PM_ERR_CLOSED);
+}
+
+fn write_beyond_the_limit_of_pinned_growth_is_refused_until_the_read_ends<S: Store>() {
+    const LIMIT: u64 = 1 << 20;
+    let options = pm_options {
+        max_pinned_growth: LIMIT,
+        durability: PM_DURABILITY_RELAXED,
+        ..DEFAULTS
+    };
+    let (_directory, store) = new_store::<S>(&options);
+    add(&store, "a");
+    // Growth that no read causes has no limit.
+    let mut large = device("large");
+    large.error = vec![b'e'; 1 << 20];
+    for name in ["b", "c", "d"] {
+        large.name = name.into();
+        store.add(&mut large).unwrap();
+    }
+    let before = store.stats().unwrap();
+    let walk = store.walk().unwrap();
+    let mut made = 0;
+    let refusal = loop {
+        match store.change_state(b"a", DeviceState::Suspended) {
+            Ok(()) => made += 1,
+            Err(refusal) => break refusal,
+        }
+        assert!(made < 10_000, "nothing is refused");
+    };
+    assert_eq!(refusal.code, PM_ERR_PINNED, "{refusal:?}");
+    let process = format!("process {}'s", std::process::id());
+    refusal.says(&[
+        &process,
+        &format!("{made} commits behind"),
+        "open for",
+        "1048576 bytes",
+    ]);
+    refused(store.add(&mut device("e")), PM_ERR_PINNED);
+    let stats = store.stats().unwrap();
+    assert_eq!(stats.commits, before.commits + made);
+    assert!(stats.pages_held * stats.page_size > LIMIT);
+    // The file is made longer by an eighth of its length at a time.
+    assert!(
+        stats.file_size <= before.file_size + LIMIT + before.file_size / 4,
+        "{} bytes",
+        stats.file_size
+    );
+    assert_eq!(walk.count(), 4);
+    // The walk has ended with its last device's iterator.
+    commit(&store, 100);
+    assert_eq!(store.stats().unwrap().pages_held, 0);
+    check(&store);
 }
 
 fn freed_pages_are_counted_until_they_are_used_again<S: Store>() {

@@ -68,6 +68,8 @@ pub trait Maintenance: Store {
     fn backup(&self, path: &Path, flags: u32) -> Outcome<()>;
     /// Returns where the file is kept that was at `path`. Waits for others for a tenth of a second.
     fn restore(backup: &Path, path: &Path) -> Outcome<Option<PathBuf>>;
+    /// Returns the length of the file before and after. Waits as `restore` does.
+    fn compact(path: &Path) -> Outcome<(u64, u64)>;
     fn check(&self, limit: usize) -> Outcome<Report>;
     fn check_file(path: &Path, limit: usize) -> Outcome<Report>;
     /// Keeps the file at `backup`, or under a name of the library's choice.
@@ -129,6 +131,7 @@ pub const DEFAULTS: pm_options = pm_options {
     durability: PM_DURABILITY_FULL,
     identity: std::ptr::null(),
     identity_len: 0,
+    max_pinned_growth: 0,
 };
 
 /// Options with that lock wait, which a test can afford to run into.

@@ -166,19 +166,24 @@ impl OpenOptions {
 }
 
 /// Checks a copy as a whole; the error names the file that it is a copy of.
-fn verify_copy(temp: &TempFile, original: &Path) -> Result<()> {
-    let config = Config {
+pub(super) fn verify_copy(temp: &TempFile, original: &Path) -> Result<()> {
+    let verified =
+        Env::open(temp.path(), copy_config()).and_then(|env| verify(&Arc::new(env), Verify::Full));
+    verified.map_err(|e| e.of(original))
+}
+
+/// How a file is read that this thread alone uses.
+pub(super) fn copy_config() -> Config {
+    Config {
         read_only: true,
         map_size: 0,
         max_readers: OpenOptions::MIN_MAX_READERS,
         lock_wait: Duration::ZERO,
         relaxed: false,
+        max_pinned_growth: 0,
         sharing: Sharing::Temporary,
         damaged_header: false,
-    };
-    let verified =
-        Env::open(temp.path(), config).and_then(|env| verify(&Arc::new(env), Verify::Full));
-    verified.map_err(|e| e.of(original))
+    }
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ impl OpenOptions {
             sharing,
             damaged_header: true,
             relaxed: false,
+            max_pinned_growth: 0,
             ..self.config()?
         };
         Ok(Arc::new(Env::open(path, config)?))

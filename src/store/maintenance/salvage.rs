@@ -100,6 +100,7 @@ impl OpenOptions {
         let config = Config {
             read_only: false,
             relaxed: false,
+            max_pinned_growth: 0,
             sharing: Sharing::Temporary,
             damaged_header: false,
             ..self.config()?

@@ -327,6 +327,13 @@ impl Maintenance for CStore {
         }
     }
 
+    fn compact(path: &Path) -> Outcome<(u64, u64)> {
+        let ((path, len), options) = (path_chars(path), waiting(100));
+        let (mut before, mut after) = (0, 0);
+        c!(pm_compact(path, len, &options, &mut before, &mut after))?;
+        Ok((before, after))
+    }
+
     fn check(&self, limit: usize) -> Outcome<Report> {
         let mut report = ptr::null_mut();
         c!(pm_check(self.0, limit, &mut report))?;
