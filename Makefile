@@ -53,8 +53,8 @@ PMCTL_SHARE := $(TARGET)/pmctl/share
 .PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
         header man install install-library uninstall clean distclean help \
         setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
-        bench-processes charts test-rust test-run test-symbols test-c test-install test-go \
-        test-containerd test-powercut powercut test-kills kills fuzz-go lint-go \
+        bench-processes charts forget-skipped test-rust test-run test-symbols test-c test-install \
+        test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go \
         e2e setup-e2e proxy setup-proxy
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
@@ -94,9 +94,16 @@ bench: setup-build
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
 ## run every test (installs what is missing first, after printing it)
-test: setup-test test-rust loom all test-run test-symbols test-c test-install test-go \
-      test-powercut test-kills test-containerd
+test: setup-test forget-skipped test-rust loom all test-run test-symbols test-c test-install \
+      test-go test-powercut test-kills test-containerd
+	@scripts/skipped.sh $(PM_SKIPPED)
 	@echo 'make test: all passed'
+
+# Where tests list what they skip, and why.
+export PM_SKIPPED := $(abspath $(TARGET))/skipped
+
+forget-skipped:
+	@rm -f $(PM_SKIPPED)
 
 test-rust:
 	$(CARGO) test --workspace

@@ -213,9 +213,10 @@ setup_test() {
     check_compilers
     check_go
     # No package helps here, and all other tests are worth running: say so beforehand, and go on.
-    unshare --map-root-user --mount true 2>/dev/null || cat >&2 <<'END'
-setup: this system refuses mounts in a user namespace: tests/read_only_fs.rs is going to fail.
-       In a container, start it with --privileged; elsewhere run
+    unshare --map-root-user --mount true 2>/dev/null || unshare --mount true 2>/dev/null ||
+        cat >&2 <<'END'
+setup: this system refuses mount namespaces: tests that need one will be skipped, and listed at the
+       end. In a container, start it with --privileged; elsewhere run
            sudo sysctl kernel.unprivileged_userns_clone=1
            sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
 END

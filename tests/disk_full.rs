@@ -8,7 +8,7 @@ mod common;
 
 use child::{fill_with_devices, no_room, write_on_a_full_disk, write_with_room};
 use common::peer::{self, Peer};
-use common::{check, device, devices, directory, place, sys};
+use common::{check, device, devices, directory, place, skipped, sys};
 use pool_metadata::PoolMetadata;
 
 /// Has the kernel refuse every write of a thread as a full disk would, even where the file has
@@ -33,14 +33,16 @@ fn refused_writes(errno: i32) {
     check(&store);
 }
 
-/// Runs a role with a disk of 4 MiB at its directory. Containers may forbid a mount even to root.
+/// Runs a role with a disk of 4 MiB at its directory.
 fn on_a_small_disk(role: &str) {
     let directory = directory();
     let mut command = peer::command(role, directory.path());
     sys::with_small_disk(&mut command, directory.path(), 4 << 20);
     match Peer::spawn(&mut command) {
         Ok(peer) => peer.finish(),
-        Err(error) => eprintln!("no disk can be mounted here ({error})"),
+        Err(error) => skipped(&format!(
+            "a mount namespace, by a user namespace or as root ({error})"
+        )),
     }
 }
 

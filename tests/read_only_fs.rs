@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, assorted, check, options, place, raw};
+use common::{add, assorted, check, mounts, options, place, raw};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,15 +24,14 @@ fn store_on_a_read_only_file_system_is_read() {
     drop(store);
     std::fs::remove_file(directory.path().join("pool.db-lock")).unwrap();
 
-    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
-                  exec \"$2\" --exact store_on_a_read_only_file_system_is_read";
-    let output = Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(directory.path())
-        .arg(std::env::current_exe().unwrap())
-        .env(INSIDE, &path)
-        .output()
-        .unwrap();
+    let mut itself = Command::new(std::env::current_exe().unwrap());
+    itself
+        .args(["--exact", "store_on_a_read_only_file_system_is_read"])
+        .env(INSIDE, &path);
+    let Some(mut command) = mounts::with_read_only(directory.path(), &itself) else {
+        return;
+    };
+    let output = command.output().unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -56,28 +55,14 @@ fn inside(path: &Path) {
     ));
 }
 
-/// A viewer to whom the store's directory is mounted read-only.
-fn viewer_on_a_read_only_mount(store: &Path) -> Peer {
-    let directory = store.parent().unwrap();
+/// A viewer to whom the store's directory is mounted read-only, if that can be.
+fn viewer_on_a_read_only_mount(store: &Path) -> Option<Peer> {
     let inner = peer::command("viewers::viewer", store);
-    let script =
-        "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && shift && exec \"$@\"";
-    let mut outer = Command::new("unshare");
-    outer
-        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(directory)
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .envs(
-            inner
-                .get_envs()
-                .filter_map(|(key, value)| Some((key, value?))),
-        )
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    let mut outer = mounts::with_read_only(store.parent().unwrap(), &inner)?;
+    outer.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut peer = Peer::spawn(&mut outer).unwrap();
     peer.expect("ready");
-    peer
+    Some(peer)
 }
 
 #[test]
@@ -85,7 +70,9 @@ fn store_open_for_writing_is_read_through_a_read_only_mount() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "base");
-    let mut viewer = viewer_on_a_read_only_mount(&path);
+    let Some(mut viewer) = viewer_on_a_read_only_mount(&path) else {
+        return;
+    };
     viewer.order("open", "copy of 1");
     add(&store, "snap");
     // It reads on as of when it was opened.
@@ -100,7 +87,9 @@ fn store_open_for_writing_is_read_through_a_read_only_mount() {
 #[test]
 fn viewer_on_a_read_only_mount_keeps_nobody_from_the_store() {
     let (directory, path) = assorted();
-    let mut viewer = viewer_on_a_read_only_mount(&path);
+    let Some(mut viewer) = viewer_on_a_read_only_mount(&path) else {
+        return;
+    };
     viewer.order("open", "copy of 3");
     // Nothing is waited for: not to write, nor to have the store alone.
     let store = options(0).open(&path).unwrap();
@@ -128,7 +117,9 @@ fn viewer_reads_a_whole_commit_under_a_writer_that_never_pauses() {
     for number in 0..200 {
         add(&store, format!("device-{number:03}"));
     }
-    let mut viewer = viewer_on_a_read_only_mount(&path);
+    let Some(mut viewer) = viewer_on_a_read_only_mount(&path) else {
+        return;
+    };
     let viewed = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -24,7 +24,7 @@ fn shared_place() -> Option<(tempfile::TempDir, PathBuf)> {
     let (directory, path) = place();
     mode(directory.path(), 0o1777);
     if chown(directory.path(), Some(0), Some(0)).is_err() {
-        println!("skipped: needs root");
+        common::skipped("root");
         return None;
     }
     Some((directory, path))
@@ -146,7 +146,7 @@ fn store_that_another_release_of_lmdb_has_open_is_refused() {
 /// Gives the file to another user, with that mode; false without root.
 fn given_away(path: &Path, permissions: u32) -> bool {
     if chown(path, Some(NOBODY), Some(SOMEBODY)).is_err() {
-        println!("skipped: needs root");
+        common::skipped("root");
         return false;
     }
     mode(path, permissions);
@@ -235,7 +235,7 @@ fn user_who_may_write_another_users_store_makes_no_lock_file_for_it() {
     mode(directory.path(), 0o777);
     mode(&path, 0o666);
     if chown(&path, Some(SOMEBODY), None).is_err() {
-        println!("skipped: needs root");
+        common::skipped("root");
         return;
     }
     Peer::start("rights::makes_no_lock_file_as_nobody", &path).finish();
@@ -254,7 +254,7 @@ fn backup_by_a_user_who_only_may_read_the_store_is_his_own() {
     mode(&path, 0o664);
     mode(&raw::lock_path(&path), 0o666);
     if chown(&path, Some(SOMEBODY), Some(SOMEBODY)).is_err() {
-        println!("skipped: needs root");
+        common::skipped("root");
         return;
     }
     Peer::start("rights::backs_up_as_nobody", &path).finish();

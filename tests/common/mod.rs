@@ -5,8 +5,10 @@
 mod kit;
 pub mod mounts;
 pub mod peer;
+pub mod skip;
 
 pub use kit::*;
+pub use skip::skipped;
 
 use pool_metadata::PoolMetadata;
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};

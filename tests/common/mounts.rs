@@ -1,6 +1,6 @@
 //! Small file systems of any kind, each in an image file and mounted for one test.
 
-use super::{directory, sys};
+use super::{directory, skipped, sys};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ impl Disk {
     /// says why, where the programs or the rights for that are missing.
     pub fn mount(kind: &str, megabytes: u64, options: &str) -> Option<Disk> {
         let skipped = |why: &str| {
-            eprintln!("skipped: needs {why}");
+            skipped(why);
             None
         };
         let image = directory();
@@ -102,7 +102,7 @@ impl Overlay {
         match run(mount.arg(overlay.path())) {
             Ok(()) => Some(overlay),
             Err(why) => {
-                eprintln!("skipped: needs root's right to mount overlayfs ({why})");
+                skipped(&format!("root's right to mount overlayfs ({why})"));
                 None
             }
         }
@@ -127,6 +127,40 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));
     }
+}
+
+/// The ways to a mount namespace of one's own: for any user, in a user namespace, and for root, also
+/// in a chroot, where user namespaces are refused.
+const WAYS: [&[&str]; 2] = [&["--map-root-user", "--mount"], &["--mount"]];
+
+/// A command that runs `program` where `directory` is mounted read-only. `None`, with a line that
+/// says why, where the right or the program for that is missing.
+pub fn with_read_only(directory: &Path, program: &Command) -> Option<Command> {
+    const MOUNT: &str = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
+                         shift && exec \"$@\"";
+    let command = |way: &[&str], program: &Command| {
+        let mut outer = Command::new("unshare");
+        outer.args(way).args(["sh", "-c", MOUNT, "sh"]);
+        outer.arg(directory).arg(program.get_program());
+        outer.args(program.get_args());
+        let set = program
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?)));
+        outer.envs(set);
+        outer
+    };
+    let probe = Command::new("true");
+    let mut why = String::new();
+    for way in WAYS {
+        match run(&mut command(way, &probe)) {
+            Ok(()) => return Some(command(way, program)),
+            Err(reason) => why = reason,
+        }
+    }
+    skipped(&format!(
+        "a mount namespace, by a user namespace or as root ({why})"
+    ));
+    None
 }
 
 /// Runs a command; the reason if it fails.

@@ -1,6 +1,6 @@
 //! Child processes: `tests/children` has the program that they run, and its roles.
 
-use super::{sys, wait_until};
+use super::{skipped, sys, wait_until};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -30,18 +30,23 @@ pub fn command(role: &str, argument: impl AsRef<OsStr>) -> Command {
 /// Starts a child in that role, as the first process of a PID namespace. `None`, with a line that
 /// says why, where the right or the program for that is missing.
 pub fn in_new_pid_namespace(role: &str, argument: impl AsRef<OsStr>) -> Option<Peer> {
-    let unshare = |program: &mut Command| {
+    let unshare = |way: &[&str], program: &Command| {
         let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child"]);
+        command.args(way).args(["--pid", "--fork", "--kill-child"]);
         command.arg(program.get_program()).args(program.get_args());
         command
     };
-    let probe = unshare(&mut Command::new("true")).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("skipped: needs the program unshare and root's right to make PID namespaces");
+    // As root, and for any user in a user namespace.
+    let ways: [&[&str]; 2] = [&[], &["--map-root-user"]];
+    let works = |way: &&&[&str]| {
+        let probe = unshare(way, &Command::new("true")).output();
+        probe.is_ok_and(|probe| probe.status.success())
+    };
+    let Some(way) = ways.iter().find(works) else {
+        skipped("a PID namespace, as root or by a user namespace, and the program unshare");
         return None;
-    }
-    let mut command = unshare(&mut command(role, argument));
+    };
+    let mut command = unshare(way, &command(role, argument));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     Some(Peer::spawn(&mut command).unwrap())
 }

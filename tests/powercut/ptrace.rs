@@ -29,6 +29,18 @@ pub enum When {
 /// What every stop for a system call adds to SIGTRAP (`PTRACE_O_TRACESYSGOOD`).
 const CALL_STOP: i32 = libc::SIGTRAP | 0x80;
 
+/// Whether processes can be traced here. Some sandboxes, and the strictest setting of Yama, forbid
+/// it.
+pub fn is_allowed() -> bool {
+    match run(&mut Command::new("true"), &[libc::SYS_write], |_, _| {}) {
+        Ok(_) => true,
+        Err(why) => {
+            crate::common::skipped(&format!("the right to trace processes, ptrace ({why})"));
+            false
+        }
+    }
+}
+
 /// Runs the command to its end and shows each of those system calls, before and after it is made.
 pub fn run(
     command: &mut Command,

@@ -3,6 +3,7 @@
 use super::disk::Broken;
 use super::explore::Subject;
 use super::judge::{left_at, states, Dump};
+use super::ptrace;
 use super::workload::{import, SALVAGED, STORE};
 use super::{finds, recording_at, seeds, survive};
 use crate::common::pages::{Pages, Tree, PAGE};
@@ -137,6 +138,9 @@ impl Subject for Repair {
 
 #[test]
 fn repair_leaves_the_store_fixed_or_unchanged() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     for seed in seeds(1) {
         let (place, subject) = Repair::prepare(seed);
         let recording = recording_at("repair", seed, place.path());
@@ -146,6 +150,9 @@ fn repair_leaves_the_store_fixed_or_unchanged() {
 
 #[test]
 fn disk_that_lies_during_a_repair_is_detected() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     let seed = seeds(1).start;
     let (place, subject) = Repair::prepare(seed);
     let recording = recording_at("repair", seed, place.path());
@@ -228,6 +235,9 @@ impl Subject for Salvage {
 
 #[test]
 fn salvage_leaves_a_whole_store_or_none() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     for seed in seeds(1) {
         let (place, subject) = Salvage::prepare(seed);
         let recording = recording_at("salvage", seed, place.path());
@@ -237,6 +247,9 @@ fn salvage_leaves_a_whole_store_or_none() {
 
 #[test]
 fn disk_that_lies_during_a_salvage_is_detected() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     let seed = seeds(1).start;
     let (place, subject) = Salvage::prepare(seed);
     let recording = recording_at("salvage", seed, place.path());

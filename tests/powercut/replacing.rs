@@ -3,6 +3,7 @@
 use super::disk::Broken;
 use super::explore::Subject;
 use super::judge::{left_at, open_left, states, Dump};
+use super::ptrace;
 use super::workload::{import, second, BACKUP, RESTORED, STORE};
 use super::{finds, recording_at, seeds, survive};
 use crate::common;
@@ -92,6 +93,9 @@ impl Subject for Replacing {
 
 #[test]
 fn replaced_backup_is_the_old_or_the_new_one() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     for seed in seeds(1) {
         let (place, subject) = Replacing::prepare(seed);
         let recording = recording_at("replacing", seed, place.path());
@@ -101,6 +105,9 @@ fn replaced_backup_is_the_old_or_the_new_one() {
 
 #[test]
 fn disk_that_lies_during_a_backup_is_detected() {
+    if !ptrace::is_allowed() {
+        return;
+    }
     let seed = seeds(1).start;
     let (place, subject) = Replacing::prepare(seed);
     let recording = recording_at("replacing", seed, place.path());
