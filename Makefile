@@ -28,25 +28,43 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # `make test` compares the list with rustc's.
 LIBS_PRIVATE := -lutil -lrt -lpthread -lm -ldl
 
-TARGET  := $(or $(CARGO_TARGET_DIR),target)
-RELEASE := $(TARGET)/release
+# The machine to build for, by rustc's name for it (aarch64-unknown-linux-gnu); nothing for this
+# one. Cargo's own variable says the same.
+TARGET  ?= $(CARGO_BUILD_TARGET)
+# Tools of cargo's that run on this machine are not built for the other one.
+unexport CARGO_BUILD_TARGET
+
+BUILD   := $(or $(CARGO_TARGET_DIR),target)
+ifneq ($(TARGET),)
+include scripts/cross.mk
+endif
+# Where cargo puts what it builds for that machine, and where make does.
+RELEASE := $(BUILD)/$(TARGET:%=%/)release
+DIST    := $(BUILD)/$(TARGET:%=%/)dist
 NAME    := libpool_metadata
 HEADER  := include/pool_metadata.h
-SO      := $(RELEASE)/$(NAME).so
+# The C library musl is for static programs: rustc makes no shared library for it.
+SO      := $(if $(findstring musl,$(TARGET)),,$(RELEASE)/$(NAME).so)
 # Cargo's archive, $(RELEASE)/$(NAME).a, defines thousands of global symbols; this one pm_* only.
-A       := $(TARGET)/dist/$(NAME).a
+A       := $(DIST)/$(NAME).a
 SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) \
            $(shell find src -name '*.rs')
 # What `make bench-writers` has printed. While it runs, a second file says that it met its targets,
 # which the exit code of a pipe does not.
-WRITERS := $(TARGET)/bench-writers.txt
+WRITERS := $(BUILD)/bench-writers.txt
 # The manual pages of section 3, written from the header's comments; this file is made with them.
-MANUAL  := $(TARGET)/man/written
+MANUAL  := $(BUILD)/man/written
 # In a target directory of its own: as a part of it, cargo builds the library with its rlib, and so
 # without link-time optimization, and would put that in the place of what `make` has built.
-PMCTL   := $(TARGET)/pmctl/release/pmctl
+PMCTL   := $(BUILD)/pmctl/$(TARGET:%=%/)release/pmctl
+# The one that runs here.
+OWN_PMCTL := $(BUILD)/pmctl/release/pmctl
 # What pmctl prints about itself: the manual pages of section 1, and scripts for shells.
-PMCTL_SHARE := $(TARGET)/pmctl/share
+PMCTL_SHARE := $(BUILD)/pmctl/share
+
+# What is cargo's for another machine, and a comma for lists in functions of make's.
+FOR_TARGET := $(TARGET:%=--target %)
+, := ,
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -61,9 +79,9 @@ PMCTL_SHARE := $(TARGET)/pmctl/share
 # out.
 ## build the shared library and the static archive (the default)
 all: setup-build $(MANUAL)
-	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib
-	ln -sf $(NAME).so $(RELEASE)/$(NAME).so.$(SOVERSION)
-	scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $(A)
+	$(CARGO) rustc --release --lib --crate-type $(if $(SO),cdylib$(,))staticlib $(FOR_TARGET)
+	$(if $(SO),ln -sf $(NAME).so $(SO).$(SOVERSION))
+	$(CROSS_TOOLS) scripts/archive.sh $(RELEASE)/$(NAME).a scripts/symbols.txt $(A)
 
 # `sudo make install` depends on this: cargo runs only if a source has changed since.
 $(A): $(SOURCES) scripts/archive.sh scripts/symbols.txt
@@ -75,14 +93,19 @@ $(MANUAL): $(HEADER) man/pool_metadata.7 man/Cargo.toml $(wildcard man/src/*.rs)
 
 ## build pmctl, the operators' tool, to target/pmctl/release
 pmctl: setup-build
-	$(CARGO) build --release --package pmctl --target-dir $(TARGET)/pmctl
+	$(CARGO) build --release --package pmctl --target-dir $(BUILD)/pmctl $(FOR_TARGET)
 
 $(PMCTL): $(SOURCES) pmctl/Cargo.toml $(shell find pmctl/src -name '*.rs')
 	@$(MAKE) --no-print-directory pmctl
 	@touch $@
 
-$(PMCTL_SHARE)/written: $(PMCTL)
-	scripts/pmctl-share.sh $(PMCTL) $(@D)
+ifneq ($(TARGET),)
+$(OWN_PMCTL): $(PMCTL)
+	@$(MAKE) --no-print-directory TARGET= $@
+endif
+
+$(PMCTL_SHARE)/written: $(OWN_PMCTL)
+	scripts/pmctl-share.sh $(OWN_PMCTL) $(@D)
 	@touch $@
 
 ## run a C program on a store: a pool's day, a crash included; then pmctl on it
@@ -100,7 +123,7 @@ test: setup-test forget-skipped test-rust loom all test-run test-symbols test-c 
 	@echo 'make test: all passed'
 
 # Where tests list what they skip, and why.
-export PM_SKIPPED := $(abspath $(TARGET))/skipped
+export PM_SKIPPED := $(abspath $(BUILD))/skipped
 
 forget-skipped:
 	@rm -f $(PM_SKIPPED)
@@ -122,7 +145,7 @@ properties: setup-build
 ## open damaged store files (CASES=100000 SEED=1; CASE=17: one case)
 damage: setup-build
 	PM_DAMAGE_CASES=$(or $(CASES),100000) PM_DAMAGE_SEED=$(or $(SEED),1) PM_DAMAGE_CASE=$(CASE) \
-	    PM_DAMAGE_STATE=$(abspath $(TARGET))/damage-$(or $(SEED),1) \
+	    PM_DAMAGE_STATE=$(abspath $(BUILD))/damage-$(or $(SEED),1) \
 	    $(CARGO) test --release --test damage_campaign damaged_files -- --nocapture
 
 # In a target directory of its own, since every crate is compiled for loom.
@@ -164,7 +187,7 @@ test-install: all
 
 # The tests of the Go package link the archive of this checkout and, in one run, an installed
 # library, as a user's build would.
-STAGE := $(abspath $(TARGET))/stage
+STAGE := $(abspath $(BUILD))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
 $(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
@@ -278,9 +301,11 @@ install-library: $(A) $(MANUAL)
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
 	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'
+ifneq ($(SO),)
 	$(INSTALL) -m 755 $(SO) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)'
 	ln -sf $(NAME).so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)'
 	ln -sf $(NAME).so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so'
+endif
 	$(INSTALL) -m 644 $(A) '$(DESTDIR)$(LIBDIR)/'
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	    -e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|' -e 's|@LIBDIR@|$(call in_prefix,$(LIBDIR))|' \
@@ -304,20 +329,21 @@ uninstall: $(MANUAL) $(PMCTL_SHARE)/written
 # The tools of scripts/setup.sh take minutes to build and do not depend on the source, so they stay.
 ## remove what was built, except the tools of scripts/setup.sh
 clean:
-	[ ! -d $(TARGET) ] || find $(TARGET) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
+	[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
 
 ## remove all of target/
 distclean:
-	rm -rf $(TARGET)
+	rm -rf $(BUILD)
 
 setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy: setup-%:
-	@scripts/setup.sh $*
+	@TARGET='$(TARGET)' scripts/setup.sh $*
 
 ## print this list
 help:
 	@awk '/^## / { text = substr($$0, 4); next } \
 	    text && /^[a-z0-9-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
 	    { text = "" }' Makefile
-	@echo '  variables: CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
+	@echo '  variables: TARGET (another machine, by rustc'"'"'s name: aarch64-unknown-linux-gnu)'
+	@echo '             CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
 	@echo '             TEST E2E_ACCEL'
 	@echo '             DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR PKGCONFIGDIR'

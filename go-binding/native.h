@@ -13,6 +13,18 @@
 #ifndef PMGO_NATIVE_H
 #define PMGO_NATIVE_H
 
+/*
+ * In a checkout (link_checkout.go), the library is beside this package. The module cache and a
+ * vendor folder have the package alone.
+ */
+#if defined(PMGO_CHECKOUT) && defined(__has_include)
+#if !__has_include("include/pool_metadata.h")
+#error "the C library is not beside this Go package: make install it, use -tags pm_pkgconfig"
+#elif !__has_include("target/dist/libpool_metadata.a")
+#error "the C library has not been built: run make at the top of the checkout"
+#endif
+#endif
+
 #include <pool_metadata.h>
 
 /* What a call returns besides its status. */

@@ -129,7 +129,37 @@ setup_build() {
     printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ||
         missing="$missing libc6-dev"
     need objcopy binutils
+    need_target
     install_missing
+    need_std
+}
+
+# Rust's standard library for the other machine that TARGET names.
+need_std() {
+    [ -n "${TARGET:-}" ] || return 0
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$TARGET/lib" ] || return 0
+    have rustup || die "Rust's standard library for $TARGET is missing, and there is no rustup to
+       add it. Install the package of this rustc that carries it."
+    announce "Rust's standard library for $TARGET" "rustup target add $TARGET"
+    retry rustup target add "$TARGET"
+}
+
+# The C compiler for the other machine that TARGET names, if it is one that Debian has.
+need_target() {
+    machine=${TARGET:-}
+    machine=${machine%%-*}
+    case ${TARGET:-} in
+        '') ;;
+        "$(uname -m)"-*-musl) need musl-gcc musl-tools ;;
+        *-musl) have "$machine-linux-musl-gcc" || echo "setup: for $TARGET, set CC_${TARGET}" >&2 ;;
+        "$(uname -m)"-*) ;;
+        *-gnu)
+            need "$machine-linux-gnu-gcc" "gcc-$machine-linux-gnu"
+            case $machine in aarch64) headers=libc6-dev-arm64-cross ;; *) headers='' ;; esac
+            [ -z "$headers" ] || [ -d "/usr/$machine-linux-gnu/include" ] ||
+                missing="$missing $headers"
+            ;;
+    esac
 }
 
 # sanitizes COMPILER: whether it builds a program with the sanitizers, and that program starts.

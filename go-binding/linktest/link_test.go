@@ -157,3 +157,26 @@ func TestBuildFailsWithOneLineReason(t *testing.T) {
 		}
 	}
 }
+
+// In a vendor folder and in the module cache, the package is without the C library. A checkout in
+// which nobody has run make has the header and no library.
+func TestPackageWithoutTheLibrarySaysWhatToDo(t *testing.T) {
+	top := t.TempDir()
+	if err := os.CopyFS(filepath.Join(top, "go-binding"), os.DirFS("..")); err != nil {
+		t.Fatal(err)
+	}
+	fails := func(want string) {
+		t.Helper()
+		cmd := exec.Command("go", "build", "-mod=mod", ".")
+		cmd.Dir = filepath.Join(top, "go-binding")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v, and not %q:\n%s", err, want, out)
+		}
+	}
+	fails("use -tags pm_pkgconfig")
+	if err := os.CopyFS(filepath.Join(top, "include"), os.DirFS("../../include")); err != nil {
+		t.Fatal(err)
+	}
+	fails("run make at the top of the checkout")
+}

@@ -129,8 +129,8 @@ impl Drop for Overlay {
     }
 }
 
-/// The ways to a mount namespace of one's own: for any user, in a user namespace, and for root, also
-/// in a chroot, where user namespaces are refused.
+/// The ways to a mount namespace of one's own: for any user, in a user namespace, and for root,
+/// also in a chroot, where user namespaces are refused.
 const WAYS: [&[&str]; 2] = [&["--map-root-user", "--mount"], &["--mount"]];
 
 /// A command that runs `program` where `directory` is mounted read-only. `None`, with a line that
