@@ -38,7 +38,9 @@ static const struct step steps[] = {
     {READ, NULL, 0},     {ADD, "g1", 250000},  {ADD, "g2", 250000},       {ADD, "g3", 250000},
     {ADD, "g4", 250000}, {REMOVE, "g2", 0},    {TEXT, "g3", 200000},      {LIST, "y", 5000},
     {CLOSE, NULL, 0},    {OPEN, NULL, 0},      {READ, NULL, 0},           {TEXT, "g1", 1},
-    {REMOVE, "g4", 0},   {ADD, "last", 60000}, {CLOSE, NULL, 0},
+    {REMOVE, "g4", 0},   {ADD, "z", 0},        {REMOVE, "z", 0},          {ADD, "z", 5000},
+    {REMOVE, "z", 0},    {ADD, "z", 0},        {REMOVE, "z", 0},          {ADD, "last", 60000},
+    {CLOSE, NULL, 0},
 };
 
 static pm_store *store;
