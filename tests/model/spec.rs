@@ -160,7 +160,12 @@ impl Spec {
     fn apply_in_order(&mut self, list: &[Change]) -> Result<Vec<(u32, u64)>, Refused> {
         for (index, change) in list.iter().enumerate() {
             let possible = match change {
-                Change::Add(device) | Change::Update(device) => check_record(device),
+                Change::Add(device) => check_record(device),
+                // No device of such a name can be there.
+                Change::Update(device) if !is_name(&device.name) => {
+                    self.get(&device.name).map(drop)
+                }
+                Change::Update(device) => check_record(device),
                 other if is_name(name_of(other)) => Ok(()),
                 other => self.get(name_of(other)).map(drop),
             };
