@@ -41,6 +41,12 @@ pub enum Error {
         /// The number.
         device_id: u32,
     },
+    /// A list of a pool's devices has an id twice.
+    #[error("device id {device_id} is listed twice; a pool has each id once")]
+    ListedTwice {
+        /// The device id.
+        device_id: u32,
+    },
     /// The device id belongs to a device, so it cannot be freed.
     #[error(
         "device id {device_id} belongs to device {}; remove the device, which frees its id",

@@ -40,6 +40,7 @@ mod histogram;
 mod journal;
 mod limits;
 mod lmdb;
+mod reconcile;
 mod salvage;
 mod stats;
 mod store;
@@ -60,6 +61,9 @@ pub use histogram::Histogram;
 pub use journal::{Intent, IntentKind, Removal, Removals};
 pub use limits::{
     MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_IDENTITY_LEN, MAX_INTENTS, MAX_NAME_LEN, MAX_REMOVALS,
+};
+pub use reconcile::{
+    Difference, DifferenceKind, PoolDevice, PoolState, Reconciliation, StoreAction,
 };
 pub use stats::{RunningRead, Stats};
 pub use store::maintenance::backup::BackupOptions;

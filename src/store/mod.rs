@@ -5,6 +5,7 @@ mod journal;
 pub(crate) mod maintenance;
 mod open;
 pub(crate) mod options;
+mod reconcile;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 12] = [
     &["limits"],
     &["error"],
     &["device", "device_ids", "histogram", "journal"],
-    &["stats", "sync", "format"],
+    &["stats", "sync", "format", "reconcile"],
     &["verify"],
     &["file"],
     &["lmdb"],

@@ -144,6 +144,16 @@ impl Existing {
     }
 }
 
+/// Refuses to go on if the device's record is not the one of that generation any more.
+pub(crate) fn check_generation(batch: &Batch<'_, '_>, name: &[u8], generation: u64) -> Step<()> {
+    let found = find(batch, name, None, &mut Vec::new())?;
+    let found = found.ok_or_else(|| Error::not_found(name))?;
+    match found.generation == generation {
+        true => Ok(()),
+        false => Err(Error::Conflict { name: name.into() }.into()),
+    }
+}
+
 /// Adds a device of a new name under an id that was never used, with one search for where its row
 /// goes. `None`, and nothing written, if the name is not new or an id is free.
 fn add_new(

@@ -122,7 +122,7 @@ fn status_name(error: &Error) -> String {
         .next()
         .unwrap_or("");
     let variant = match variant {
-        "InvalidOption" | "InvalidImport" | "InvalidId" => "InvalidArgument",
+        "InvalidOption" | "InvalidImport" | "InvalidId" | "ListedTwice" => "InvalidArgument",
         "NoDeviceWithId" | "NoSuchIntent" => "NotFound",
         "Lmdb" => "Internal",
         variant => variant,
