@@ -6,11 +6,13 @@
 //	pm-migrate [-wait TIME] [-quiet] to PATH
 //	pm-migrate [-wait TIME] [-quiet] from STORE FILE
 //	pm-migrate [-wait TIME] [-quiet] check PATH [FILE]
+//	pm-migrate snapshots METADATA POOL
 //
 // "to" replaces the bbolt file at PATH by a store, and keeps the bbolt file as PATH.bbolt. "from"
 // writes the contents of a store to a new bbolt file. "check" verifies the file at PATH and
 // describes it. For a bbolt file it says what "to" would make of it; a store it compares with the
-// bbolt file FILE, if one is given.
+// bbolt file FILE, if one is given. "snapshots" prints the names of the devices that the snapshots
+// in a snapshotter's metadata.db have, for `pmctl reconcile`; containerd may be running.
 package main
 
 import (
@@ -22,6 +24,7 @@ import (
 	"time"
 
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+	"github.com/pool-metadata/pool-metadata/go-binding/internal/boltfile"
 )
 
 const usage = `usage: pm-migrate [-wait TIME] [-quiet] COMMAND
@@ -29,6 +32,9 @@ const usage = `usage: pm-migrate [-wait TIME] [-quiet] COMMAND
   to PATH            put a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt
   from STORE FILE    write the contents of a store to a new bbolt file, for a stock containerd
   check PATH [FILE]  verify the file at PATH and describe it; compare it with the bbolt file FILE
+  snapshots METADATA POOL
+                     the devices that the snapshots in the snapshotter's metadata.db have, in the
+                     pool of that name; for pmctl reconcile
 
 containerd must not be running for "to". The others only read.
 
@@ -120,6 +126,8 @@ func (c *command) do(args []string) error {
 		return c.to(args[0])
 	case name == "from" && len(args) == 2:
 		return c.from(args[0], args[1])
+	case name == "snapshots" && len(args) == 2:
+		return c.snapshots(args[0], args[1])
 	case name == "check" && len(args) == 1:
 		return c.check(args[0], "")
 	case name == "check" && len(args) == 2:
@@ -149,6 +157,18 @@ func (c *command) from(from, to string) error {
 	}
 	c.end()
 	fmt.Fprintf(c.out, "%s has the contents of %s\n", to, from)
+	return nil
+}
+
+// snapshots prints names as the snapshotter makes them.
+func (c *command) snapshots(path, pool string) error {
+	numbers, err := boltfile.Snapshots(path)
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
+		fmt.Fprintf(c.out, "%s-snap-%d\n", pool, number)
+	}
 	return nil
 }
 

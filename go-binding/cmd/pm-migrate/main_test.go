@@ -74,6 +74,44 @@ func TestNotesArePrinted(t *testing.T) {
 	}
 }
 
+func TestSnapshotsAreNamedAsTheirDevices(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metadata.db")
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() // as a running containerd has it open
+	err = db.Update(func(tx *bolt.Tx) error {
+		version, err := tx.CreateBucket([]byte("v1"))
+		if err != nil {
+			return err
+		}
+		all, err := version.CreateBucket([]byte("snapshots"))
+		if err != nil {
+			return err
+		}
+		for number, key := range []string{"default/1/a", "default/2/b"} {
+			snapshot, err := all.CreateBucket([]byte(key))
+			if err != nil {
+				return err
+			}
+			if err := snapshot.Put([]byte("id"), []byte{byte(number + 9)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := invoke(t, 0, "snapshots", path, "thin")
+	if out != "thin-snap-9\nthin-snap-10\n" {
+		t.Errorf("%q", out)
+	}
+	_, log := invoke(t, 1, "snapshots", fixture(t, "pool"), "thin")
+	expectText(t, log, "no metadata.db of a snapshotter")
+}
+
 func TestFailures(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, args := range [][]string{{"to", missing}, {"from", missing, missing + "2"},
