@@ -12,7 +12,9 @@ mod json;
 mod load;
 mod output;
 mod place;
+mod pool;
 mod progress;
+mod reconcile;
 mod table;
 mod text;
 

@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(wait) if wait <= Duration::from_secs(86_400) => Ok(wait),

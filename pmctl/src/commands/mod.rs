@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub mod backup;
+pub mod changes;
 pub mod check;
 pub mod compact;
 pub mod completions;
@@ -8,11 +9,13 @@ mod devices;
 pub mod doctor;
 pub mod dump;
 pub mod filter;
+pub mod free_id;
 pub mod ids;
 pub mod load;
 pub mod ls;
 pub mod man;
 pub mod mark_faulty;
+pub mod reconcile;
 pub mod repair;
 pub mod restore;
 pub mod rm;
@@ -21,6 +24,7 @@ pub mod set_state;
 pub mod show;
 pub mod stats;
 pub mod tree;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

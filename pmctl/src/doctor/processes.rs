@@ -42,6 +42,12 @@ pub fn look(path: &Path, found: &mut Findings) {
     found.fine(about, format!("the store is open in {}", names.join(", ")));
 }
 
+/// A process, other than this one, that has the file open, as far as this user may look.
+pub fn open_elsewhere(path: &Path) -> Option<String> {
+    let first = holders(path).into_iter().next()?;
+    Some(format!("process {} ({})", first.pid, first.program))
+}
+
 /// Processes that have the file open, as far as this user may look.
 fn holders(path: &Path) -> Vec<Holder> {
     let Ok(file) = fs::metadata(path) else {
