@@ -100,14 +100,11 @@ func (c *Containerd) build(
 	}
 	flags := []string{"-o", path, "-ldflags=-s -w"}
 	if store == Swap {
-		header, err := os.ReadFile(filepath.Join(c.top, "include", "pool_metadata.h"))
+		flag, err := headerFlag(c.top)
 		if err != nil {
 			return "", err
 		}
-		// The compiler ignores the value. With it the go command compiles again what includes the
-		// header, which its cache does not notice.
-		flags = append(flags, "-overlay="+overlay.JSON,
-			fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, crc32.ChecksumIEEE(header)))
+		flags = append(flags, "-overlay="+overlay.JSON, flag)
 	}
 	last := len(command) - 1
 	arguments := append(append(command[:last:last], flags...), command[last])
@@ -118,6 +115,9 @@ func (c *Containerd) build(
 // Cases builds the program that works with containerd in the guest.
 func Cases() (string, error) { return own("cases") }
 
+// Powerloss builds the program that works on a store on a block device without power.
+func Powerloss() (string, error) { return own("powerloss") }
+
 // own builds a program of this module.
 func own(name string) (string, error) {
 	top, err := guest.Top()
@@ -125,7 +125,15 @@ func own(name string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(top, "target", "e2e", name)
-	_, err = goTool(filepath.Join(top, "e2e"), "build", "-o", path, "-ldflags=-s -w", "./"+name)
+	// As in build, because of the archive.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	flag, err := headerFlag(top)
+	if err != nil {
+		return "", err
+	}
+	_, err = goTool(filepath.Join(top, "e2e"), "build", "-o", path, "-ldflags=-s -w", flag, "./"+name)
 	return path, err
 }
 
@@ -140,6 +148,18 @@ func Proxy() (string, error) {
 		return "", fmt.Errorf("%w; run: make proxy", err)
 	}
 	return path, nil
+}
+
+// headerFlag returns a build flag that changes with the C header, so that the go command compiles
+// again what includes it: its cache ignores files outside of packages. The compiler ignores the
+// value.
+func headerFlag(top string) (string, error) {
+	header, err := os.ReadFile(filepath.Join(top, "include", "pool_metadata.h"))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("-gcflags=%s=-D=header-%08x", containerd.Module, crc32.ChecksumIEEE(header)),
+		nil
 }
 
 func goTool(dir string, arguments ...string) (string, error) {
