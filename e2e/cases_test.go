@@ -32,12 +32,14 @@ type setup struct {
 	name  string
 	store build.Store
 	proxy bool
+	// recovers says that what an interrupted prepare leaves is taken back at the next start.
+	recovers bool
 }
 
 var setups = []setup{
-	{"stock", build.Stock, false},
-	{"swap", build.Swap, false},
-	{"proxy", build.Stock, true},
+	{"stock", build.Stock, false, false},
+	{"swap", build.Swap, false, true},
+	{"proxy", build.Stock, true, true},
 }
 
 // TestLifeOnThinPool takes the snapshotter through the same cases in each setup; see cases/.
@@ -107,6 +109,9 @@ func daemonImage(
 	t.Helper()
 	if s.proxy {
 		command += " -proxy /e2e/bin/devmapper-snapshotter"
+	}
+	if s.recovers {
+		command += " -recovers"
 	}
 	image, err := guest.NewImage(strings.Join([]string{
 		makePool, "code=0\nexport PATH=/e2e/bin:$PATH",

@@ -188,6 +188,10 @@ func kills(ctx context.Context, l *life) error {
 		if err := l.check(ctx); err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
+		_, err := l.snapshotter().Prepare(ctx, fmt.Sprintf("new-%d", round), "layer-1", rooted)
+		if err != nil && l.recovers {
+			return fmt.Errorf("round %d: new work: %w", round, err)
+		}
 	}
 	if acknowledged == 0 {
 		return errors.New("nothing was acknowledged before a kill: the rounds prove nothing")

@@ -24,6 +24,10 @@ const (
 // A daemon is containerd, and the proxy where there is one.
 type daemon struct {
 	pool, root, proxy string
+	// program is containerd's.
+	program string
+	// recovers says that an interrupted prepare is in the way of nothing after a restart.
+	recovers bool
 
 	// main is containerd, and side the proxy.
 	main, side *exec.Cmd
@@ -63,7 +67,7 @@ func (d *daemon) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.main, err = d.spawn("containerd", "containerd", "--config", path); err != nil {
+	if d.main, err = d.spawn("containerd", d.program, "--config", path); err != nil {
 		return err
 	}
 	return d.connect(ctx)

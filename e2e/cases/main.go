@@ -1,7 +1,9 @@
 // The command cases runs in the guest: it starts containerd on a thin-pool, alone or with the
 // proxy, and takes snapshots, an image and a container through a life with kills and a reboot.
 //
-//	cases -pool POOL -root DIRECTORY [-proxy PROGRAM] [-only NAME,...]
+//	cases -pool POOL -root DIRECTORY [-proxy PROGRAM] [-recovers] [-only NAME,...]
+//	cases -cut ROUND [-last] ...
+//	cases -bench CYCLES [-device DEVICE] ...
 //
 // It prints a line for each case, "ok NAME" or "failed NAME: WHY", and exits with 1 if one failed.
 package main
@@ -24,15 +26,26 @@ func main() {
 	flag.StringVar(&d.root, "root", "/data", "the `directory` for everything that is kept")
 	flag.StringVar(&d.proxy, "proxy", "",
 		"the proxy's `program`; without one, containerd has the store")
+	flag.BoolVar(&d.recovers, "recovers", false, "new work must be possible after a kill")
+	round := flag.Uint64("cut", 0, "this `round` of losses of power, from 1 on, instead of the cases")
+	last := flag.Bool("last", false, "with -cut: the last round, without a loss of power")
+	cycles := flag.Int("bench", 0, "measure this number of cycles instead")
+	device := flag.String("device", "vdb", "with -bench: the block `device` whose flushes count")
+	flag.StringVar(&d.program, "containerd", "containerd", "containerd's `program`")
 	only := flag.String("only", "", "the `cases` to run, with commas in between")
 	flag.Parse()
 	ctx := namespaces.WithNamespace(context.Background(), "e2e")
-	failed, err := runAll(ctx, d, *only)
-	if err != nil {
-		fmt.Println("failed to run:", err)
-		os.Exit(1)
+	var err error
+	switch {
+	case *round > 0:
+		err = cut(ctx, d, *round, *last)
+	case *cycles > 0:
+		err = bench(ctx, d, *cycles, *device)
+	default:
+		err = runAll(ctx, d, *only)
 	}
-	if failed > 0 {
+	if err != nil {
+		fmt.Println("failed:", err)
 		os.Exit(1)
 	}
 }
@@ -57,11 +70,12 @@ var all = []testCase{
 	{"kill_at_work_loses_nothing_acknowledged", kills},
 }
 
-func runAll(ctx context.Context, d *daemon, only string) (failed int, err error) {
+func runAll(ctx context.Context, d *daemon, only string) error {
 	if err := d.start(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	defer d.kill()
+	failed := 0
 	l := &life{daemon: d, kept: map[string]string{}}
 	ran := 0
 	for _, c := range all {
@@ -81,7 +95,10 @@ func runAll(ctx context.Context, d *daemon, only string) (failed int, err error)
 		fmt.Printf("ok %s (%.1fs)\n", c.name, time.Since(start).Seconds())
 	}
 	if ran == 0 {
-		return 0, fmt.Errorf("no case is named %q", only)
+		return fmt.Errorf("no case is named %q", only)
 	}
-	return failed, nil
+	if failed > 0 {
+		return fmt.Errorf("%d of %d cases", failed, ran)
+	}
+	return nil
 }

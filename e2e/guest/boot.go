@@ -39,6 +39,8 @@ type Machine struct {
 	disks []string
 	// Memory is in MiB.
 	Memory int
+	// Arguments are the script's arguments at the next boot: words without spaces.
+	Arguments []string
 }
 
 // NewMachine makes a machine with an image, whose files go to a directory. It has one disk beside
@@ -176,7 +178,7 @@ func (m *Machine) arguments(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	arguments, err := machineArguments(top, accelerator, m.path("initramfs"))
+	arguments, err := machineArguments(top, accelerator, m.path("initramfs"), m.Arguments...)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +190,7 @@ func (m *Machine) arguments(ctx context.Context) ([]string, error) {
 }
 
 // machineArguments are the arguments of every guest.
-func machineArguments(top, accelerator, initramfs string) ([]string, error) {
+func machineArguments(top, accelerator, initramfs string, script ...string) ([]string, error) {
 	kernels, err := filepath.Glob(filepath.Join(kernelDir(top), "boot", "vmlinuz-*"))
 	if err != nil || len(kernels) != 1 {
 		return nil, fmt.Errorf("%d kernels in %s; run: scripts/setup.sh e2e", len(kernels),
@@ -196,7 +198,8 @@ func machineArguments(top, accelerator, initramfs string) ([]string, error) {
 	}
 	// Where the host is loaded, the kernel's own measurement of the clock's rate is far off, and
 	// time runs several times too fast.
-	options := fmt.Sprintf("console=ttyS0 quiet panic=-1 tsc_early_khz=%d", clockRate())
+	options := fmt.Sprintf("console=ttyS0 quiet panic=-1 tsc_early_khz=%d -- %s",
+		clockRate(), strings.Join(script, " "))
 	return []string{
 		"-accel", accelerator, "-cpu", "max", "-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "stdio", "-kernel", kernels[0], "-initrd", initramfs, "-append", options,

@@ -8,7 +8,12 @@
 // package.
 package devmapper
 
-import poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+import (
+	"context"
+
+	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd/recovery"
+)
 
 // PoolMetadata is the store of a thin-pool's devices.
 type PoolMetadata = poolmetadata.PoolMetadata
@@ -29,11 +34,15 @@ var (
 var Opened func(path string, store *PoolMetadata)
 
 // NewPoolMetadata opens the store at a path. It creates a store if there is none, and migrates one
-// of containerd's own.
+// of containerd's own. A device that an interrupted prepare has left is taken back.
 func NewPoolMetadata(path string) (*PoolMetadata, error) {
 	store, err := poolmetadata.NewPoolMetadata(path)
-	if err == nil && Opened != nil {
+	if err != nil {
+		return nil, err
+	}
+	recovery.Run(context.Background(), path, store)
+	if Opened != nil {
 		Opened(path, store)
 	}
-	return store, err
+	return store, nil
 }

@@ -1,0 +1,87 @@
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pool-metadata/pool-metadata/e2e/build"
+	"github.com/pool-metadata/pool-metadata/e2e/guest"
+)
+
+// benchScript runs the cycles of each setup in turns, on a disk whose flushes take longer each
+// time. The thin-pools are in memory, so that the disk has the metadata only.
+const benchScript = `set -eu
+export PATH=/e2e/bin:$PATH
+mkdir -p /run/containerd /run/pool-metadata
+size=$(cat /sys/block/vdb/size)
+dmsetup create slow --table "0 $size linear /dev/vdb 0"
+mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/mapper/slow
+mount -t ext4 /dev/mapper/slow /data
+for name in stock swap proxy; do
+    truncate -s 64M /tmp/$name.meta
+    truncate -s 1G /tmp/$name.data
+    data=$(losetup --find --show /tmp/$name.data)
+    meta=$(losetup --find --show /tmp/$name.meta)
+    dmsetup create $name --table "0 2097152 thin-pool $meta $data 128 0 1 skip_block_zeroing"
+    mkdir /data/$name
+done
+for delay in 0 1 5 20; do
+    # Reads and writes are as fast as ever; flushes wait.
+    dmsetup reload slow --table "0 $size delay /dev/vdb 0 0 /dev/vdb 0 0 /dev/vdb 0 $delay"
+    dmsetup suspend slow
+    dmsetup resume slow
+    for round in 1 2; do
+        for name in stock swap proxy; do
+            program=containerd-$name
+            proxy=
+            if [ $name = proxy ]; then
+                program=containerd-stock
+                proxy='-proxy /e2e/bin/devmapper-snapshotter'
+            fi
+            line=$(cases -bench 3 -containerd $program -pool $name -root /data/$name $proxy)
+            echo "$name delay $delay ms: $line" | tee -a /results/bench
+        done
+    done
+done
+`
+
+// TestBench measures what a user feels; `make e2e-bench` runs it. It has no pass condition in time.
+func TestBench(t *testing.T) {
+	if os.Getenv("E2E_BENCH") == "" {
+		t.Skip("skipped: make e2e-bench runs it")
+	}
+	versions, err := build.Versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	containerd, err := build.New(versions[len(versions)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := guest.NewImage(benchScript, "dm-delay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image.Directory("/data")
+	stock := func() (string, error) { return containerd.Program(build.Stock, "containerd") }
+	swap := func() (string, error) { return containerd.Program(build.Swap, "containerd") }
+	for name, program := range map[string]func() (string, error){
+		"containerd-stock": stock, "containerd-swap": swap, "cases": build.Cases,
+		"devmapper-snapshotter": build.Proxy,
+	} {
+		path, err := program()
+		if err == nil {
+			err = image.Program("/e2e/bin/"+name, path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	result := run(t, image, 2048)
+	lines := strings.Count(result.Files["bench"], " flushes, ")
+	if lines != 4*2*3 {
+		t.Errorf("%d lines, want 24", lines)
+	}
+	t.Logf("flushes and time of a cycle:\n%s", result.Files["bench"])
+}
