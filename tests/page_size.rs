@@ -8,7 +8,7 @@ mod page_size;
 use common::{add, check, device, devices, directory, place, raw};
 use lmdb::WriteFlags;
 use page_size::{make_store, on_kernel, page_size_of, KERNELS, STORES};
-use pool_metadata::{BackupOptions, DeviceInfo, OpenOptions, PoolMetadata};
+use pool_metadata::{BackupOptions, Change, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::fs;
 
 /// What LMDB makes of the same rows on a kernel with such pages.
@@ -228,4 +228,43 @@ fn long_name_fits_beside_short_ones_on_a_branch_page() {
             }
         }
     }
+}
+
+/// A list of changes runs again when LMDB cannot split a page, with its devices in memory: looks at
+/// all devices find them there.
+#[test]
+fn id_of_a_device_that_the_same_list_adds_is_not_freed_where_a_page_cannot_be_split() {
+    for small in [28, 20] {
+        for text in [964, 708] {
+            let (_directory, path) = place();
+            make_store(&path, 16384);
+            let store = PoolMetadata::open(&path).unwrap();
+            for number in 0..small {
+                add(&store, format!("{number:02x}"));
+            }
+            for number in (0..80).map(|number| number * 7919 % 80) {
+                let mut large = device(format!("~{number:03}~~~~"));
+                large.error = vec![b'e'; text];
+                add_and_free(&store, large);
+            }
+            check(&store);
+        }
+    }
+}
+
+fn add_and_free(store: &PoolMetadata, device: DeviceInfo) {
+    let name = device.name.clone();
+    let device_id = store.stats().unwrap().last_id as u32 + 1;
+    let mut changes = vec![
+        Change::Add(device),
+        Change::MarkFaulty { name: name.clone() },
+        Change::FreeId { device_id },
+    ];
+    let refused = store.apply(&changes).unwrap_err();
+    let Error::IdInUse { name: owner, .. } = &refused.error else {
+        panic!("{refused}");
+    };
+    assert_eq!(**owner, *name);
+    changes[2] = Change::FreeFaultyIds { except: vec![] };
+    store.apply(&changes).unwrap();
 }

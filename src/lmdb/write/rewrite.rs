@@ -10,10 +10,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::table::Table;
 use crate::lmdb::raw::{Database, Environment, LmdbError, LmdbResult, PutMode, ReadTxn};
+use crate::lmdb::snapshot::{RowsEnd, WALKING};
 use crate::lmdb::write::{Fault, Step, WriteTxn, ROW_OVERHEAD};
+
+/// Rows by their names; nothing for one that is removed.
+type NewRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// What rows are shown to.
+type Show<'a, E> = dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E> + 'a;
+
+/// Shows `rows` to `visit` in order, with the new rows among them or in their place.
+fn merge<E>(
+    rows: impl FnOnce(&mut Show<'_, E>) -> std::result::Result<(), E>,
+    new: &NewRows,
+    mut visit: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut new = new.iter().peekable();
+    rows(&mut |name, row| {
+        while let Some((name, row)) = new.next_if(|(new, _)| new.as_slice() < name) {
+            row.as_ref().map_or(Ok(()), |row| visit(name, row))?;
+        }
+        match new.next_if(|(new, _)| *new == name) {
+            Some((_, row)) => row.as_ref().map_or(Ok(()), |row| visit(name, row)),
+            None => visit(name, row),
+        }
+    })?;
+    new.try_for_each(|(name, row)| row.as_ref().map_or(Ok(()), |row| visit(name, row)))
+}
 
 impl WriteTxn<'_> {
     pub(super) fn put_device(&mut self, key: &[u8], value: &[u8], mode: PutMode) -> LmdbResult<()> {
@@ -54,6 +79,23 @@ impl WriteTxn<'_> {
         }
     }
 
+    /// Shows the row of every device to `visit`, in the order of names, as this transaction will
+    /// leave them.
+    pub fn each_device(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Step<()> {
+        let lmdb = |e| self.fault(WALKING, e);
+        let devices = self.database(Table::Devices).map_err(lmdb)?;
+        let visit = |name: &[u8], row: &[u8]| visit(name, row).map_err(RowsEnd::Visit);
+        let rows = |show: &mut Show<'_, RowsEnd>| self.txn.each_row(devices, show);
+        let shown = match &self.new_rows {
+            Some(new) => merge(rows, new, visit),
+            None => self.txn.each_row(devices, visit),
+        };
+        shown.map_err(|end| match end {
+            RowsEnd::Lmdb(e) => lmdb(e),
+            RowsEnd::Visit(error) => error.into(),
+        })
+    }
+
     /// Writes the table of devices anew, if rows for it are in memory.
     pub(super) fn rewrite_devices(&mut self, lmdb: &Arc<Environment>) -> Step<()> {
         let Some(new) = self.new_rows.take().filter(|rows| !rows.is_empty()) else {
@@ -65,7 +107,7 @@ impl WriteTxn<'_> {
         // Of the commit before this one: there is no other writer. Its pages stay as they are until
         // this transaction has ended.
         let before = ReadTxn::begin(lmdb).map_err(|e| self.not_begun(lmdb, e))?;
-        self.write_in_order(&before, devices, new)
+        self.write_in_order(&before, devices, &new)
             .map_err(|e| self.fault("rewriting the devices", e))
     }
 
@@ -73,31 +115,16 @@ impl WriteTxn<'_> {
         &mut self,
         before: &ReadTxn,
         devices: Database,
-        new: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        new: &NewRows,
     ) -> LmdbResult<()> {
         self.txn.clear(devices)?;
-        let mut new = new.into_iter().peekable();
-        before.each_row(devices, |key, value| {
-            while let Some((name, row)) = new.next_if(|(name, _)| name.as_slice() < key) {
-                self.append_device(devices, &name, row.as_deref())?;
-            }
-            match new.next_if(|(name, _)| name == key) {
-                Some((name, row)) => self.append_device(devices, &name, row.as_deref()),
-                None => self.append_device(devices, key, Some(value)),
-            }
-        })?;
-        new.try_for_each(|(name, row)| self.append_device(devices, &name, row.as_deref()))
+        let rows = |show: &mut Show<'_, LmdbError>| before.each_row(devices, show);
+        merge(rows, new, |name, row| {
+            self.append_device(devices, name, row)
+        })
     }
 
-    fn append_device(
-        &mut self,
-        devices: Database,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> LmdbResult<()> {
-        let Some(value) = value else {
-            return Ok(());
-        };
+    fn append_device(&mut self, devices: Database, key: &[u8], value: &[u8]) -> LmdbResult<()> {
         self.writes += 1;
         self.bytes += (key.len() + value.len() + ROW_OVERHEAD) as u64;
         self.txn.put(devices, key, value, PutMode::Append)

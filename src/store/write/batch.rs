@@ -47,7 +47,7 @@ impl<'t, 'e> Batch<'t, 'e> {
             Some(owned) => owned,
             None => {
                 let owned = BitSet::up_to(MAX_DEVICE_ID);
-                self.txn.each_row(Table::Devices, |name, value| {
+                self.txn.each_device(|name, value| {
                     owned.insert(record::decode(name, value)?.device_id);
                     Ok(())
                 })?;

@@ -156,7 +156,7 @@ fn in_state(batch: &Batch<'_, '_>, wanted: IdState) -> Step<Vec<u32>> {
 /// The name of the device that has an id.
 fn owner(batch: &Batch<'_, '_>, id: u32) -> Step<Option<Box<[u8]>>> {
     let mut owner = None;
-    batch.txn.each_row(Table::Devices, |name, value| {
+    batch.txn.each_device(|name, value| {
         if record::decode(name, value)?.device_id == id {
             owner = Some(name.into());
         }
