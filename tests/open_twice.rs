@@ -147,3 +147,28 @@ fn reader_slots_of_dead_processes_are_used_again() {
     assert_eq!(store.get_device("a").unwrap().device_id, 1);
     check(&store);
 }
+
+/// Another thread may open the store as soon as this one's handle is gone, or its open has failed,
+/// and never before.
+#[test]
+fn store_that_other_threads_open_and_close_is_refused_as_open_or_opened() {
+    let (_directory, path) = place();
+    PoolMetadata::open(&path).unwrap().close().unwrap();
+    let open_and_drop = || {
+        let mut refused = options(0);
+        let mut opened = 0;
+        while opened < 100 {
+            match refused.read_only(opened % 3 == 0).open(&path) {
+                Ok(_) => opened += 1,
+                Err(Error::AlreadyOpen { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(open_and_drop);
+        }
+    });
+    check(&PoolMetadata::open(&path).unwrap());
+}

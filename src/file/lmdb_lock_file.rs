@@ -132,13 +132,14 @@ pub(crate) fn discard(store: &Path) -> Result<()> {
     }
 }
 
-/// This process's claims on a data file and its lock file, dropped when LMDB has closed both.
+/// This process's claims on the lock file, and what its open has made, dropped when LMDB has closed
+/// both files.
 pub(crate) struct Held {
     store: PathBuf,
     // Dropped first: no thread of this process may open the lock file again before this descriptor
     // of it is closed.
     pub(crate) lock_file: Option<Arc<FileLock>>,
-    registered: Vec<Registered>,
+    registered: Option<Registered>,
     /// What this open has made, until it succeeds.
     made: Made,
 }
@@ -153,11 +154,11 @@ struct Made {
 impl Held {
     /// Claims on the store at that path, which is `new_store` if this open has created it; then it
     /// holds it alone until this is dropped or kept.
-    pub fn new(store: &Path, data_file: Option<Registered>, new_store: Option<Metadata>) -> Held {
+    pub fn new(store: &Path, new_store: Option<Metadata>) -> Held {
         Held {
             store: store.into(),
             lock_file: None,
-            registered: data_file.into_iter().collect(),
+            registered: None,
             made: Made {
                 store: new_store,
                 lock_file: false,
@@ -196,7 +197,7 @@ impl Held {
         self.made.lock_file = new;
         let found = file.metadata().map_err(fail)?;
         refuse_other_owner(&path, &found, &self.store)?;
-        self.registered.push(list.enter_lock_file(&found));
+        self.registered = Some(list.enter_lock_file(&found));
         self.lock_file = Some(Arc::new(FileLock::new(file)));
         Ok(())
     }
@@ -329,13 +330,13 @@ mod tests {
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
         check(&store, &deadline).unwrap();
-        let mut held = Held::new(&store, None, None);
+        let mut held = Held::new(&store, None);
         held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
             .unwrap();
         let refused =
             |result: Result<()>| assert!(matches!(result, Err(Error::AlreadyOpen { .. })));
         refused(check(&store, &deadline));
-        refused(Held::new(&store, None, None).open_lock_file(
+        refused(Held::new(&store, None).open_lock_file(
             &directory.path().metadata().unwrap(),
             false,
             &deadline,
@@ -352,7 +353,7 @@ mod tests {
         for len in [0, 100_000] {
             let file = File::create(lock_path(&store)).unwrap();
             file.set_len(len).unwrap();
-            let mut held = Held::new(&store, None, None);
+            let mut held = Held::new(&store, None);
             held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
                 .unwrap();
             held.preallocate(1024, true).unwrap();
@@ -367,7 +368,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("pool.db");
         let deadline = Deadline::after(Duration::from_secs(60));
-        let mut held = Held::new(&store, None, None);
+        let mut held = Held::new(&store, None);
         held.open_lock_file(&directory.path().metadata().unwrap(), false, &deadline)
             .unwrap();
         held.check_in_place().unwrap();

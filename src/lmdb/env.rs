@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::file::access::Access;
 use crate::file::fs;
 use crate::file::lmdb_lock_file::Held;
+use crate::file::open_files::Registered;
 use crate::file::process_lock::FileLock;
 use crate::format::header::Header;
 use crate::format::table::Table;
@@ -28,9 +29,9 @@ use crate::sync::writer_gate::{self, WriterGate};
 pub(crate) struct Env {
     // Dropped first: the locks below are released after LMDB has closed the file.
     pub(super) handle: Handle,
-    /// The file and its `-lock` file. Taken out when the store is closed: then the file can be
-    /// opened again, though this handle is still there. Dropped before the data file's lock, under
-    /// which it removes what a failed open has made.
+    /// The `-lock` file. Taken out when the store is closed: then the file can be opened again,
+    /// though this handle is still there. Dropped before the data file's lock, under which it
+    /// removes what a failed open has made.
     pub(super) held: Mutex<Option<Held>>,
     pub(super) tables: Tables,
     pub(super) path: PathBuf,
@@ -39,6 +40,9 @@ pub(crate) struct Env {
     pub(super) snapshots: WalkGate,
     pub(super) reader_queue: ReaderQueue,
     pub(super) process_lock: FileLock,
+    /// Its entry among the files that this process has open, taken out as `held` is. Dropped after
+    /// the lock: to a thread that opens the file in between, that is another copy's of the library.
+    pub(super) registered: Mutex<Option<Registered>>,
     /// The data file again, for what LMDB does not do itself.
     pub(super) file: File,
     /// The store's file, of which `file` is a private copy, as it was then; none where the store is
@@ -227,6 +231,7 @@ impl Env {
             self.process_lock.release_writer();
         }
         drop(unpoisoned(self.held.lock()).take());
+        drop(unpoisoned(self.registered.lock()).take());
     }
 
     /// Flushes everything to disk, the last commit's meta page included.

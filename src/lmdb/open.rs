@@ -53,11 +53,11 @@ impl Env {
     }
 
     fn open_in_place(path: PathBuf, config: Config, deadline: &Deadline) -> Result<Env> {
-        let mut claimed = create_or_claim(&path, &config, deadline)?;
+        let claimed = create_or_claim(&path, &config, deadline)?;
         let new_store = claimed.new.then(|| claimed.metadata.clone());
         // Made before LMDB's handle and after the data file's lock, so that it is dropped between
         // them, also if opening fails.
-        let mut held = Held::new(&path, claimed.registered.take(), new_store);
+        let mut held = Held::new(&path, new_store);
         if let Some(error) = create::lost_content(&path, &claimed.metadata)? {
             return Err(error);
         }
@@ -128,6 +128,7 @@ impl Env {
             flushing: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
+            registered: Mutex::new(claimed.registered),
             copied: None,
         }
     }
@@ -193,6 +194,8 @@ pub(super) struct Claimed {
     pub file: File,
     pub metadata: Metadata,
     pub process_lock: FileLock,
+    /// Dropped after the lock: a thread that may open the file would take this process's lock for
+    /// that of another copy of the library.
     pub registered: Option<Registered>,
     /// Whether this process has just created it, and holds it alone.
     pub new: bool,
@@ -230,8 +233,9 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
     let fail = |e| Error::io("opening", path, e);
     deadline.poll("the creation, repair or restore of the store", || {
         let (file, metadata) = open_file(path, config.read_only, deadline)?;
-        let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
+        // Dropped after the lock, as in `Claimed`.
         let mut registered = None;
+        let process_lock = FileLock::new(file.try_clone().map_err(fail)?);
         if config.sharing != Sharing::Temporary {
             let kind = match config.sharing {
                 Sharing::Alone => Kind::Alone,

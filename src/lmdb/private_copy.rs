@@ -67,7 +67,7 @@ impl Env {
             registered: None,
             new: false,
         };
-        let held = Held::new(&path, None, None);
+        let held = Held::new(&path, None);
         let watch = Arc::new(LockWatch::new(None));
         let handle = Handle::new(lmdb, watch);
         let mut env = Env::new(path, config, claimed, head.page_size, handle, tables, held);
