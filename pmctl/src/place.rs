@@ -26,6 +26,11 @@ pub struct Place {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "10")]
     #[arg(value_parser = seconds)]
     pub wait: Duration,
+
+    /// Refuse the store of another pool than this: the name, such as the UUID of the pool's
+    /// metadata device, that the store was given, or is given with the first change
+    #[arg(long, global = true, value_name = "NAME")]
+    pub identity: Option<String>,
 }
 
 /// A file of up to this size is verified as a whole before it is read, which takes less than the
@@ -52,6 +57,9 @@ impl Place {
     fn options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
         options.lock_wait(self.wait);
+        if let Some(identity) = &self.identity {
+            options.identity(identity.as_bytes());
+        }
         options
     }
 

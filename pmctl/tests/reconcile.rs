@@ -230,6 +230,44 @@ fn each_bad_list_has_its_message_and_changes_nothing() {
 }
 
 #[test]
+fn list_of_another_pool_is_refused() {
+    let place = place();
+    let before = devices(&place.store);
+    for list in ["", "100\n200\n"] {
+        place
+            .run_with(["reconcile", "-y", "--pool", "-"], list.as_bytes())
+            .expect_error(1, "none of the store's 4 devices is in the list");
+    }
+    assert_eq!(devices(&place.store), before);
+    let anew = ["reconcile", "-y", "--pool", "-", "--other-pool"];
+    place.run_with(anew, b"").expect(0);
+    assert_eq!(devices(&place.store).len(), 0);
+}
+
+#[test]
+fn store_of_another_pool_is_refused_by_its_name() {
+    let place = Place::pool();
+    let named = |command: &'static [&'static str], name: &'static str| {
+        place.run(command.iter().copied().chain(["--identity", name]))
+    };
+    // Reading does not name the store, the first change does.
+    named(&["ls"], "uuid-1").expect(0);
+    named(&["rm", "-y", "base-2"], "uuid-2").expect(0);
+    assert!(place
+        .run(["stats"])
+        .expect(0)
+        .contains("  pool                   uuid-2\n"));
+    for command in [
+        &["ls"][..],
+        &["rm", "-y", "base"],
+        &["reconcile", "--snapshots", "/dev/null"],
+    ] {
+        named(command, "uuid-1").expect_error(3, "the store belongs to the pool \"uuid-2\"");
+    }
+    place.run(["ls"]).expect(0);
+}
+
+#[test]
 fn faulty_ids_are_freed_and_those_of_devices_are_not() {
     let place = place();
     let faulty = "pmctl ids --state faulty --unowned";

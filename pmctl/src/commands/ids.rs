@@ -1,8 +1,7 @@
 //! `pmctl ids`: the states of all device ids.
 
-use std::collections::HashMap;
-
 use clap::ValueEnum;
+use pool_metadata::{IdFilter, IdState};
 use serde_json::json;
 
 use crate::cli::Context;
@@ -39,44 +38,41 @@ enum State {
 }
 
 /// A run of ids that have all of this in common.
-struct Run {
+#[derive(Clone, Copy)]
+struct Run<'a> {
     first: u32,
     last: u32,
-    state: State,
-    device: Option<Vec<u8>>,
+    state: IdState,
+    device: Option<&'a [u8]>,
 }
 
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let store = context.place.read()?;
-        let mut walk = store.walk()?;
-        let ids = walk.ids()?;
-        let mut owners = HashMap::new();
-        while let Some(device) = walk.next_ref()? {
-            owners.insert(device.device_id, device.name.to_vec());
-        }
-        drop(walk);
+        let wanted = |state| self.state.is_empty() || self.state.contains(&state);
+        let listed = store.list_ids(&IdFilter {
+            free: wanted(State::Free),
+            taken: wanted(State::Taken),
+            faulty: wanted(State::Faulty),
+            ..IdFilter::default()
+        })?;
         let mut out = Output::new();
         let aligned = vec![Align::Right, Align::Left, Align::Left];
         let mut table = Table::new(aligned, Some(vec!["ID", "STATE", "DEVICE"]), context.paint);
-        let (mut free, mut faulty) = (ids.free.iter().peekable(), ids.faulty.iter().peekable());
         let mut run: Option<Run> = None;
-        for id in 1..=ids.last_id {
-            let state = match id {
-                id if free.next_if_eq(&&id).is_some() => State::Free,
-                id if faulty.next_if_eq(&&id).is_some() => State::Faulty,
-                _ => State::Taken,
+        for id in listed.iter() {
+            if self.unowned && id.name.is_some() {
+                continue;
+            }
+            let next = Run {
+                first: id.device_id,
+                last: id.device_id,
+                state: id.state,
+                device: id.name,
             };
-            let device = owners.remove(&id);
             match &mut run {
-                Some(run) if run.continues(state, &device) => run.last = id,
+                Some(run) if run.goes_on_with(&next) => run.last = next.last,
                 _ => {
-                    let next = Run {
-                        first: id,
-                        last: id,
-                        state,
-                        device,
-                    };
                     if let Some(done) = run.replace(next) {
                         self.print(&done, &mut table, &mut out)?;
                     }
@@ -94,44 +90,31 @@ impl Args {
     }
 
     fn print(&self, run: &Run, table: &mut Table, out: &mut Output) -> Result<()> {
-        let wanted = self.state.is_empty() || self.state.contains(&run.state);
-        if !wanted || (self.unowned && run.device.is_some()) {
-            return Ok(());
-        }
-        let word = match run.state {
-            State::Taken => "taken",
-            State::Free => "free",
-            State::Faulty => "faulty",
+        let (word, style) = match run.state {
+            IdState::Taken => ("taken", Style::Plain),
+            IdState::Free => ("free", Style::Plain),
+            IdState::Faulty => ("faulty", Style::Bad),
         };
         if self.json {
-            let device = run.device.as_ref().map(|name| text::escape(name));
             return out.line(&json::line(&json!({
                 "first": run.first,
                 "last": run.last,
                 "state": word,
-                "device": device,
+                "device": run.device.map(text::escape),
             })));
         }
-        let style = match run.state {
-            State::Faulty => Style::Bad,
-            _ => Style::Plain,
-        };
         let ids = match run.first == run.last {
             true => run.first.to_string(),
             false => format!("{}-{}", run.first, run.last),
         };
-        let device = run.device.as_deref().unwrap_or_default();
-        let cells = vec![
-            ids.into(),
-            Cell::new(word, style),
-            text::word(device).into(),
-        ];
-        table.row(cells, out)
+        let device = text::word(run.device.unwrap_or_default());
+        table.row(vec![ids.into(), Cell::new(word, style), device.into()], out)
     }
 }
 
-impl Run {
-    fn continues(&self, state: State, device: &Option<Vec<u8>>) -> bool {
-        self.state == state && self.device.is_none() && device.is_none()
+impl Run<'_> {
+    fn goes_on_with(&self, next: &Run<'_>) -> bool {
+        let unowned = self.device.is_none() && next.device.is_none();
+        unowned && self.state == next.state && self.last + 1 == next.first
     }
 }

@@ -39,6 +39,10 @@ pub struct Args {
     #[arg(long, value_name = "COMMIT")]
     as_of: Option<u64>,
 
+    /// Go on although the pool has none of the store's devices
+    #[arg(long)]
+    other_pool: bool,
+
     /// The pool's name in the commands; by default the one in containerd's configuration
     #[arg(long, value_name = "NAME")]
     pool_name: Option<String>,
@@ -55,7 +59,9 @@ impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let given = self.given()?;
         let store = context.place.open_for(self.consent)?;
-        let found = compare(&Store::read(&store)?, &given);
+        let held = Store::read(&store)?;
+        self.refuse_other_pool(&held, &given)?;
+        let found = compare(&held, &given);
         let mut out = Output::new();
         for difference in &found {
             match self.json {
@@ -121,6 +127,26 @@ impl Args {
             snapshots,
             as_of: self.as_of,
         })
+    }
+
+    /// Refuses a list in which nothing is the store's: it is most likely another pool's, and every
+    /// record would be removed.
+    fn refuse_other_pool(&self, store: &Store, given: &Given) -> Result<()> {
+        let Some(pool) = &given.pool else {
+            return Ok(());
+        };
+        let shared = store
+            .devices
+            .iter()
+            .any(|device| pool.contains(device.device_id));
+        if shared || store.devices.is_empty() || self.other_pool {
+            return Ok(());
+        }
+        Err(Failure::problem(format!(
+            "none of the store's {} is in the list: it is that of another pool, or empty; nothing \
+             was changed\n--other-pool goes on, for a pool that was made anew",
+            text::count(store.devices.len() as u64, "device")
+        )))
     }
 
     /// Makes the changes of the store; whether all of them are made.

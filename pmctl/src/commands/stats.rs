@@ -45,6 +45,8 @@ const COPY: &str = "as a private copy (docs/options.md): other reads are not kno
 /// What was found out.
 struct Found {
     stats: Stats,
+    /// The pool that the store belongs to, if it was ever named.
+    identity: Option<String>,
     states: BTreeMap<DeviceState, u64>,
     /// Sizes of all devices, added up.
     bytes: u128,
@@ -111,6 +113,7 @@ impl Found {
         drop(walk);
         Ok(Found {
             stats: store.stats()?,
+            identity: store.identity()?.map(|name| text::escape(&name)),
             states,
             bytes,
             reads: other_reads(store)?,
@@ -127,6 +130,12 @@ impl Found {
             (
                 "read",
                 if stats.is_copy { COPY } else { "in place" }.to_owned(),
+            ),
+            (
+                "pool",
+                self.identity
+                    .clone()
+                    .unwrap_or_else(|| "not named".to_owned()),
             ),
             ("devices", stats.devices.to_string()),
             ("sizes, added up", text::size(total(self.bytes))),
@@ -182,6 +191,7 @@ impl Found {
         });
         json!({
             "is_copy": stats.is_copy,
+            "identity": self.identity,
             "devices": stats.devices,
             "devices_by_state": states.collect::<Map<_, Value>>(),
             "size_of_devices": total(self.bytes),

@@ -38,6 +38,7 @@ pub fn look(store: &PoolMetadata, found: &mut Findings) -> Result<()> {
         .map(|(name, _)| name)
         .collect();
     found.fine("devices", text::count(total, "device"));
+    intents(store, found)?;
     if !faulty.is_empty() {
         found.note(
             "devices",
@@ -82,6 +83,25 @@ pub fn look(store: &PoolMetadata, found: &mut Findings) -> Result<()> {
         found.fine(
             "ids",
             format!("up to {}: {free} free, {faulty} faulty", ids.last_id),
+        );
+    }
+    Ok(())
+}
+
+/// Changes of the pool that had begun when a program went down, where one notes them.
+fn intents(store: &PoolMetadata, found: &mut Findings) -> Result<()> {
+    for intent in store.intents()? {
+        found.note(
+            "pool",
+            format!(
+                "a change ({:?} of {}, id {}) was begun at the pool's transaction {} and not \
+                 finished",
+                intent.kind,
+                text::word(&intent.name),
+                intent.device_id,
+                intent.transaction_id
+            ),
+            "the program that began it finishes or undoes it at its next start",
         );
     }
     Ok(())
