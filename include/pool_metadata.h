@@ -281,7 +281,7 @@
 
 /**
  * Another release of LMDB than the one that this library was built with is linked into this
- * process, or a program that uses it has the store open.
+ * process, or a program has the store open that uses it or was built for another C library.
  */
 #define PM_ERR_OTHER_LMDB 39
 

@@ -89,7 +89,7 @@ pub const PM_ERR_FILE_EXISTS: i32 = 37;
 /// A list of changes is more than one commit can take: split it.
 pub const PM_ERR_TOO_MANY_CHANGES: i32 = 38;
 /// Another release of LMDB than the one that this library was built with is linked into this
-/// process, or a program that uses it has the store open.
+/// process, or a program has the store open that uses it or was built for another C library.
 pub const PM_ERR_OTHER_LMDB: i32 = 39;
 /// The file system is mounted read-only: mount it for writing, or open the store read-only.
 pub const PM_ERR_READ_ONLY_FS: i32 = 40;

@@ -33,6 +33,26 @@ const IDENTITY: std::ops::Range<i64> = 1 << 61..(1 << 61) + (1 << 60);
 /// Held, shared, by every process from before LMDB opens the file there until it has closed it.
 const USE: i64 = IDENTITY.start - 1;
 
+/// The bytes that stand for C libraries. LMDB's locks in the `-lock` file are the C library's
+/// (robust mutexes), of one size and different layouts, so that processes of two would take each
+/// other's locks for free.
+const C_LIBRARIES: std::ops::Range<i64> = USE - 2..USE;
+
+/// A C library, by its place among these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CLibrary {
+    Glibc = 0,
+    Musl = 1,
+}
+
+impl CLibrary {
+    /// That of this program.
+    pub const OWN: CLibrary = match cfg!(target_env = "musl") {
+        true => CLibrary::Musl,
+        false => CLibrary::Glibc,
+    };
+}
+
 /// The bytes that stand for processes, two for each. A process holds the first from before it opens
 /// LMDB, the other while it has LMDB open with a `-lock` file.
 const PROCESSES: std::ops::Range<i64> = 1 << 60..(1 << 60) + 2 * ProcessNumber::COUNT;
@@ -88,6 +108,17 @@ impl FileLock {
             .locks
             .held_elsewhere(IDENTITY.start, own - IDENTITY.start)?
             || self.locks.held_elsewhere(own + 1, IDENTITY.end - own - 1)?)
+    }
+
+    /// Says which C library this process has; false if a process with another one uses the file.
+    pub fn claim_c_library(&self, own: CLibrary) -> io::Result<bool> {
+        let byte = |library| C_LIBRARIES.start + library as i64;
+        self.locks.set(libc::F_RDLCK, byte(own), 1)?;
+        let other = match own {
+            CLibrary::Glibc => CLibrary::Musl,
+            CLibrary::Musl => CLibrary::Glibc,
+        };
+        Ok(!self.locks.held_elsewhere(byte(other), 1)?)
     }
 
     /// Says that this process opens the file; false if it has it open already. That can only be

@@ -12,7 +12,7 @@ use crate::file::lmdb_lock_file;
 use crate::file::lmdb_lock_file::Held;
 use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
-use crate::file::process_lock::FileLock;
+use crate::file::process_lock::{CLibrary, FileLock};
 use crate::file::viewer::shares_lock_file;
 use crate::histogram::Commits;
 use crate::lmdb::config::{Config, Sharing};
@@ -212,6 +212,7 @@ fn create_or_claim(path: &Path, config: &Config, deadline: &Deadline) -> Result<
             // No other copy of this library can have it open yet.
             let claimed = new.alone.claim_process();
             claimed.map_err(|e| Error::io("opening", path, e))?;
+            refuse_other_c_library(&new.alone, path)?;
             return Ok(Claimed {
                 metadata: metadata.map_err(|e| Error::io("opening", path, e))?,
                 file: new.file,
@@ -264,6 +265,7 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
             if !claimed || !is_at(path, &metadata).map_err(fail)? {
                 return Ok(None);
             }
+            refuse_other_c_library(&process_lock, path)?;
         }
         Ok(Some(Claimed {
             file,
@@ -273,6 +275,20 @@ fn claim_file(path: &Path, config: &Config, deadline: &Deadline) -> Result<Claim
             new: false,
         }))
     })
+}
+
+/// Refuses a store that a process with another C library has open, before LMDB takes its locks.
+fn refuse_other_c_library(process_lock: &FileLock, path: &Path) -> Result<()> {
+    let claimed = process_lock.claim_c_library(CLibrary::OWN);
+    match claimed.map_err(|e| Error::io("opening", path, e))? {
+        true => Ok(()),
+        false => Err(Error::OtherLmdb {
+            path: path.into(),
+            why: "a process that was built for another C library (glibc or musl), whose locks \
+                  differ, has the store open; close it there first, and use builds for one of them"
+                .to_owned(),
+        }),
+    }
 }
 
 /// Makes sure that the file is a store, and that its lock file can be one, before LMDB opens them.

@@ -120,3 +120,20 @@ fn different_identities_exclude_each_other() {
         }
     }
 }
+
+#[test]
+fn processes_of_two_c_libraries_exclude_each_other() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (a, b, c) = (open(file.path()), open(file.path()), open(file.path()));
+    let claim = |lock: &FileLock, library| lock.claim_c_library(library).unwrap();
+    assert!(claim(&a, CLibrary::Glibc) && claim(&b, CLibrary::Glibc));
+    assert!(!claim(&c, CLibrary::Musl));
+    c.release();
+    assert!(claim(&a, CLibrary::Glibc));
+    a.release();
+    b.release();
+    assert!(claim(&c, CLibrary::Musl) && !claim(&a, CLibrary::Glibc));
+    a.release();
+    // It excludes nothing else.
+    assert!(a.claim_use().unwrap() && c.claim_use().unwrap());
+}
