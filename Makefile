@@ -66,14 +66,23 @@ PMCTL_SHARE := $(BUILD)/pmctl/share
 FOR_TARGET := $(TARGET:%=--target %)
 , := ,
 
+# Paths of this machine, which debug information and messages of assertions have, are left out.
+ifneq ($(REPRODUCIBLE),)
+CARGO_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+export RUSTFLAGS += --remap-path-prefix=$(CARGO_DIR)=/cargo \
+                    --remap-path-prefix=$(CURDIR)=/pool-metadata \
+                    --remap-path-prefix=$(shell rustc --print sysroot)=/rust
+export CFLAGS += -ffile-prefix-map=$(CARGO_DIR)=/cargo -ffile-prefix-map=$(CURDIR)=/pool-metadata
+endif
+
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz coverage \
-        header man install install-library uninstall clean distclean help \
-        setup-build setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers \
-        bench-processes charts forget-skipped test-rust test-run test-symbols test-c test-install \
-        test-go test-containerd test-powercut powercut test-kills kills fuzz-go lint-go \
-        e2e setup-e2e proxy setup-proxy
+.PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz \
+        coverage header man install install-library uninstall clean distclean help setup-build \
+        setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers bench-processes \
+        charts forget-skipped test-rust test-run test-symbols test-c test-install \
+        test-reproducible test-go test-containerd test-powercut powercut test-kills kills \
+        fuzz-go lint-go e2e setup-e2e proxy setup-proxy
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
@@ -117,8 +126,8 @@ bench: setup-build
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
 ## run every test (installs what is missing first, after printing it)
-test: setup-test forget-skipped test-rust loom all test-run test-symbols test-c test-install \
-      test-go test-powercut test-kills test-containerd
+test: setup-test forget-skipped test-rust loom all test-run test-symbols test-reproducible test-c \
+      test-install test-go test-powercut test-kills test-containerd
 	@scripts/skipped.sh $(PM_SKIPPED)
 	@echo 'make test: all passed'
 
@@ -172,6 +181,10 @@ coverage: setup-coverage
 
 test-run: all $(PMCTL)
 	CC='$(CC)' scripts/run.sh $(RELEASE) $(PMCTL)
+
+# With a target directory of its own, whose path must not be in the libraries either.
+test-reproducible:
+	tests/install/reproducible.sh $(BUILD)/reproducible
 
 test-symbols: all
 	tests/install/symbols.sh $(SO) $(A) scripts/symbols.txt $(HEADER)
@@ -344,6 +357,7 @@ help:
 	    text && /^[a-z0-9-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
 	    { text = "" }' Makefile
 	@echo '  variables: TARGET (another machine, by rustc'"'"'s name: aarch64-unknown-linux-gnu)'
+	@echo '             REPRODUCIBLE=1 (no paths of this machine in what is built)'
 	@echo '             CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
 	@echo '             TEST E2E_ACCEL'
 	@echo '             DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR PKGCONFIGDIR'

@@ -147,7 +147,12 @@ func openOrMigrate(path string, lockWait time.Duration) (*PoolMetadata, error) {
 	if !errors.Is(err, ErrBboltFile) {
 		return m, err
 	}
-	_, failed := migrate(path, migrateOptionsOf([]MigrateOption{MigrateLockWait(lockWait)}))
+	done, failed := migrate(path, migrateOptionsOf([]MigrateOption{MigrateLockWait(lockWait)}))
+	if failed == nil {
+		slog.Info("took over the pool metadata of containerd's own store", "path", path,
+			"devices", done.Devices, "last id", done.IDs.LastID, "free ids", len(done.IDs.Free),
+			"faulty ids", len(done.IDs.Faulty), "notes", done.Notes, "bbolt file kept as", done.Kept)
+	}
 	failure := boltError(failed, "NewPoolMetadata", "migrate the bbolt file "+path)
 	if errors.Is(failed, takeover.ErrUnflushed) {
 		return nil, failure

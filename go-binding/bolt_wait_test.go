@@ -28,9 +28,15 @@ func TestNewPoolMetadataWaitsForProcessThatHasBboltFileOpen(t *testing.T) {
 	store, err := openPatiently(path, lockWait, time.Minute)
 	ok(t, err)
 	ok(t, store.Close())
-	text := log.String()
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, path) {
-		t.Errorf("the log is %q", text)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "still waiting") {
+		t.Fatalf("the log is %q", lines)
+	}
+	// What was taken over, with how many devices, and where the old file is.
+	for _, want := range []string{"took over", "path=" + path + " ", "devices=", path + ".bbolt"} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("%q is not in %q", want, lines[1])
+		}
 	}
 }
 

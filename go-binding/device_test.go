@@ -55,6 +55,10 @@ func TestWritesReturnTheLibrarysErrors(t *testing.T) {
 	if !strings.HasPrefix(err.Error(), begin) {
 		t.Errorf("the message is not containerd's: %v", err)
 	}
+	// As containerd's store shows the record that is there.
+	if !strings.Contains(err.Error(), "id 1") || !strings.Contains(err.Error(), "state Unknown") {
+		t.Errorf("the record is not in the message: %v", err)
+	}
 	if info.DeviceID != 5 {
 		t.Error("a failed add changed the caller's record")
 	}

@@ -96,13 +96,17 @@ pub enum Error {
     },
     /// The store has a device of that name that is not faulty.
     #[error(
-        "device {} already exists and is not faulty; \
+        "device {} already exists, with id {device_id} and in state {state}; \
          remove it or mark it faulty before adding it again",
         Quoted(.name)
     )]
     AlreadyExists {
         /// The name.
         name: Box<[u8]>,
+        /// The id that it has.
+        device_id: u32,
+        /// The name of the state that it is in.
+        state: &'static str,
     },
     /// The name is not a valid device name.
     #[error(

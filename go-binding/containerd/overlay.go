@@ -33,7 +33,7 @@ const (
 	deviceInfoFile = "device_info.go"
 )
 
-//go:embed devmapper/metadata.go devmapper/device_info.go
+//go:embed devmapper/metadata.go devmapper/device_info.go testoverlay/metadata.go
 var replacements embed.FS
 
 // The directory of the snapshotter's package, by containerd's module path.
@@ -55,6 +55,10 @@ type Config struct {
 	Out string
 	// Binding says where this module comes from: a directory, or a version such as "v0.1.0".
 	Binding string
+	// Tests makes the overlay for `go test` and `go vet` of the snapshotter's package, which has a
+	// test that reads containerd's own store: the store then has what that test reads. Not for a
+	// program that runs.
+	Tests bool
 	// Files are the contents of further files of the snapshotter's package, by name, or of other
 	// replacements. A nil removes the file from the package.
 	Files map[string][]byte
@@ -69,6 +73,9 @@ type Overlay struct {
 	// Module is containerd's module path, and Package the directory of the snapshotter below
 	// Source.
 	Module, Package string
+	// Version and Revision are what a build without a git tree cannot find out, and kubelet refuses
+	// a containerd without a version; "" for a directory, where the build finds them.
+	Version, Revision string
 	// Vendored says that the source has a vendor directory, which the build must ignore
 	// (-mod=readonly).
 	Vendored bool
@@ -83,11 +90,12 @@ func Write(config Config) (*Overlay, error) {
 	if err := checkOut(out); err != nil {
 		return nil, err
 	}
-	source, err := findSource(config.Source, out)
+	overlay, err := findSource(config.Source, out)
 	if err != nil {
 		return nil, err
 	}
-	overlay := &Overlay{JSON: filepath.Join(out, overlayFile), Source: source}
+	overlay.JSON = filepath.Join(out, overlayFile)
+	source := overlay.Source
 	if overlay.Module, err = modulePath(source); err != nil {
 		return nil, err
 	}
@@ -106,7 +114,7 @@ func Write(config Config) (*Overlay, error) {
 	if err := claimOut(out); err != nil {
 		return nil, err
 	}
-	replace, err := writeFiles(overlay, out, config.Files)
+	replace, err := writeFiles(overlay, out, &config)
 	if err != nil {
 		return nil, err
 	}
@@ -155,16 +163,20 @@ func claimOut(out string) error {
 }
 
 // writeFiles puts the replacements into out and returns the overlay's table.
-func writeFiles(overlay *Overlay, out string, more map[string][]byte) (map[string]string, error) {
+func writeFiles(overlay *Overlay, out string, config *Config) (map[string]string, error) {
+	from := map[string]string{metadataFile: "devmapper/", deviceInfoFile: "devmapper/"}
+	if config.Tests {
+		from[metadataFile] = "testoverlay/"
+	}
 	files := make(map[string][]byte)
-	for _, name := range []string{metadataFile, deviceInfoFile} {
-		text, err := fs.ReadFile(replacements, "devmapper/"+name)
+	for name, directory := range from {
+		text, err := fs.ReadFile(replacements, directory+name)
 		if err != nil {
 			return nil, err
 		}
 		files[name] = text
 	}
-	for name, text := range more {
+	for name, text := range config.Files {
 		files[name] = text
 	}
 	replace := make(map[string]string)

@@ -62,16 +62,17 @@ func newSwap(t *testing.T, version string) *swap {
 		t.Fatal(err)
 	}
 	s := &swap{version: version, dir: dir}
-	s.real = s.overlay(t, "build", version, nil)
-	s.tests = s.overlay(t, "test", s.real.Source, map[string][]byte{
-		"metadata.go": read(t, "testoverlay/metadata.go"),
-	})
+	s.real = s.overlay(t, "build", containerd.Config{Source: version})
+	if s.real.Version == "" || s.real.Revision == "" {
+		t.Errorf("the version %q and the revision %q", s.real.Version, s.real.Revision)
+	}
+	s.tests = s.overlay(t, "test", containerd.Config{Source: s.real.Source, Tests: true})
 	// The package's own tests are left out, because one of them reads containerd's own store.
 	alone := map[string][]byte{scenarioFile: read(t, "scenario/scenario_test.go.txt")}
 	for _, path := range s.testFiles(t) {
 		alone[filepath.Base(path)] = nil
 	}
-	s.day = s.overlay(t, "scenario", s.real.Source, alone)
+	s.day = s.overlay(t, "scenario", containerd.Config{Source: s.real.Source, Files: alone})
 	// Everything that the tests below build.
 	fetch(t, s.real.Source, s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
 	fetch(t, s.tests.Source, s.tests.JSON, "./"+s.tests.Package+"/...")
@@ -79,15 +80,12 @@ func newSwap(t *testing.T, version string) *swap {
 	return s
 }
 
-func (s *swap) overlay(
-	t *testing.T, name, source string, files map[string][]byte,
-) *containerd.Overlay {
+func (s *swap) overlay(t *testing.T, name string, config containerd.Config) *containerd.Overlay {
 	t.Helper()
+	config.Out, config.Binding = filepath.Join(s.dir, name), ".."
 	var overlay *containerd.Overlay
 	retried(t, func() (err error) {
-		overlay, err = containerd.Write(containerd.Config{
-			Source: source, Out: filepath.Join(s.dir, name), Binding: "..", Files: files,
-		})
+		overlay, err = containerd.Write(config)
 		return err
 	})
 	return overlay

@@ -46,9 +46,12 @@ impl Spec {
         check_record(device)?;
         self.check_unlocked(&device.name)?;
         let replaced = self.devices.get(&device.name);
-        if replaced.is_some_and(|old| old.state != DeviceState::Faulty) {
+        let in_use = replaced.filter(|old| old.state != DeviceState::Faulty);
+        if let Some(old) = in_use {
             return Err(Error::AlreadyExists {
                 name: device.name.as_slice().into(),
+                device_id: old.device_id,
+                state: old.state.name(),
             });
         }
         let orphan = replaced.map(|old| old.device_id);

@@ -34,6 +34,9 @@ func run(arguments []string, stdout, stderr io.Writer) error {
 	out := flags.String("out", "containerd-overlay",
 		"the `directory` to write the overlay's files to, new or empty or of an earlier run; it has to "+
 			"stay until the build is done")
+	tests := flags.Bool("tests", false,
+		"make the overlay for `go test` and `go vet` of the snapshotter's package: one of its tests "+
+			"reads containerd's own store (not for a program that runs)")
 	binding := flags.String("binding", "", "the `directory` or version of "+
 		containerd.Module+" (default: the one that this command belongs to)")
 	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
@@ -51,17 +54,19 @@ func run(arguments []string, stdout, stderr io.Writer) error {
 		}
 		*binding = found
 	}
-	overlay, err := containerd.Write(containerd.Config{Source: *source, Out: *out, Binding: *binding})
+	overlay, err := containerd.Write(containerd.Config{
+		Source: *source, Out: *out, Binding: *binding, Tests: *tests,
+	})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(stdout, overlay.JSON)
-	explain(stderr, overlay)
+	explain(stderr, overlay, *tests)
 	return nil
 }
 
 // explain prints the commands of the next step.
-func explain(w io.Writer, overlay *containerd.Overlay) {
+func explain(w io.Writer, overlay *containerd.Overlay, tests bool) {
 	flag := "-overlay=" + overlay.JSON
 	inBuild, inVariable := shellWord(flag), flag
 	if strings.ContainsAny(flag, " \t") {
@@ -70,14 +75,37 @@ func explain(w io.Writer, overlay *containerd.Overlay) {
 	if overlay.Vendored {
 		inBuild, inVariable = "-mod=readonly "+inBuild, "-mod=readonly "+inVariable
 	}
-	fmt.Fprintf(w, "%s in %s. Build it, for example, with\n", overlay.Module, overlay.Source)
-	fmt.Fprintf(w, "    cd %s && go build %s -o /tmp/containerd ./cmd/containerd\n",
-		shellWord(overlay.Source), inBuild)
-	fmt.Fprintf(w, "or give containerd's own Makefile\n    GOFLAGS=%s\n", quoted(inVariable))
+	change := "cd " + shellWord(overlay.Source)
+	if tests {
+		fmt.Fprintf(w, "%s in %s. Test its snapshotter with\n", overlay.Module, overlay.Source)
+		fmt.Fprintf(w, "    %s && go test %s ./%s/...\n", change, inBuild, overlay.Package)
+		fmt.Fprintf(w, "    %s && go vet %s ./%s/...\n", change, inBuild, overlay.Package)
+	} else {
+		link, version := versionOf(overlay)
+		fmt.Fprintf(w, "%s in %s. Build it, for example, with\n", overlay.Module, overlay.Source)
+		fmt.Fprintf(w, "    %s && go build %s%s -o /tmp/containerd ./cmd/containerd\n", change, inBuild,
+			link)
+		fmt.Fprintf(w, "or by containerd's own Makefile, there, with\n    GOFLAGS=%s make%s "+
+			"bin/containerd\n", quoted(inVariable), version)
+	}
 	if overlay.Vendored {
 		fmt.Fprintln(w, "-mod=readonly takes the modules from the module cache or proxy: "+
 			"vendor does not have this one.")
 	}
+}
+
+// versionOf returns the flag for the linker and the variables for make that give a containerd from
+// the proxy, which has no git tree to find it in, its version.
+func versionOf(overlay *containerd.Overlay) (link, variables string) {
+	if overlay.Version == "" {
+		return "", ""
+	}
+	set := func(name, value string) string {
+		return "-X " + overlay.Module + "/version." + name + "=" + value
+	}
+	link = " -ldflags " + quoted(set("Version", overlay.Version)+" "+
+		set("Revision", overlay.Revision))
+	return link, " VERSION=" + overlay.Version + " REVISION=" + overlay.Revision
 }
 
 // shellWord quotes a text as one word of the shell.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
 )
 
 // writeSource makes a tree that has what the command looks for.
@@ -94,12 +96,52 @@ func TestCommandsForOddDirectories(t *testing.T) {
 	build := strings.Replace(lines[1], "build", "list", 1)
 	build, _, _ = strings.Cut(build, " -o /tmp/containerd")
 	change, _, _ := strings.Cut(build, "&&")
-	variable := change + "&&" + lines[3] + " go list"
+	variables, _, _ := strings.Cut(lines[3], " make ")
+	variable := change + "&&" + variables + " go list"
 	for _, command := range []string{build, variable} {
 		script := command + " -f '{{.Imports}}' ./snapshots/devmapper"
 		got, err := exec.Command("sh", "-c", script).CombinedOutput()
 		if err != nil || !strings.Contains(string(got), "pool-metadata/go-binding") {
 			t.Errorf("%s: %v\n%s", script, err, got)
 		}
+	}
+}
+
+// A source from the proxy has no git tree, from which containerd's build takes the version that
+// kubelet asks for.
+func TestBuildOfAVersionHasTheVersion(t *testing.T) {
+	var said bytes.Buffer
+	explain(&said, &containerd.Overlay{
+		JSON: "/o/overlay.json", Source: "/o/source", Module: "github.com/containerd/containerd/v2",
+		Version: "v2.4.2", Revision: "abc",
+	}, false)
+	for _, want := range []string{
+		"-ldflags '-X github.com/containerd/containerd/v2/version.Version=v2.4.2 " +
+			"-X github.com/containerd/containerd/v2/version.Revision=abc' -o",
+		"make VERSION=v2.4.2 REVISION=abc bin/containerd\n",
+	} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is not in what is said:\n%s", want, said.String())
+		}
+	}
+}
+
+func TestOverlayForTests(t *testing.T) {
+	source, out := writeSource(t), t.TempDir()
+	var stdout, stderr bytes.Buffer
+	arguments := []string{"-containerd", source, "-out", out, "-tests"}
+	if err := run(arguments, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"go test -overlay=", "go vet -overlay=", "./snapshots/devmapper/...",
+	} {
+		if !strings.Contains(stderr.String(), want) || strings.Contains(stderr.String(), "go build") {
+			t.Errorf("%q is not in what is said:\n%s", want, stderr.String())
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(out, "metadata.go"))
+	if err != nil || !bytes.Contains(text, []byte("func (e exported) View(")) {
+		t.Errorf("%v: it is not the store for tests", err)
 	}
 }

@@ -183,12 +183,12 @@ fn add(
     existing: Option<Existing>,
     record: &mut Vec<u8>,
 ) -> Step<Applied> {
-    if existing
-        .as_ref()
-        .is_some_and(|e| e.state != DeviceState::Faulty)
-    {
+    let in_use = existing.as_ref().filter(|e| e.state != DeviceState::Faulty);
+    if let Some(existing) = in_use {
         return Err(Error::AlreadyExists {
             name: device.name.into(),
+            device_id: existing.device_id,
+            state: existing.state.name(),
         }
         .into());
     }
