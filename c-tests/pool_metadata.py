@@ -89,8 +89,42 @@ class Change(ctypes.Structure):
     _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
 
 
+class Id(ctypes.Structure):
+    _fields_ = [("device_id", u32), ("state", i32), ("name", pointer), ("name_len", size_t)]
+
+
+class IdList(ctypes.Structure):
+    _fields_ = [("count", size_t), ("ids", ctypes.POINTER(Id))]
+
+
+class Filter(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("states", u32), ("first_id", u32), ("last_id", u32),
+                ("parent_name", text), ("parent_name_len", size_t), ("since", u64)]
+
+
+class Intent(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("number", u64), ("commit", u64),
+                ("transaction_id", u64), ("kind", i32), ("device_id", u32), ("name", pointer),
+                ("name_len", size_t)]
+
+
+class IntentList(ctypes.Structure):
+    _fields_ = [("count", size_t), ("intents", ctypes.POINTER(ctypes.POINTER(Intent)))]
+
+
+class Removal(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("commit", u64), ("device_id", u32), ("name", pointer),
+                ("name_len", size_t)]
+
+
+class Removals(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("commit", u64), ("complete", i32), ("count", size_t),
+                ("removals", ctypes.POINTER(ctypes.POINTER(Removal)))]
+
+
 STRUCTS = [Error, Device, Options, Histogram, Stats, Name, Names, RunningRead, RunningReads,
-           Finding, Report, Salvaged, Ids, Change]
+           Finding, Report, Salvaged, Ids, Change, Id, IdList, Filter, Intent, IntentList,
+           Removal, Removals]
 
 # struct pm_record, for the struct module: in a buffer of bytes there is no need for ctypes.
 RECORD = struct.Struct("=IIQQiIII")
@@ -125,6 +159,20 @@ SIGNATURES = {
     "pm_get_running_reads": ON_STORE + [ctypes.POINTER(ctypes.POINTER(RunningReads))],
     "pm_apply": ON_STORE + [ctypes.POINTER(Change), size_t, ctypes.POINTER(size_t)],
     "pm_apply_each": ON_STORE + [ctypes.POINTER(Change), size_t, pointer],
+    "pm_get_device_by_id": ON_STORE + [u32, ctypes.POINTER(ctypes.POINTER(Device))],
+    "pm_list_ids": ON_STORE + [u32, u32, u32, ctypes.POINTER(ctypes.POINTER(IdList))],
+    "pm_free_id": ON_STORE + [u32],
+    "pm_free_faulty_ids": ON_STORE + [ctypes.POINTER(u32), size_t, ctypes.POINTER(u64)],
+    "pm_mark_ids_faulty": ON_STORE + [ctypes.POINTER(u32), size_t, ctypes.POINTER(u64)],
+    "pm_mark_ids_faulty_up_to": ON_STORE + [u32, ctypes.POINTER(u64)],
+    "pm_replace_device_id": ON_DEVICE + [u32, ctypes.POINTER(u32)],
+    "pm_walk_open_filtered": ON_STORE + [ctypes.POINTER(Filter), ctypes.POINTER(pointer)],
+    "pm_walk_get_removals": [pointer, u64, ctypes.POINTER(ctypes.POINTER(Removals))],
+    "pm_begin_intent": ON_STORE + [ctypes.POINTER(Intent)],
+    "pm_finish_intent": ON_STORE + [u64],
+    "pm_list_intents": ON_STORE + [ctypes.POINTER(ctypes.POINTER(IntentList))],
+    "pm_get_identity": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Name))],
+    "pm_set_identity": ON_STORE + [text, size_t],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
     "pm_backup": ON_STORE + [text, size_t, u32],
     "pm_restore": [text, size_t, text, size_t, pointer, pointer],
@@ -239,6 +287,64 @@ class Store:
         listed = [each.contents for each in reads.contents.reads[:reads.contents.count]]
         result = [(each.pid, each.commits_behind, each.age_ns) for each in listed]
         lib.pm_free(reads)
+        return result
+
+    def ids(self, states):
+        """Id, state and name of each, in ascending order."""
+        listed = ctypes.POINTER(IdList)()
+        call("pm_list_ids", self.handle, states, 0, 0, ctypes.byref(listed))
+        result = [(each.device_id, each.state, ctypes.string_at(each.name, each.name_len))
+                  for each in listed.contents.ids[:listed.contents.count]]
+        lib.pm_free(listed)
+        return result
+
+    def by_id(self, device_id):
+        """The name of the device."""
+        found = ctypes.POINTER(Device)()
+        call("pm_get_device_by_id", self.handle, device_id, ctypes.byref(found))
+        name = found.contents.text("name")
+        lib.pm_free(found)
+        return name
+
+    def begin_intent(self, kind, name, device_id, transaction_id):
+        kept = ctypes.create_string_buffer(name, len(name))
+        intent = Intent(struct_size=ctypes.sizeof(Intent), kind=kind, device_id=device_id,
+                        transaction_id=transaction_id, name=ctypes.addressof(kept),
+                        name_len=len(name))
+        call("pm_begin_intent", self.handle, ctypes.byref(intent))
+        return intent.number
+
+    def intents(self):
+        """Number, kind, name, device id and transaction id of each."""
+        listed = ctypes.POINTER(IntentList)()
+        call("pm_list_intents", self.handle, ctypes.byref(listed))
+        result = [(each.number, each.kind, ctypes.string_at(each.name, each.name_len),
+                   each.device_id, each.transaction_id)
+                  for each in (at.contents
+                               for at in listed.contents.intents[:listed.contents.count])]
+        lib.pm_free(listed)
+        return result
+
+    def changes(self, since):
+        """The names that were written, name and id of those that were removed, if all are known."""
+        wanted = Filter(struct_size=ctypes.sizeof(Filter), since=since)
+        walk, listed = pointer(), ctypes.POINTER(Removals)()
+        call("pm_walk_open_filtered", self.handle, ctypes.byref(wanted), ctypes.byref(walk))
+        call("pm_walk_get_removals", walk, since, ctypes.byref(listed))
+        gone = [at.contents for at in listed.contents.removals[:listed.contents.count]]
+        gone = [(ctypes.string_at(each.name, each.name_len), each.device_id) for each in gone]
+        complete = listed.contents.complete == 1
+        lib.pm_free(listed)
+        count, page = size_t(), ctypes.create_string_buffer(4096)
+        call("pm_walk_next", walk, page, len(page), ctypes.byref(count), None)
+        lib.pm_walk_close(walk)
+        return [device[0] for device in parse_records(page.raw, count.value)], gone, complete
+
+    def identity(self):
+        found = ctypes.POINTER(Name)()
+        call("pm_get_identity", self.handle, ctypes.byref(found))
+        result = ctypes.string_at(found.contents.name, found.contents.name_len)
+        lib.pm_free(found)
         return result
 
     def names(self):

@@ -11,7 +11,8 @@ import traceback
 
 from pool_metadata import (call, Change, Device, Error, Ids, lib, Name, OTHERS, paged_walk,
                            parse_records, pointer, RECORD, Refused, refused, Report, Salvaged,
-                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback, STRUCTS)
+                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback, STRUCTS,
+                           Options)
 
 
 def test_versions(_):
@@ -20,7 +21,7 @@ def test_versions(_):
     assert lib.pm_lmdb_version().startswith(b"LMDB 0.9.")
     assert lib.pm_state_name(13) == b"Faulty" and lib.pm_state_name(14) is None
     assert lib.pm_finding_name(7) == b"SharedId" and lib.pm_finding_name(0) is None
-    assert lib.pm_fix_name(3) == b"MakeFaulty" and lib.pm_fix_name(4) is None
+    assert lib.pm_fix_name(3) == b"MakeFaulty" and lib.pm_fix_name(5) is None
 
 
 def test_structs_have_the_library_s_sizes(_):
@@ -35,6 +36,39 @@ def test_every_function_of_the_header_is_declared_here(_):
         declared = set(re.findall(r"^[\w ]+[ *](pm_\w+)\(", header.read(), re.MULTILINE))
     declared = {name for name in declared if not name.startswith("pm_record_")}
     assert declared == set(SIGNATURES) | set(OTHERS), declared ^ (set(SIGNATURES) | set(OTHERS))
+
+
+def test_store_is_kept_in_step_with_its_pool(path):
+    with Store(path, identity=b"pool", identity_len=4) as store:
+        for name in (b"a", b"b", b"c"):
+            store.add(name, parent=b"base")
+        new_id, count = ctypes.c_uint32(), ctypes.c_uint64()
+        store.on("pm_replace_device_id", b"b", 2, ctypes.byref(new_id))
+        assert new_id.value == 4
+        assert store.ids(1 << 2) == [(2, 2, b"")]
+        refused("PM_ERR_ID_IN_USE", "pm_free_id", store.handle, 4)
+        call("pm_free_id", store.handle, 2)
+        refused("PM_ERR_ID_NOT_FAULTY", "pm_free_id", store.handle, 2)
+        ids = (ctypes.c_uint32 * 3)(2, 3, 6)
+        call("pm_mark_ids_faulty", store.handle, ids, 3, ctypes.byref(count))
+        assert count.value == 2
+        call("pm_free_faulty_ids", store.handle, ids, 1, ctypes.byref(count))
+        assert count.value == 1
+        call("pm_mark_ids_faulty_up_to", store.handle, 7, ctypes.byref(count))
+        assert count.value == 3
+        assert store.ids(0)[:2] == [(1, 1, b"a"), (2, 2, b"")]
+        assert store.by_id(3) == b"c"
+        number = store.begin_intent(1, b"new", 9, 2**64 - 1)
+        assert store.intents() == [(number, 1, b"new", 9, 2**64 - 1)]
+        call("pm_finish_intent", store.handle, number)
+        refused("PM_ERR_NOT_FOUND", "pm_finish_intent", store.handle, number)
+        store.on("pm_remove_device", b"c")
+        assert store.changes(3) == ([b"b"], [(b"c", 3)], True)
+        assert store.identity() == b"pool"
+        call("pm_set_identity", store.handle, b"other", 5)
+    refused("PM_ERR_OTHER_POOL", "pm_open", os.fsencode(path), len(os.fsencode(path)),
+            ctypes.byref(Options(struct_size=ctypes.sizeof(Options), identity=b"pool",
+                                 identity_len=4)), ctypes.byref(ctypes.c_void_p()))
 
 
 def test_bytes_go_in_and_come_out(path):

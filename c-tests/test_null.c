@@ -41,7 +41,26 @@ static void null_store_is_refused(void) {
     pm_names *names = UNTOUCHED;
     pm_running_reads *reads = UNTOUCHED;
     pm_report *report = UNTOUCHED;
+    pm_id_list *id_list = UNTOUCHED;
+    pm_intent intent = PM_INTENT_INIT;
+    pm_intent_list *intents = UNTOUCHED;
+    pm_name *identity = UNTOUCHED;
+    uint32_t new_id = 77;
     uint64_t buffer[8];
+    REFUSES("store", pm_get_device_by_id, NULL, 1, &got);
+    REFUSES("store", pm_list_ids, NULL, 0, 0, 0, &id_list);
+    REFUSES("store", pm_free_id, NULL, 1);
+    REFUSES("store", pm_free_faulty_ids, NULL, NULL, 0, NULL);
+    REFUSES("store", pm_mark_ids_faulty, NULL, NULL, 0, NULL);
+    REFUSES("store", pm_mark_ids_faulty_up_to, NULL, 1, NULL);
+    REFUSES("store", pm_replace_device_id, NULL, PM_LIT("base"), 1, &new_id);
+    REFUSES("store", pm_walk_open_filtered, NULL, NULL, &walk);
+    REFUSES("store", pm_begin_intent, NULL, &intent);
+    REFUSES("store", pm_finish_intent, NULL, 1);
+    REFUSES("store", pm_list_intents, NULL, &intents);
+    REFUSES("store", pm_get_identity, NULL, &identity);
+    REFUSES("store", pm_set_identity, NULL, NULL, 0);
+    CHECK(id_list == UNTOUCHED && intents == UNTOUCHED && identity == UNTOUCHED && new_id == 77);
     REFUSES("store", pm_close, NULL);
     REFUSES("store", pm_sync, NULL);
     REFUSES("store", pm_verify, NULL);
@@ -168,6 +187,47 @@ static void absurd_length_is_refused_without_a_copy(void) {
     close_store(store);
 }
 
+/* Of the calls about ids, intents and the pool. */
+static void null_output_beside_devices_is_refused(void) {
+    static const uint32_t beyond[] = { 1, (uint32_t)1 << 24 };
+    static const char long_identity[256] = "x";
+    pm_filter filter = PM_FILTER_INIT;
+    pm_intent intent = PM_INTENT_INIT;
+    pm_walk *walk = UNTOUCHED;
+    REFUSES("device", pm_get_device_by_id, store, 1, NULL);
+    REFUSES("ids", pm_list_ids, store, 0, 0, 0, NULL);
+    REFUSES("states", pm_list_ids, store, 8, 0, 0, (pm_id_list **)&walk);
+    REFUSES("except", pm_free_faulty_ids, store, NULL, 1, NULL);
+    REFUSES("ids", pm_mark_ids_faulty, store, NULL, 1, NULL);
+    REFUSES("ids", pm_mark_ids_faulty, store, beyond, SIZE_MAX, NULL);
+    REFUSES("16777216", pm_mark_ids_faulty, store, beyond, 2, NULL);
+    REFUSES("16777216", pm_free_id, store, beyond[1]);
+    REFUSES("16777215", pm_mark_ids_faulty_up_to, store, PM_MAX_DEVICE_ID + 1, NULL);
+    REFUSES("new_id", pm_replace_device_id, store, PM_LIT("base"), 1, NULL);
+    REFUSES("name", pm_replace_device_id, store, NULL, 1, 1, NULL);
+    REFUSES("walk", pm_walk_open_filtered, store, &filter, NULL);
+    filter.parent_name_len = 1;
+    REFUSES("filter.parent_name", pm_walk_open_filtered, store, &filter, &walk);
+    filter = (pm_filter)PM_FILTER_INIT;
+    filter.states = (uint32_t)1 << 14;
+    FAILS(PM_ERR_INVALID_STATE, pm_walk_open_filtered(store, &filter, &walk, why()));
+    filter.struct_size = 8;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_walk_open_filtered(store, &filter, &walk, why()));
+    REFUSES("intent", pm_begin_intent, store, NULL);
+    REFUSES("intent.kind", pm_begin_intent, store, &intent);
+    intent.kind = PM_INTENT_DELETE;
+    FAILS(PM_ERR_INVALID_NAME, pm_begin_intent(store, &intent, why()));
+    intent.name_len = 1;
+    REFUSES("intent.name", pm_begin_intent, store, &intent);
+    intent.struct_size = 8;
+    FAILS(PM_ERR_STRUCT_SIZE, pm_begin_intent(store, &intent, why()));
+    REFUSES("intents", pm_list_intents, store, NULL);
+    REFUSES("identity", pm_get_identity, store, NULL);
+    REFUSES("identity", pm_set_identity, store, NULL, 1);
+    REFUSES("identity", pm_set_identity, store, long_identity, sizeof long_identity);
+    CHECK(walk == UNTOUCHED && intent.number == 0);
+}
+
 static void null_output_is_refused(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
@@ -209,6 +269,9 @@ static void null_output_is_refused(void) {
     REFUSES("count", pm_walk_next, walk, buffer, sizeof buffer, NULL, NULL);
     REFUSES("walk", pm_walk_get_ids, NULL, (pm_ids **)&got);
     REFUSES("ids", pm_walk_get_ids, walk, NULL);
+    REFUSES("walk", pm_walk_get_removals, NULL, 0, (pm_removals **)&got);
+    REFUSES("removals", pm_walk_get_removals, walk, 0, NULL);
+    null_output_beside_devices_is_refused();
     CHECK(got == UNTOUCHED && update == UNTOUCHED && count == 77);
     /* The walk has lost nothing by it. */
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, why()));

@@ -143,8 +143,8 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(32, offsetof(pm_options, verify));
     CHECK_INT((2 + 40) * 8, sizeof(pm_histogram));
     CHECK_INT(13 * 8, offsetof(pm_stats, pages_free));
-    CHECK_INT(23 * 8, offsetof(pm_stats, commit_operations));
-    CHECK_INT((23 + 2 * (2 + 40)) * 8, sizeof(pm_stats));
+    CHECK_INT(24 * 8, offsetof(pm_stats, commit_operations));
+    CHECK_INT((24 + 2 * (2 + 40)) * 8, sizeof(pm_stats));
     CHECK_INT(40, sizeof(pm_record));
     CHECK_INT(16, sizeof(pm_name));
     CHECK_INT(16, sizeof(pm_names));
@@ -164,6 +164,8 @@ static void structs_have_the_sizes_that_the_library_says(void) {
         SIZED(pm_histogram), SIZED(pm_ids),            SIZED(pm_name),     SIZED(pm_names),
         SIZED(pm_options),   SIZED(pm_record),         SIZED(pm_report),   SIZED(pm_running_read),
         SIZED(pm_salvaged),  SIZED(pm_repair_options), SIZED(pm_running_reads), SIZED(pm_stats),
+        SIZED(pm_filter),    SIZED(pm_id),             SIZED(pm_id_list),  SIZED(pm_intent),
+        SIZED(pm_removal),   SIZED(pm_intent_list),    SIZED(pm_removals),
     };
 #undef SIZED
     size_t i;
@@ -178,11 +180,11 @@ static void structs_have_the_sizes_that_the_library_says(void) {
 static void findings_and_fixes_have_names(void) {
     CHECK(strcmp(pm_finding_name(PM_FINDING_HEADER_DAMAGED), "HeaderDamaged") == 0);
     CHECK(strcmp(pm_finding_name(PM_FINDING_RECOVERED), "Recovered") == 0);
-    CHECK(pm_finding_name(0) == NULL && pm_finding_name(15) == NULL);
+    CHECK(pm_finding_name(0) == NULL && pm_finding_name(16) == NULL);
     CHECK(pm_finding_name(-1) == NULL && pm_finding_name(INT32_MIN) == NULL);
     CHECK(strcmp(pm_fix_name(PM_FIX_NOTHING), "Nothing") == 0);
     CHECK(strcmp(pm_fix_name(PM_FIX_MAKE_FAULTY), "MakeFaulty") == 0);
-    CHECK(pm_fix_name(-1) == NULL && pm_fix_name(4) == NULL && pm_fix_name(INT32_MAX) == NULL);
+    CHECK(pm_fix_name(-1) == NULL && pm_fix_name(5) == NULL && pm_fix_name(INT32_MAX) == NULL);
 }
 
 static void init_macros_set_the_size_and_nothing_else(void) {

@@ -32,6 +32,11 @@ const (
 	ChangeMarkFaulty ChangeKind = C.PM_CHANGE_MARK_FAULTY
 	// ChangeRemove removes the device of that name; it uses only the name.
 	ChangeRemove ChangeKind = C.PM_CHANGE_REMOVE
+	// ChangeReplaceID gives the device of that name another id, as ReplaceDeviceID does; it uses
+	// only the name and the id, which is the one that was refused.
+	ChangeReplaceID ChangeKind = C.PM_CHANGE_REPLACE_ID
+	// ChangeFreeID frees a faulty id that no device has, as FreeID does; it uses only the id.
+	ChangeFreeID ChangeKind = C.PM_CHANGE_FREE_ID
 )
 
 // Change is one change of a list for Apply.

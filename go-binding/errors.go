@@ -55,6 +55,10 @@ const (
 	CodeOtherLMDB       Code = C.PM_ERR_OTHER_LMDB
 	CodeReadOnlyFS      Code = C.PM_ERR_READ_ONLY_FS
 	CodeUnsupported     Code = C.PM_ERR_UNSUPPORTED
+	CodeIDInUse         Code = C.PM_ERR_ID_IN_USE
+	CodeIDNotFaulty     Code = C.PM_ERR_ID_NOT_FAULTY
+	CodeOtherPool       Code = C.PM_ERR_OTHER_POOL
+	CodeTooManyIntents  Code = C.PM_ERR_TOO_MANY_INTENTS
 	CodePIDInUse        Code = C.PM_ERR_PID_IN_USE
 	CodeLocksLost       Code = C.PM_ERR_LOCKS_LOST
 	CodePinned          Code = C.PM_ERR_PINNED
@@ -151,6 +155,14 @@ var (
 	ErrOtherLMDB error = &sentinel{"another release of LMDB", errdefs.ErrFailedPrecondition}
 	// ErrReadOnlyFS says that the file system is mounted read-only.
 	ErrReadOnlyFS error = &sentinel{"read-only file system", errdefs.ErrFailedPrecondition}
+	// ErrIDInUse says that a device has the id, so that it cannot be freed.
+	ErrIDInUse error = &sentinel{"device id in use", errdefs.ErrFailedPrecondition}
+	// ErrIDNotFaulty says that the id is free, or was never assigned.
+	ErrIDNotFaulty error = &sentinel{"device id not faulty", errdefs.ErrFailedPrecondition}
+	// ErrOtherPool says that the store belongs to another pool than the one of [WithIdentity].
+	ErrOtherPool error = &sentinel{"store of another pool", errdefs.ErrFailedPrecondition}
+	// ErrTooManyIntents says that 65536 intents have begun and are not finished.
+	ErrTooManyIntents error = &sentinel{"too many intents", errdefs.ErrResourceExhausted}
 	// ErrUnsupported says that the file system, the kernel or a sandbox lacks what a store needs.
 	ErrUnsupported error = &sentinel{"unsupported file system", errdefs.ErrNotImplemented}
 	// ErrPIDInUse says that a process of this one's id has the store open: this process itself,
@@ -180,7 +192,9 @@ var sentinels = map[Code]error{
 	CodeInternal: ErrInternal, CodeNotEmpty: ErrNotEmpty, CodeFileExists: ErrFileExists,
 	CodeTooManyChanges: ErrTooManyChanges, CodeOtherLMDB: ErrOtherLMDB,
 	CodeReadOnlyFS: ErrReadOnlyFS, CodeUnsupported: ErrUnsupported,
-	CodePIDInUse: ErrPIDInUse, CodeLocksLost: ErrLocksLost, CodePinned: ErrPinned,
+	CodeIDInUse: ErrIDInUse, CodeIDNotFaulty: ErrIDNotFaulty, CodeOtherPool: ErrOtherPool,
+	CodeTooManyIntents: ErrTooManyIntents,
+	CodePIDInUse:       ErrPIDInUse, CodeLocksLost: ErrLocksLost, CodePinned: ErrPinned,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

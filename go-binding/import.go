@@ -54,18 +54,11 @@ func (m *PoolMetadata) Snapshot() ([]DeviceInfo, DeviceIDs, error) {
 	if err != nil {
 		return nil, DeviceIDs{}, err
 	}
-	var all []DeviceInfo
-	for {
-		if err := w.next(op, doing); err != nil {
-			return nil, DeviceIDs{}, err
-		}
-		if w.left == 0 {
-			return all, ids, nil
-		}
-		known := len(all)
-		all = append(all, make([]DeviceInfo, w.left)...)
-		w.decode(all[known:])
+	all, err := w.all(op, doing)
+	if err != nil {
+		return nil, DeviceIDs{}, err
 	}
+	return all, ids, nil
 }
 
 // ids returns the state of the ids, as of the moment when the walk began.

@@ -4,7 +4,6 @@ package poolmetadata
 
 /*
 #cgo noescape pmgo_take_detail
-#cgo noescape pmgo_open
 #cgo noescape pmgo_close
 #cgo noescape pmgo_sync
 #cgo noescape pmgo_verify
@@ -16,7 +15,6 @@ package poolmetadata
 #cgo noescape pmgo_names_take
 
 #cgo nocallback pmgo_take_detail
-#cgo nocallback pmgo_open
 #cgo nocallback pmgo_close
 #cgo nocallback pmgo_sync
 #cgo nocallback pmgo_verify

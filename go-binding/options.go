@@ -23,6 +23,7 @@ type options struct {
 	lockWait   time.Duration
 	verify     VerifyLevel
 	durability Durability
+	identity   string
 
 	maxPinnedGrowth uint64
 }
@@ -89,6 +90,13 @@ func WithDurability(level Durability) Option {
 // beyond that fails with [ErrPinned]. 0, the default, stands for no limit.
 func WithMaxPinnedGrowth(bytes uint64) Option {
 	return func(o *options) { o.maxPinnedGrowth = bytes }
+}
+
+// WithIdentity says which pool the store has to belong to: 1 to 255 bytes of the caller's choice,
+// such as the UUID of the pool's metadata device. The store keeps it when it is first opened for
+// writing with one; from then on another one fails with [ErrOtherPool]. "" stands for none.
+func WithIdentity(identity string) Option {
+	return func(o *options) { o.identity = identity }
 }
 
 // VerifyLevel is how much of a store is checked when it is opened.

@@ -2,7 +2,7 @@
 
 package poolmetadata
 
-// #include "native.h"
+// #include "in_step.h"
 import "C"
 
 import (
@@ -74,7 +74,9 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 			C.PM_ABI_VERSION, has))
 	}
 	var reply C.pmgo_reply
-	if status := C.pmgo_open(text(path), size(path), &native, &reply); status != C.PM_OK {
+	status := C.pmgo_open_identity(text(path), size(path), &native, text(o.identity),
+		size(o.identity), &reply)
+	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
 	}
 	m := &PoolMetadata{

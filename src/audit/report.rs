@@ -105,8 +105,8 @@ macro_rules! names {
 
 names!(FindingKind: HeaderDamaged Counters Digest RecordDamaged RecordId
     RecordGeneration SharedId IdRowDamaged IdRowOutside FreeAndOwned
-    FreeAndFaulty Lost PageLost Recovered);
-names!(Fix: Nothing Header RemoveIdRow MakeFaulty);
+    FreeAndFaulty Lost PageLost Recovered JournalRow);
+names!(Fix: Nothing Header RemoveIdRow MakeFaulty RemoveJournalRow);
 
 /// What a check of a store has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,11 @@ use std::ffi::c_char;
 use crate::capi::args::text;
 use crate::capi::changes::*;
 use crate::capi::check::*;
+use crate::capi::lists::*;
 use crate::capi::report::*;
 use crate::capi::salvage::*;
 use crate::capi::types::*;
+use crate::capi::walk::pm_filter;
 
 macro_rules! sizes {
     ($($name:ident)*) => {
@@ -16,8 +18,9 @@ macro_rules! sizes {
 }
 
 sizes! {
-    pm_change pm_device pm_error pm_finding pm_histogram pm_ids pm_name pm_names pm_options
-    pm_record pm_repair_options pm_report pm_running_read pm_running_reads pm_salvaged pm_stats
+    pm_change pm_device pm_error pm_filter pm_finding pm_histogram pm_id pm_id_list pm_ids pm_intent
+    pm_intent_list pm_name pm_names pm_options pm_record pm_removal pm_removals pm_repair_options
+    pm_report pm_running_read pm_running_reads pm_salvaged pm_stats
 }
 
 /// Returns the size of a struct in bytes, as this library has it: a program that lays structs out
