@@ -61,8 +61,18 @@ impl WalkFilter {
 /// another thread, and the store may be written meanwhile: the walk does not see it.
 pub struct Walk {
     snapshot: Snapshot,
+    /// Where the next device is; none after the last, and where a filter has to find it.
     next: Option<Move>,
-    filter: Option<Box<WalkFilter>>,
+    /// What `next` is once a device was shown. A walk without a filter, which is to be fast, asks
+    /// for none.
+    then: Option<Move>,
+    filtered: Option<Box<Filtered>>,
+}
+
+/// A filter, and where it goes on to look.
+struct Filtered {
+    filter: WalkFilter,
+    next: Option<Move>,
 }
 
 impl Walk {
@@ -70,15 +80,21 @@ impl Walk {
         Ok(Walk {
             snapshot: Snapshot::open(env)?,
             next: Some(Move::First),
-            filter: None,
+            then: Some(Move::Next),
+            filtered: None,
         })
     }
 
     pub(crate) fn filtered(env: &Arc<Env>, filter: &WalkFilter) -> Result<Walk> {
-        let filter = Some(Box::new(filter.clone()));
+        let filtered = Filtered {
+            filter: filter.clone(),
+            next: Some(Move::First),
+        };
         Ok(Walk {
-            filter,
-            ..Walk::open(env)?
+            snapshot: Snapshot::open(env)?,
+            next: None,
+            then: None,
+            filtered: Some(Box::new(filtered)),
         })
     }
 
@@ -91,40 +107,41 @@ impl Walk {
     // "pm_walk_next in pages / raw cursor" of `make bench`.
     #[inline(always)]
     pub fn next_ref(&mut self) -> Result<Option<DeviceRef<'_>>> {
-        if self.filter.is_some() {
-            self.skip_others()?;
-        }
-        let Some(to) = self.next.take() else {
-            return Ok(None);
+        let to = match self.next.take() {
+            Some(to) => to,
+            None => match self.find_next()? {
+                Some(to) => to,
+                None => return Ok(None),
+            },
         };
         let (row, env) = self.snapshot.device_row(to)?;
         let Some((name, value)) = row else {
             return Ok(None);
         };
         let device = record::decode(name, value).map_err(|e| e.at(env.path()))?;
-        self.next = Some(Move::Next);
+        self.next = self.then;
         Ok(Some(device))
     }
 
     /// Goes on to the next device that the filter takes, which is then shown by staying there.
+    #[cold]
     #[inline(never)]
-    fn skip_others(&mut self) -> Result<()> {
-        let Some(filter) = &self.filter else {
-            return Ok(());
+    fn find_next(&mut self) -> Result<Option<Move>> {
+        let Some(filtered) = &mut self.filtered else {
+            return Ok(None);
         };
-        while let Some(to) = self.next.take() {
+        while let Some(to) = filtered.next.take() {
             let (row, env) = self.snapshot.device_row(to)?;
             let Some((name, value)) = row else {
                 break;
             };
             let device = record::decode(name, value).map_err(|e| e.at(env.path()))?;
-            if filter.takes(&device) {
-                self.next = Some(Move::Stay);
-                break;
+            filtered.next = Some(Move::Next);
+            if filtered.filter.takes(&device) {
+                return Ok(Some(Move::Stay));
             }
-            self.next = Some(Move::Next);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Shows every device of a new walk to `visit`, until it fails.
