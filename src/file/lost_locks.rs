@@ -9,9 +9,9 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::file::process_lock::FileLock;
 
-/// The id of a process that has the store open and has lost its locks, if there is one. It may also
-/// be in the middle of closing the store. This process itself is not looked at, nor is one of which
-/// it cannot be known whether it runs: where that process's id is seen as another.
+/// The id of a process that has the store open and has lost its locks, if there is one. This
+/// process itself is not looked at, nor is one of which it cannot be known whether it runs: where
+/// that process's id is seen as another.
 pub(crate) fn process_without_locks(
     data_file: &FileLock,
     lock_file: &FileLock,

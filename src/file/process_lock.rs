@@ -16,6 +16,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::OnceLock;
 
 use nix::time::{clock_gettime, ClockId};
 
@@ -68,6 +69,8 @@ pub(crate) struct FileLock {
     passed_over: PassedOver,
     /// The process that opened it.
     stamp: u64,
+    /// That process's number, once it was asked for.
+    number: OnceLock<ProcessNumber>,
 }
 
 /// The writer lock, held until dropped.
@@ -81,7 +84,14 @@ impl FileLock {
             checked: AtomicU64::new(NEVER),
             passed_over: PassedOver::default(),
             stamp: process::stamp(),
+            number: OnceLock::new(),
         }
+    }
+
+    /// The first byte that stands for this process.
+    fn own_byte(&self) -> i64 {
+        let own = self.number.get_or_init(ProcessNumber::own);
+        PROCESSES.start + 2 * own.number()
     }
 
     /// The file that carries the locks.
@@ -125,7 +135,7 @@ impl FileLock {
     /// through another copy of this library, of which no other lock tells: LMDB's belong to the
     /// process.
     pub fn claim_process(&self) -> io::Result<bool> {
-        let own = process_byte(ProcessNumber::own());
+        let own = self.own_byte();
         match self.locks.try_set(libc::F_WRLCK, own, 1) {
             // A descriptor that cannot write takes shared locks only.
             Err(e) if e.raw_os_error() == Some(libc::EBADF) => {
@@ -138,20 +148,19 @@ impl FileLock {
 
     /// Whether this process has claimed the file by another descriptor.
     pub fn is_claimed_by_process(&self) -> io::Result<bool> {
-        let own = process_byte(ProcessNumber::own());
+        let own = self.own_byte();
         self.locks.held_elsewhere(own, 1)
     }
 
     /// Says that this process has LMDB open, with LMDB's locks on the `-lock` file.
     pub fn mark_lmdb_open(&self) -> io::Result<()> {
-        let own = process_byte(ProcessNumber::own()) + 1;
+        let own = self.own_byte() + 1;
         self.locks.set(libc::F_RDLCK, own, 1)
     }
 
-    /// Takes back [`mark_lmdb_open`](FileLock::mark_lmdb_open): LMDB goes on without the `-lock`
-    /// file.
+    /// Takes back [`mark_lmdb_open`](FileLock::mark_lmdb_open): LMDB is about to be closed.
     pub fn unmark_lmdb_open(&self) -> io::Result<()> {
-        let own = process_byte(ProcessNumber::own()) + 1;
+        let own = self.own_byte() + 1;
         self.locks.set(libc::F_UNLCK, own, 1)
     }
 
@@ -284,11 +293,6 @@ impl FileLock {
 fn identity_byte(lock_file: u64) -> i64 {
     let span = (IDENTITY.end - IDENTITY.start) as u64;
     IDENTITY.start + (lock_file % span) as i64
-}
-
-/// The first byte that stands for a process.
-fn process_byte(process: ProcessNumber) -> i64 {
-    PROCESSES.start + 2 * process.number()
 }
 
 /// The time, by a clock that takes a few nanoseconds to read and advances every few milliseconds.

@@ -266,7 +266,10 @@ impl Drop for Env {
         // would drop locks of a store that the child has opened itself.
         if !self.handle.is_own_process() {
             std::mem::forget(unpoisoned(self.held.get_mut()).take());
-        } else if self.handle.watch().is_detached() {
+            return;
+        }
+        self.unmark_lmdb_open();
+        if self.handle.watch().is_detached() {
             // A child that is being started may have a copy of the descriptor.
             self.process_lock.release_writer();
         }

@@ -1,7 +1,6 @@
 //! Processes that have lost LMDB's locks on the `-lock` file, and those that are dead.
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::file::lmdb_lock_file::Held;
@@ -9,7 +8,6 @@ use crate::file::lost_locks::process_without_locks;
 use crate::file::process_lock::FileLock;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::Environment;
-use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
 
 impl Env {
@@ -17,6 +15,12 @@ impl Env {
     pub(super) fn mark_lmdb_open(&self) -> Result<()> {
         let marked = self.process_lock.mark_lmdb_open();
         marked.map_err(|e| Error::io("opening", &self.path, e))
+    }
+
+    /// Takes that back before LMDB is closed, which drops its locks. Nothing is read any more.
+    pub(super) fn unmark_lmdb_open(&self) {
+        // It cannot fail: the descriptor is open, and nothing is waited for.
+        let _ = self.process_lock.unmark_lmdb_open();
     }
 
     /// Frees the reader slots of processes that died; how many those were. The caller keeps the
@@ -50,29 +54,16 @@ pub(super) fn has_own_slots(lmdb: &Environment) -> bool {
 
 /// Refuses a store that another process has open without LMDB's locks: opening it would give the
 /// pages that the process reads to writers.
-pub(super) fn refuse_lost_locks(
-    path: &Path,
-    data_file: &FileLock,
-    held: &Held,
-    deadline: &Deadline,
-) -> Result<()> {
-    /// A process that closes the store is without locks for a moment.
-    const CLOSING: Duration = Duration::from_secs(1);
+pub(super) fn refuse_lost_locks(path: &Path, data_file: &FileLock, held: &Held) -> Result<()> {
     let Some(lock_file) = &held.lock_file else {
         return Ok(());
     };
-    let mut lost = None;
-    let closing = Deadline::after(deadline.part(CLOSING));
-    let found = closing.poll("a process that closes the store", || {
-        lost = process_without_locks(data_file, lock_file)
-            .map_err(|e| Error::io("looking for processes without locks", path, e))?;
-        Ok(lost.is_none().then_some(()))
-    });
-    match lost {
+    let lost = process_without_locks(data_file, lock_file);
+    match lost.map_err(|e| Error::io("looking for processes without locks", path, e))? {
         Some(pid) => Err(Error::LocksLost {
             path: path.into(),
             pid,
         }),
-        None => found,
+        None => Ok(()),
     }
 }

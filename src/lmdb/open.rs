@@ -64,7 +64,7 @@ impl Env {
         let head = classify(&claimed.file, &path, &config, deadline)?;
         if config.sharing != Sharing::Temporary {
             held.open_lock_file(&claimed.metadata, config.read_only, deadline)?;
-            refuse_lost_locks(&path, &claimed.process_lock, &held, deadline)?;
+            refuse_lost_locks(&path, &claimed.process_lock, &held)?;
             let alone = claimed.new || config.sharing == Sharing::Alone;
             lock_blocks::allocate(&held, &claimed.process_lock, alone, config.max_readers)?;
         }

@@ -24,6 +24,7 @@ pub(crate) struct Quiesced<'e> {
 impl Quiesced<'_> {
     /// Closes the store and releases its files.
     pub fn close(self) {
+        self.env.unmark_lmdb_open();
         self.handle.close();
         self.env.release_files();
     }

@@ -42,9 +42,9 @@ impl Env {
         drop(held);
         let head = head::identify(&self.file, &self.path, deadline)?;
         let mut config = self.config.clone();
+        self.unmark_lmdb_open();
         if self.handle.watch().is_detached() {
             // Nobody writes any more, and the lock file cannot be written to.
-            let _ = self.process_lock.unmark_lmdb_open();
             config = Config {
                 read_only: true,
                 sharing: Sharing::Temporary,
@@ -59,6 +59,9 @@ impl Env {
             let watch = self.handle.watch();
             watch.find(&lock_path(&self.path));
             lmdb.set_watch(Arc::clone(watch));
+            if config.sharing != Sharing::Temporary {
+                self.mark_lmdb_open()?;
+            }
             Ok(lmdb)
         });
         // Readers that come meanwhile wait until `quiesced` is dropped.

@@ -28,6 +28,16 @@ pub fn loses_its_locks(path: &Path) {
     child::listen();
 }
 
+/// Opens the store again and again, for reading and for writing, and closes it or lets it go.
+pub fn opens_and_closes(path: &Path) {
+    for round in 0..150 {
+        let store = options(2000).read_only(round % 2 == 0).open(path).unwrap();
+        if round % 3 == 0 {
+            store.close().unwrap();
+        }
+    }
+}
+
 /// Begins a walk, and forks a child that does nothing until the pipe is closed.
 pub fn leaves_its_locks_to_a_child(path: &Path) {
     let store = PoolMetadata::open(path).unwrap();

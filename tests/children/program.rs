@@ -72,7 +72,7 @@ roles! {
     neighbours { long_read, no_wait }
     one_process {
         leaves_its_locks_to_a_child, locks_an_id, loses_its_locks, open_as_first, opens_and_churns,
-        refused_as_first, walk_as_first
+        opens_and_closes, refused_as_first, walk_as_first
     }
     open_twice {
         fork, only_viewed_in_child, open_and_wait, refused_in_child, refused_to_create,

@@ -99,6 +99,21 @@ fn store_is_not_opened_beside_a_process_that_has_lost_its_locks() {
     check(&PoolMetadata::open(&path).unwrap());
 }
 
+/// LMDB's locks end a moment before the rest of what a process has of a store that it closes.
+#[test]
+fn process_that_closes_the_store_keeps_none_from_opening_it_without_a_wait() {
+    let (_directory, path) = place();
+    let beside = PoolMetadata::open(&path).unwrap();
+    let mut peer = Peer::start("one_process::opens_and_closes", &path);
+    beside.close().unwrap();
+    while peer.is_alive() {
+        let store = options(0).open(&path);
+        assert!(!matches!(store, Err(Error::LocksLost { .. })), "{store:?}");
+    }
+    peer.finish();
+    check(&PoolMetadata::open(&path).unwrap());
+}
+
 #[test]
 fn open_store_leaves_reads_of_a_process_that_has_lost_its_locks_alone() {
     let (_directory, path) = place();
