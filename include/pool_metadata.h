@@ -90,7 +90,8 @@
 #define PM_ERR_NOT_FOUND 1
 
 /**
- * The store has a device of that name that is not faulty.
+ * The store has a device of that name that is not faulty. Where that jams a snapshotter,
+ * docs/operators.md says what to type.
  */
 #define PM_ERR_ALREADY_EXISTS 2
 
@@ -223,7 +224,7 @@
 #define PM_ERR_NEWER_FORMAT 27
 
 /**
- * The file is damaged.
+ * The file is damaged: docs/operators.md says what to type.
  */
 #define PM_ERR_CORRUPT 28
 

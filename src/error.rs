@@ -97,7 +97,7 @@ pub enum Error {
     /// The store has a device of that name that is not faulty.
     #[error(
         "device {} already exists, with id {device_id} and in state {state}; \
-         remove it or mark it faulty before adding it again",
+         remove it, or mark it faulty (pmctl mark-faulty), before adding it again",
         Quoted(.name)
     )]
     AlreadyExists {
@@ -364,7 +364,10 @@ pub enum Error {
         known: u16,
     },
     /// The file is damaged.
-    #[error("{}the store is damaged: {what}; restore it from a backup", prefix(.path))]
+    #[error(
+        "{}the store is damaged: {what}; restore it from a backup, or see what pmctl check says",
+        prefix(.path)
+    )]
     Corrupt {
         /// Path of the store, once known.
         path: Option<Box<Path>>,

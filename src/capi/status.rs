@@ -9,7 +9,8 @@ use crate::error::Error;
 pub const PM_OK: i32 = 0;
 /// The store has no device of that name or id, or no intent of that number.
 pub const PM_ERR_NOT_FOUND: i32 = 1;
-/// The store has a device of that name that is not faulty.
+/// The store has a device of that name that is not faulty. Where that jams a snapshotter,
+/// docs/operators.md says what to type.
 pub const PM_ERR_ALREADY_EXISTS: i32 = 2;
 /// A required pointer is NULL, or a number or flag is out of range.
 pub const PM_ERR_INVALID_ARGUMENT: i32 = 3;
@@ -64,7 +65,7 @@ pub const PM_ERR_BBOLT_FILE: i32 = 25;
 pub const PM_ERR_FOREIGN_LMDB: i32 = 26;
 /// The file is a store of a newer format than this library knows.
 pub const PM_ERR_NEWER_FORMAT: i32 = 27;
-/// The file is damaged.
+/// The file is damaged: docs/operators.md says what to type.
 pub const PM_ERR_CORRUPT: i32 = 28;
 /// The disk is full, or the user's quota is used up.
 pub const PM_ERR_DISK_FULL: i32 = 29;
