@@ -82,7 +82,8 @@ endif
         setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers bench-processes \
         charts forget-skipped test-rust test-run test-symbols test-c test-install \
         test-reproducible test-go test-containerd test-powercut powercut test-kills kills \
-        fuzz-go lint-go e2e setup-e2e proxy setup-proxy
+        fuzz-go lint-go e2e e2e-bench setup-e2e proxy setup-proxy \
+        packages test-packages setup-packages dist test-dist
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
@@ -218,10 +219,24 @@ test-containerd: $(A)
 proxy: setup-proxy $(A)
 	scripts/proxy.sh
 
+## build .deb and .rpm into target/packages (MAINTAINER='Name <address>')
+packages: setup-packages all pmctl
+	scripts/proxy.sh
+	MAINTAINER='$(MAINTAINER)' scripts/packages.sh
+
+## install the packages in a fresh Debian, use and remove them (needs root)
+test-packages: packages
+	scripts/test-packages.sh
+
 ## run containerd in a virtual machine, on a real thin-pool (QUICK=1; E2E_ACCEL=tcg)
 e2e: setup-e2e $(A)
 	scripts/proxy.sh
 	scripts/e2e.sh $(if $(QUICK),-short) $(if $(TEST),-run '$(TEST)')
+
+## flushes and time of containerd's operations, with either store (minutes)
+e2e-bench: setup-e2e $(A)
+	scripts/proxy.sh
+	E2E_BENCH=1 scripts/e2e.sh -run TestBench
 
 test-powercut: $(A)
 	scripts/powercut.sh migration
@@ -258,8 +273,8 @@ bench-writers: $(A)
 	rm $(WRITERS).met
 
 else
-test-go test-containerd proxy e2e test-powercut powercut test-kills kills fuzz-go lint-go \
-bench-go bench-writers: ;
+test-go test-containerd proxy packages test-packages e2e e2e-bench test-powercut powercut \
+test-kills kills fuzz-go lint-go bench-go bench-writers: ;
 endif
 
 ## draw the charts of docs/performance.md from what `make bench-writers` has printed
@@ -328,6 +343,13 @@ endif
 	$(INSTALL) -m 644 $(dir $(MANUAL))*.3 '$(DESTDIR)$(MANDIR)/man3/'
 	$(INSTALL) -m 644 man/pool_metadata.7 '$(DESTDIR)$(MANDIR)/man7/'
 
+## write the source, with everything that cargo needs, to target/pool-metadata-VERSION.tar.xz
+dist: setup-build
+	scripts/dist.sh
+
+test-dist: dist
+	scripts/dist.sh test
+
 ## remove what install installed (with the same DESTDIR, PREFIX and so on)
 uninstall: $(MANUAL) $(PMCTL_SHARE)/written
 	rm -f '$(DESTDIR)$(BINDIR)/pmctl' '$(DESTDIR)$(BASHDIR)/pmctl' '$(DESTDIR)$(ZSHDIR)/_pmctl' \
@@ -348,7 +370,8 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy: setup-%:
+setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy \
+setup-packages: setup-%:
 	@TARGET='$(TARGET)' scripts/setup.sh $*
 
 ## print this list

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a step needs and this machine lacks:
-# `scripts/setup.sh build|test|lint|fuzz|coverage|proxy|e2e`.
+# `scripts/setup.sh build|test|lint|fuzz|coverage|proxy|packages|e2e`.
 #
 # Debian packages are installed where that needs no question (as root, or with a sudo that asks for
 # no password). Elsewhere the script prints the exact command and stops. Tools that Debian does not
@@ -15,6 +15,7 @@ CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
 CARGO_LLVM_COV_VERSION=0.9.1
 STATICCHECK_VERSION=v0.8.2
+NFPM_VERSION=v2.43.0
 tools=$PWD/target/tools
 
 missing=''      # Debian packages to install
@@ -365,6 +366,21 @@ setup_proxy() {
     check_go
 }
 
+setup_packages() {
+    need strip binutils
+    need dpkg-deb dpkg
+    need debootstrap debootstrap
+    need lintian lintian
+    need rpm rpm
+    setup_proxy
+    nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@$NFPM_VERSION
+    if ! "$go" version -m "$tools/bin/nfpm" 2>/dev/null |
+        awk '$1 == "mod" { print $3 }' | grep -qxF "$NFPM_VERSION"; then
+        announce "nfpm $NFPM_VERSION into target/tools" "GOBIN=$tools/bin go install $nfpm"
+        retry env GOBIN="$tools/bin" "$go" install "$nfpm" || die "go could not build $nfpm"
+    fi
+}
+
 setup_e2e() {
     setup_build
     [ "$(uname -m)" = x86_64 ] || die 'the guests of e2e/ are for x86-64 only'
@@ -395,6 +411,7 @@ case ${1:-} in
     fuzz) setup_fuzz ;;
     coverage) setup_coverage ;;
     proxy) setup_proxy ;;
+    packages) setup_packages ;;
     e2e) setup_e2e ;;
-    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage|proxy|e2e" ;;
+    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage|proxy|packages|e2e" ;;
 esac
