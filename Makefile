@@ -233,10 +233,10 @@ e2e: setup-e2e $(A)
 	scripts/proxy.sh
 	scripts/e2e.sh $(if $(QUICK),-short) $(if $(TEST),-run '$(TEST)')
 
-## flushes and time of containerd's operations, with either store (minutes)
+## flushes and time of containerd's operations, with either store (DELAYS='0 5': ms a flush)
 e2e-bench: setup-e2e $(A)
 	scripts/proxy.sh
-	E2E_BENCH=1 scripts/e2e.sh -run TestBench
+	E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run TestBench
 
 test-powercut: $(A)
 	scripts/powercut.sh migration
@@ -382,5 +382,5 @@ help:
 	@echo '  variables: TARGET (another machine, by rustc'"'"'s name: aarch64-unknown-linux-gnu)'
 	@echo '             REPRODUCIBLE=1 (no paths of this machine in what is built)'
 	@echo '             CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'
-	@echo '             TEST E2E_ACCEL'
+	@echo '             TEST E2E_ACCEL E2E_ROUNDS DELAYS'
 	@echo '             DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR PKGCONFIGDIR'
