@@ -6,12 +6,14 @@
 //	pm-migrate [-wait TIME] [-quiet] to PATH
 //	pm-migrate [-wait TIME] [-quiet] from STORE FILE
 //	pm-migrate [-wait TIME] [-quiet] check PATH [FILE]
+//	pm-migrate [-wait TIME] [-quiet] rescue FILE STORE
 //	pm-migrate snapshots METADATA POOL
 //
 // "to" replaces the bbolt file at PATH by a store, and keeps the bbolt file as PATH.bbolt. "from"
 // writes the contents of a store to a new bbolt file. "check" verifies the file at PATH and
 // describes it. For a bbolt file it says what "to" would make of it; a store it compares with the
-// bbolt file FILE, if one is given. "snapshots" prints the names of the devices that the snapshots
+// bbolt file FILE, if one is given. "rescue" makes a new store of what is whole in a damaged bbolt
+// file, and says what it left out. "snapshots" prints the names of the devices that the snapshots
 // in a snapshotter's metadata.db have, for `pmctl reconcile`; containerd may be running.
 package main
 
@@ -31,6 +33,7 @@ const usage = `usage: pm-migrate [-wait TIME] [-quiet] COMMAND
 
   to PATH            put a store in the place of the bbolt file at PATH, which is kept as PATH.bbolt
   from STORE FILE    write the contents of a store to a new bbolt file, for a stock containerd
+  rescue FILE STORE  make a new store of what is whole in a damaged bbolt file, which is only read
   check PATH [FILE]  verify the file at PATH and describe it; compare it with the bbolt file FILE
   snapshots METADATA POOL
                      the devices that the snapshots in the snapshotter's metadata.db have, in the
@@ -128,6 +131,8 @@ func (c *command) do(args []string) error {
 		return c.from(args[0], args[1])
 	case name == "snapshots" && len(args) == 2:
 		return c.snapshots(args[0], args[1])
+	case name == "rescue" && len(args) == 2:
+		return c.rescue(args[0], args[1])
 	case name == "check" && len(args) == 1:
 		return c.check(args[0], "")
 	case name == "check" && len(args) == 2:
@@ -169,6 +174,17 @@ func (c *command) snapshots(path, pool string) error {
 	for _, number := range numbers {
 		fmt.Fprintf(c.out, "%s-snap-%d\n", pool, number)
 	}
+	return nil
+}
+
+func (c *command) rescue(from, to string) error {
+	done, err := poolmetadata.RescueBbolt(from, to, c.options...)
+	if err != nil {
+		return err
+	}
+	c.end()
+	c.describe(done)
+	fmt.Fprintf(c.out, "%s is a store of what is whole in %s\n", to, from)
 	return nil
 }
 

@@ -112,10 +112,21 @@ func TestSnapshotsAreNamedAsTheirDevices(t *testing.T) {
 	expectText(t, log, "no metadata.db of a snapshotter")
 }
 
+func TestRescue(t *testing.T) {
+	path := fixture(t, "pool")
+	to := filepath.Join(t.TempDir(), "rescued")
+	out, _ := invoke(t, 0, "rescue", path, to)
+	expectText(t, out, "devices ", to+" is a store of what is whole in "+path)
+	out, _ = invoke(t, 0, "check", to, path)
+	expectText(t, out, "has the same contents")
+	_, log := invoke(t, 1, "rescue", path, to)
+	expectText(t, log, "exists already")
+}
+
 func TestFailures(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, args := range [][]string{{"to", missing}, {"from", missing, missing + "2"},
-		{"check", missing}} {
+		{"check", missing}, {"rescue", missing, missing + "2"}} {
 		_, log := invoke(t, 1, args...)
 		expectText(t, log, "pm-migrate: ", missing)
 	}
