@@ -82,8 +82,8 @@ endif
         setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers bench-processes \
         charts forget-skipped test-rust test-run test-symbols test-c test-install \
         test-reproducible test-go test-containerd test-powercut powercut test-kills kills \
-        fuzz-go lint-go e2e e2e-bench setup-e2e proxy setup-proxy \
-        packages test-packages setup-packages dist test-dist
+        fuzz-go lint-go e2e e2e-bench setup-e2e proxy setup-proxy packages test-packages \
+        setup-packages dist test-dist test-cross setup-cross
 
 # Without the rlib, which C programs do not need: with it, cargo would leave link-time optimization
 # out.
@@ -186,6 +186,10 @@ test-run: all $(PMCTL)
 # With a target directory of its own, whose path must not be in the libraries either.
 test-reproducible:
 	tests/install/reproducible.sh $(BUILD)/reproducible
+
+## build for aarch64 and musl, and test that, in an emulator (20 minutes)
+test-cross: setup-cross
+	MAKE='$(MAKE)' CARGO='$(CARGO)' scripts/test-cross.sh
 
 test-symbols: all
 	tests/install/symbols.sh $(SO) $(A) scripts/symbols.txt $(HEADER)
@@ -371,7 +375,7 @@ distclean:
 	rm -rf $(BUILD)
 
 setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy \
-setup-packages: setup-%:
+setup-packages setup-cross: setup-%:
 	@TARGET='$(TARGET)' scripts/setup.sh $*
 
 ## print this list

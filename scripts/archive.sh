@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a static archive whose only global symbols are pm_*: scripts/archive.sh CARGO.a SYMBOLS
-# OUT.a
+# OUT.a. UNWINDER names an archive that is to be a part of it, too.
 #
 # Cargo's archive carries LMDB and Rust's standard library with all of their global symbols. In a
 # program with an LMDB of its own, mdb_env_open would be defined twice or silently taken from the
@@ -22,7 +22,8 @@ trap 'rm -rf "$work"' EXIT
 
 roots=$(sed -n 's/^pm_/-u pm_/p' "$symbols")
 # shellcheck disable=SC2086  # one option a function, split on purpose
-"${LD:-ld}" -r --force-group-allocation $roots -o "$work/whole.o" "$from" || {
+"${LD:-ld}" -r --force-group-allocation $roots -o "$work/whole.o" "$from" \
+    ${UNWINDER:+"$UNWINDER"} || {
     echo "archive: ld cannot read $from. If plain \`cargo build\` wrote it, it holds LLVM" >&2
     echo "archive: bitcode, which this linker may be too old for; \`make\` builds without." >&2
     exit 1

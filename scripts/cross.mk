@@ -20,7 +20,12 @@ endif
 ifeq ($(musl),)
 export CARGO_TARGET_$(upper)_LINKER ?= $(prefix)gcc
 endif
-CROSS_TOOLS := LD=$(prefix)ld OBJCOPY=$(prefix)objcopy AR=$(prefix)ar
+# gcc's unwinder is for glibc; rustc brings one for musl.
+ifneq ($(musl),)
+CROSS_TOOLS := \
+    UNWINDER=$(shell rustc --print sysroot)/lib/rustlib/$(TARGET)/lib/self-contained/libunwind.a
+endif
+CROSS_TOOLS += LD=$(prefix)ld OBJCOPY=$(prefix)objcopy AR=$(prefix)ar
 
 # Tests run on this machine.
 ifneq ($(filter run test campaign bench e2e test-%,$(MAKECMDGOALS)),)
