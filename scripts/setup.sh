@@ -316,6 +316,17 @@ setup_lint() {
     fi
 }
 
+# For make test-cross: aarch64 in an emulator, and musl.
+setup_cross() {
+    setup_build
+    need qemu-aarch64-static qemu-user-static
+    for TARGET in aarch64-unknown-linux-gnu "$(uname -m)-unknown-linux-musl"; do
+        need_target
+        need_std
+    done
+    install_missing
+}
+
 setup_fuzz() {
     setup_test
     cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
@@ -410,8 +421,9 @@ case ${1:-} in
     lint) setup_lint ;;
     fuzz) setup_fuzz ;;
     coverage) setup_coverage ;;
+    cross) setup_cross ;;
     proxy) setup_proxy ;;
     packages) setup_packages ;;
     e2e) setup_e2e ;;
-    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage|proxy|packages|e2e" ;;
+    *) die "usage: scripts/setup.sh build|test|lint|fuzz|coverage|cross|proxy|packages|e2e" ;;
 esac
