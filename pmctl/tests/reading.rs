@@ -72,8 +72,8 @@ fn ids_are_listed_with_their_devices() {
     let faulty = ["ids", "--state", "faulty,free", "--unowned", "--json"];
     assert_eq!(
         place.run(faulty).expect(0),
-        "{\"first\":3,\"last\":3,\"state\":\"free\",\"device\":null}\n\
-         {\"first\":6,\"last\":6,\"state\":\"faulty\",\"device\":null}\n"
+        "{\"device\":null,\"first\":3,\"last\":3,\"state\":\"free\"}\n\
+         {\"device\":null,\"first\":6,\"last\":6,\"state\":\"faulty\"}\n"
     );
 }
 
@@ -250,7 +250,7 @@ fn check_of_a_sound_store_says_so() {
     let place = Place::pool();
     assert_eq!(place.run(["check"]).expect(0), "[DIR]/pool.db: sound\n");
     let json = place.run(["check", "--json"]).expect(0);
-    assert_eq!(json, "{\"sound\":true,\"findings\":0,\"unfixable\":0}\n");
+    assert_eq!(json, "{\"findings\":0,\"sound\":true,\"unfixable\":0}\n");
 }
 
 #[test]

@@ -14,32 +14,28 @@ struct Holder {
     program: String,
 }
 
+/// The daemons that have a store: containerd, and its snapshotter as a program of its own. The
+/// kernel keeps 15 bytes of a name.
+const DAEMONS: [&str; 2] = ["containerd", "devmapper-snaps"];
+
 pub fn look(path: &Path, found: &mut Findings) {
     let about = "processes";
     let holders = holders(path);
-    let daemons = |program: &str| program == "containerd" || program.starts_with("containerd-o");
-    let has_it = holders.iter().any(|holder| daemons(&holder.program));
-    let runs = processes().any(|(_, program)| daemons(&program));
-    if runs
-        && !has_it
-        && !holders
+    if !holders.is_empty() {
+        let names = holders
             .iter()
-            .any(|holder| holder.pid != std::process::id())
-    {
-        return found.note(
+            .map(|holder| format!("{} ({})", holder.pid, holder.program));
+        let names = names.collect::<Vec<_>>().join(", ");
+        return found.fine(about, format!("the store is open in {names}"));
+    }
+    match processes().find(|(_, program)| DAEMONS.contains(&&**program)) {
+        None => found.fine(about, "nobody has the store open"),
+        Some((_, daemon)) => found.note(
             about,
-            "containerd runs and does not have the store open, so far as this user may see",
+            format!("{daemon} runs and does not have the store open, so far as this user may see"),
             "ask it why: ctr plugins ls -d id==devmapper; journalctl -u containerd -g devmapper",
-        );
+        ),
     }
-    if holders.is_empty() {
-        return found.fine(about, "nobody has the store open");
-    }
-    let names: Vec<_> = holders
-        .iter()
-        .map(|holder| format!("{} ({})", holder.pid, holder.program))
-        .collect();
-    found.fine(about, format!("the store is open in {}", names.join(", ")));
 }
 
 /// A process, other than this one, that has the file open, as far as this user may look.
