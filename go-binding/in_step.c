@@ -138,8 +138,8 @@ void pmgo_removals_rows(uintptr_t from, pmgo_row *rows, char *names)
 }
 
 int32_t pmgo_walk_filtered(uintptr_t store, uint32_t states, uint32_t first, uint32_t last,
-                           uint64_t since, const char *parent, size_t parent_len, int32_t any_parent,
-                           pmgo_reply *reply)
+                           uint64_t since, const char *parent, size_t parent_len,
+                           int32_t any_parent, pmgo_reply *reply)
 {
     pm_error error;
     pm_filter filter = PM_FILTER_INIT;

@@ -44,8 +44,8 @@ void pmgo_removals_rows(uintptr_t list, pmgo_row *rows, char *names);
 
 /* Opens a walk over the devices that a filter selects, without reading from it. */
 int32_t pmgo_walk_filtered(uintptr_t store, uint32_t states, uint32_t first, uint32_t last,
-                           uint64_t since, const char *parent, size_t parent_len, int32_t any_parent,
-                           pmgo_reply *reply);
+                           uint64_t since, const char *parent, size_t parent_len,
+                           int32_t any_parent, pmgo_reply *reply);
 
 /* Sets reply->count to the number of the intent, and reply->size to its commit. */
 int32_t pmgo_begin_intent(uintptr_t store, int32_t kind, uint32_t device_id, uint64_t transaction,

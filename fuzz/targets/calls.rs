@@ -62,6 +62,20 @@ enum Call {
     Walk(i8),
     Names,
     RunningReads,
+    ById(u32),
+    ListIds(u8, u32, u32),
+    FreeId(u32),
+    FreeFaultyIds(Vec<u32>),
+    MarkIdsFaulty(Vec<u32>),
+    MarkIdsFaultyUpTo(u16),
+    ReplaceId(Text, u8),
+    WalkFiltered(Option<u16>, u32, Text, u8),
+    Removals(u64),
+    BeginIntent(Option<u16>, i8, u32, Text),
+    FinishIntent(u8),
+    Intents,
+    Identity,
+    SetIdentity(Text),
 }
 
 /// What is open, as a C program would keep it.
@@ -268,6 +282,83 @@ impl Program {
                     pm_free(reads.cast());
                     status
                 }
+                Call::ById(id) => {
+                    let mut device = null_mut();
+                    let status = pm_get_device_by_id(store, *id, &mut device, e);
+                    pm_free(device.cast());
+                    status
+                }
+                Call::ListIds(states, first, last) => {
+                    let mut ids = null_mut();
+                    let status = pm_list_ids(store, (*states).into(), *first, *last, &mut ids, e);
+                    pm_free(ids.cast());
+                    status
+                }
+                Call::FreeId(id) => pm_free_id(store, *id, e),
+                Call::FreeFaultyIds(ids) => {
+                    pm_free_faulty_ids(store, ids.as_ptr(), ids.len(), null_mut(), e)
+                }
+                // A high id would make a row for each below it.
+                Call::MarkIdsFaulty(ids) if ids.iter().any(|id| (5000..1 << 24).contains(id)) => {
+                    PM_OK
+                }
+                Call::MarkIdsFaulty(ids) => {
+                    let mut marked = 0;
+                    pm_mark_ids_faulty(store, ids.as_ptr(), ids.len(), &mut marked, e)
+                }
+                Call::MarkIdsFaultyUpTo(last) => {
+                    pm_mark_ids_faulty_up_to(store, u32::from(*last) % 5000, null_mut(), e)
+                }
+                Call::ReplaceId(name, id) => {
+                    let mut new_id = 0;
+                    with(name, |name, len| {
+                        pm_replace_device_id(store, name, len, (*id).into(), &mut new_id, e)
+                    })
+                }
+                Call::WalkFiltered(size, states, parent, first) => {
+                    pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
+                    let walk = &mut self.walk;
+                    with(parent, |parent_name, parent_name_len| {
+                        let mut filter: pm_filter = zeroed();
+                        let known = size_of::<pm_filter>();
+                        filter.struct_size = size.map_or(known, |size| known.min(size.into()));
+                        filter.states = *states;
+                        filter.first_id = (*first).into();
+                        (filter.parent_name, filter.parent_name_len) =
+                            (parent_name, parent_name_len);
+                        pm_walk_open_filtered(store, &filter, walk, e)
+                    })
+                }
+                Call::Removals(since) => {
+                    let mut removals = null_mut();
+                    let status = pm_walk_get_removals(self.walk, *since, &mut removals, e);
+                    pm_free(removals.cast());
+                    status
+                }
+                Call::BeginIntent(size, kind, device_id, name) => with(name, |name, name_len| {
+                    let mut intent: pm_intent = zeroed();
+                    let known = size_of::<pm_intent>();
+                    intent.struct_size = size.map_or(known, |size| known.min(size.into()));
+                    (intent.kind, intent.device_id) = ((*kind).into(), *device_id);
+                    (intent.name, intent.name_len) = (name, name_len);
+                    pm_begin_intent(store, &mut intent, e)
+                }),
+                Call::FinishIntent(number) => pm_finish_intent(store, (*number).into(), e),
+                Call::Intents => {
+                    let mut intents = null_mut();
+                    let status = pm_list_intents(store, &mut intents, e);
+                    pm_free(intents.cast());
+                    status
+                }
+                Call::Identity => {
+                    let mut identity = null_mut();
+                    let status = pm_get_identity(store, &mut identity, e);
+                    pm_free(identity.cast());
+                    status
+                }
+                Call::SetIdentity(identity) => with(identity, |identity, len| {
+                    pm_set_identity(store, identity, len, e)
+                }),
                 Call::Names => {
                     let mut names = null_mut();
                     let status = pm_get_device_names(store, &mut names, e);

@@ -3,7 +3,7 @@
 use super::explore::Subject;
 use super::workload::{perform, Op, Script, Threads, STORE};
 use crate::common::{check, device, devices};
-use pool_metadata::{DeviceInfo, Durability, Ids, PoolMetadata};
+use pool_metadata::{DeviceInfo, Durability, Ids, Intent, PoolMetadata, Removals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -13,6 +13,8 @@ use std::rc::Rc;
 pub struct Dump {
     pub devices: Rc<Vec<DeviceInfo>>,
     ids: Ids,
+    intents: Vec<Intent>,
+    removals: Removals,
     commits: u64,
 }
 
@@ -21,6 +23,8 @@ impl Dump {
         Dump {
             devices: Rc::new(devices(store)),
             ids: store.walk().unwrap().ids().unwrap(),
+            intents: store.intents().unwrap(),
+            removals: store.walk().unwrap().removals(0).unwrap(),
             commits: store.stats().unwrap().commits,
         }
     }

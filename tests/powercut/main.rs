@@ -226,6 +226,28 @@ fn second_power_cut_loses_no_acknowledged_write() {
     }
 }
 
+/// The upgrade is one commit: what is left is the old store, which the next open upgrades, or the
+/// new one.
+#[test]
+fn upgrade_from_an_older_format_loses_nothing() {
+    if !ptrace::is_allowed() {
+        return;
+    }
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1.db");
+    for seed in seeds(1) {
+        let (place, start) = (common::directory(), common::directory());
+        for directory in [&place, &start] {
+            let path = directory.path().join(STORE);
+            std::fs::copy(&fixture, &path).unwrap();
+            // As its maker had it.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let subject = Single::new(&next(seed), &start.path().join(STORE));
+        let recording = recording_at("next", seed, place.path());
+        survive("upgrade", seed, &recording, &subject, 30);
+    }
+}
+
 /// Writes to the directory what a power cut at a random point of the recording could leave.
 fn leave(recording: &Recording, seed: u64, directory: &Path) {
     let mut rng = Rng::of(seed, &[]);

@@ -2,7 +2,9 @@
 
 use crate::common::rng::Rng;
 use crate::common::{device, options};
-use pool_metadata::{Change, DeviceInfo, DeviceState, Durability, Ids, PoolMetadata, Walk};
+use pool_metadata::{
+    Change, DeviceInfo, DeviceState, Durability, Ids, Intent, IntentKind, PoolMetadata, Walk,
+};
 use std::path::Path;
 
 pub const STORE: &str = "pool.db";
@@ -54,6 +56,8 @@ impl Script {
             rng: Rng::of(seed, &[steps]),
             prefix: prefix.to_owned(),
             next: 0,
+            begun: 0,
+            open: Vec::new(),
             alive: Vec::new(),
             faulty: Vec::new(),
         };
@@ -74,13 +78,17 @@ struct Writer {
     rng: Rng,
     prefix: String,
     next: usize,
+    /// How many intents have begun, and the numbers of those that are open.
+    begun: u64,
+    open: Vec<u64>,
     alive: Vec<Vec<u8>>,
     faulty: Vec<Vec<u8>>,
 }
 
 impl Writer {
     fn step(&mut self, durability: Durability) -> Op {
-        let kind = self.rng.below(24);
+        // Numbers of ids and intents are known where no other script writes.
+        let kind = self.rng.below(if self.prefix.is_empty() { 28 } else { 24 });
         match kind {
             7..=10 if !self.alive.is_empty() => Op::Text {
                 name: self.pick(),
@@ -105,7 +113,29 @@ impl Writer {
             21 => Op::Reopen,
             22 => Op::Hold,
             23 if durability == Durability::Relaxed => Op::Sync,
+            24..=27 => Op::Apply(vec![self.in_step(kind)]),
             _ => Op::Add(self.new_device()),
+        }
+    }
+
+    /// A change of ids, or an intent.
+    fn in_step(&mut self, kind: u64) -> Change {
+        match kind {
+            24 => Change::MarkIdsFaulty {
+                ids: (0..4).map(|_| 1 + self.rng.below(60) as u32).collect(),
+            },
+            25 => Change::FreeFaultyIds {
+                except: (1..=1 + self.rng.below(60) as u32).collect(),
+            },
+            26 if !self.open.is_empty() => Change::FinishIntent {
+                number: self.open.remove(0),
+            },
+            _ => {
+                self.begun += 1;
+                self.open.push(self.begun);
+                let name = format!("intent-{}", self.begun);
+                Change::BeginIntent(Intent::new(IntentKind::Snapshot, name, 7, self.begun))
+            }
         }
     }
 
