@@ -114,7 +114,7 @@ pub fn backup(argument: &str) {
 }
 
 /// Replaces the backup by one of the store as it is, then, after some more steps, by a compacted
-/// one, and restores that to another path.
+/// one, restores that to another path, and compacts the store itself.
 pub fn replacing(argument: &str) {
     let (seed, path) = parse(argument);
     let script = second(seed);
@@ -135,6 +135,8 @@ pub fn replacing(argument: &str) {
     said.say("restoring");
     PoolMetadata::restore(&backup, restored).unwrap();
     said.say("restored");
+    store.close().unwrap();
+    PoolMetadata::compact(path).unwrap();
 }
 
 pub fn repair(argument: &str) {

@@ -1,4 +1,5 @@
-//! Power cuts while backups replace one another, and while one is restored to a new path.
+//! Power cuts while backups replace one another, while one is restored to a new path, and while a
+//! compacted file replaces its store's.
 
 use super::disk::Broken;
 use super::explore::Subject;
@@ -92,7 +93,7 @@ impl Subject for Replacing {
 }
 
 #[test]
-fn replaced_backup_is_the_old_or_the_new_one() {
+fn replaced_backup_or_compacted_store_is_the_old_or_the_new_one() {
     if !ptrace::is_allowed() {
         return;
     }
