@@ -355,10 +355,10 @@ test-dist: dist
 	scripts/dist.sh test
 
 ## remove what install installed (with the same DESTDIR, PREFIX and so on)
-uninstall: $(MANUAL) $(PMCTL_SHARE)/written
+uninstall: $(MANUAL)
 	rm -f '$(DESTDIR)$(BINDIR)/pmctl' '$(DESTDIR)$(BASHDIR)/pmctl' '$(DESTDIR)$(ZSHDIR)/_pmctl' \
 	    '$(DESTDIR)$(FISHDIR)/pmctl.fish'
-	cd $(PMCTL_SHARE)/man1 && for page in *.1; do rm -f '$(DESTDIR)$(MANDIR)/man1'/$$page; done
+	rm -f '$(DESTDIR)$(MANDIR)'/man1/pmctl.1 '$(DESTDIR)$(MANDIR)'/man1/pmctl-*.1
 	rm -f '$(DESTDIR)$(INCLUDEDIR)/pool_metadata.h' '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so' '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)' \
 	    '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/$(NAME).a'
