@@ -14,7 +14,7 @@ fail() {
 }
 
 mkdir -p "$work/tree/scripts" "$work/bin"
-cp scripts/setup.sh "$work/tree/scripts"
+cp scripts/setup.sh scripts/setup-containerd.sh "$work/tree/scripts"
 cp Cargo.toml "$work/tree"
 for command in sh cat cc cut dirname env gcc grep head mktemp objcopy printf rm sed setarch sort \
     true unshare; do
