@@ -43,7 +43,8 @@ class Stats(ctypes.Structure):
         "map_used", "file_size", "page_size", "max_readers", "readers_in_use", "pages_free",
         "pages_held", "readers_active", "oldest_reader_commits", "reader_waits", "reader_refusals",
         "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped", "is_copy")
-    ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram)]
+    ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram),
+         ("flushes", u64), ("undone_commits", u64)]
 
 
 class Name(ctypes.Structure):

@@ -83,6 +83,7 @@ def test_bytes_go_in_and_come_out(path):
         assert (stats.commit_operations.count, stats.commit_operations.sum) == (2, 2)
         assert stats.commit_operations.buckets[0] == 2
         assert sum(stats.commit_nanoseconds.buckets) == 2
+        assert stats.flushes >= 2 and stats.undone_commits == 0
         walk = ctypes.c_void_p()
         call("pm_walk_open", store.handle, ctypes.byref(walk))
         (pid, behind, age), = store.running_reads()

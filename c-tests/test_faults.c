@@ -79,7 +79,26 @@ static int32_t never(pm_device *device, void *unused) {
     return 0;
 }
 
-static void failed_flush_stops_writes_and_no_reads(void) {
+static void write_whose_flush_fails_is_undone_and_the_next_is_made(void) {
+    pm_stats before = PM_STATS_INIT;
+    pm_stats stats = PM_STATS_INIT;
+    open_pool();
+    OK(pm_get_stats(store, &before, why()));
+    fault_after(FAULT_SYNC, 0, 1, EIO);
+    FAILS(PM_ERR_IO, pm_remove_device(store, PM_LIT("base"), why()));
+    CHECK_INT(EIO, told()->os_error);
+    CHECK(strstr(told()->message, path) != NULL);
+    CHECK_INT(1, fault_end(FAULT_SYNC));
+    check_unchanged(&before);
+    OK(pm_get_stats(store, &stats, why()));
+    CHECK_INT(1, stats.undone_commits);
+    OK(pm_remove_device(store, PM_LIT("base"), why()));
+    check_store(store);
+    OK(pm_sync(store, why()));
+    close_store(store);
+}
+
+static void flushes_that_go_on_failing_stop_writes_and_no_reads(void) {
     pm_update *open_update = NULL;
     pm_update *update = UNTOUCHED;
     pm_device *record = NULL;
@@ -87,15 +106,16 @@ static void failed_flush_stops_writes_and_no_reads(void) {
     pm_device device = device_named("new");
     pm_ids ids = PM_IDS_INIT;
     pm_names *names = NULL;
+    unsigned i;
     open_pool();
     add(store, "snap");
     OK(pm_update_begin(store, PM_LIT("snap"), &open_update, &record, why()));
     record->state = PM_STATE_SUSPENDED;
-    fault_after(FAULT_SYNC, 0, 1, EIO);
-    FAILS(PM_ERR_IO, pm_remove_device(store, PM_LIT("base"), why()));
-    CHECK_INT(EIO, told()->os_error);
-    CHECK(strstr(told()->message, path) != NULL);
-    CHECK_INT(1, fault_end(FAULT_SYNC));
+    fault_after(FAULT_SYNC, 0, FOR_EVER, EIO);
+    for (i = 0; i < 8; i++) {
+        FAILS(PM_ERR_IO, pm_remove_device(store, PM_LIT("base"), why()));
+    }
+    CHECK(fault_end(FAULT_SYNC) >= 8);
     FAILS(PM_ERR_WRITES_STOPPED, pm_add_device(store, &device, why()));
     CHECK(strstr(told()->message, "opened again") != NULL);
     FAILS(PM_ERR_WRITES_STOPPED, pm_change_device_state(store, PM_LIT("base"), 1, why()));
@@ -294,7 +314,8 @@ static void files_are_opened_close_on_exec(void) {
 
 static const struct test tests[] = {
     NAMED(full_disk_is_reported_and_the_store_goes_on),
-    NAMED(failed_flush_stops_writes_and_no_reads),
+    NAMED(write_whose_flush_fails_is_undone_and_the_next_is_made),
+    NAMED(flushes_that_go_on_failing_stop_writes_and_no_reads),
     NAMED(open_without_address_space_is_refused),
     NAMED(map_that_cannot_grow_is_full),
     NAMED(lock_file_in_use_that_cannot_be_examined_is_left_alone),

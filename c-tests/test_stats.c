@@ -39,6 +39,7 @@ static void members_are_where_the_header_has_them(void) {
         sum += stats.commit_nanoseconds.buckets[i];
     }
     CHECK(sum == 2 && stats.commit_nanoseconds.count == 2 && stats.commit_nanoseconds.sum > 0);
+    CHECK(stats.flushes == 2 && stats.undone_commits == 0);
     close_store(store);
 }
 

@@ -69,6 +69,7 @@ static const struct {
     CODE(PM_ERR_OTHER_POOL, 46),
     CODE(PM_ERR_TOO_MANY_INTENTS, 47),
     CODE(PM_ERR_PINNED, 48),
+    CODE(PM_ERR_UNFINISHED, 49),
 #undef CODE
 };
 
@@ -144,7 +145,7 @@ static void structs_keep_their_layout(void) {
     CHECK_INT((2 + 40) * 8, sizeof(pm_histogram));
     CHECK_INT(13 * 8, offsetof(pm_stats, pages_free));
     CHECK_INT(24 * 8, offsetof(pm_stats, commit_operations));
-    CHECK_INT((24 + 2 * (2 + 40)) * 8, sizeof(pm_stats));
+    CHECK_INT((24 + 2 * (2 + 40) + 2) * 8, sizeof(pm_stats));
     CHECK_INT(40, sizeof(pm_record));
     CHECK_INT(16, sizeof(pm_name));
     CHECK_INT(16, sizeof(pm_names));

@@ -121,6 +121,9 @@ func openPatiently(path string, lockWait, patience time.Duration) (*PoolMetadata
 	for {
 		start := time.Now()
 		m, err := openOrMigrate(path, lockWait)
+		if err == nil {
+			logUndone(m, path)
+		}
 		if err == nil || time.Since(began) >= patience ||
 			!hasWaited(err, time.Since(start), lockWait) {
 			return m, err
@@ -130,6 +133,14 @@ func openPatiently(path string, lockWait, patience time.Duration) (*PoolMetadata
 			slog.Warn("still waiting for another process to release the store", "path", path,
 				"waited", time.Since(began).Round(time.Millisecond), "longest", patience, "error", err)
 		}
+	}
+}
+
+// logUndone says in the log if opening the store has undone a commit that a power cut had left half
+// written. Nobody was told that it was made.
+func logUndone(m *PoolMetadata, path string) {
+	if stats, err := m.Stats(); err == nil && stats.UndoneCommits > 0 {
+		slog.Warn("undid a commit of the store that a power cut had left half written", "path", path)
 	}
 }
 

@@ -62,6 +62,7 @@ const (
 	CodePIDInUse        Code = C.PM_ERR_PID_IN_USE
 	CodeLocksLost       Code = C.PM_ERR_LOCKS_LOST
 	CodePinned          Code = C.PM_ERR_PINNED
+	CodeUnfinished      Code = C.PM_ERR_UNFINISHED
 )
 
 // String returns the name that the C header has for the code, such as "PM_ERR_CORRUPT".
@@ -174,6 +175,9 @@ var (
 	// ErrPinned says that running reads keep more freed pages from being reused than
 	// [WithMaxPinnedGrowth] allows; the message names the process of the oldest read.
 	ErrPinned error = &sentinel{"freed pages held by reads", errdefs.ErrResourceExhausted}
+	// ErrUnfinished says that the newest commit of a backup is half written, as a power cut leaves
+	// it. Opening the file as a store undoes that commit.
+	ErrUnfinished error = &sentinel{"unfinished commit", errdefs.ErrFailedPrecondition}
 )
 
 // sentinels maps each code to its error value.
@@ -195,6 +199,7 @@ var sentinels = map[Code]error{
 	CodeIDInUse: ErrIDInUse, CodeIDNotFaulty: ErrIDNotFaulty, CodeOtherPool: ErrOtherPool,
 	CodeTooManyIntents: ErrTooManyIntents,
 	CodePIDInUse:       ErrPIDInUse, CodeLocksLost: ErrLocksLost, CodePinned: ErrPinned,
+	CodeUnfinished: ErrUnfinished,
 }
 
 // sentinel is a kind of error, which belongs to a wider class.

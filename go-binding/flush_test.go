@@ -11,8 +11,9 @@ import (
 	"unsafe"
 )
 
-// After a failed fsync no update begins: its callback would have side effects that cannot be
-// written down. The fsyncs of a whole process fail, so the test needs a process of its own.
+// After fsyncs that have failed again and again no update begins: its callback would have side
+// effects that cannot be written down. The fsyncs of a whole process fail, so the test needs a
+// process of its own.
 func TestNoCallbackAfterFailedFsync(t *testing.T) {
 	path := newPath(t)
 	add(t, openStore(t, path), DeviceInfo{Name: "dev"})
@@ -35,8 +36,10 @@ func writeAfterFailedFsync(store *PoolMetadata, name string) error {
 	if err := failFlushes(); err != nil {
 		return fmt.Errorf("fsync cannot be made to fail: %w", err)
 	}
-	if err := store.MarkFaulty(ctx, name); !errors.Is(err, ErrIO) {
-		return fmt.Errorf("a write whose fsync failed returned %v", err)
+	for range 8 {
+		if err := store.MarkFaulty(ctx, name); !errors.Is(err, ErrIO) {
+			return fmt.Errorf("a write whose fsync failed returned %v", err)
+		}
 	}
 	called := false
 	err := store.UpdateDevice(ctx, name, func(*DeviceInfo) error { called = true; return nil })

@@ -44,7 +44,8 @@ type Stats struct {
 	// Goroutines that wait to write: for the leader of a group commit, for a device that another
 	// update has locked, or for a writer of another process.
 	WritersWaiting uint64 `json:"writers_waiting"`
-	// Whether an fsync has failed, so that the store refuses writes until it is reopened.
+	// Whether flushes have failed again and again, or the file system takes no writes, so that the
+	// store refuses writes until it is reopened.
 	WritesStopped bool `json:"writes_stopped"`
 	// Whether the store reads a private copy, as of when it was opened: see [WithReadOnly]. To see
 	// later commits, open it again.
@@ -53,10 +54,16 @@ type Stats struct {
 	// How many operations each commit of this process had, since it opened the store. Each change
 	// of a list counts; an import counts as one.
 	CommitOperations Histogram `json:"commit_operations"`
-	// How long LMDB took for each of those commits, in nanoseconds: to write its pages, and to
-	// fsync them unless the store was opened with [DurabilityRelaxed]. Waits, and the work before,
-	// are not included.
+	// How long each of those commits took, in nanoseconds: to write its pages and to flush them.
+	// Waits, and the work before, are not included.
 	CommitNanoseconds Histogram `json:"commit_nanoseconds"`
+
+	// How often this process has flushed the store's file since it opened the store: once for each
+	// commit.
+	Flushes uint64 `json:"flushes"`
+	// How many commits this process has undone: one that a power cut had left half written, when it
+	// opened the store, and those whose flush failed.
+	UndoneCommits uint64 `json:"undone_commits"`
 }
 
 // HistogramBuckets is how many buckets a [Histogram] has.
@@ -142,5 +149,7 @@ func (m *PoolMetadata) Stats() (Stats, error) {
 		IsCopy:            s.is_copy != 0,
 		CommitOperations:  histogram(&s.commit_operations),
 		CommitNanoseconds: histogram(&s.commit_nanoseconds),
+		Flushes:           uint64(s.flushes),
+		UndoneCommits:     uint64(s.undone_commits),
 	}, nil
 }

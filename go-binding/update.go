@@ -82,9 +82,8 @@ func (m *PoolMetadata) checkWritable(op, name string) error {
 		return nil
 	}
 	return newError(CodeWritesStopped, op, onDevice("update", name),
-		"an fsync failed earlier, or the file system stopped taking writes, so it is unknown "+
-			"what the disk has; the store takes no writes until it is closed and opened "+
-			"again, once the file system is sound")
+		"fsyncs failed again and again, or the file system stopped taking writes; the store "+
+			"takes no writes until it is closed and opened again, once the file system is sound")
 }
 
 // commitUpdate writes the record if the device is unchanged. The device stays locked. The budget is

@@ -249,8 +249,8 @@
 #define PM_ERR_IO 32
 
 /**
- * An fsync failed earlier, or the file system takes no more writes: the store takes none until it
- * is closed and opened again.
+ * Flushes failed again and again, or the file system takes no more writes: the store takes none
+ * until it is closed and opened again.
  */
 #define PM_ERR_WRITES_STOPPED 33
 
@@ -335,6 +335,12 @@
  * the oldest read.
  */
 #define PM_ERR_PINNED 48
+
+/**
+ * A power cut has left the newest commit of a backup half written, as it does in a copy of a
+ * store's file: open that once as a store for writing, which undoes the commit.
+ */
+#define PM_ERR_UNFINISHED 49
 
 /**
  * Size of pm_error.message in bytes, including the terminating NUL.
@@ -480,13 +486,12 @@
 #define PM_VERIFY_FULL 3
 
 /**
- * A write that has returned survives a power failure. A commit makes two fsync calls.
+ * A write that has returned survives a power failure. A commit makes one fsync call.
  */
 #define PM_DURABILITY_FULL 0
 
 /**
- * A power failure can undo the last commit as a whole; the file stays consistent. A commit makes
- * one fsync call. pm_sync makes everything durable.
+ * The same as PM_DURABILITY_FULL at present: no commit needs more than one fsync call.
  */
 #define PM_DURABILITY_RELAXED 1
 
@@ -914,8 +919,8 @@ typedef struct pm_stats {
    */
   uint64_t writers_waiting;
   /**
-   * 1 if an fsync has failed, so that the store takes no writes until it is opened again;
-   * otherwise 0.
+   * 1 if flushes have failed again and again, or the file system takes no writes, so that the
+   * store takes none until it is opened again; otherwise 0.
    */
   uint64_t writes_stopped;
   /**
@@ -929,11 +934,20 @@ typedef struct pm_stats {
    */
   struct pm_histogram commit_operations;
   /**
-   * Time that LMDB took for each of those commits, in nanoseconds: to write the pages, and for
-   * the fsync calls, of which there are two, or one with PM_DURABILITY_RELAXED. The time before
-   * the commit, waiting included, does not count.
+   * Time that each of those commits took, in nanoseconds: to write the pages, and to flush them.
+   * The time before the commit, waiting included, does not count.
    */
   struct pm_histogram commit_nanoseconds;
+  /**
+   * Flushes of the store's file that this process has made since it opened the store: one for
+   * each commit.
+   */
+  uint64_t flushes;
+  /**
+   * Commits that this process has undone: one that a power cut had left half written, when it
+   * opened the store, and those whose flush failed.
+   */
+  uint64_t undone_commits;
 } pm_stats;
 
 /**
@@ -1581,6 +1595,10 @@ void pm_free(void *block);
  *   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
  *   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged.
  *
+ * Opening a store for writing undoes a commit that a power cut has left half written. Then
+ * undone_commits of pm_stats is 1. Opened read-only, such a store is read in a private copy,
+ * without that commit.
+ *
  * Thread safety: may be called from any thread.
  */
 int32_t pm_open(const char *path,
@@ -1608,8 +1626,8 @@ int32_t pm_open(const char *path,
 int32_t pm_close(struct pm_store *store, struct pm_error *error);
 
 /**
- * Makes everything durable that was written with PM_DURABILITY_RELAXED, by an fsync of the file.
- * Other stores are durable already.
+ * Flushes the store's file (fsync). Every write was flushed before it returned; what a process
+ * that was killed has written, and nobody was told of, may be left.
  *
  * @param store     The store.
  * @param error     NULL, or receives the details of a failure.
@@ -2398,10 +2416,11 @@ int32_t pm_backup(struct pm_store *store,
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open in this or another
  *   process; PM_ERR_CORRUPT or PM_ERR_NEWER_FORMAT if the backup is damaged or of a newer format;
- *   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one
- *   of the files is not a store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at
- *   the same time; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL,
- *   PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_UNFINISHED if a power cut has left its newest commit half written; PM_ERR_NOT_A_STORE,
+ *   PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one of the files is not a
+ *   store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at the same time;
+ *   PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO,
+ *   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
  *   exception: if fsync of the directory failed, as the message then says, the backup is in place,
  *   and a power failure could undo that.
@@ -2612,7 +2631,7 @@ int32_t pm_salvage(const char *damaged,
 #define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }
 #define PM_STATS_INIT \
     { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, { 0, 0, { 0 } }, { 0, 0, { 0 } } }
+      0, { 0, 0, { 0 } }, { 0, 0, { 0 } }, 0, 0 }
 
 /* Returns the name in a record, terminated by a NUL. */
 static inline const char *pm_record_name(const pm_record *record)

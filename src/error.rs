@@ -260,6 +260,12 @@ pub enum Error {
         /// What is damaged, and how that shows.
         what: String,
     },
+    /// A power cut has left the newest commit of a backup half written, as it does in a copy of a
+    /// store's file. Opened for writing, a store undoes such a commit.
+    Unfinished {
+        /// Path of the store.
+        path: Box<Path>,
+    },
     /// The disk is full, or the user's quota is used up.
     DiskFull {
         /// Path of the store.
@@ -293,8 +299,8 @@ pub enum Error {
         /// The system's error.
         source: SystemError,
     },
-    /// An fsync failed earlier, or the file system takes no more writes: the store takes none until
-    /// it is opened again.
+    /// Flushes failed again and again, or the file system takes no more writes: the store takes
+    /// none until it is opened again.
     WritesStopped {
         /// Path of the store.
         path: Box<Path>,

@@ -59,7 +59,8 @@ pub struct Stats {
     /// Threads of this process that are blocked on a write: on the commit queue, on a device that
     /// an update has locked, or on the writer of another process.
     pub writers_waiting: u64,
-    /// Whether an fsync has failed, so that the store takes no writes until it is opened again.
+    /// Whether flushes have failed again and again, or the file system takes no writes, so that the
+    /// store takes none until it is opened again.
     pub writes_stopped: bool,
     /// Whether the handle reads a private copy of the store, as of when it was opened: see
     /// [`OpenOptions::read_only`](crate::OpenOptions::read_only). To see later commits, open the
@@ -68,11 +69,15 @@ pub struct Stats {
     /// Operations in each commit of this process since it opened the store. Every change of a list
     /// counts as one, an import counts as one.
     pub commit_operations: Histogram,
-    /// Time that LMDB took for each of those commits, in nanoseconds: to write the pages, and for
-    /// the fsync calls, of which there are two, or one with
-    /// [`Durability::Relaxed`](crate::Durability::Relaxed). The time before the commit, waiting
-    /// included, does not count.
+    /// Time that each of those commits took, in nanoseconds: to write the pages, and to flush them.
+    /// The time before the commit, waiting included, does not count.
     pub commit_nanoseconds: Histogram,
+    /// Flushes of the store's file that this process has made since it opened the store: one for
+    /// each commit.
+    pub flushes: u64,
+    /// Commits that this process has undone: one that a power cut had left half written, when it
+    /// opened the store, and those whose flush failed.
+    pub undone_commits: u64,
 }
 
 /// A read that is running: in this process or in another one.

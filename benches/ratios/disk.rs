@@ -1,4 +1,4 @@
-//! A lone durable write on a disk, compared with the flushes that it needs.
+//! A lone durable write on a disk, compared with the flush that it needs.
 
 use crate::measure::in_turn;
 use crate::subjects::c::Store;
@@ -15,9 +15,8 @@ use std::rc::Rc;
 
 const BLOCK: u64 = 4096;
 
-/// Two times `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written
-/// before.
-fn two_flushes(path: &Path) -> Run {
+/// `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written before.
+fn one_flush(path: &Path) -> Run {
     const BLOCKS: u64 = 1024;
     let file = File::options()
         .read(true)
@@ -32,7 +31,7 @@ fn two_flushes(path: &Path) -> Run {
     let mut n = 0;
     Box::new(move |times| {
         wall_time(|| {
-            for _ in 0..2 * times {
+            for _ in 0..times {
                 file.write_all_at(&block, n % BLOCKS * BLOCK).unwrap();
                 file.sync_data().unwrap();
                 n += 1;
@@ -50,17 +49,31 @@ fn adds<W: Writes + 'static>(pool: &Pool, path: &Path) -> Run {
     Box::new(move |times| wall_time(|| (0..times).for_each(|_| writer.add(names.next()))))
 }
 
+/// Changes the devices of one store, one after the other.
+fn updates<W: Writes + 'static>(pool: &Pool, path: &Path) -> Run {
+    std::fs::copy(&pool.file, path).unwrap();
+    File::open(path).unwrap().sync_all().unwrap();
+    let writer = W::open(path, pool);
+    let mut names = pool.names();
+    Box::new(move |times| wall_time(|| (0..times).for_each(|_| writer.update(names.next()))))
+}
+
 pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) {
     assert!(
         turns < pool.names().len(),
         "the pool has names for fewer adds"
     );
-    let mut peer = two_flushes(&scratch.file("flushes"));
-    let subjects: [(&str, Option<f64>, Run); 2] = [
+    let mut peer = one_flush(&scratch.file("flushes"));
+    let subjects: [(&str, Option<f64>, Run); 3] = [
         (
             "pm_add_device",
-            Some(1.4),
+            Some(1.5),
             adds::<Rc<Store>>(pool, &scratch.file("store.db")),
+        ),
+        (
+            "pm_update_device",
+            Some(1.5),
+            updates::<Rc<Store>>(pool, &scratch.file("updated.db")),
         ),
         (
             "raw LMDB add",
@@ -70,7 +83,7 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
     ];
     for (name, target, mut run) in subjects {
         let figures = in_turn(&mut run, &mut peer, 1, turns).medians();
-        let what = format!("durable {name} on disk / 2 (pwrite + fdatasync)");
+        let what = format!("durable {name} on disk / (pwrite + fdatasync)");
         table.ratio(what, figures, target);
     }
 }

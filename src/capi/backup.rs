@@ -90,10 +90,11 @@ pub unsafe extern "C" fn pm_backup(
 /// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK; PM_ERR_ALREADY_OPEN if the store or the backup is open in this or another
 ///   process; PM_ERR_CORRUPT or PM_ERR_NEWER_FORMAT if the backup is damaged or of a newer format;
-///   PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one
-///   of the files is not a store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at
-///   the same time; PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL,
-///   PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+///   PM_ERR_UNFINISHED if a power cut has left its newest commit half written; PM_ERR_NOT_A_STORE,
+///   PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB or PM_ERR_NOT_REGULAR_FILE if one of the files is not a
+///   store; PM_ERR_FILE_EXISTS if another process creates a file at `path` at the same time;
+///   PM_ERR_NO_SUCH_FILE, PM_ERR_INVALID_PATH, PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO,
+///   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
 ///   exception: if fsync of the directory failed, as the message then says, the backup is in place,
 ///   and a power failure could undo that.

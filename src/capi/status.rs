@@ -75,8 +75,8 @@ pub const PM_ERR_MAP_FULL: i32 = 30;
 pub const PM_ERR_READERS_FULL: i32 = 31;
 /// The system reported an error; its number is in pm_error.os_error.
 pub const PM_ERR_IO: i32 = 32;
-/// An fsync failed earlier, or the file system takes no more writes: the store takes none until it
-/// is closed and opened again.
+/// Flushes failed again and again, or the file system takes no more writes: the store takes none
+/// until it is closed and opened again.
 pub const PM_ERR_WRITES_STOPPED: i32 = 33;
 /// Memory or address space is exhausted.
 pub const PM_ERR_NO_MEMORY: i32 = 34;
@@ -115,6 +115,9 @@ pub const PM_ERR_TOO_MANY_INTENTS: i32 = 47;
 /// allows, and the file would have to grow. Nothing was written; the message has the process id of
 /// the oldest read.
 pub const PM_ERR_PINNED: i32 = 48;
+/// A power cut has left the newest commit of a backup half written, as it does in a copy of a
+/// store's file: open that once as a store for writing, which undoes the commit.
+pub const PM_ERR_UNFINISHED: i32 = 49;
 
 /// The table of the codes: for each its name, and the errors of the core that it stands for.
 macro_rules! codes {
@@ -184,6 +187,7 @@ codes! {
     PM_ERR_OTHER_POOL: OtherPool;
     PM_ERR_TOO_MANY_INTENTS: TooManyIntents;
     PM_ERR_PINNED: Pinned;
+    PM_ERR_UNFINISHED: Unfinished;
 }
 
 /// Why a call failed, on its way to the caller's `pm_error`.

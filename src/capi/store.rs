@@ -41,6 +41,10 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 ///   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
 ///   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged.
 ///
+/// Opening a store for writing undoes a commit that a power cut has left half written. Then
+/// undone_commits of pm_stats is 1. Opened read-only, such a store is read in a private copy,
+/// without that commit.
+///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_open(
@@ -164,8 +168,8 @@ pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) ->
     }
 }
 
-/// Makes everything durable that was written with PM_DURABILITY_RELAXED, by an fsync of the file.
-/// Other stores are durable already.
+/// Flushes the store's file (fsync). Every write was flushed before it returned; what a process
+/// that was killed has written, and nobody was told of, may be left.
 ///
 /// @param store     The store.
 /// @param error     NULL, or receives the details of a failure.
@@ -250,6 +254,8 @@ fn c_stats(from: &Stats) -> pm_stats {
         is_copy: from.is_copy.into(),
         commit_operations: c_histogram(&from.commit_operations),
         commit_nanoseconds: c_histogram(&from.commit_nanoseconds),
+        flushes: from.flushes,
+        undone_commits: from.undone_commits,
     }
 }
 

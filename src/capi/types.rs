@@ -167,10 +167,9 @@ pub const PM_VERIFY_QUICK: i32 = 2;
 /// passes can make LMDB end the process. The time is proportional to the size of the store.
 pub const PM_VERIFY_FULL: i32 = 3;
 
-/// A write that has returned survives a power failure. A commit makes two fsync calls.
+/// A write that has returned survives a power failure. A commit makes one fsync call.
 pub const PM_DURABILITY_FULL: i32 = 0;
-/// A power failure can undo the last commit as a whole; the file stays consistent. A commit makes
-/// one fsync call. pm_sync makes everything durable.
+/// The same as PM_DURABILITY_FULL at present: no commit needs more than one fsync call.
 pub const PM_DURABILITY_RELAXED: i32 = 1;
 
 /// Number of buckets of a pm_histogram.
@@ -244,8 +243,8 @@ pub struct pm_stats {
     /// Threads of this process that are blocked on a write: on the commit queue, on a device that
     /// an update has locked, or on the writer of another process.
     pub writers_waiting: u64,
-    /// 1 if an fsync has failed, so that the store takes no writes until it is opened again;
-    /// otherwise 0.
+    /// 1 if flushes have failed again and again, or the file system takes no writes, so that the
+    /// store takes none until it is opened again; otherwise 0.
     pub writes_stopped: u64,
     /// 1 if the handle reads a private copy of the store, as of when it was opened (pm_open says
     /// when that is); otherwise 0. To see later commits, open the store again.
@@ -253,10 +252,15 @@ pub struct pm_stats {
     /// Operations in each commit of this process since it opened the store. Every change of a list
     /// counts as one, an import counts as one.
     pub commit_operations: pm_histogram,
-    /// Time that LMDB took for each of those commits, in nanoseconds: to write the pages, and for
-    /// the fsync calls, of which there are two, or one with PM_DURABILITY_RELAXED. The time before
-    /// the commit, waiting included, does not count.
+    /// Time that each of those commits took, in nanoseconds: to write the pages, and to flush them.
+    /// The time before the commit, waiting included, does not count.
     pub commit_nanoseconds: pm_histogram,
+    /// Flushes of the store's file that this process has made since it opened the store: one for
+    /// each commit.
+    pub flushes: u64,
+    /// Commits that this process has undone: one that a power cut had left half written, when it
+    /// opened the store, and those whose flush failed.
+    pub undone_commits: u64,
 }
 
 /// A read that is running, in this process or in another one. Pages that were freed since the

@@ -121,6 +121,9 @@ impl Error {
             Error::ForeignLmdb { .. } => Error::ForeignLmdb {
                 path: original.into(),
             },
+            Error::Unfinished { .. } => Error::Unfinished {
+                path: original.into(),
+            },
             Error::NewerFormat { found, known, .. } => Error::NewerFormat {
                 path: original.into(),
                 found,

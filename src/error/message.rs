@@ -193,6 +193,12 @@ impl fmt::Display for Error {
                  check says",
                 prefix(path)
             ),
+            Error::Unfinished { path } => write!(
+                f,
+                "{}: a power cut has left its newest commit half written; open it once as a \
+                 store, which undoes that commit",
+                path.display()
+            ),
             Error::DiskFull { path, .. } => write!(
                 f,
                 "{}: the disk or the quota is full; nothing was written: free some space and \
@@ -219,9 +225,9 @@ impl fmt::Display for Error {
             } => write!(f, "{}: {doing}: {source}", path.display()),
             Error::WritesStopped { path } => write!(
                 f,
-                "{}: an fsync failed earlier, or the file system stopped taking writes, so it \
-                 is unknown what the disk has; the store takes no writes until it is closed \
-                 and opened again, once the file system is sound",
+                "{}: fsyncs failed again and again, or the file system stopped taking writes; \
+                 the store takes no writes until it is closed and opened again, once the file \
+                 system is sound",
                 path.display()
             ),
             Error::NoMemory { what } => write!(f, "out of memory or address space: {what}"),

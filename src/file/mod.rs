@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod copying;
 pub(crate) mod descriptor_locks;
 pub(crate) mod destination;
+pub(crate) mod direct;
 pub(crate) mod fs;
 pub(crate) mod lmdb_lock_file;
 pub(crate) mod lost_locks;

@@ -20,7 +20,8 @@ use crate::file::copying::{copy_range, write_metas};
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
-use crate::verify::{in_force, Metas};
+use crate::verify::newest::in_force;
+use crate::verify::Metas;
 
 /// A file in memory, which has no name.
 pub(crate) struct PrivateFile {
@@ -48,13 +49,15 @@ impl PrivateFile {
         Path::new(DESCRIPTORS).join(self.file.as_raw_fd().to_string())
     }
 
-    /// Copies the newest commit of a store; false if a writer has been too fast.
+    /// Copies the commit of a store that is in force; false if a writer has been too fast.
     pub fn copy(&self, from: &impl ReadAt, original: &Path) -> Result<bool> {
         let read = || Metas::read(from).map_err(|e| Error::io("reading the file", original, e));
         let before = read()?;
         // What is wrong with a meta page was found before, unless it is being written just now.
-        let Some(meta) = in_force(&before)
+        let found = in_force(from, &before).map_err(|e| Error::io("reading the file", original, e));
+        let Some(meta) = found?
             .ok()
+            .map(|found| found.meta)
             .filter(|meta| meta.check_range().is_ok())
         else {
             return Ok(false);
@@ -94,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::verify::meta::{LEN, TXNID_AT};
+    use crate::verify::newest_meta;
 
     const PAGE: usize = 4096;
     const PAGES: usize = 600;
@@ -112,7 +116,7 @@ mod tests {
             let store = include_bytes!("../../tests/fixtures/store-v2.db");
             let mut template = store.to_vec();
             template.resize(PAGES * PAGE, 0);
-            let meta = in_force(&Metas::read(&&template[..]).unwrap()).unwrap();
+            let meta = newest_meta(&Metas::read(&&template[..]).unwrap()).unwrap();
             Written {
                 template,
                 first: meta.txnid,
@@ -164,7 +168,7 @@ mod tests {
             assert_eq!(copied, whole, "{commits}");
             if whole {
                 let metas = Metas::read(copy.file()).unwrap();
-                assert_eq!(in_force(&metas).unwrap().txnid, source.first);
+                assert_eq!(newest_meta(&metas).unwrap().txnid, source.first);
             }
         }
     }
@@ -172,7 +176,7 @@ mod tests {
     #[test]
     fn file_that_ends_before_its_last_page_is_damaged() {
         let source = Written::new(0);
-        let meta = in_force(&Metas::read(&source).unwrap()).unwrap();
+        let meta = newest_meta(&Metas::read(&source).unwrap()).unwrap();
         let cut = &source.template[..meta.needed() as usize - 1];
         let copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
         let error = copy.copy(&cut, Path::new("/pool.db")).unwrap_err();

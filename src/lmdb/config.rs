@@ -9,7 +9,6 @@ pub(crate) struct Config {
     pub map_size: u64,
     pub max_readers: u32,
     pub lock_wait: Duration,
-    pub relaxed: bool,
     /// Bytes; 0 for no limit.
     pub max_pinned_growth: u64,
     pub sharing: Sharing,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::file::copying::write_metas;
 use crate::file::temp_file::TempFile;
 use crate::lmdb::env::Env;
+use crate::lmdb::one_flush::mark_flushed;
 use crate::lmdb::raw::{into_error, LmdbError, NotBegun};
 use crate::lmdb::snapshot::Snapshot;
 use crate::sync::deadline::Deadline;
@@ -34,7 +35,8 @@ pub(crate) fn copy_pages(env: &Arc<Env>, temp: &TempFile, deadline: &Deadline) -
     let commit = snapshot.commit();
     write_metas(meta, commit, page_size, |bytes, at| {
         temp.write_at(bytes, at)
-    })
+    })?;
+    mark_flushed(temp.file()).map_err(|e| temp.write_error(e))
 }
 
 /// How often a copy starts over after finding pages that are neither used nor free.

@@ -18,6 +18,7 @@ use crate::format::header::Header;
 use crate::format::table::Table;
 use crate::limits::{MIN_MAP_SIZE, PAGE_SIZE};
 use crate::sync::deadline::Deadline;
+use crate::verify::flush_mark::FlushMark;
 use crate::verify::image;
 use crate::verify::image::MainRow;
 
@@ -107,7 +108,9 @@ pub(crate) fn fill(temp: &TempFile) -> Result<()> {
     };
     let tables = Table::ALL.iter().map(|table| MainRow::Table(table.name()));
     let rows = tables.chain([header]).collect();
-    let image = image::of_rows(PAGE_SIZE, MIN_MAP_SIZE, rows);
+    let mut image = image::of_rows(PAGE_SIZE, MIN_MAP_SIZE, rows);
+    // Its one commit is flushed with the file.
+    FlushMark::of(image::COMMIT).put(&mut image, u64::from(PAGE_SIZE));
     let (path, file) = (temp.path(), temp.file());
     file.write_all_at(&image, 0)
         .and_then(|()| write_zeros(file, image.len() as u64, FIRST_LEN))

@@ -16,6 +16,7 @@ use crate::format::header::Header;
 use crate::format::table::Table;
 use crate::histogram::Commits;
 use crate::lmdb::config::Config;
+use crate::lmdb::one_flush::OneFlush;
 use crate::lmdb::raw::{into_error, Database, Environment, Handle, LmdbError};
 use crate::sync::callbacks::CallbackScope;
 use crate::sync::deadline::Deadline;
@@ -53,9 +54,17 @@ pub(crate) struct Env {
     pub(super) page_size: u64,
     /// What this process has committed.
     pub(super) commits: Commits,
+    /// How often this process has flushed the data file.
+    pub(super) flushes: AtomicU64,
+    /// If commits are flushed once, and not by LMDB.
+    pub(super) one_flush: Option<OneFlush>,
+    /// Commits that this process has undone.
+    pub(super) undone_commits: AtomicU64,
+    /// What showed that the newest commit was not whole, which was undone when this was opened.
+    pub(super) undone_at_open: Option<String>,
     /// Whether a thread of this process is in a commit or a flush, and so waits for the disk alone.
     pub(super) flushing: AtomicBool,
-    /// A flush failed, or the environment is poisoned: no more writes.
+    /// The file system takes no writes, or flushes fail again and again: no more writes.
     pub(super) writes_stopped: AtomicBool,
 }
 
@@ -112,6 +121,11 @@ impl Env {
     /// Whether the store is of the format that this release writes, and not of an older one.
     pub fn is_current(&self) -> bool {
         self.tables.journal.is_some()
+    }
+
+    /// What showed that the newest commit was not whole, if one was undone when this was opened.
+    pub fn undone_at_open(&self) -> Option<&str> {
+        self.undone_at_open.as_deref()
     }
 
     /// The data file, for reading it without LMDB.
@@ -232,21 +246,6 @@ impl Env {
         }
         drop(unpoisoned(self.held.lock()).take());
         drop(unpoisoned(self.registered.lock()).take());
-    }
-
-    /// Flushes everything to disk, the last commit's meta page included.
-    pub fn sync(&self) -> Result<()> {
-        self.check_writable()?;
-        let _writer = self.writer.acquire(&self.deadline())?;
-        self.check_writable()?;
-        let _flushing = self.begin_flushing();
-        // A statement of its own: the environment is released before the writer gate, whose next
-        // holder may replace the map.
-        let synced = self.lmdb()?.sync();
-        synced.map_err(|e| match e {
-            LmdbError::Other(errno) if errno > 0 => self.flush_failed("flushing the store", errno),
-            other => self.lmdb_error("flushing the store", other),
-        })
     }
 
     pub(super) fn lmdb_error(&self, doing: &'static str, error: LmdbError) -> Error {

@@ -20,11 +20,13 @@ use crate::lmdb::create;
 use crate::lmdb::env::{Env, Tables};
 use crate::lmdb::lock_blocks;
 use crate::lmdb::lost_locks::{has_own_slots, refuse_lost_locks};
+use crate::lmdb::one_flush::OneFlush;
 use crate::lmdb::open_tables::open_tables;
 use crate::lmdb::raw::{
-    check_release, fitting_map_size, into_error, lacks_shared_maps, Environment, Handle, LockWatch,
-    Settings,
+    check_release, fitting_map_size, into_error, lacks_shared_maps, Environment, Flushes, Handle,
+    LockWatch, MetaPages, Settings,
 };
+use crate::lmdb::recover::undo_unfinished;
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
 use crate::sync::primitives::unpoisoned;
@@ -44,7 +46,7 @@ impl Env {
         }
         if shares_lock_file(&path, &deadline)? {
             match Env::open_in_place(path.clone(), config.clone(), &deadline) {
-                Err(Error::PidInUse { .. }) => {}
+                Err(Error::PidInUse { .. } | Error::Unfinished { .. }) => {}
                 Err(_) if !shares_lock_file(&path, &deadline)? => {}
                 opened => return opened,
             }
@@ -61,7 +63,14 @@ impl Env {
         if let Some(error) = create::lost_content(&path, &claimed.metadata)? {
             return Err(error);
         }
-        let head = classify(&claimed.file, &path, &config, deadline)?;
+        let classify = || classify(&claimed.file, &path, &config, deadline);
+        let mut head = classify()?;
+        let mut undone = None;
+        if head.unfinished.is_some() {
+            let lock = &claimed.process_lock;
+            undone = undo_unfinished(lock, &path, config.read_only, deadline, classify)?;
+            head = classify()?;
+        }
         if config.sharing != Sharing::Temporary {
             held.open_lock_file(&claimed.metadata, config.read_only, deadline)?;
             refuse_lost_locks(&path, &claimed.process_lock, &held)?;
@@ -74,6 +83,15 @@ impl Env {
                 .or_else(|| lacks_shared_maps(lock_file?.file(), !config.read_only));
             lacks_maps.map_or(error, |lack| Error::io("opening the store", &path, lack))
         })?;
+        let one_flush = match flushes(&config, &head) {
+            Flushes::Nothing => {
+                let pages = MetaPages::new(&claimed.file, head.page_size);
+                Some(OneFlush::new(
+                    pages.map_err(|e| Error::io("opening the store", &path, e))?,
+                ))
+            }
+            Flushes::Both => None,
+        };
         let watch = Arc::new(LockWatch::new(held.lock_file.as_ref()));
         watch.find(&lock_path(&path));
         lmdb.set_watch(Arc::clone(&watch));
@@ -90,7 +108,7 @@ impl Env {
             tables = open_tables(&mut lmdb, &path, deadline)?;
         }
         let metadata = claimed.metadata.clone();
-        let env = Env::new(
+        let mut env = Env::new(
             path,
             config,
             claimed,
@@ -99,6 +117,9 @@ impl Env {
             tables,
             held,
         );
+        env.one_flush = one_flush;
+        env.undone_commits = AtomicU64::new(undone.is_some().into());
+        env.undone_at_open = undone;
         env.finish_opening(&metadata)?;
         Ok(env)
     }
@@ -125,6 +146,10 @@ impl Env {
             known_len: AtomicU64::new(claimed.metadata.len()),
             page_size,
             commits: Commits::new(),
+            flushes: AtomicU64::new(0),
+            one_flush: None,
+            undone_commits: AtomicU64::new(0),
+            undone_at_open: None,
             flushing: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
@@ -318,11 +343,23 @@ pub(super) fn identify(
     }
 }
 
+/// What LMDB flushes when this environment commits: nothing, where this library flushes once for
+/// each commit. A release that does not know how to look for a commit that was not finished must
+/// not find one, so a store of its format is upgraded with both flushes. A temporary file is
+/// flushed when it is finished.
+fn flushes(config: &Config, head: &Head) -> Flushes {
+    let is_temporary = config.sharing == Sharing::Temporary;
+    match config.read_only || is_temporary || !head.is_current {
+        true => Flushes::Both,
+        false => Flushes::Nothing,
+    }
+}
+
 pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {
     let used = (head.last_page + 1) * head.page_size;
     let settings = Settings {
         read_only: config.read_only,
-        no_meta_sync: config.relaxed,
+        flushes: flushes(config, head),
         no_lock: config.sharing == Sharing::Temporary,
         map_size: fitting_map_size(config.map_size, used, head.page_size)?,
         max_readers: config.max_readers,
@@ -342,7 +379,6 @@ pub(crate) mod tests {
             map_size: 1 << 20,
             max_readers: 1024,
             lock_wait: std::time::Duration::from_secs(60),
-            relaxed: false,
             max_pinned_growth: 0,
             sharing: Sharing::Many,
             damaged_header: false,

@@ -29,7 +29,10 @@ impl Env {
         if !self.is_poisoned()? {
             return Ok(()); // another thread has done it
         }
-        self.writes_stopped.store(true, Ordering::Relaxed);
+        let goes_on = self.one_flush.is_some() && !self.handle.watch().is_detached();
+        if !goes_on {
+            self.writes_stopped.store(true, Ordering::Relaxed);
+        }
         let opened = self
             .file
             .metadata()
@@ -65,7 +68,11 @@ impl Env {
             Ok(lmdb)
         });
         // Readers that come meanwhile wait until `quiesced` is dropped.
-        reopened.inspect_err(|_| self.release_files())
+        reopened.inspect_err(|_| self.release_files())?;
+        if let (true, Some(one_flush)) = (goes_on, &self.one_flush) {
+            one_flush.poisoned.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether LMDB refuses every transaction. The caller has quiesced the environment. If the

@@ -82,6 +82,8 @@ impl Env {
             is_copy: self.is_copy(),
             commit_operations: self.commits.operations.read(),
             commit_nanoseconds: self.commits.nanoseconds.read(),
+            flushes: self.flushes.load(Ordering::Relaxed),
+            undone_commits: self.undone_commits.load(Ordering::Relaxed),
         })
     }
 

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::error::{Error, Result, SystemError};
@@ -190,6 +189,13 @@ impl<'e> WriteTxn<'e> {
         (newest.id + 1 == self.txn.commit_number()).then(|| look(newest))
     }
 
+    /// Whether another commit of this number was undone, which some may have seen.
+    pub fn follows_undone(&self) -> bool {
+        let number = self.txn.commit_number();
+        let one_flush = self.env.one_flush.as_ref();
+        one_flush.is_some_and(|one_flush| one_flush.is_undone(number))
+    }
+
     /// Writes the header row, which says this.
     pub fn put_header(&mut self, header: Header, value: &[u8]) -> Step<()> {
         self.header = Some(header);
@@ -233,6 +239,9 @@ impl Env {
     /// Waits until this thread may write.
     pub fn begin_writing<'e>(&'e self, waits: &'e LockWait) -> Result<Writing<'e>> {
         waits.wait_for(WaitFor::Turn, |deadline| {
+            if self.is_poisoned_by_a_write() {
+                self.reopen(deadline)?;
+            }
             let writer = self
                 .writer
                 .acquire_patiently(deadline, || self.waits_on())?;
@@ -279,6 +288,7 @@ impl Writing<'_> {
         let mut rewrite = false;
         loop {
             self.lock_process()?;
+            self.env.settle(self.waits)?;
             match self.env.try_write(&self.writer, rewrite, &mut work) {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
@@ -308,6 +318,25 @@ impl Writing<'_> {
 }
 
 impl Env {
+    /// Begins LMDB's transaction, at the newest commit that the meta pages show.
+    #[inline]
+    fn begin_txn<'l>(&self, lmdb: &'l raw::Environment) -> Step<raw::WriteTxn<'l>> {
+        let begin = || {
+            let txn = raw::WriteTxn::begin(lmdb, self.tables.devices);
+            txn.map_err(|e| self.fault("beginning a write", e))
+        };
+        let txn = begin()?;
+        match &self.one_flush {
+            Some(one_flush) if txn.commit_number() != one_flush.newest_commit() + 1 => {
+                // A process was killed while it undid a commit.
+                drop(txn);
+                self.correct_lock_file(one_flush.newest_commit())?;
+                begin()
+            }
+            _ => Ok(txn),
+        }
+    }
+
     fn try_write<R>(
         &self,
         writer: &Writer<'_>,
@@ -316,8 +345,7 @@ impl Env {
     ) -> Step<R> {
         let _flushing = self.begin_flushing();
         let lmdb = self.lmdb()?;
-        let txn = raw::WriteTxn::begin(&lmdb, self.tables.devices)
-            .map_err(|e| self.fault("beginning a write", e))?;
+        let txn = self.begin_txn(&lmdb)?;
         let mut txn = WriteTxn {
             env: self,
             writer,
@@ -343,13 +371,16 @@ impl Env {
         let space = self.preallocate(used, txn.writes, txn.bytes, txn.grows)?;
         let (id, header) = (txn.txn.commit_number(), txn.header.take());
         let (operations, start) = (txn.operations.max(1), Instant::now());
-        txn.txn.commit().map_err(|e| self.commit_fault(e, &space))?;
-        self.commits.add(operations, start.elapsed());
+        txn.txn
+            .commit()
+            .map_err(|e| self.commit_fault(e, &space, id))?;
         // What was committed stays committed, even if the file cannot be made longer.
         let used = self.used(&lmdb).ok();
         if let Some(used) = used {
             let _ = self.cover(used);
         }
+        self.flush_commit(id)?;
+        self.commits.add(operations, start.elapsed());
         writer.hand_over(
             header
                 .zip(used)
@@ -358,42 +389,32 @@ impl Env {
         Ok(done)
     }
 
-    /// A commit that failed has left the old content in force, but after a failed flush it is not
-    /// known what of it the disk really has, so the store takes no more writes.
-    ///
-    /// A full disk usually shows before, while pages are written that nothing refers to yet. Here
-    /// it is as harmless, unless the flush of the meta page failed, or one that an earlier commit
-    /// has left to this one.
-    fn commit_fault(&self, error: LmdbError, space: &Space) -> Fault {
+    /// A commit that failed before its flush has left the old content in force. Nothing refers to
+    /// the pages that it may have written, and no earlier commit waits for a flush.
+    fn commit_fault(&self, error: LmdbError, space: &Space, commit: u64) -> Fault {
         let errno = match error {
             LmdbError::Other(errno) if errno > 0 => errno,
             LmdbError::Panic => libc::EIO,
             other => return self.fault("committing", other),
         };
         let is_full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
-        match space {
-            // To LMDB, a write that a full disk cuts short is an error of the disk. This file's own
-            // descriptor reports it if something was not flushed.
-            Space::Tight { len, full }
-                if (is_full || errno == libc::EIO)
-                    && !self.is_poisoned_for_writing()
-                    && self.file.sync_data().is_ok() =>
-            {
-                self.shorten_to(*len);
-                return Fault::Error(full.clone());
-            }
-            Space::Ample if is_full && !self.config.relaxed && !self.is_poisoned_for_writing() => {
-                return self.fault("committing", error);
-            }
-            _ => {}
+        self.handle.watch().expire();
+        if self.is_poisoned_for_writing() {
+            self.reopen_before_next_write(commit);
+            return Fault::Error(self.io_error("committing", errno));
         }
-        Fault::Error(self.flush_failed("committing", errno))
+        match space {
+            // To LMDB, a write that a full disk cuts short is an error of the disk.
+            Space::Tight { len, full } if is_full || errno == libc::EIO => {
+                self.shorten_to(*len);
+                Fault::Error(full.clone())
+            }
+            _ if is_full => self.fault("committing", error),
+            _ => Fault::Error(self.io_error("committing", errno)),
+        }
     }
 
-    /// Stops all writes after a failed flush; the error that says so.
-    pub(crate) fn flush_failed(&self, doing: &'static str, errno: libc::c_int) -> Error {
-        self.writes_stopped.store(true, Ordering::Relaxed);
-        self.handle.watch().expire();
+    fn io_error(&self, doing: &'static str, errno: libc::c_int) -> Error {
         Error::Io {
             doing,
             path: self.path.as_path().into(),

@@ -30,7 +30,7 @@ impl<'a> Source<'a> {
     pub fn new(file: &'a File) -> io::Result<Source<'a>> {
         let metas = Metas::read(file)?.with_page_size_fixed();
         let page_size = metas.page_size as usize;
-        let in_force = verify::in_force(&metas).ok();
+        let in_force = verify::newest_meta(&metas).ok();
         let metas: Vec<Meta> = metas.parse().into_iter().flatten().collect();
         Ok(Source {
             file,

@@ -272,8 +272,14 @@ impl PoolMetadata {
         verify::verify(&self.pool.env, Verify::Full)
     }
 
-    /// Flushes to disk what [`Durability::Relaxed`] has left open. Other stores have nothing to
-    /// flush.
+    /// What showed that the newest commit was not whole, if opening the store has undone one that a
+    /// power cut had left half written: a line for the log. Nobody was told that it was made.
+    pub fn undone_at_open(&self) -> Option<&str> {
+        self.pool.env.undone_at_open()
+    }
+
+    /// Flushes the store's file. Every write was flushed before it returned; what a process that
+    /// was killed has written, and nobody was told of, may be left.
     ///
     /// # Errors
     /// Those of every write.

@@ -8,7 +8,7 @@ use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
 use crate::store::journal::check_identity;
 use crate::store::maintenance::upgrade::upgrade;
-use crate::store::options::{Durability, OpenOptions};
+use crate::store::options::OpenOptions;
 use crate::store::verify::verify_opened;
 use crate::store::write::pool::Pool;
 use crate::store::PoolMetadata;
@@ -23,6 +23,10 @@ impl OpenOptions {
     ///
     /// A store of an older format is read as it is. Opened for writing, it is upgraded in one
     /// transaction, which needs that no other process has it open; older releases refuse it then.
+    ///
+    /// A commit that a power cut has left half written is undone when the store is opened for
+    /// writing (see [`PoolMetadata::undone_at_open`]); opened read-only, the store is read in a
+    /// private copy without it.
     ///
     /// # Errors
     /// What is at `path` is left untouched by all of these.
@@ -45,6 +49,7 @@ impl OpenOptions {
         }
         let env = Arc::new(env);
         verify_opened(&env, self.verify)?;
+        env.settle_at_open()?;
         let pool = Arc::new(Pool::new(env));
         if let Some(identity) = &self.identity {
             pool.claim_identity(identity)?;
@@ -66,7 +71,6 @@ impl OpenOptions {
             map_size: self.map_size,
             max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
             lock_wait: self.lock_wait,
-            relaxed: self.durability == Durability::Relaxed,
             max_pinned_growth: self.max_pinned_growth,
             sharing: Sharing::Many,
             damaged_header: false,

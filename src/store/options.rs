@@ -22,11 +22,10 @@ pub enum Verify {
 /// Whether a write that has returned survives a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// It survives. A commit makes two fsync calls.
+    /// It survives. A commit makes one fsync call.
     #[default]
     Full,
-    /// A power failure can undo the last commit as a whole; earlier commits survive, and the file
-    /// stays consistent (LMDB's `MDB_NOMETASYNC`). A commit makes one fsync call.
+    /// It survives as well, at present: no commit needs more than one fsync call.
     Relaxed,
 }
 

@@ -127,7 +127,7 @@ impl Branch {
 }
 
 /// Checks that a page is a sound branch page whose keys are in order and within `span`.
-fn check(
+pub(super) fn check(
     bytes: &[u8],
     number: u64,
     span: &Span,

@@ -14,8 +14,8 @@ use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
 use crate::verify::evidence;
 use crate::verify::meta::{self, Meta, Metas};
+use crate::verify::newest::{self, InForce, Unfinished};
 use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
-use crate::verify::structure;
 use crate::verify::violation::{Kind, Location, Structure, Violation};
 
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.
@@ -28,6 +28,10 @@ pub(crate) struct Head {
     pub last_page: u64,
     /// Commits since the store was created.
     pub commits: u64,
+    /// Whether its header row is of the format that this release writes.
+    pub is_current: bool,
+    /// A commit that a power cut has left half written. The rest is of the one before it.
+    pub unfinished: Option<Unfinished>,
 }
 
 /// Reads the head of a store, or refuses the file with the error for what it is instead.
@@ -82,15 +86,15 @@ impl FileProbe<'_> {
             || {
                 let before = self.metas()?;
                 let found = self
-                    .newest_meta(&before)
-                    .and_then(|meta| Ok((meta, self.header_row(&meta)?)));
+                    .in_force(&before)
+                    .and_then(|found| Ok((self.header_row(&found.meta)?, found)));
                 // A writer may change the pages while they are read. The result counts only if the
                 // meta pages have not changed meanwhile.
                 if self.metas()? != before {
                     return Ok(None);
                 }
-                let (meta, header) = found?;
-                self.finish(meta, header).map(Some)
+                let (header, in_force) = found?;
+                self.finish(in_force, header).map(Some)
             },
         )
     }
@@ -117,7 +121,7 @@ impl FileProbe<'_> {
         Metas::read(self.file).map_err(|e| Error::io("reading the file", self.path, e))
     }
 
-    fn newest_meta(&self, metas: &Metas) -> Result<Meta> {
+    fn in_force(&self, metas: &Metas) -> Result<InForce> {
         if metas.first.is_empty() {
             return Err(self.not_a_store(
                 "it is empty (0 bytes), and becomes one when it is opened for writing",
@@ -129,11 +133,12 @@ impl FileProbe<'_> {
         let [first, second] = metas.parse();
         first.map_err(|kind| self.no_meta("first", kind))?;
         second.map_err(|kind| self.no_meta("second", kind))?;
-        let meta = structure::in_force(metas)
+        let in_force = newest::in_force(self.file, metas)
+            .map_err(|e| Error::io("reading the file", self.path, e))?
             .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;
-        meta.check_range()
-            .map_err(|kind| self.corrupt(format!("its newest meta page: {kind}")))?;
-        Ok(meta)
+        let checked = in_force.meta.check_range();
+        checked.map_err(|kind| self.corrupt(format!("its newest meta page: {kind}")))?;
+        Ok(in_force)
     }
 
     /// The error for a file that does not begin as LMDB's do.
@@ -253,7 +258,9 @@ impl FileProbe<'_> {
         Ok(())
     }
 
-    fn finish(&self, meta: Meta, header: Parsed) -> Result<Head> {
+    fn finish(&self, in_force: InForce, header: Parsed) -> Result<Head> {
+        let InForce { meta, unfinished } = in_force;
+        let is_current = matches!(header, Parsed::Known(_));
         let commits = match header {
             Parsed::Known(header) | Parsed::Older(header) => header.commit,
             Parsed::Damaged if self.fix => 1,
@@ -274,6 +281,8 @@ impl FileProbe<'_> {
             page_size: meta.page_size,
             last_page: meta.last_page,
             commits,
+            is_current,
+            unfinished,
         })
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum MainRow<'a> {
 /// that the free list's keys are numbers (`MDB_NOSUBDIR`, `MDB_INTEGERKEY`).
 const META_FLAGS: u16 = 0x4008;
 const META_FLAGS_AT: usize = TREES_AT + 4;
+/// LMDB's number of the commit that the file is of.
+pub(crate) const COMMIT: u64 = 1;
 /// The page with the rows: the first after the two meta pages.
 const ROOT: u64 = 2;
 

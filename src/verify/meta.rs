@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::verify::bytes::{u16_at, u32_at, u64_at, ReadAt};
+use crate::verify::flush_mark::{self, FlushMark};
 use crate::verify::page;
 use crate::verify::page::{TreeRecord, FLAGS_AT, HEADER, TREE_LEN};
 use crate::verify::violation::Kind;
@@ -12,15 +13,18 @@ pub(crate) const MAGIC: u32 = 0xBEEF_C0DE;
 pub(super) const DATA_VERSION: u32 = 1;
 pub(super) const P_META: u16 = 0x08;
 
-/// Offsets in a meta page: the data version, the map's size, the records of the two trees (the page
-/// size stands in the first of them), the last page, and the number of the commit.
+/// Offsets in a meta page: the data version, the map's size, with which begins what a commit
+/// writes, the records of the two trees (the page size stands in the first of them), the last page,
+/// and the number of the commit.
 pub(super) const VERSION_AT: usize = HEADER + 4;
-pub(super) const MAP_SIZE_AT: usize = HEADER + 16;
+pub(crate) const MAP_SIZE_AT: usize = HEADER + 16;
 pub(super) const TREES_AT: usize = HEADER + 24;
 pub(crate) const LAST_PAGE_AT: usize = TREES_AT + 2 * TREE_LEN;
 pub(crate) const TXNID_AT: usize = LAST_PAGE_AT + 8;
 /// Bytes of a page up to the end of these fields.
 pub(crate) const LEN: usize = TXNID_AT + 8;
+// The flush mark lies behind them.
+const _: () = assert!(LEN <= flush_mark::AT);
 
 /// The sizes that a page can have, the one of new stores first. LMDB gives a file the system's, up
 /// to 32 KiB. A page that is smaller than any system's has no room for two of the longest keys, and
@@ -120,7 +124,7 @@ impl Meta {
     }
 }
 
-/// The beginnings of both meta pages, not necessarily as of one moment.
+/// The beginnings of both meta pages, with the flush marks, not necessarily as of one moment.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Metas {
     pub first: Vec<u8>,
@@ -158,6 +162,11 @@ impl Metas {
             .map(|(page, number)| Meta::parse(page, number)?.check_page_size(self.page_size))
     }
 
+    /// What is known to be on the disk.
+    pub fn flush_mark(&self) -> FlushMark {
+        FlushMark::newest(&self.first, &self.second)
+    }
+
     /// Puts the file's page size into both, so that the other fields of one whose page size is
     /// damaged can be used.
     pub fn with_page_size_fixed(mut self) -> Metas {
@@ -180,9 +189,9 @@ impl Metas {
     }
 }
 
-/// The beginning of the meta page at `offset`, as much of it as the file has.
+/// The beginning of the meta page at `offset`, with the flush mark, as much of it as the file has.
 fn beginning(source: &(impl ReadAt + ?Sized), offset: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; LEN];
+    let mut bytes = vec![0; flush_mark::END];
     let got = source.read_up_to(&mut bytes, offset)?;
     bytes.truncate(got);
     Ok(bytes)

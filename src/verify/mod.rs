@@ -6,12 +6,15 @@
 
 mod branches;
 pub(crate) mod bytes;
+mod compare;
 pub(crate) mod evidence;
+pub(crate) mod flush_mark;
 mod free;
 pub(crate) mod head;
 pub(crate) mod image;
 mod keys;
 pub(crate) mod meta;
+pub(crate) mod newest;
 pub(crate) mod page;
 mod report;
 mod rows;
@@ -21,5 +24,6 @@ mod tree;
 mod violation;
 
 pub(crate) use meta::{Meta, Metas};
+pub(crate) use newest::Undo;
 pub(crate) use report::Report;
-pub(crate) use structure::{in_force, Level};
+pub(crate) use structure::{newest as newest_meta, Level};

@@ -291,7 +291,7 @@ pub(crate) fn is_numbered(header: &[u8; HEADER], number: u64) -> bool {
 }
 
 /// A database's record of its tree (mdb.c: `MDB_db`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TreeRecord {
     pub flags: u16,
     pub depth: u16,

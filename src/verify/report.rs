@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::{Meta, Metas};
+use crate::verify::newest;
 use crate::verify::structure::{self, Level};
 use crate::verify::violation::{Structure, Violations};
 
@@ -23,8 +24,8 @@ impl Report {
     /// Checks a file that nobody writes to, by its bytes alone.
     #[cfg_attr(not(fuzzing), allow(dead_code))] // for fuzzing and for tests
     pub fn of_bytes(source: &dyn ReadAt, level: Level) -> io::Result<Report> {
-        match structure::in_force(&Metas::read(source)?) {
-            Ok(meta) => Report::of_commit(source, &meta, level),
+        match newest::in_force(source, &Metas::read(source)?)? {
+            Ok(in_force) => Report::of_commit(source, &in_force.meta, level),
             Err(kind) => {
                 let mut report = Report::default();
                 report.violations.add(Structure::Meta, None, kind);

@@ -38,6 +38,15 @@ impl<'a> Space<'a> {
         }
     }
 
+    pub fn is_reached(&self, page: u64) -> bool {
+        self.reached.contains(page)
+    }
+
+    /// The pages that were reached.
+    pub fn reached(&self) -> impl Iterator<Item = u64> + '_ {
+        self.reached.iter()
+    }
+
     pub fn outside(&self, target: u64) -> Kind {
         Kind::PageOutside {
             target,

@@ -33,15 +33,15 @@ const CREATED_WITH: u16 = 0x4000;
 
 /// The content of the unnamed database.
 #[derive(Default)]
-struct Root {
-    header: Option<Header>,
+pub(super) struct Root {
+    pub header: Option<Header>,
     /// Whether the header is of an older format.
-    is_older: bool,
-    tables: ByTable<Option<TreeRecord>>,
+    pub is_older: bool,
+    pub tables: ByTable<Option<TreeRecord>>,
 }
 
-struct RootRows {
-    level: Level,
+pub(super) struct RootRows {
+    pub level: Level,
 }
 
 /// Rows that are not checked.
@@ -267,11 +267,11 @@ impl Snapshot<'_> {
 }
 
 /// Checks that the two meta pages are of two commits, one after the other, each in its slot, and
-/// returns the one that is in force.
+/// returns the newer one.
 ///
 /// What the older one points to does not matter: if writing a meta page fails, LMDB restores its
 /// old number, but not its old roots.
-pub(crate) fn in_force(metas: &Metas) -> Result<Meta, Kind> {
+pub(crate) fn newest(metas: &Metas) -> Result<Meta, Kind> {
     let [first, second] = metas.parse();
     let [first, second] = [first?, second?];
     if first == second {

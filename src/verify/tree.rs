@@ -14,10 +14,10 @@ use crate::verify::keys::{Keys, Span};
 use crate::verify::page;
 use crate::verify::page::{Page, PageKind, Row, Tiles, TreeRecord, Value};
 use crate::verify::space::Space;
-use crate::verify::violation::{CheckError, Kind, Structure, Violations};
+use crate::verify::violation::{CheckError, Kind, Structure, Violation, Violations};
 
 /// LMDB's cursors go no deeper (`CURSOR_STACK`).
-const DEEPEST: u16 = 31;
+pub(super) const DEEPEST: u16 = 31;
 /// With fewer leaves, a second thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 256;
 /// More threads than this are limited by memory bandwidth.
@@ -56,10 +56,10 @@ pub(crate) struct Walked<T> {
 
 /// Pages and rows, counted.
 #[derive(Clone, Copy, Default)]
-struct Count {
+pub(super) struct Count {
     leaves: u64,
-    overflow: u64,
-    entries: u64,
+    pub overflow: u64,
+    pub entries: u64,
 }
 
 /// Walks the tree that `record` describes.
@@ -167,7 +167,7 @@ fn run<'a, R: Rows>(
 }
 
 /// The part of one thread.
-struct Worker<'a, R: Rows> {
+pub(super) struct Worker<'a, R: Rows> {
     space: &'a Space<'a>,
     structure: Structure,
     rows: &'a R,
@@ -179,7 +179,7 @@ struct Worker<'a, R: Rows> {
 }
 
 impl<'a, R: Rows> Worker<'a, R> {
-    fn new(space: &'a Space<'a>, structure: Structure, rows: &'a R) -> Worker<'a, R> {
+    pub fn new(space: &'a Space<'a>, structure: Structure, rows: &'a R) -> Worker<'a, R> {
         Worker {
             space,
             structure,
@@ -198,6 +198,15 @@ impl<'a, R: Rows> Worker<'a, R> {
         count.leaves += self.count.leaves;
         count.overflow += self.count.overflow;
         count.entries += self.count.entries;
+    }
+
+    /// What its leaves were counted to have, and the first violation in their rows.
+    pub fn into_parts(self) -> (R::Tally, Count, Option<Violation>) {
+        (
+            self.tally,
+            self.count,
+            self.violations.kept.into_iter().next(),
+        )
     }
 
     fn found(&mut self, page: u64, kind: Kind) {
@@ -264,7 +273,8 @@ impl<'a, R: Rows> Worker<'a, R> {
         Ok(())
     }
 
-    fn leaf(&mut self, bytes: &[u8], number: u64, span: &Span) -> Result<(), CheckError> {
+    /// Checks one leaf and its rows. What is wrong with a row alone is kept.
+    pub fn leaf(&mut self, bytes: &[u8], number: u64, span: &Span) -> Result<(), CheckError> {
         let page = Page::parse(bytes, number)?;
         if page.kind() != PageKind::Leaf {
             return Err(Kind::Depth.into());

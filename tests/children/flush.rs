@@ -1,7 +1,7 @@
 //! Roles of `tests/flush`.
 
-use crate::common::child;
-use crate::common::raw;
+use crate::common::{child, device, raw};
+use pool_metadata::PoolMetadata;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,5 +21,19 @@ pub fn crowd(path: &Path) {
         }
         drop(reads);
         child::say("released");
+    }
+}
+
+/// Uses the store, each time that it is asked to.
+pub fn other(path: &Path) {
+    let store = PoolMetadata::open(path).unwrap();
+    while let Some(asked) = child::listen() {
+        match asked.as_str() {
+            "add" => {
+                store.add_device(&mut device("other")).unwrap();
+                child::say("added");
+            }
+            _ => child::say(&store.walk().unwrap().count().to_string()),
+        }
     }
 }

@@ -4,10 +4,13 @@
 #[allow(dead_code)]
 mod workload;
 
+use crate::common::seccomp::die_at_the_next_flush;
 use pool_metadata::{BackupOptions, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use workload::{perform, second, Op, Script, BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
 
 fn parse(argument: &str) -> (u64, &Path) {
@@ -68,6 +71,77 @@ pub fn one(argument: &str) {
 pub fn relaxed(argument: &str) {
     let (seed, path) = parse(argument);
     play(&workload::relaxed(seed), path);
+}
+
+/// Takes the steps of a script in turn with other processes, of which every other one is killed
+/// before it can flush its commit: that is done once the next step is.
+pub fn turns(argument: &str) {
+    let (seed, path) = parse(argument);
+    let script = workload::turns(seed);
+    let mut said = Mouth::of(path);
+    let mut store = script.open(path);
+    said.say("opened");
+    let mut killed = None;
+    for (index, op) in script.ops.iter().enumerate() {
+        said.say(&format!("begin {index}"));
+        match Turn::of(index) {
+            _ if matches!(op, Op::Reopen) => {
+                store.close().unwrap();
+                store = script.open(path);
+            }
+            Turn::Own => perform(&store, &mut None, op),
+            turn => {
+                let mut other = Command::new(std::env::current_exe().unwrap());
+                other
+                    .args(["powercut::turn", argument])
+                    .env(STEP, index.to_string());
+                let ended = other.status().unwrap();
+                if turn == Turn::Killed {
+                    assert_eq!(ended.signal(), Some(libc::SIGSYS), "{ended}");
+                    killed = Some(index);
+                    continue;
+                }
+                assert!(ended.success());
+            }
+        }
+        for done in killed.take().into_iter().chain([index]) {
+            said.say(&format!("done {done}"));
+        }
+    }
+    said.say(&format!("map {}", store.stats().unwrap().map_size));
+}
+
+/// Who takes a step.
+#[derive(PartialEq)]
+enum Turn {
+    Own,
+    Other,
+    Killed,
+}
+
+impl Turn {
+    fn of(index: usize) -> Turn {
+        match index % 4 {
+            1 => Turn::Other,
+            3 => Turn::Killed,
+            _ => Turn::Own,
+        }
+    }
+}
+
+/// Which step another process takes.
+const STEP: &str = "PM_STEP";
+
+/// Takes one step of that script.
+pub fn turn(argument: &str) {
+    let (seed, path) = parse(argument);
+    let script = workload::turns(seed);
+    let index: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let store = script.open(path);
+    if Turn::of(index) == Turn::Killed {
+        die_at_the_next_flush();
+    }
+    perform(&store, &mut None, &script.ops[index]);
 }
 
 /// Runs the scripts in threads, and reports at the end how many commits were made.

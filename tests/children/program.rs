@@ -64,7 +64,7 @@ roles! {
     descriptors { closed_streams, few, inherited }
     disk_full { reader_table, size_limit, small_disk }
     file_systems { full, open_and_add, removals, removals_as_far_as_possible, shut_down }
-    flush { crowd }
+    flush { crowd, other }
     format { read_on }
     growth { cannot_grow, keeps_a_walk, looker, wants_more, worker }
     kills { liar, victim, work_beside }
@@ -78,7 +78,9 @@ roles! {
         fork, only_viewed_in_child, open_and_wait, refused_in_child, refused_to_create,
         take_reader_slots
     }
-    powercut { backup, import, next, one, relaxed, repair, replacing, salvage, threads }
+    powercut {
+        backup, import, next, one, relaxed, repair, replacing, salvage, threads, turn, turns
+    }
     processes { count, grow, remote }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }

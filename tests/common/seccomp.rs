@@ -77,6 +77,16 @@ fn fail_in_this_thread(calls: &[libc::c_long], errno: i32, below: Option<u32>) {
     install(&mut program);
 }
 
+/// Has the process killed, as by SIGKILL, when this thread is about to flush the content of a file.
+pub fn die_at_the_next_flush() {
+    install(&mut [
+        LOAD_CALL,
+        step(jump(libc::BPF_JEQ), libc::SYS_fdatasync as u32, 0, 1),
+        step(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
+        ALLOW,
+    ]);
+}
+
 /// Calls that make a descriptor, and which bit of which argument has it closed by an `exec` from
 /// its first moment on. Those that can make one without are not needed at all.
 const MAKE_DESCRIPTORS: &[(libc::c_long, u32, libc::c_int)] = &[

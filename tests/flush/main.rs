@@ -1,19 +1,19 @@
-//! Flushes and page writes that fail: the write is an error without effect. What is on the disk is
-//! uncertain then, so the store takes no writes until it is opened again.
+//! Flushes and page writes that fail: the write is an error without effect, and the store goes on
+//! once the disk does.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod reopen;
 
+use common::peer::Peer;
 use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
-use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::thread;
 
 /// Where a store's data pages begin. LMDB writes the two meta pages before them last, and cannot
 /// go on with its environment when it fails to.
 const BEHIND_META_PAGES: Option<u32> = Some(2 * 4096);
-const DURABILITIES: [Durability; 2] = [Durability::Full, Durability::Relaxed];
 /// What a system call can fail with.
 const ERRORS: [i32; 6] = [
     libc::EIO,
@@ -24,9 +24,9 @@ const ERRORS: [i32; 6] = [
     libc::EDQUOT,
 ];
 
-fn all_failures() -> impl Iterator<Item = (Durability, i32)> {
-    let with_each = |durability| ERRORS.map(|errno| (durability, errno));
-    DURABILITIES.into_iter().flat_map(with_each)
+/// Whether the disk is full, which is no failure of the disk.
+fn is_full(errno: i32) -> bool {
+    [libc::ENOSPC, libc::EDQUOT].contains(&errno)
 }
 
 /// Runs `work` in a thread in which those calls fail with EIO.
@@ -38,8 +38,8 @@ fn with_failing<R: Send>(
     sys::with_errno(calls, libc::EIO, below, work)
 }
 
-fn store(path: &Path, durability: Durability) -> (PoolMetadata, Vec<DeviceInfo>) {
-    let store = options(10_000).durability(durability).open(path).unwrap();
+fn store(path: &Path) -> (PoolMetadata, Vec<DeviceInfo>) {
+    let store = options(10_000).open(path).unwrap();
     for name in ["a", "b", "c"] {
         add(&store, name);
     }
@@ -83,29 +83,91 @@ fn assert_as_before(path: &Path, before: &[DeviceInfo]) {
 }
 
 #[test]
-fn failed_flush_refuses_every_later_write_and_no_read() {
+fn write_whose_flush_fails_is_undone_and_the_next_one_is_made() {
+    for errno in ERRORS {
+        let (_directory, path) = place();
+        let (store, before) = store(&path);
+        let update = store.begin_update("b").unwrap();
+        let error = sys::with_errno(sys::FLUSHES, errno, None, || {
+            let mut new = device("new");
+            let error = error_of(store.add_device(&mut new));
+            assert_eq!(new, device("new"), "the caller's device is unchanged");
+            error
+        });
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        assert_eq!(matches!(error, Error::DiskFull { .. }), is_full(errno));
+        let message = error.to_string();
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+        // Reads see no trace of the write, and writes go on.
+        assert_eq!(devices(&store), before);
+        assert_error!(store.get_device("new"), Error::NotFound { .. });
+        check(&store);
+        update.commit().unwrap();
+        add(&store, "new");
+        check(&store);
+        store.sync().unwrap();
+        store.close().unwrap();
+        let store = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&store).len(), before.len() + 1);
+    }
+}
+
+/// Whoever has read the record of a commit that was undone must not take another one for it.
+#[test]
+fn generation_of_an_undone_write_is_not_given_again() {
     let (_directory, path) = place();
-    let (store, before) = store(&path, Durability::Full);
-    let update = store.begin_update("b").unwrap();
-    let error = with_failing(sys::FLUSHES, None, || {
-        let mut new = device("new");
-        let error = error_of(store.add_device(&mut new));
-        assert_eq!(new, device("new"), "the caller's device is unchanged");
-        error
+    let (store, _) = store(&path);
+    let commits = || store.stats().unwrap().commits;
+    let before = commits();
+    with_failing(sys::FLUSHES, None, || error_of(store.mark_faulty("a")));
+    assert_eq!(commits(), before);
+    let name = add(&store, "new").name;
+    assert_eq!(store.get_device(name).unwrap().generation, before + 2);
+    add(&store, "next");
+    assert_eq!(commits(), before + 3);
+}
+
+#[test]
+fn flushes_that_fail_again_and_again_stop_writes_until_the_store_is_reopened() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path);
+    let failures = with_failing(sys::FLUSHES, None, || {
+        let mut failures = 0;
+        loop {
+            match error_of(store.remove_device("a")) {
+                Error::WritesStopped { .. } => break failures,
+                error => assert!(is_io(&error), "{error:?}"),
+            }
+            assert_eq!(devices(&store), before);
+            failures += 1;
+        }
     });
-    assert!(is_io(&error), "{error:?}");
-    assert!(
-        error.to_string().contains(path.to_str().unwrap()),
-        "{error}"
-    );
+    assert_eq!(failures, 8);
     assert_stopped(&store);
-    assert_error!(update.commit(), Error::WritesStopped { .. });
-    // Reads go on, and see no trace of the write.
     assert_eq!(devices(&store), before);
-    assert_error!(store.get_device("new"), Error::NotFound { .. });
     check(&store);
     store.close().unwrap();
     assert_as_before(&path, &before);
+}
+
+/// What one process undoes, no other sees, also if that was the one that wrote before.
+#[test]
+fn undone_write_is_seen_by_no_other_process() {
+    let (_directory, path) = place();
+    let (store, before) = store(&path);
+    let mut other = Peer::start("flush::other", &path);
+    let mut ask = |what: &str| {
+        other.tell(what);
+        other.hear()
+    };
+    assert_eq!(ask("count"), before.len().to_string());
+    let error = with_failing(sys::FLUSHES, None, || error_of(store.remove_device("a")));
+    assert!(is_io(&error), "{error:?}");
+    assert_eq!(ask("count"), before.len().to_string());
+    assert_eq!(ask("add"), "added");
+    assert_eq!(devices(&store).len(), before.len() + 1);
+    add(&store, "new");
+    check(&store);
 }
 
 #[test]
@@ -133,68 +195,18 @@ fn failed_flush_fails_every_write_of_its_group_commit() {
         drop(other);
         writers.into_iter().map(|w| w.join().unwrap()).collect()
     });
-    // All shared the flush that failed: none was refused after it.
     assert!(errors.iter().all(is_io), "{errors:?}");
-    assert_stopped(&store);
     assert_eq!(devices(&store), before);
     check(&store);
     store.close().unwrap();
     assert_as_before(&path, &before);
 }
 
-/// Whether the disk is full, which is no failure of the disk.
-fn is_full(errno: i32) -> bool {
-    [libc::ENOSPC, libc::EDQUOT].contains(&errno)
-}
-
-/// The meta page of a write to a full disk was not reached, and with full durability no earlier
-/// commit waits for the flush. With relaxed durability earlier commits may be lost, whatever the
-/// flush failed with.
 #[test]
-fn failed_flush_stops_writes_unless_a_full_disk_has_lost_nothing() {
-    for (durability, errno) in all_failures() {
-        let (_directory, path) = place();
-        let (store, before) = store(&path, durability);
-        let remove = || error_of(store.remove_device("a"));
-        let error = sys::with_errno(sys::FLUSHES, errno, None, remove);
-        assert_eq!(error.os_error(), Some(errno), "{error:?}");
-        if durability == Durability::Full && is_full(errno) {
-            assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
-            assert_eq!(devices(&store), before);
-            store.mark_faulty("a").unwrap();
-            check(&store);
-            continue;
-        }
-        assert!(matches!(error, Error::Io { .. }), "{error:?}");
-        assert_stopped(&store);
-        assert_eq!(devices(&store), before);
-        check(&store);
-        store.close().unwrap();
-        assert_as_before(&path, &before);
-    }
-}
-
-#[test]
-fn failed_sync_of_a_relaxed_store_stops_writes() {
+fn meta_page_that_can_never_be_written_stops_writes() {
     for errno in ERRORS {
         let (_directory, path) = place();
-        let (store, before) = store(&path, Durability::Relaxed);
-        store.sync().unwrap();
-        let error = sys::with_errno(sys::FLUSHES, errno, None, || error_of(store.sync()));
-        assert!(matches!(error, Error::Io { .. }), "{error:?}");
-        assert_eq!(error.os_error(), Some(errno), "{error:?}");
-        assert_stopped(&store);
-        assert_eq!(devices(&store), before);
-        store.close().unwrap();
-        assert_as_before(&path, &before);
-    }
-}
-
-#[test]
-fn failed_write_of_a_meta_page_stops_writes() {
-    for (durability, errno) in all_failures() {
-        let (_directory, path) = place();
-        let (store, before) = store(&path, durability);
+        let (store, before) = store(&path);
         let change = || error_of(store.change_device_state("a", DeviceState::Removed));
         let error = sys::with_errno(sys::WRITES, errno, BEHIND_META_PAGES, change);
         assert!(matches!(error, Error::Io { .. }), "{error:?}");
@@ -207,24 +219,27 @@ fn failed_write_of_a_meta_page_stops_writes() {
     }
 }
 
+/// Nothing refers to the pages of a commit before its meta page is written.
 #[test]
-fn failed_write_of_a_page_stops_writes() {
-    let (_directory, path) = place();
-    let (store, before) = store(&path, Durability::Full);
-    let error = with_failing(sys::WRITES, None, || error_of(store.remove_device("a")));
-    assert!(is_io(&error), "{error:?}");
-    assert_stopped(&store);
-    assert_eq!(devices(&store), before);
-    check(&store);
-    drop(store);
-    assert_as_before(&path, &before);
+fn failed_write_of_a_page_changes_nothing() {
+    for errno in ERRORS {
+        let (_directory, path) = place();
+        let (store, before) = store(&path);
+        let remove = || error_of(store.remove_device("a"));
+        let error = sys::with_errno(sys::WRITES, errno, None, remove);
+        assert_eq!(error.os_error(), Some(errno), "{error:?}");
+        assert_eq!(devices(&store), before);
+        check(&store);
+        store.remove_device("a").unwrap();
+        check(&store);
+    }
 }
 
 /// The store notices a poisoned environment although the reader table is full.
 #[test]
 fn failed_write_of_a_meta_page_stops_writes_with_a_full_reader_table() {
     let (_directory, path) = place();
-    store(&path, Durability::Full).0.close().unwrap();
+    store(&path).0.close().unwrap();
     // Longer than the reads of tests beside this one: the reopen waits for those as well.
     let store = options(3000)
         .max_readers(OpenOptions::MIN_MAX_READERS)

@@ -5,7 +5,7 @@ use super::common::peer::Peer;
 use super::common::{add, check, devices, error_of, options, place, sys};
 use super::{assert_as_before, assert_stopped, is_io, store, with_failing, BEHIND_META_PAGES};
 use crate::assert_error;
-use pool_metadata::{Durability, Error, PoolMetadata};
+use pool_metadata::{Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[test]
 fn open_walk_goes_on_and_new_reads_wait_for_its_end() {
     let (_directory, path) = place();
-    store(&path, Durability::Full).0.close().unwrap();
+    store(&path).0.close().unwrap();
     let store = options(200).open(&path).unwrap();
     let before = devices(&store);
     let mut walk = store.walk().unwrap();
@@ -37,7 +37,7 @@ fn another_file_at_the_path_is_not_read_for_the_store() {
     let theirs = PoolMetadata::open(&other).unwrap();
     add(&theirs, "theirs");
     theirs.close().unwrap();
-    let store = store(&path, Durability::Full).0;
+    let store = store(&path).0;
     let fail = || error_of(store.mark_faulty("a"));
     let error = with_failing(sys::WRITES, BEHIND_META_PAGES, fail);
     assert!(is_io(&error), "{error:?}");
@@ -68,7 +68,7 @@ impl Drop for Done<'_> {
 #[test]
 fn reads_during_a_reopen_wait_for_it() {
     let (_directory, path) = place();
-    store(&path, Durability::Full).0.close().unwrap();
+    store(&path).0.close().unwrap();
     for _ in 0..40 {
         let store = options(60_000).open(&path).unwrap();
         let done = AtomicBool::new(false);
@@ -102,7 +102,7 @@ fn reads_during_a_reopen_wait_for_it() {
 #[test]
 fn close_during_a_reopen_waits_for_it() {
     let (_directory, path) = place();
-    let (store, before) = store(&path, Durability::Full);
+    let (store, before) = store(&path);
     store.close().unwrap();
     for round in 0..40 {
         let store = options(60_000).open(&path).unwrap();
@@ -140,7 +140,7 @@ fn close_during_a_reopen_waits_for_it() {
 #[test]
 fn reopen_with_a_full_reader_table_waits_for_a_slot() {
     let (_directory, path) = place();
-    let (store, before) = store(&path, Durability::Full);
+    let (store, before) = store(&path);
     store.close().unwrap();
     let mut peer = Peer::start("flush::crowd", &path);
     for _ in 0..10 {
@@ -164,7 +164,7 @@ fn reopen_with_a_full_reader_table_waits_for_a_slot() {
 #[test]
 fn store_that_a_failed_reopen_has_closed_can_be_opened_at_once() {
     let (_directory, path) = place();
-    let (store, before) = store(&path, Durability::Full);
+    let (store, before) = store(&path);
     let update = store.begin_update("b").unwrap();
     let fail = || error_of(store.mark_faulty("a"));
     let error = with_failing(sys::WRITES, BEHIND_META_PAGES, fail);

@@ -140,6 +140,8 @@ impl Store for RustStore {
             is_copy: stats.is_copy.into(),
             commit_operations: histogram(&stats.commit_operations),
             commit_nanoseconds: histogram(&stats.commit_nanoseconds),
+            flushes: stats.flushes,
+            undone_commits: stats.undone_commits,
         })
     }
 

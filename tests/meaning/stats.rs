@@ -82,6 +82,7 @@ fn commits_are_counted_by_their_operations_and_their_time<S: Store>() {
     store.apply(&[]).unwrap();
     let stats = store.stats().unwrap();
     assert_eq!((stats.commits, stats.commit_operations.count), (14, 14));
+    assert_eq!((stats.flushes, stats.undone_commits), (14, 0));
     assert_eq!(stats.commit_operations.sum, 1 + 1 + 9 + 6 + 1000 + 1);
     assert_eq!(
         filled(&stats.commit_operations),

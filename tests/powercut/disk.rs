@@ -16,8 +16,6 @@ const SECTOR: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Broken {
     Nothing,
-    /// Writes through a descriptor with `O_DSYNC`: LMDB's meta pages.
-    DurableWrites,
     /// `fsync` and `fdatasync` of files.
     Flushes,
     /// `fsync` of directories.
@@ -73,8 +71,7 @@ impl<'r> Disk<'r> {
 
     /// Plays one event.
     pub fn play(&mut self, number: usize, event: &'r Event) {
-        let durable = matches!(event, Event::Write { durable: true, .. })
-            && self.broken != Broken::DurableWrites;
+        let durable = matches!(event, Event::Write { durable: true, .. });
         let pending = Pending {
             number,
             event,

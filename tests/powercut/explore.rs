@@ -2,6 +2,8 @@
 
 use super::disk::{Broken, Disk, Image, Survivors};
 use super::record::{Event, Recording};
+use super::workload::STORE;
+use crate::common::raw;
 use crate::common::rng::Rng;
 use std::collections::HashMap;
 use std::fs;
@@ -28,6 +30,8 @@ pub struct Campaign {
     pub broken: Broken,
     /// The first event from which on the disk is broken.
     pub lies_from: usize,
+    /// Whether every commit is marked as flushed, so that none is looked at before it is used.
+    pub unchecked: bool,
     /// After how many violations to stop, and after which one.
     pub enough: usize,
     pub until: Option<&'static str>,
@@ -65,7 +69,10 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
         let plans = plans(&disk, campaign, number);
         for (index, survivors) in plans.into_iter().enumerate() {
             let mut rng = Rng::of(campaign.seed, &[number, index]);
-            let image = disk.image(survivors, &mut rng);
+            let mut image = disk.image(survivors, &mut rng);
+            if let (true, Some(store)) = (campaign.unchecked, image.get_mut(STORE)) {
+                raw::mark(store);
+            }
             found.images += 1;
             let outcome = seen.entry(digest(&image)).or_insert_with(|| {
                 found.opened += 1;

@@ -3,7 +3,7 @@
 use super::explore::Subject;
 use super::workload::{perform, Op, Script, Threads, STORE};
 use crate::common::{check, device, devices};
-use pool_metadata::{DeviceInfo, Durability, Ids, Intent, PoolMetadata, Removals};
+use pool_metadata::{DeviceInfo, Ids, Intent, PoolMetadata, Removals};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -93,37 +93,12 @@ fn store_may_be_absent(said: &[&str]) -> Result<(), String> {
 pub struct Single {
     /// What the store holds before the first step and after each.
     pub states: Vec<Dump>,
-    /// Whether the last step may be lost after it was acknowledged, unless it was made durable.
-    pub relaxed: bool,
-    pub syncs: Vec<usize>,
 }
 
 impl Single {
     pub fn new(script: &Script, start: &Path) -> Single {
-        let is_sync = |op: &Op| matches!(op, Op::Sync);
-        let ops = script.ops.iter().enumerate();
-        let syncs = ops.filter(|(_, op)| is_sync(op)).map(|(index, _)| index);
-        Single {
-            states: states(script, start),
-            relaxed: script.durability == Durability::Relaxed,
-            syncs: syncs.collect(),
-        }
-    }
-
-    /// The least number of steps whose effects must be there.
-    fn least(&self, done: usize) -> usize {
-        if !self.relaxed {
-            return done;
-        }
-        // The last step that wrote something may be undone; a flush keeps all before it.
-        let changed = (1..=done).rev();
-        let last_write = changed
-            .into_iter()
-            .find(|step| self.states[*step] != self.states[*step - 1])
-            .unwrap_or(0);
-        let synced = self.syncs.iter().filter(|step| **step < done);
-        let kept = synced.map(|step| step + 1).max().unwrap_or(0);
-        kept.max(last_write.saturating_sub(1))
+        let states = states(script, start);
+        Single { states }
     }
 }
 
@@ -145,7 +120,7 @@ impl Subject for Single {
         let Some(found) = found else {
             return store_may_be_absent(said);
         };
-        let may_be = &self.states[self.least(done)..=begun];
+        let may_be = &self.states[done..=begun];
         if may_be.contains(found) {
             return Ok(());
         }

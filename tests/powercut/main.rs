@@ -30,11 +30,12 @@ use disk::{Broken, Disk, Survivors};
 use explore::{explore, Campaign, Found, Subject};
 use judge::{open_left, Many, Single};
 use migration::{Migration, MIGRATED};
+use pool_metadata::PoolMetadata;
 use record::{record, Event, Recording};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use workload::{import, next, one, relaxed, second, threads, Script, STORE};
+use workload::{import, next, one, relaxed, second, threads, turns, Script, STORE};
 
 /// How many times as long as in the short run.
 fn scale() -> usize {
@@ -66,6 +67,7 @@ fn campaign(seed: u64) -> Campaign {
         random: 12,
         broken: Broken::Nothing,
         lies_from: 0,
+        unchecked: false,
         enough: 20,
         until: None,
     }
@@ -163,11 +165,53 @@ fn backup_and_restore_lose_neither_store() {
 }
 
 #[test]
-fn relaxed_store_loses_at_most_the_last_write() {
+fn relaxed_store_loses_no_acknowledged_write() {
     if !ptrace::is_allowed() {
         return;
     }
     play("relaxed", relaxed, seeds(1));
+}
+
+/// Other processes write as well, and some are killed between their commit and its flush.
+#[test]
+fn processes_that_write_in_turn_lose_no_acknowledged_write() {
+    if !ptrace::is_allowed() {
+        return;
+    }
+    play("turns", turns, seeds(1));
+}
+
+/// The power is cut again while a process undoes a commit that the first cut has left half written,
+/// and goes on.
+#[test]
+fn power_cut_while_a_commit_is_undone_loses_no_acknowledged_write() {
+    if !ptrace::is_allowed() {
+        return;
+    }
+    for seed in seeds(1) {
+        let first = recording("one", seed);
+        let (place, start) = (common::directory(), common::directory());
+        leave_unfinished(&first, seed, &[place.path(), start.path()]);
+        let subject = Single::new(&next(seed), &start.path().join(STORE));
+        let recording = recording_at("next", seed, place.path());
+        survive("undone", seed, &recording, &subject, 30);
+    }
+}
+
+/// Writes to the directories what a power cut could leave in the middle of a commit, such that
+/// opening it undoes that.
+fn leave_unfinished(recording: &Recording, seed: u64, directories: &[&Path]) {
+    for attempt in 0..1000 {
+        leave(recording, seed + 1_000_000_000 * attempt, directories[0]);
+        let opened = PoolMetadata::open(directories[0].join(STORE));
+        if opened.is_ok_and(|store| store.undone_at_open().is_some()) {
+            for directory in directories {
+                leave(recording, seed + 1_000_000_000 * attempt, directory);
+            }
+            return;
+        }
+    }
+    panic!("no commit was left half written");
 }
 
 #[test]
@@ -264,7 +308,8 @@ fn leave(recording: &Recording, seed: u64, directory: &Path) {
     }
 }
 
-/// The campaign can fail: without any one kind of flush, it finds violations.
+/// The campaign can fail: without any one kind of flush, and without a look at the newest commit,
+/// it finds violations.
 #[test]
 fn disk_that_lies_is_detected() {
     if !ptrace::is_allowed() {
@@ -278,28 +323,34 @@ fn disk_that_lies_is_detected() {
         .iter()
         .position(|event| matches!(event, Event::Said(words) if words == "opened"))
         .unwrap();
-    let violation = |broken, lies_from| {
+    let violation = |broken, lies_from, unchecked, until| {
         let campaign = Campaign {
             broken,
             lies_from,
-            enough: 1,
+            unchecked,
+            enough: usize::MAX,
+            until: Some(until),
             ..campaign(seed)
         };
-        let mut found = explore(&recording, &campaign, &subject).violations;
-        let first = found.pop().unwrap_or_default();
-        println!("{broken:?}: {first}");
-        first
+        let violations = explore(&recording, &campaign, &subject).violations;
+        let last = violations.last().map_or("nothing", String::as_str);
+        println!("{broken:?}, unchecked: {unchecked}: {last}");
+        last.to_owned()
     };
-    // Without flushes of LMDB's meta pages, acknowledged writes are undone.
-    assert!(violation(Broken::DurableWrites, opened).contains("what is there is that after"));
-    // Without flushes of the pages that a meta page refers to, the store is refused or holds
-    // something else.
-    assert!(!violation(Broken::Flushes, opened).is_empty());
-    // Without them while the store is created.
-    assert!(!violation(Broken::Flushes, 0).is_empty());
+    let finds = |broken, lies_from, unchecked, what| {
+        assert!(violation(broken, lies_from, unchecked, what).contains(what));
+    };
+    // Without flushes of commits, acknowledged writes are undone, and the store is damaged.
+    for what in ["what is there is that after", "the store is damaged"] {
+        finds(Broken::Flushes, opened, false, what);
+    }
+    // Without a look at the newest commit, it is used though it is not whole.
+    finds(Broken::Nothing, opened, true, "the store is damaged");
+    // Without flushes while the store is created.
+    finds(Broken::Flushes, 0, false, "opening: ");
     // Without flushes of the directory, the store's name is lost.
-    assert!(violation(Broken::NameFlushes, 0).contains("the store is gone"));
-    assert!(violation(Broken::Nothing, 0).is_empty());
+    finds(Broken::NameFlushes, 0, false, "the store is gone");
+    assert_eq!(violation(Broken::Nothing, 0, false, "any"), "nothing");
 }
 
 /// `scripts/powercut.sh` builds the Go program and names it in `PM_MIGRATE`.

@@ -275,6 +275,16 @@ impl Recorder {
         found
     }
 
+    /// Whether the file is a lock file, which may have got its name after it was opened.
+    fn is_lock_file(&self, file: &fs::Metadata) -> bool {
+        let entries = fs::read_dir(&self.directory).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().path());
+        names.any(|path| {
+            path.to_str().unwrap().ends_with("-lock")
+                && fs::metadata(path).is_ok_and(|found| found.ino() == file.ino())
+        })
+    }
+
     fn target(&mut self, call: &Call, fd: u64) -> Target {
         let descriptor = descriptor(call.thread, fd);
         let path = fs::read_link(&descriptor).unwrap();
@@ -293,6 +303,9 @@ impl Recorder {
         // A file that was created and not seen yet, if another thread's call came first.
         self.names_changed();
         let metadata = fs::metadata(descriptor).unwrap();
+        if self.is_lock_file(&metadata) {
+            return Target::Other;
+        }
         // A file without a name may get one later.
         let next = self.files.len();
         let file = self.files.entry((metadata.dev(), metadata.ino()));

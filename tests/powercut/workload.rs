@@ -283,6 +283,13 @@ pub fn import(seed: u64) -> Script {
     script
 }
 
+/// Steps of several processes.
+pub fn turns(seed: u64) -> Script {
+    let mut script = Script::random(seed, "", 24, Durability::Full);
+    script.ops.retain(|op| !matches!(op, Op::Hold));
+    script
+}
+
 pub fn next(seed: u64) -> Script {
     Script::random(!seed, "next-", 25, Durability::Full)
 }

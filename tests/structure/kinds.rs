@@ -84,6 +84,13 @@ fn flipped_bit_in_the_first_pages_or_the_root_never_makes_another_programs_file(
                     .verify(Verify::Quick)
                     .read_only(true)
                     .open(path);
+                if matches!(opened, Err(Error::Unfinished { .. })) {
+                    // The older meta page seems to be of the commit after the newest.
+                    let older = 1 - pages.newest();
+                    let number = Pages::txnid_at(older);
+                    assert!((number..number + 8).contains(&at), "bit {bit} of byte {at}");
+                    return;
+                }
                 assert_damaged(opened.map(|_| ()), path, &format!("bit {bit} of byte {at}"));
             });
         }

@@ -146,7 +146,11 @@ var statistics = []statistic{
 		func(s *stats) uint64 { return s.ReaderRefusals }),
 	gauge("writers_waiting", "Writes that wait for another one.",
 		func(s *stats) uint64 { return s.WritersWaiting }),
-	gauge("writes_stopped", "1 if an fsync failed: writes are refused until a restart.",
+	counter("flushes_total", "Flushes of the store's file.",
+		func(s *stats) uint64 { return s.Flushes }),
+	counter("undone_commits_total", "Commits undone: a power cut or a failed flush.",
+		func(s *stats) uint64 { return s.UndoneCommits }),
+	gauge("writes_stopped", "1 if flushes failed: writes are refused until a restart.",
 		func(s *stats) uint64 {
 			if s.WritesStopped {
 				return 1

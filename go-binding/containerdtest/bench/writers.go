@@ -13,11 +13,14 @@ import (
 
 // The targets of durable writes, all on a disk.
 const (
-	loneAtLeast  = 1.2 // ratio of a lone add
 	eightAtLeast = 5   // ratio of operations per second
-	manyAtLeast  = 20  // the same with 64 writers
 	tailAtMost   = 12  // the 99th percentile with 64 writers, in lone writes
 	batchAtLeast = 100 // changes one by one against one list of them
+)
+
+var (
+	loneAtLeast = map[string]float64{"add": 2, "update": 1.7} // ratio of a lone write
+	manyAtLeast = map[string]float64{"add": 70, "update": 35} // of writes per second, 64 writers
 )
 
 // writers measures durable writes: those of a lone writer, of many, and lists of changes.
@@ -192,8 +195,8 @@ func (m *writers) lone(op operation, subjects []subject) error {
 	}
 	target := ""
 	toTheirs, toRaw := medianRatio(times[1], times[0]), medianRatio(times[2], times[0])
-	if op.name == "add" {
-		target = m.verdict(toTheirs, loneAtLeast, true)
+	if least := loneAtLeast[op.name]; least > 0 {
+		target = m.verdict(toTheirs, least, true)
 	}
 	fmt.Printf("\nA lone %s, medians of %d in turn: ours %s, theirs %s (pairs: %.2fx  %s), raw LMDB "+
 		"%s (pairs: %.2fx), ours from a thread %s\n",
@@ -248,15 +251,17 @@ func (m *writers) many(op operation, subjects []subject) error {
 				duration(all[i].percentile(99)))
 		}
 		fmt.Println()
-		m.toTheirs(count, "ours", &all[0], &all[1], &lone[0])
-		m.toTheirs(count, "ours, from threads", &all[3], &all[1], &lone[3])
+		m.toTheirs(op, count, "ours", &all[0], &all[1], &lone[0])
+		m.toTheirs(op, count, "ours, from threads", &all[3], &all[1], &lone[3])
 	}
 	return nil
 }
 
 // toTheirs prints how that many writers compare with containerd's; lone is how long a lone writer
 // takes for a write.
-func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *float64) {
+func (m *writers) toTheirs(op operation, count int, what string, ours, theirs *writes,
+	lone *float64,
+) {
 	ratio, target := ours.perSecond()/theirs.perSecond(), ""
 	switch count {
 	case 1:
@@ -265,7 +270,8 @@ func (m *writers) toTheirs(count int, what string, ours, theirs *writes, lone *f
 		target = m.verdict(ratio, eightAtLeast, true)
 	case 64:
 		tail := ours.percentile(99) / *lone
-		target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", m.verdict(ratio, manyAtLeast, true), tail,
+		rate := m.verdict(ratio, manyAtLeast[op.name], true)
+		target = fmt.Sprintf("%s; p99 %.1f lone writes  %s", rate, tail,
 			m.verdict(tail, tailAtMost, false))
 	}
 	fmt.Printf("%14s  %-18s %5.1fx theirs  %s\n", "", what, ratio, target)

@@ -20,13 +20,22 @@ use crate::sync::process;
 /// What an environment is opened with.
 pub(crate) struct Settings {
     pub read_only: bool,
-    /// Leave the flush of the meta page out of a commit.
-    pub no_meta_sync: bool,
+    /// What LMDB flushes when it commits.
+    pub flushes: Flushes,
     /// Open no lock file: no other thread or process uses the file.
     pub no_lock: bool,
     pub map_size: usize,
     /// The size of the reader table, if this makes it.
     pub max_readers: u32,
+}
+
+/// What LMDB flushes when it commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushes {
+    /// The pages, and then the meta page that refers to them.
+    Both,
+    /// Nothing: its caller does.
+    Nothing,
 }
 
 /// An open environment, closed when dropped.
@@ -60,7 +69,10 @@ impl Environment {
     pub fn open(path: &Path, settings: &Settings) -> LmdbResult<Environment> {
         let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS;
         flags.set(EnvironmentFlags::READ_ONLY, settings.read_only);
-        flags.set(EnvironmentFlags::NO_META_SYNC, settings.no_meta_sync);
+        flags.set(
+            EnvironmentFlags::NO_SYNC,
+            settings.flushes == Flushes::Nothing,
+        );
         flags.set(EnvironmentFlags::NO_LOCK, settings.no_lock);
         let mut builder = lmdb::Environment::new();
         builder.set_flags(flags).set_max_dbs(3);
@@ -109,11 +121,6 @@ impl Environment {
             max_readers: info.max_readers(),
             readers: info.num_readers(),
         })
-    }
-
-    /// Flushes everything to disk, the last commit's meta page included.
-    pub fn sync(&self) -> LmdbResult<()> {
-        self.lmdb.sync(true)
     }
 
     /// Adopts the map size that another process has set. No transaction of the environment exists:

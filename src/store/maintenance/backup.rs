@@ -128,7 +128,8 @@ impl OpenOptions {
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
-    /// [`Error::Corrupt`] if the backup is damaged; [`Error::NotAStore`], [`Error::BboltFile`],
+    /// [`Error::Unfinished`] if its newest commit is half written; [`Error::Corrupt`] if the backup
+    /// is damaged; [`Error::NotAStore`], [`Error::BboltFile`],
     /// [`Error::ForeignLmdb`], [`Error::NotRegularFile`] if one of the files is of another
     /// kind, [`Error::NewerFormat`] if the backup is; [`Error::FileExists`] if a file comes to
     /// be at `path` meanwhile; and those of the file system. An [`Error::Io`] in flushing the
@@ -179,7 +180,6 @@ pub(super) fn copy_config() -> Config {
         map_size: 0,
         max_readers: OpenOptions::MIN_MAX_READERS,
         lock_wait: Duration::ZERO,
-        relaxed: false,
         max_pinned_growth: 0,
         sharing: Sharing::Temporary,
         damaged_header: false,

@@ -152,6 +152,9 @@ impl OpenOptions {
         let writing = env.begin_writing(&waits)?;
         writing.run(|txn| carry_out(txn, &found.plan))?;
         drop(writing);
+        // Rows that did not add up before cannot show after a power cut that this commit is whole:
+        // the note that it was flushed must be on the disk.
+        env.sync()?;
         let after = audit(&Snapshot::open(&env)?, options.limit)?.report;
         Ok(Repaired {
             before: found.report,
@@ -165,7 +168,6 @@ impl OpenOptions {
             read_only,
             sharing,
             damaged_header: true,
-            relaxed: false,
             max_pinned_growth: 0,
             ..self.config()?
         };

@@ -12,6 +12,7 @@ use crate::file::temp_file::{Purpose, TempFile};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
 use crate::lmdb::env::Env;
+use crate::lmdb::one_flush;
 use crate::salvage;
 use crate::salvage::Salvage;
 use crate::store::options::{OpenOptions, Verify};
@@ -84,6 +85,7 @@ impl OpenOptions {
         let temp = TempFile::create(destination.path(), Purpose::Salvage, &deadline)?;
         create::fill(&temp)?;
         self.import_into(&temp, &found)?;
+        one_flush::mark_flushed(temp.file()).map_err(|e| temp.write_error(e))?;
         let metadata = file.metadata();
         let access = Access::of(&metadata.map_err(|e| Error::io("looking at", &path, e))?);
         temp.put_in_place(&destination, &access)?;
@@ -99,7 +101,6 @@ impl OpenOptions {
     fn import_into(&self, temp: &TempFile, found: &Salvage) -> Result<()> {
         let config = Config {
             read_only: false,
-            relaxed: false,
             max_pinned_growth: 0,
             sharing: Sharing::Temporary,
             damaged_header: false,

@@ -3,7 +3,8 @@
 use crate::device::DeviceInfo;
 use crate::store::PoolMetadata;
 use crate::verify::meta::LAST_PAGE_AT;
-use crate::verify::{in_force, Level, Meta, Metas, Report};
+use crate::verify::newest::in_force;
+use crate::verify::{Level, Meta, Metas, Report};
 
 fn store_bytes() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
@@ -34,7 +35,7 @@ fn bytes_are_verified_as_a_file_is() {
 fn leaked_pages_are_counted_and_do_no_harm() {
     let mut bytes = store_bytes();
     let metas = Metas::read(&&bytes[..]).unwrap();
-    let meta = in_force(&metas).unwrap();
+    let meta = in_force(&&bytes[..], &metas).unwrap().unwrap().meta;
     // The preallocated pages behind the last page, counted as in use.
     let at = Meta::home(meta.txnid) * meta.page_size as usize + LAST_PAGE_AT;
     bytes[at..at + 8].copy_from_slice(&(meta.last_page + 3).to_le_bytes());

@@ -29,9 +29,11 @@ impl<'t, 'e> Batch<'t, 'e> {
                 _ => return Err(Error::corrupt("its header row is damaged").into()),
             },
         };
+        // A record of an undone commit may have been read: the generation of no other is the same.
+        let step = 1 + u64::from(txn.follows_undone());
         header.commit = header
             .commit
-            .checked_add(1)
+            .checked_add(step)
             .ok_or_else(|| out_of_range("commits"))?;
         Ok(Batch {
             txn,

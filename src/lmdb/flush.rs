@@ -1,0 +1,397 @@
+//! One flush for a commit: LMDB writes its pages and its meta page, and then the file is flushed.
+//!
+//! While that is under way others see the commit. If the flush fails, the commit is undone: the
+//! commit before, which was flushed before this one began, is in force again, in every process.
+//! What the disk has of the pages is unknown then, but the commit before uses none of them. So the
+//! next write waits until no read sees the undone commit, flushes once more, verifies the store as
+//! the disk has it, and goes on.
+//!
+//! A process that is killed between the two steps leaves a commit that was not flushed. The flush
+//! mark does not name it, and whoever writes next, in whatever process, flushes it first.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::{Error, Result, SystemError};
+use crate::file::direct::OnDisk;
+use crate::lmdb::env::Env;
+use crate::lmdb::one_flush::{write_mark, OneFlush};
+use crate::lmdb::raw::set_newest_in_lock_file;
+use crate::sync::deadline::Deadline;
+use crate::sync::lock_wait::{LockWait, WaitFor};
+use crate::sync::primitives::unpoisoned;
+use crate::verify::flush_mark::FlushMark;
+use crate::verify::{Level, Metas, Report, Undo};
+
+/// How often in a row flushes may fail before the store takes no more writes.
+const MOST_FAILURES: u32 = 8;
+/// How often, and for how long, reads are waited for that have begun at a commit and may not have
+/// copied its meta page yet, which takes them less than a microsecond.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_micros(50);
+
+impl Env {
+    /// Flushes the data file.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        self.file.sync_data()
+    }
+
+    /// Flushes the file, and what a process may have left unflushed that was killed.
+    pub fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        let waits = self.lock_wait();
+        let _writing = self.begin_writing(&waits)?;
+        let _flushing = self.begin_flushing();
+        self.settle(&waits)?;
+        // Every commit was flushed before, so a failure says nothing of them.
+        self.flush()
+            .map_err(|e| Error::io("flushing the store", &self.path, e))
+    }
+
+    /// Flushes the newest commit of a store that was just opened and verified, if it is not known
+    /// to be on the disk and nobody writes.
+    pub fn settle_at_open(&self) -> Result<()> {
+        let Some(one_flush) = &self.one_flush else {
+            return Ok(());
+        };
+        let is_flushed = || one_flush.pages.mark().flushed >= one_flush.newest_commit();
+        let now = Deadline::over(Duration::ZERO);
+        if is_flushed() {
+            return Ok(());
+        }
+        let lock = match self.process_lock.lock_writer(&self.path, &now) {
+            Err(Error::Timeout { .. }) => return Ok(()),
+            lock => lock?,
+        };
+        let newest = one_flush.newest_commit();
+        if !is_flushed() {
+            match self.flush() {
+                Ok(()) => self.note_flushed(newest),
+                // A process has died before it could flush it, so nobody was told of it.
+                Err(error) => {
+                    self.undo(newest);
+                    self.count_failure(one_flush, error);
+                }
+            }
+        }
+        drop(lock);
+        Ok(())
+    }
+
+    /// Makes sure that the newest commit is on the disk before another is written over the one
+    /// before it. The caller holds the writer lock between processes.
+    #[inline]
+    pub(super) fn settle(&self, waits: &LockWait) -> Result<()> {
+        let Some(one_flush) = &self.one_flush else {
+            return Ok(());
+        };
+        let newest = one_flush.newest_commit();
+        match one_flush.pages.is_marked(newest) {
+            true => Ok(()),
+            false => self.settle_newest(one_flush, newest, waits),
+        }
+    }
+
+    #[cold]
+    fn settle_newest(&self, one_flush: &OneFlush, newest: u64, waits: &LockWait) -> Result<()> {
+        let mark = one_flush.pages.mark();
+        let undone = mark.undone == newest + 1;
+        if undone {
+            one_flush.undone.store(mark.undone, Ordering::Relaxed);
+            if one_flush.settled.load(Ordering::Relaxed) == mark.undone {
+                return Ok(());
+            }
+            self.wait_for_reads_behind(newest, waits)?;
+        }
+        if let Err(error) = self.flush() {
+            if mark.flushed < newest {
+                // A process has died before it could flush it, so nobody was told of it.
+                self.undo(newest);
+            }
+            return Err(self.count_failure(one_flush, error));
+        }
+        if undone {
+            self.verify_on_disk(one_flush, newest)?;
+            one_flush.settled.store(mark.undone, Ordering::Relaxed);
+        } else {
+            self.note_flushed(newest);
+        }
+        Ok(())
+    }
+
+    /// Flushes the commit that was just written, or undoes it. The caller holds the writer lock
+    /// between processes.
+    pub(super) fn flush_commit(&self, commit: u64) -> Result<()> {
+        let Some(one_flush) = &self.one_flush else {
+            return Ok(());
+        };
+        match self.flush() {
+            Ok(()) => {
+                self.note_flushed(commit);
+                one_flush.failures.store(0, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.undo(commit);
+                Err(self.count_failure(one_flush, error))
+            }
+        }
+    }
+
+    /// Counts a flush that has failed; the error that says so. A full disk is no failure of the
+    /// disk.
+    #[cold]
+    fn count_failure(&self, one_flush: &OneFlush, error: io::Error) -> Error {
+        self.handle.watch().expire();
+        let doing = "flushing a commit";
+        if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) {
+            return Error::io(doing, &self.path, error);
+        }
+        if one_flush.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_FAILURES {
+            self.writes_stopped.store(true, Ordering::Relaxed);
+        }
+        Error::Io {
+            doing,
+            path: self.path.as_path().into(),
+            source: SystemError::new(error),
+        }
+    }
+
+    /// Notes that the newest commit is on the disk. Without the note it is flushed once more, so a
+    /// failure does no harm.
+    fn note_flushed(&self, commit: u64) {
+        let _ = write_mark(&self.file, self.page_size, FlushMark::of(commit));
+    }
+
+    /// Undoes the newest commit, of which nobody was told that it is durable.
+    #[cold]
+    fn undo(&self, commit: u64) {
+        if self.try_undo(commit).is_err() {
+            // Others may see it, and it may be lost: nothing may be written after it.
+            self.writes_stopped.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn try_undo(&self, commit: u64) -> Result<()> {
+        let fail = |e| Error::io("undoing a commit that could not be flushed", &self.path, e);
+        let metas = Metas::read(&self.file).map_err(fail)?;
+        let newest = metas.of_commit(commit);
+        let undo = newest.and_then(|newest| Undo::of_newest(&metas, &newest));
+        let undo = undo.ok_or(Error::Internal {
+            what: "the meta pages are not of the last two commits",
+        })?;
+        // In this order: a read that has begun at the undone commit has copied its meta page before
+        // that is written over.
+        self.correct_lock_file(commit - 1)?;
+        for _ in 0..LOOKS {
+            if !self.is_read_behind(commit - 1)? {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.file
+            .write_all_at(&undo.bytes, undo.offset)
+            .map_err(fail)?;
+        self.undone_commits.fetch_add(1, Ordering::Relaxed);
+        // The next write flushes it again, and finds out whether that works.
+        let _ = self.flush();
+        Ok(())
+    }
+
+    /// Has LMDB take this commit for the newest one, as the meta pages do.
+    pub(super) fn correct_lock_file(&self, newest: u64) -> Result<()> {
+        let held = unpoisoned(self.held.lock());
+        match held.as_ref().and_then(|held| held.lock_file.as_ref()) {
+            Some(lock_file) => set_newest_in_lock_file(lock_file.file(), newest)
+                .map_err(|e| Error::io("writing to the lock file", &self.path, e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the environment has to be reopened before the next write.
+    pub(super) fn is_poisoned_by_a_write(&self) -> bool {
+        let one_flush = self.one_flush.as_ref();
+        one_flush.is_some_and(|one_flush| one_flush.poisoned.load(Ordering::Relaxed))
+    }
+
+    /// Has the environment reopened before the next write, since LMDB could not write the meta page
+    /// of this commit, and puts that page right. The commit before is in force still. A temporary
+    /// file takes no more writes.
+    pub(super) fn reopen_before_next_write(&self, commit: u64) {
+        let put_right = || {
+            let metas = Metas::read(&self.file)?;
+            let before = commit
+                .checked_sub(1)
+                .and_then(|before| metas.of_commit(before));
+            match before.and_then(|before| Undo::of_next(&metas, &before)) {
+                Some(undo) => self.file.write_all_at(&undo.bytes, undo.offset),
+                None => Err(io::ErrorKind::InvalidData.into()),
+            }
+        };
+        match &self.one_flush {
+            Some(one_flush) if put_right().is_ok() => {
+                one_flush.poisoned.store(true, Ordering::Relaxed);
+            }
+            _ => self.writes_stopped.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether any read, of whatever process, sees a commit after this one.
+    fn is_read_behind(&self, commit: u64) -> Result<bool> {
+        let mut found = false;
+        self.lmdb()?
+            .each_active_reader(|_, seen| found |= seen > commit);
+        Ok(found)
+    }
+
+    /// Waits until no read sees a commit after this one: its pages are about to be written.
+    fn wait_for_reads_behind(&self, commit: u64, waits: &LockWait) -> Result<()> {
+        let what = "the end of reads of a commit that was undone, since it could not be flushed";
+        waits.wait_for(WaitFor::Turn, |deadline| {
+            deadline.poll(what, || {
+                if !self.is_read_behind(commit)? {
+                    return Ok(Some(()));
+                }
+                self.clear_dead_readers()?;
+                Ok(None)
+            })
+        })
+    }
+
+    /// Verifies the commit in force as the disk has it, as far as the system allows. If it is not
+    /// sound there, the store takes no more writes.
+    fn verify_on_disk(&self, one_flush: &OneFlush, commit: u64) -> Result<()> {
+        let fail = |e| self.count_failure(one_flush, e);
+        let disk = OnDisk::of(&self.file);
+        let metas = Metas::read(&disk).map_err(fail)?;
+        // Rows that are to be repaired need not be sound.
+        let level = match self.config.damaged_header {
+            true => Level::Structure,
+            false => Level::Full,
+        };
+        let what = match metas.of_commit(commit) {
+            Some(meta) => {
+                let report = Report::of_commit(&disk, &meta, level).map_err(fail)?;
+                if report.is_sound() {
+                    return Ok(());
+                }
+                report.to_string()
+            }
+            None => "its meta page is not on the disk".to_owned(),
+        };
+        self.writes_stopped.store(true, Ordering::Relaxed);
+        Err(Error::corrupt(format!("after a failed flush, {what}")).at(&self.path))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::table::Table;
+    use crate::lmdb::open::tests::open;
+    use crate::lmdb::raw::{PutMode, WriteTxn};
+    use crate::lmdb::snapshot::Snapshot;
+
+    const KEY: &[u8] = b"key";
+
+    /// Commits a row and does not flush it, as a process does that is killed before it could; the
+    /// number of that commit.
+    fn commit_unflushed(env: &Env) -> u64 {
+        let waits = env.lock_wait();
+        let _writing = env.begin_writing(&waits).unwrap();
+        let lmdb = env.lmdb().unwrap();
+        let mut txn = WriteTxn::begin(&lmdb, env.tables.devices).unwrap();
+        txn.put(env.tables.ids, KEY, b"row", PutMode::New).unwrap();
+        let number = txn.commit_number();
+        txn.commit().unwrap();
+        number
+    }
+
+    fn write(env: &Env, wait: Duration) -> Result<()> {
+        let waits = LockWait::new(wait);
+        let writing = env.begin_writing(&waits)?;
+        writing.run(|txn| txn.put(Table::Ids, b"next", b"row"))
+    }
+
+    fn is_there(env: &Env, key: &[u8]) -> bool {
+        env.read_row(Table::Ids, key, |row| Ok(row.is_some()))
+            .unwrap()
+    }
+
+    fn keys(snapshot: &Snapshot) -> usize {
+        let mut count = 0;
+        let counted = snapshot.each_row(Table::Ids, |_, _| {
+            count += 1;
+            Ok(())
+        });
+        counted.unwrap();
+        count
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn commit_that_a_killed_process_left_is_flushed_before_the_next_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        write(&env, LONG).unwrap();
+        let flushes = || env.flushes.load(Ordering::Relaxed);
+        for (left, expected) in [(false, 1), (true, 2), (false, 1)] {
+            if left {
+                commit_unflushed(&env);
+            }
+            let before = flushes();
+            write(&env, LONG).unwrap();
+            assert_eq!(flushes() - before, expected);
+            let one_flush = env.one_flush.as_ref().unwrap();
+            assert_eq!(one_flush.pages.mark().flushed, one_flush.newest_commit());
+        }
+        assert!(is_there(&env, KEY));
+    }
+
+    #[test]
+    fn undone_commit_is_read_on_by_those_that_saw_it_and_by_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let env: Arc<Env> = open(&directory);
+        let commit = commit_unflushed(&env);
+        let saw_it = Snapshot::open(&env).unwrap();
+        env.undo(commit);
+        assert!(!is_there(&env, KEY));
+        assert_eq!(keys(&Snapshot::open(&env).unwrap()), 0);
+        // Its pages would be written over, so the next write waits for that read.
+        let refused = write(&env, Duration::from_millis(30));
+        assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
+        assert_eq!(keys(&saw_it), 1);
+        drop(saw_it);
+        write(&env, LONG).unwrap();
+        assert!(!is_there(&env, KEY) && is_there(&env, b"next"));
+        assert!(!env.writes_stopped.load(Ordering::Relaxed));
+    }
+
+    /// A process can be killed between the two steps of undoing a commit, or LMDB's lock file can
+    /// say something else than the meta pages for another reason.
+    #[test]
+    fn write_after_a_half_undone_commit_follows_the_meta_pages() {
+        for file_undone in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let env = open(&directory);
+            let commit = commit_unflushed(&env);
+            if file_undone {
+                env.undo(commit);
+            }
+            let newest = env.one_flush.as_ref().unwrap().newest_commit();
+            env.correct_lock_file(if file_undone { commit } else { commit - 1 })
+                .unwrap();
+            assert_eq!(newest == commit, !file_undone);
+            write(&env, LONG).unwrap();
+            assert_eq!(env.one_flush.as_ref().unwrap().newest_commit(), newest + 1);
+            assert_eq!(is_there(&env, KEY), !file_undone);
+            assert!(is_there(&env, b"next"));
+        }
+    }
+}

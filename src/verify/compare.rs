@@ -1,0 +1,170 @@
+//! Whether a commit is whole, by what it has in other places than an earlier one that is: in time
+//! that depends on the changes between them and not on the size of the store.
+//!
+//! LMDB writes a commit's changed pages to places that the commit before does not use. So a page
+//! that both have is the same in both, with all that is below it, and only the others are read:
+//! each of the newer commit's is checked as a full verification does, and what its rows add up to,
+//! beside the rows that they replace, must be what the two headers say.
+
+mod both;
+mod side;
+
+use std::io;
+
+use crate::format::table::Table;
+use crate::format::{digest, record};
+use crate::verify::bytes::ReadAt;
+use crate::verify::compare::both::Pair;
+use crate::verify::compare::side::{Side, Stop};
+use crate::verify::free::{FreeRows, FreeTally};
+use crate::verify::keys::Keys;
+use crate::verify::meta::Meta;
+use crate::verify::page::{Row, Value};
+use crate::verify::space::Space;
+use crate::verify::tree::Rows;
+use crate::verify::violation::{CheckError, Kind, Structure, Violation};
+
+/// What came of a comparison.
+#[derive(Debug)]
+pub(crate) enum Comparison {
+    /// The newer commit is whole, if the earlier one is.
+    Whole,
+    /// Something is wrong on pages that the newer commit has written.
+    Torn(Violation),
+    /// The earlier commit is not one that the newer can be compared with.
+    Unclear,
+}
+
+/// Compares the commit of `newer` with that of `before`. No page of either may be written
+/// meanwhile.
+pub(crate) fn compare(source: &dyn ReadAt, before: &Meta, newer: &Meta) -> io::Result<Comparison> {
+    if (before.free, before.main) == (newer.free, newer.main) {
+        return Ok(Comparison::Whole);
+    }
+    match try_compare(source, before, newer) {
+        Ok(()) => Ok(Comparison::Whole),
+        Err(Stop::Io(error)) => Err(error),
+        Err(Stop::Before) => Ok(Comparison::Unclear),
+        Err(Stop::Newer(violation)) => Ok(Comparison::Torn(violation)),
+    }
+}
+
+fn try_compare(source: &dyn ReadAt, before: &Meta, newer: &Meta) -> Result<(), Stop> {
+    let before = Side::new(source, before, false)?;
+    before.check_newest_list()?;
+    let old = before.root()?;
+    let newer = Side::new(source, newer, true)?;
+    let new = newer.root()?;
+    if new.header.commit <= old.header.commit {
+        let (now, then) = (new.header.commit, old.header.commit);
+        let what = format!("its header is of commit {now}, and the one before of {then}");
+        return Err(newer.stop(Structure::Root, None, Kind::Row(what)));
+    }
+    let pair = Pair { before, newer };
+    let mut digest = old.header.digest;
+    for table in Table::ALL {
+        let records = [*old.tables.get(table), *new.tables.get(table)];
+        let rows = Hashes(table);
+        let [removed, added] = pair.tree(Structure::Table(table), records, [&rows, &rows])?;
+        digest = digest.wrapping_sub(removed).wrapping_add(added);
+    }
+    if digest != new.header.digest {
+        let what = "its rows do not add up to its digest".to_owned();
+        return Err(pair.newer.stop(Structure::File, None, Kind::Row(what)));
+    }
+    free_lists(&pair)?;
+    check_pages(&pair)
+}
+
+/// The rows of a table, of which nothing counts but that they add up.
+struct Hashes(Table);
+
+impl Rows for Hashes {
+    type Tally = u128;
+    const KEYS: Keys = Keys::Bytes;
+
+    fn row(&self, space: &Space<'_>, sum: &mut u128, row: Row<'_>) -> Result<(), CheckError> {
+        let mut far = Vec::new();
+        let value = match row.value {
+            Value::Here(value) => value,
+            Value::Far { page, len } if len <= record::MAX_LEN => {
+                far.reserve_exact(len);
+                space.each_piece(page, len, |piece| {
+                    far.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                &far
+            }
+            Value::Far { .. } | Value::Tree(_) => {
+                return Err(Kind::Row("it has a row that is too long".to_owned()).into())
+            }
+        };
+        *sum = sum.wrapping_add(digest::row_hash(self.0, row.key, value));
+        Ok(())
+    }
+}
+
+/// The lists of free pages.
+struct Lists<'a> {
+    rows: FreeRows,
+    /// Where the pages in them are noted, apart from those of the lists themselves.
+    free: &'a Space<'a>,
+}
+
+impl Rows for Lists<'_> {
+    type Tally = FreeTally;
+    const KEYS: Keys = Keys::Numbers;
+
+    fn row(&self, _: &Space<'_>, tally: &mut FreeTally, row: Row<'_>) -> Result<(), CheckError> {
+        self.rows.row(self.free, tally, row)
+    }
+}
+
+/// Compares the free lists. A commit frees pages of the one before it, so it has a list.
+fn free_lists(pair: &Pair<'_>) -> Result<(), Stop> {
+    let lists = |side: &'_ Side<'_>| side.meta.txnid;
+    let [old, new] = [&pair.before, &pair.newer].map(|side| Lists {
+        rows: FreeRows { txnid: lists(side) },
+        free: &side.free,
+    });
+    let records = [pair.before.meta.free, pair.newer.meta.free];
+    let [_, tally] = pair.tree(Structure::FreeList, records, [&old, &new])?;
+    let txnid = pair.newer.meta.txnid;
+    if txnid > 1 && tally.newest != txnid {
+        let why = "is missing";
+        let kind = Kind::FreeList { txnid, why };
+        return Err(pair.newer.stop(Structure::FreeList, None, kind));
+    }
+    Ok(())
+}
+
+/// Checks where the newer commit has its pages: in places that were free before, or behind the
+/// last page. And that none of them is free, nor any that it has left where it was.
+fn check_pages(pair: &Pair<'_>) -> Result<(), Stop> {
+    let Pair { before, newer } = pair;
+    let is_value = |side: &Side<'_>, other: &Side<'_>, page: u64| {
+        side.values.is_reached(page) && !other.values.is_reached(page)
+    };
+    let is_written = |page| newer.pages.contains(page) || is_value(newer, before, page);
+    let is_left = |page| before.pages.contains(page) || is_value(before, newer, page);
+    let is_behind = |page| page > before.meta.last_page;
+    let values = newer
+        .values
+        .reached()
+        .filter(|page| is_value(newer, before, *page));
+    for page in newer.pages.iter().chain(values) {
+        let twice = newer.pages.contains(page) && newer.values.is_reached(page);
+        if twice || !(is_behind(page) || before.free.is_reached(page)) {
+            return Err(newer.stop(Structure::File, Some(page), Kind::ReachedTwice));
+        }
+    }
+    for page in newer.free.reached() {
+        let was_free = is_behind(page) || before.free.is_reached(page) || is_left(page);
+        if is_written(page) || !was_free {
+            let (txnid, target) = (newer.meta.txnid, page);
+            let kind = Kind::NotFree { txnid, target };
+            return Err(newer.stop(Structure::FreeList, None, kind));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! A store whose newest commit a power cut has left half written. `tests/powercut` makes them in
+//! every way; what each kind of open says of one is here.
+
+#![allow(unsafe_code)]
+
+mod common;
+
+use common::{add, check, devices, error_of, options, place, raw};
+use pool_metadata::capi::{pm_restore, PM_ERR_UNFINISHED};
+use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+const PAGE: usize = 4096;
+const MARK: std::ops::Range<usize> = 160..184;
+const LEVELS: [Verify; 3] = [Verify::None, Verify::Quick, Verify::Full];
+
+/// The file of a store in which a page of the newest commit is what it was before that; and the
+/// devices of the commit before.
+fn unfinished(path: &Path) -> (Vec<u8>, Vec<DeviceInfo>) {
+    let store = PoolMetadata::open(path).unwrap();
+    for n in 0..100 {
+        add(&store, format!("device-{n}"));
+    }
+    let (before, held) = (std::fs::read(path).unwrap(), devices(&store));
+    add(&store, "one more");
+    store.close().unwrap();
+    let mut file = std::fs::read(path).unwrap();
+    let changed = |page: &usize| file[page * PAGE..][..PAGE] != before[page * PAGE..][..PAGE];
+    let page = (2..before.len() / PAGE).find(changed).unwrap() * PAGE;
+    file[page..][..PAGE].copy_from_slice(&before[page..][..PAGE]);
+    for meta in 0..2 {
+        file[meta * PAGE..][MARK].fill(0);
+    }
+    (file, held)
+}
+
+#[test]
+fn unfinished_commit_is_undone_and_reported_at_every_level_of_verification() {
+    let (_directory, path) = place();
+    let (file, held) = unfinished(&path);
+    for level in LEVELS {
+        std::fs::write(&path, &file).unwrap();
+        let store = OpenOptions::new().verify(level).open(&path).unwrap();
+        assert_eq!(devices(&store), held);
+        check(&store);
+        assert_eq!(store.stats().unwrap().undone_commits, 1);
+        let why = store.undone_at_open().unwrap();
+        assert!(why.contains("commit was half written"), "{why}");
+        add(&store, "after");
+        store.close().unwrap();
+        let store = OpenOptions::new().read_only(true).open(&path).unwrap();
+        assert_eq!(devices(&store).len(), held.len() + 1);
+        assert_eq!(
+            (
+                store.stats().unwrap().undone_commits,
+                store.undone_at_open()
+            ),
+            (0, None)
+        );
+    }
+}
+
+#[test]
+fn unfinished_commit_is_not_seen_by_those_who_only_look() {
+    let (_directory, path) = place();
+    let (file, held) = unfinished(&path);
+    std::fs::write(&path, &file).unwrap();
+    for level in LEVELS {
+        let mut how = OpenOptions::new();
+        let store = how.verify(level).read_only(true).open(&path).unwrap();
+        assert_eq!(devices(&store), held);
+        check(&store);
+        assert!(store.stats().unwrap().is_copy);
+    }
+    assert!(options(100).check_file(&path, 10).unwrap().is_sound());
+    assert_eq!(std::fs::read(&path).unwrap(), file, "nothing has changed");
+}
+
+/// A backup is a whole file: one that is not was never finished, or was in use when it was copied.
+#[test]
+fn restore_of_a_file_with_an_unfinished_commit_is_refused() {
+    let (directory, path) = place();
+    let (file, _) = unfinished(&path);
+    let backup = directory.path().join("backup.db");
+    std::fs::write(&backup, &file).unwrap();
+    let restored = directory.path().join("restored.db");
+    let error = error_of(PoolMetadata::restore(&backup, &restored));
+    assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains(backup.to_str().unwrap()), "{message}");
+    assert!(message.contains("open it once"), "{message}");
+    let (from, to) = (backup.to_str().unwrap(), restored.to_str().unwrap());
+    let (from, from_len) = (from.as_ptr().cast(), from.len());
+    let (to, to_len) = (to.as_ptr().cast(), to.len());
+    // SAFETY: the paths have as many bytes, and the other pointers may be NULL.
+    let code = unsafe { pm_restore(from, from_len, to, to_len, null(), null_mut(), null_mut()) };
+    assert_eq!(code, PM_ERR_UNFINISHED);
+    assert!(!restored.exists());
+    // Opened as a store, it can be backed up.
+    PoolMetadata::open(&backup).unwrap().close().unwrap();
+    PoolMetadata::restore(&backup, &restored).unwrap();
+}
+
+/// The same damage to a commit that is known to have been flushed.
+#[test]
+fn damaged_page_of_a_flushed_commit_is_damage() {
+    let (_directory, path) = place();
+    let (mut file, _) = unfinished(&path);
+    raw::mark(&mut file);
+    std::fs::write(&path, &file).unwrap();
+    for read_only in [false, true] {
+        let opened = OpenOptions::new().read_only(read_only).open(&path);
+        assert_error!(opened, Error::Corrupt { .. });
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), file, "nothing has changed");
+}
