@@ -375,7 +375,6 @@ distclean:
 	rm -rf $(BUILD)
 
 setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy \
-setup-build setup-test setup-lint setup-fuzz setup-coverage setup-e2e setup-proxy \
 setup-packages setup-cross: setup-%:
 	@TARGET='$(TARGET)' scripts/setup.sh $*
 
