@@ -96,7 +96,8 @@ pub fn turns(argument: &str) {
                     .args(["powercut::turn", argument])
                     .env(STEP, index.to_string());
                 let ended = other.status().unwrap();
-                if turn == Turn::Killed {
+                // A step that writes nothing has no flush to be killed at.
+                if turn == Turn::Killed && !ended.success() {
                     assert_eq!(ended.signal(), Some(libc::SIGSYS), "{ended}");
                     killed = Some(index);
                     continue;
