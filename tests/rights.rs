@@ -221,6 +221,11 @@ fn lock_file_follows_the_store_whatever_the_umask() {
         let lock = raw::lock_path(&path);
         fs::remove_file(&lock).unwrap();
         mode(&path, permissions);
+        // Only root opens a file for writing that its owner may not write.
+        if fs::File::options().write(true).open(&path).is_err() {
+            common::skipped("root");
+            continue;
+        }
         Peer::start("rights::opens_with_umask", &path).finish();
         assert_eq!(access(&lock).2, permissions | 0o600);
     }
