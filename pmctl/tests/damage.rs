@@ -23,6 +23,25 @@ fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, [Database; 2]))
     let mut txn = environment.begin_rw_txn().unwrap();
     change(&mut txn, tables);
     txn.commit().unwrap();
+    drop(environment);
+    mark_flushed(path);
+}
+
+/// Marks the newest commit of a store of 4 KiB pages as flushed, as the library does: what is wrong
+/// with it is then damage, and not what a power cut has left half written.
+fn mark_flushed(path: &Path) {
+    const PAGE: usize = 4096;
+    const COMMIT: usize = 144;
+    const MARK: usize = 160;
+    let mut file = std::fs::read(path).unwrap();
+    let commit = |page| u64::from_le_bytes(file[page + COMMIT..][..8].try_into().unwrap());
+    let newest: u64 = commit(0).max(commit(PAGE));
+    let fields = [newest.to_le_bytes(), [0; 8]].concat();
+    let sum = crc32c::crc32c(&fields).to_le_bytes();
+    let mark = [&b"pmfl"[..], &sum, &fields].concat();
+    let page = if newest % 2 == 0 { PAGE } else { 0 };
+    file[page + MARK..][..mark.len()].copy_from_slice(&mark);
+    std::fs::write(path, file).unwrap();
 }
 
 /// Takes the row of the free id away, so that nothing is known of the id.
