@@ -1,131 +1,14 @@
-"""A client in another runtime: Python's ctypes, and nothing but its standard library.
-
-The structs are written out here by hand, from the header, as any foreign runtime would have them.
+"""A client in another runtime: Python's ctypes, and nothing but its standard library. Its structs
+are in structs.py.
 """
 
 import ctypes
 import os
 import struct
 
-size_t, u32, u64, i32 = ctypes.c_size_t, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
-text, pointer = ctypes.c_char_p, ctypes.c_void_p
-
-
-class Error(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("code", i32), ("callback_code", i32), ("os_error", i32),
-                ("message", ctypes.c_char * 1024)]
-
-
-class Device(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("size", u64), ("generation", u64), ("device_id", u32),
-                ("state", i32), ("name", pointer), ("name_len", size_t), ("parent_name", pointer),
-                ("parent_name_len", size_t), ("error", pointer),
-                ("error_len", size_t), ("owner", pointer)]
-
-    def text(self, field):
-        """The bytes of a text: a pointer and a length, which may hold NULs."""
-        return ctypes.string_at(getattr(self, field), getattr(self, field + "_len"))
-
-
-class Options(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("flags", u32), ("max_readers", u32), ("map_size", u64),
-                ("lock_wait_ms", u64), ("verify", i32), ("durability", i32),
-                ("identity", text), ("identity_len", size_t), ("max_pinned_growth", u64)]
-
-
-class Histogram(ctypes.Structure):
-    _fields_ = [("count", u64), ("sum", u64), ("buckets", u64 * 40)]
-
-
-class Stats(ctypes.Structure):
-    _fields_ = [("struct_size", size_t)] + [(name, u64) for name in (
-        "devices", "taken_ids", "free_ids", "faulty_ids", "last_id", "commits", "map_size",
-        "map_used", "file_size", "page_size", "max_readers", "readers_in_use", "pages_free",
-        "pages_held", "readers_active", "oldest_reader_commits", "reader_waits", "reader_refusals",
-        "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped", "is_copy")
-    ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram),
-         ("flushes", u64), ("undone_commits", u64)]
-
-
-class Name(ctypes.Structure):
-    _fields_ = [("name", pointer), ("name_len", size_t)]
-
-
-class Names(ctypes.Structure):
-    _fields_ = [("count", size_t), ("names", ctypes.POINTER(Name))]
-
-
-class RunningRead(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("commits_behind", u64), ("age_ns", u64), ("pid", u32)]
-
-
-class RunningReads(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("count", size_t),
-                ("reads", ctypes.POINTER(ctypes.POINTER(RunningRead)))]
-
-
-class Finding(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("kind", i32), ("fix", i32), ("device_id", u32),
-                ("name", pointer), ("name_len", size_t), ("text", pointer), ("text_len", size_t)]
-
-
-class Report(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("total", u64), ("unfixable", u64), ("left", u64),
-                ("count", size_t), ("findings", ctypes.POINTER(ctypes.POINTER(Finding))),
-                ("backup", pointer), ("backup_len", size_t)]
-
-
-class Salvaged(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64),
-                ("complete", u64)]
-
-
-class Ids(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("last_id", u32), ("free_ids", ctypes.POINTER(u32)),
-                ("free_count", size_t), ("faulty_ids", ctypes.POINTER(u32)),
-                ("faulty_count", size_t)]
-
-
-class Change(ctypes.Structure):
-    _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
-
-
-class Id(ctypes.Structure):
-    _fields_ = [("device_id", u32), ("state", i32), ("name", pointer), ("name_len", size_t)]
-
-
-class IdList(ctypes.Structure):
-    _fields_ = [("count", size_t), ("ids", ctypes.POINTER(Id))]
-
-
-class Filter(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("states", u32), ("first_id", u32), ("last_id", u32),
-                ("parent_name", text), ("parent_name_len", size_t), ("since", u64)]
-
-
-class Intent(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("number", u64), ("commit", u64),
-                ("transaction_id", u64), ("kind", i32), ("device_id", u32), ("name", pointer),
-                ("name_len", size_t)]
-
-
-class IntentList(ctypes.Structure):
-    _fields_ = [("count", size_t), ("intents", ctypes.POINTER(ctypes.POINTER(Intent)))]
-
-
-class Removal(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("commit", u64), ("device_id", u32), ("name", pointer),
-                ("name_len", size_t)]
-
-
-class Removals(ctypes.Structure):
-    _fields_ = [("struct_size", size_t), ("commit", u64), ("complete", i32), ("count", size_t),
-                ("removals", ctypes.POINTER(ctypes.POINTER(Removal)))]
-
-
-STRUCTS = [Error, Device, Options, Histogram, Stats, Name, Names, RunningRead, RunningReads,
-           Finding, Report, Salvaged, Ids, Change, Id, IdList, Filter, Intent, IntentList,
-           Removal, Removals]
+from structs import (Change, Device, Difference, Error, Filter, i32, Id, IdList, Ids, Intent,
+                     IntentList, Name, Names, Options, pointer, PoolState, Reconciliation,
+                     Removals, RunningReads, size_t, Stats, text, u32, u64)
 
 # struct pm_record, for the struct module: in a buffer of bytes there is no need for ctypes.
 RECORD = struct.Struct("=IIQQiIII")
@@ -172,6 +55,10 @@ SIGNATURES = {
     "pm_begin_intent": ON_STORE + [ctypes.POINTER(Intent)],
     "pm_finish_intent": ON_STORE + [u64],
     "pm_list_intents": ON_STORE + [ctypes.POINTER(ctypes.POINTER(IntentList))],
+    "pm_reconcile":
+        ON_STORE + [ctypes.POINTER(PoolState), ctypes.POINTER(ctypes.POINTER(Reconciliation))],
+    "pm_apply_reconciliation":
+        ON_STORE + [ctypes.POINTER(ctypes.POINTER(Difference)), size_t, ctypes.POINTER(u64)],
     "pm_get_identity": ON_STORE + [ctypes.POINTER(ctypes.POINTER(Name))],
     "pm_set_identity": ON_STORE + [text, size_t],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
@@ -340,6 +227,25 @@ class Store:
         call("pm_walk_next", walk, page, len(page), ctypes.byref(count), None)
         lib.pm_walk_close(walk)
         return [device[0] for device in parse_records(page.raw, count.value)], gone, complete
+
+    def reconcile(self, ids, names=None):
+        """Kind, action, name and id of each difference; then applies them, and says how many."""
+        pool = PoolState(struct_size=ctypes.sizeof(PoolState), device_ids=(u32 * len(ids))(*ids),
+                         device_count=len(ids))
+        kept = [ctypes.create_string_buffer(name, len(name)) for name in names or ()]
+        if names is not None:
+            # No names are an array too, which is not NULL.
+            pool.snapshots = (Name * max(1, len(kept)))(
+                *(Name(ctypes.addressof(name), len(name)) for name in kept))
+            pool.snapshot_count = len(kept)
+        found, applied = ctypes.POINTER(Reconciliation)(), u64()
+        call("pm_reconcile", self.handle, ctypes.byref(pool), ctypes.byref(found))
+        count, listed = found.contents.count, found.contents.differences
+        result = [(each.kind, each.action, ctypes.string_at(each.name, each.name_len),
+                   each.device_id) for each in (at.contents for at in listed[:count])]
+        call("pm_apply_reconciliation", self.handle, listed, count, ctypes.byref(applied))
+        lib.pm_free(found)
+        return result, applied.value
 
     def identity(self):
         found = ctypes.POINTER(Name)()

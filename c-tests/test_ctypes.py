@@ -9,10 +9,10 @@ import tempfile
 import threading
 import traceback
 
-from pool_metadata import (call, Change, Device, Error, Ids, lib, Name, OTHERS, paged_walk,
-                           parse_records, pointer, RECORD, Refused, refused, Report, Salvaged,
-                           SIGNATURES, size_t, Store, text, UpdateCallback, WalkCallback, STRUCTS,
-                           Options)
+from pool_metadata import (call, lib, OTHERS, paged_walk, parse_records, RECORD, Refused, refused,
+                           SIGNATURES, Store, UpdateCallback, WalkCallback)
+from structs import (Change, Device, Error, Ids, Name, Options, pointer, Report, Salvaged, size_t,
+                     STRUCTS, text)
 
 
 def test_versions(_):
@@ -41,7 +41,7 @@ def test_every_function_of_the_header_is_declared_here(_):
 def test_store_is_kept_in_step_with_its_pool(path):
     with Store(path, identity=b"pool", identity_len=4) as store:
         for name in (b"a", b"b", b"c"):
-            store.add(name, parent=b"base")
+            store.add(name, parent=b"base", state=4)
         new_id, count = ctypes.c_uint32(), ctypes.c_uint64()
         store.on("pm_replace_device_id", b"b", 2, ctypes.byref(new_id))
         assert new_id.value == 4
@@ -64,6 +64,11 @@ def test_store_is_kept_in_step_with_its_pool(path):
         refused("PM_ERR_NOT_FOUND", "pm_finish_intent", store.handle, number)
         store.on("pm_remove_device", b"c")
         assert store.changes(3) == ([b"b"], [(b"c", 3)], True)
+        assert store.reconcile([1, 4, 9], [b"a", b"b", b"x"]) == (
+            [(3, 2, b"", 9), (5, 1, b"", 2), (5, 1, b"", 5), (5, 1, b"", 6), (5, 1, b"", 7),
+             (7, 0, b"x", 0)], 5)
+        assert store.reconcile([1, 4], []) == (
+            [(6, 3, b"a", 1), (6, 3, b"b", 4), (5, 1, b"", 9)], 3)
         assert store.identity() == b"pool"
         call("pm_set_identity", store.handle, b"other", 5)
     refused("PM_ERR_OTHER_POOL", "pm_open", os.fsencode(path), len(os.fsencode(path)),

@@ -45,6 +45,8 @@ static void null_store_is_refused(void) {
     pm_intent intent = PM_INTENT_INIT;
     pm_intent_list *intents = UNTOUCHED;
     pm_name *identity = UNTOUCHED;
+    pm_pool_state pool = PM_POOL_STATE_INIT;
+    pm_reconciliation *found = UNTOUCHED;
     uint32_t new_id = 77;
     uint64_t buffer[8];
     REFUSES("store", pm_get_device_by_id, NULL, 1, &got);
@@ -58,9 +60,12 @@ static void null_store_is_refused(void) {
     REFUSES("store", pm_begin_intent, NULL, &intent);
     REFUSES("store", pm_finish_intent, NULL, 1);
     REFUSES("store", pm_list_intents, NULL, &intents);
+    REFUSES("store", pm_reconcile, NULL, &pool, &found);
+    REFUSES("store", pm_apply_reconciliation, NULL, NULL, 0, NULL);
     REFUSES("store", pm_get_identity, NULL, &identity);
     REFUSES("store", pm_set_identity, NULL, NULL, 0);
     CHECK(id_list == UNTOUCHED && intents == UNTOUCHED && identity == UNTOUCHED && new_id == 77);
+    CHECK(found == UNTOUCHED);
     REFUSES("store", pm_close, NULL);
     REFUSES("store", pm_sync, NULL);
     REFUSES("store", pm_verify, NULL);
@@ -193,6 +198,7 @@ static void null_output_beside_devices_is_refused(void) {
     static const char long_identity[256] = "x";
     pm_filter filter = PM_FILTER_INIT;
     pm_intent intent = PM_INTENT_INIT;
+    pm_pool_state pool = PM_POOL_STATE_INIT;
     pm_walk *walk = UNTOUCHED;
     REFUSES("device", pm_get_device_by_id, store, 1, NULL);
     REFUSES("ids", pm_list_ids, store, 0, 0, 0, NULL);
@@ -222,6 +228,9 @@ static void null_output_beside_devices_is_refused(void) {
     intent.struct_size = 8;
     FAILS(PM_ERR_STRUCT_SIZE, pm_begin_intent(store, &intent, why()));
     REFUSES("intents", pm_list_intents, store, NULL);
+    REFUSES("pool", pm_reconcile, store, NULL, (pm_reconciliation **)&walk);
+    REFUSES("found", pm_reconcile, store, &pool, NULL);
+    REFUSES("differences", pm_apply_reconciliation, store, NULL, 1, NULL);
     REFUSES("identity", pm_get_identity, store, NULL);
     REFUSES("identity", pm_set_identity, store, NULL, 1);
     REFUSES("identity", pm_set_identity, store, long_identity, sizeof long_identity);

@@ -569,6 +569,67 @@
 #define PM_INTENT_DELETE 3
 
 /**
+ * The store has a device that is not in the pool.
+ */
+#define PM_DIFFERENCE_ONLY_IN_STORE 1
+
+/**
+ * The pool has a device that is not in the store, and whose id the store keeps out of use.
+ */
+#define PM_DIFFERENCE_ONLY_IN_POOL 2
+
+/**
+ * The pool has a device that is not in the store, and whose id the store would assign: the kernel
+ * would refuse it (EEXIST).
+ */
+#define PM_DIFFERENCE_ID_WOULD_COLLIDE 3
+
+/**
+ * The device is in the pool, and its state in the store says that it is not.
+ */
+#define PM_DIFFERENCE_STATE_CONTRADICTS 4
+
+/**
+ * An id is faulty, no device has it, and the pool has nothing under it.
+ */
+#define PM_DIFFERENCE_ID_LEAKED 5
+
+/**
+ * No snapshot has the device: the snapshotter cannot make one of that name.
+ */
+#define PM_DIFFERENCE_NO_SNAPSHOT 6
+
+/**
+ * A snapshot's device is not in the store.
+ */
+#define PM_DIFFERENCE_NO_DEVICE 7
+
+/**
+ * The store stays as it is.
+ */
+#define PM_ACTION_NOTHING 0
+
+/**
+ * Free the id.
+ */
+#define PM_ACTION_FREE_ID 1
+
+/**
+ * Keep the id out of use.
+ */
+#define PM_ACTION_MARK_ID_FAULTY 2
+
+/**
+ * Mark the device and its id as faulty, so that a device of that name can be added again.
+ */
+#define PM_ACTION_MARK_FAULTY 3
+
+/**
+ * Remove the device's record, which frees its id.
+ */
+#define PM_ACTION_REMOVE_RECORD 4
+
+/**
  * Leave free pages out of the backup: the file is smaller, and copying takes longer.
  */
 #define PM_BACKUP_COMPACT 1
@@ -1293,6 +1354,130 @@ typedef struct pm_removals {
    */
   const struct pm_removal *const *removals;
 } pm_removals;
+
+/**
+ * What is known of a pool. PM_POOL_STATE_INIT sets the size.
+ */
+typedef struct pm_pool_state {
+  /**
+   * sizeof(pm_pool_state), set by the caller. PM_POOL_STATE_INIT sets it.
+   */
+  size_t struct_size;
+  /**
+   * The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1.
+   */
+  const uint32_t *device_ids;
+  /**
+   * Number of ids in device_ids.
+   */
+  size_t device_count;
+  /**
+   * The names of all devices that the snapshotter has a snapshot for, in any order. NULL if they
+   * are not known; a pointer that is not NULL, with a count of 0, if there are no snapshots.
+   */
+  const struct pm_name *snapshots;
+  /**
+   * Number of names in snapshots.
+   */
+  size_t snapshot_count;
+  /**
+   * The store's commit (pm_stats.commits) just before the pool was listed. Used if in_use is 1:
+   * devices that were written later are left alone, since the list cannot have them.
+   */
+  uint64_t commit;
+  /**
+   * 1 if the store was in use while the pool was listed, 0 if not.
+   */
+  int32_t in_use;
+} pm_pool_state;
+
+/**
+ * One thing that a store and its pool disagree about.
+ */
+typedef struct pm_difference {
+  /**
+   * sizeof(pm_difference), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Number of the commit that last wrote the device's record, 0 without a record.
+   */
+  uint64_t generation;
+  /**
+   * What the difference is, one of PM_DIFFERENCE_*.
+   */
+  int32_t kind;
+  /**
+   * What brings the store in step, one of PM_ACTION_*.
+   */
+  int32_t action;
+  /**
+   * The device's state in the store, one of PM_STATE_*. -1 if the store does not have it.
+   */
+  int32_t state;
+  /**
+   * The device id, 0 with PM_DIFFERENCE_NO_DEVICE.
+   */
+  uint32_t device_id;
+  /**
+   * 1 if the pool has the device, else 0.
+   */
+  int32_t in_pool;
+  /**
+   * 1 if the device should be deleted from the pool, which is the operator's to do and destroys
+   * its data: dmsetup message POOL 0 'delete ID'. Else 0.
+   */
+  int32_t delete_from_pool;
+  /**
+   * Name of the device, terminated by a NUL. Empty if neither the store nor the snapshotter has
+   * one.
+   */
+  const char *name;
+  /**
+   * Length of name in bytes.
+   */
+  size_t name_len;
+  /**
+   * What is wrong, in words, terminated by a NUL.
+   */
+  const char *text;
+  /**
+   * Length of text in bytes.
+   */
+  size_t text_len;
+} pm_difference;
+
+/**
+ * Everything that a store and its pool disagree about, as pm_reconcile returns it: one block of
+ * memory, to be freed with pm_free.
+ */
+typedef struct pm_reconciliation {
+  /**
+   * sizeof(pm_reconciliation), set by the library.
+   */
+  size_t struct_size;
+  /**
+   * Number of the commit that was compared.
+   */
+  uint64_t commit;
+  /**
+   * Number of devices that are in both.
+   */
+  uint64_t in_both;
+  /**
+   * Number of devices of the store that were left alone because they are newer than the list.
+   */
+  uint64_t newer;
+  /**
+   * Number of differences. 0 if store and pool are in step.
+   */
+  size_t count;
+  /**
+   * Pointers to the differences: of devices by name, then of ids, then of snapshots that have no
+   * device; count of them.
+   */
+  const struct pm_difference *const *differences;
+} pm_reconciliation;
 
 /**
  * The state of all device ids at one moment. An id from 1 to last_id that is in neither list is
@@ -2325,6 +2510,56 @@ int32_t pm_set_identity(struct pm_store *store,
                         struct pm_error *error);
 
 /**
+ * Compares the store, as of one moment, with what is known of its pool: what is in one of them
+ * only, which states contradict the pool, and what would bring the store in step. Nothing is
+ * changed, so this is also the dry run of pm_apply_reconciliation.
+ *
+ * If the store is in use meanwhile, read pm_stats.commits first, list the pool then, and pass
+ * both. A snapshot that is just being made has a device that no snapshot knows yet: compare again
+ * before acting on that, or stop the snapshotter.
+ *
+ * @param store     The store.
+ * @param pool      What is known of the pool.
+ * @param found     Receives the differences, on success only: free them with pm_free.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK (also if there are differences), PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
+ *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT (also for an id of
+ *   more than 24 bits, and one that is listed twice), PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread; never waits for writers.
+ */
+int32_t pm_reconcile(struct pm_store *store,
+                     const struct pm_pool_state *pool,
+                     struct pm_reconciliation **found,
+                     struct pm_error *error);
+
+/**
+ * Does the store's part of differences that pm_reconcile has found, in one commit, all of it or
+ * nothing. What the pool has to do comes after it: see pm_difference.delete_from_pool.
+ *
+ * Pass pm_reconciliation.differences with its count for all of them, or an array of pointers to
+ * those that are wanted. Of each, action, device_id, name and generation are used.
+ *
+ * @param store     The store.
+ * @param differences Pointers to the differences, count of them. They are only read.
+ * @param count     Number of differences.
+ * @param applied   NULL, or receives the number of differences that the store had a part in, on
+ *   success only.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CONFLICT or PM_ERR_NOT_FOUND if a device was written or removed since,
+ *   PM_ERR_ID_IN_USE or PM_ERR_ID_NOT_FAULTY if an id was assigned or freed since: compare again.
+ *   PM_ERR_INVALID_ARGUMENT (also for an action that is not one of PM_ACTION_*, and an id of more
+ *   than 24 bits), PM_ERR_STRUCT_SIZE, or a code that any write can return (see pm_add_device).
+ *
+ * Thread safety: may be called from any thread; waits for updates of the devices that it writes.
+ */
+int32_t pm_apply_reconciliation(struct pm_store *store,
+                                const struct pm_difference *const *differences,
+                                size_t count,
+                                uint64_t *applied,
+                                struct pm_error *error);
+
+/**
  * Fills an empty store with all records and ids of a pool, in one commit.
  *
  * Every id from 1 to ids->last_id must belong to a device, be free, or be faulty; a faulty id may
@@ -2626,6 +2861,7 @@ int32_t pm_salvage(const char *damaged,
 #define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0, 0 }
 #define PM_FILTER_INIT { sizeof(pm_filter), 0, 0, 0, NULL, 0, 0 }
 #define PM_INTENT_INIT { sizeof(pm_intent), 0, 0, 0, 0, 0, NULL, 0 }
+#define PM_POOL_STATE_INIT { sizeof(pm_pool_state), NULL, 0, NULL, 0, 0, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
 #define PM_REPAIR_OPTIONS_INIT { sizeof(pm_repair_options), 0, NULL, 0, 0, 0 }
 #define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }

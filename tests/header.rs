@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The files that the header is made of, in the order in which a reader wants them.
-const TOPICS: [&str; 20] = [
+const TOPICS: [&str; 21] = [
     "version",
     "sizes",
     "status",
@@ -19,6 +19,7 @@ const TOPICS: [&str; 20] = [
     "lists",
     "ids",
     "journal",
+    "reconcile",
     "import",
     "backup",
     "report",

@@ -2,6 +2,8 @@
 //! call returns a status, and the store is sound after all of them.
 #![no_main]
 
+mod reconcile;
+
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use pool_metadata::capi::*;
@@ -76,6 +78,8 @@ enum Call {
     Intents,
     Identity,
     SetIdentity(Text),
+    Reconcile(Option<u16>, Vec<u32>, Text, u8, u8),
+    ApplyDifferences(Option<u16>, Vec<reconcile::Fields>),
 }
 
 /// What is open, as a C program would keep it.
@@ -359,6 +363,10 @@ impl Program {
                 Call::SetIdentity(identity) => with(identity, |identity, len| {
                     pm_set_identity(store, identity, len, e)
                 }),
+                Call::Reconcile(size, ids, name, commit, in_use) => {
+                    self.reconcile(*size, ids, name, (*commit).into(), (*in_use).into())
+                }
+                Call::ApplyDifferences(size, given) => self.apply_differences(*size, given),
                 Call::Names => {
                     let mut names = null_mut();
                     let status = pm_get_device_names(store, &mut names, e);

@@ -145,18 +145,22 @@ pub(crate) fn new_id_list(from: &IdList) -> Outcome<*mut pm_id_list> {
     Ok(block.cast())
 }
 
-/// A block with pointers to structs: a head of `head` bytes, the pointers, the structs that `make`
-/// makes of the items, and their names.
-fn new_list<I, S, H>(
+/// A block with pointers to structs: the head that `head` makes, the pointers, the structs that
+/// `make` makes of the items, and their texts.
+pub(crate) fn new_list<I, S, H, const TEXTS: usize>(
     items: &[I],
-    name_of: impl Fn(&I) -> &[u8],
-    make: impl Fn(&I, *const c_char) -> S,
+    texts_of: impl Fn(&I) -> [&[u8]; TEXTS],
+    make: impl Fn(&I, [*const c_char; TEXTS]) -> S,
     head: impl FnOnce(*const *const S) -> H,
 ) -> Outcome<*mut H> {
     let list = size_of::<H>();
     let bodies = list + items.len() * size_of::<*const S>();
     let behind = bodies + items.len() * size_of::<S>();
-    let texts: usize = items.iter().map(|item| name_of(item).len() + 1).sum();
+    let texts: usize = items
+        .iter()
+        .flat_map(&texts_of)
+        .map(|text| text.len() + 1)
+        .sum();
     let block = allocate(behind + texts)?;
     // SAFETY: the block has room for the head, the pointers, the structs and the texts, in this
     // order. Each is aligned, because the sizes of those before the texts are multiples of a
@@ -166,7 +170,7 @@ fn new_list<I, S, H>(
         let pointers = block.add(list).cast::<*const S>();
         for (at, item) in items.iter().enumerate() {
             let place = block.add(bodies).cast::<S>().add(at);
-            place.write(make(item, texts.put(name_of(item))));
+            place.write(make(item, texts_of(item).map(|text| texts.put(text))));
             pointers.add(at).write(place);
         }
         block.cast::<H>().write(head(pointers));
@@ -176,7 +180,7 @@ fn new_list<I, S, H>(
 
 /// A block with intents.
 pub(crate) fn new_intents(from: &[Intent]) -> Outcome<*mut pm_intent_list> {
-    let make = |intent: &Intent, name| pm_intent {
+    let make = |intent: &Intent, [name]: [_; 1]| pm_intent {
         struct_size: size_of::<pm_intent>(),
         number: intent.number,
         commit: intent.commit,
@@ -188,7 +192,7 @@ pub(crate) fn new_intents(from: &[Intent]) -> Outcome<*mut pm_intent_list> {
     };
     new_list(
         from,
-        |intent| &intent.name,
+        |intent| [&intent.name],
         make,
         |intents| pm_intent_list {
             count: from.len(),
@@ -199,7 +203,7 @@ pub(crate) fn new_intents(from: &[Intent]) -> Outcome<*mut pm_intent_list> {
 
 /// A block with removals.
 pub(crate) fn new_removals(from: &Removals) -> Outcome<*mut pm_removals> {
-    let make = |removal: &Removal, name| pm_removal {
+    let make = |removal: &Removal, [name]: [_; 1]| pm_removal {
         struct_size: size_of::<pm_removal>(),
         commit: removal.commit,
         device_id: removal.device_id,
@@ -208,7 +212,7 @@ pub(crate) fn new_removals(from: &Removals) -> Outcome<*mut pm_removals> {
     };
     new_list(
         &from.removed,
-        |removal| &removal.name,
+        |removal| [&removal.name],
         make,
         |removals| pm_removals {
             struct_size: size_of::<pm_removals>(),

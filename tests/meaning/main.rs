@@ -17,6 +17,7 @@ mod in_step;
 mod journal;
 mod open;
 mod processes;
+mod reconcile;
 mod repair;
 mod restore;
 mod rust;

@@ -1,0 +1,300 @@
+//! The store compared with its pool, and brought in step with it.
+
+use crate::c::types::{bytes, call, chars, Outcome};
+use crate::c::CStore;
+use crate::common::assorted;
+use crate::in_step::InStep;
+use crate::rust::RustStore;
+use crate::subject::*;
+use crate::through_rust_and_c;
+use pool_metadata::capi::*;
+use pool_metadata::{DeviceState, PoolDevice, PoolState};
+use std::ptr;
+
+through_rust_and_c!(
+    differences_are_found_and_the_chosen_ones_applied,
+    plan_of_a_store_that_has_changed_is_refused_as_a_whole,
+    device_that_is_newer_than_the_list_is_left_alone,
+    names_of_snapshots_count_only_if_they_are_known,
+    list_that_no_pool_has_is_refused,
+    store_that_cannot_be_written_is_compared_and_kept,
+);
+
+/// A difference: what it is, its action, name, id and state, whether the pool has it, and whether
+/// it is to be deleted there.
+type Row = (i32, i32, Vec<u8>, u32, i32, bool, bool);
+/// The commit, the devices in both, and those that were left alone.
+type Counts = (u64, u64, u64);
+
+trait Reconcile: InStep {
+    /// Compares, and applies the differences that `choose` takes, whose number is returned.
+    fn reconcile(
+        &self,
+        pool: &PoolState,
+        choose: impl Fn(&Row) -> bool,
+        before_it_is_applied: impl FnOnce(),
+    ) -> Outcome<(Counts, Vec<Row>, Outcome<u64>)>;
+
+    /// The differences; nothing is applied.
+    fn differences(&self, pool: &PoolState) -> Outcome<(Counts, Vec<Row>)> {
+        let (counts, rows, applied) = self.reconcile(pool, |_| false, || {})?;
+        assert_eq!(applied.unwrap(), 0);
+        Ok((counts, rows))
+    }
+}
+
+impl Reconcile for RustStore {
+    fn reconcile(
+        &self,
+        pool: &PoolState,
+        choose: impl Fn(&Row) -> bool,
+        before_it_is_applied: impl FnOnce(),
+    ) -> Outcome<(Counts, Vec<Row>, Outcome<u64>)> {
+        let mut found = self.0.reconcile(pool)?;
+        let row = |each: &pool_metadata::Difference| {
+            assert!(!each.what.is_empty());
+            (
+                each.kind as i32,
+                each.action as i32,
+                each.name.clone().unwrap_or_default(),
+                each.device_id.unwrap_or(0),
+                each.state.map_or(-1, |state| state as i32),
+                each.in_pool.is_some(),
+                each.delete_from_pool,
+            )
+        };
+        let rows = found.differences.iter().map(row).collect();
+        found.differences.retain(|each| choose(&row(each)));
+        before_it_is_applied();
+        let applied = self.0.apply_reconciliation(&found).map_err(Into::into);
+        let counts = (found.commit, found.in_both, found.newer);
+        Ok((counts, rows, applied))
+    }
+}
+
+impl Reconcile for CStore {
+    fn reconcile(
+        &self,
+        pool: &PoolState,
+        choose: impl Fn(&Row) -> bool,
+        before_it_is_applied: impl FnOnce(),
+    ) -> Outcome<(Counts, Vec<Row>, Outcome<u64>)> {
+        let ids: Vec<u32> = pool.devices.iter().map(|device| device.device_id).collect();
+        let names = pool.snapshots.as_ref().map(|names| {
+            let name = |name: &Vec<u8>| {
+                let (name, name_len) = chars(name);
+                pm_name { name, name_len }
+            };
+            names.iter().map(name).collect::<Vec<_>>()
+        });
+        let given = pm_pool_state {
+            struct_size: size_of::<pm_pool_state>(),
+            device_ids: ids.as_ptr(),
+            device_count: ids.len(),
+            snapshots: names.as_ref().map_or(ptr::null(), Vec::as_ptr),
+            snapshot_count: names.as_ref().map_or(0, Vec::len),
+            commit: pool.commit.unwrap_or(77),
+            in_use: pool.commit.is_some().into(),
+        };
+        let mut found = ptr::null_mut();
+        // SAFETY: the handle is the library's, and the lists live until the call returns.
+        call(|error| unsafe { pm_reconcile(self.0, &given, &mut found, error) })?;
+        // SAFETY: a call that succeeds has made the block, which is freed after its last use.
+        unsafe {
+            let block = *found;
+            let all = std::slice::from_raw_parts(block.differences, block.count);
+            let row = |each: *const pm_difference| {
+                let each = &*each;
+                assert_eq!(each.struct_size, size_of::<pm_difference>());
+                assert_eq!(*each.name.add(each.name_len), 0);
+                assert!(each.text_len > 0 && *each.text.add(each.text_len) == 0);
+                (
+                    each.kind,
+                    each.action,
+                    bytes(each.name, each.name_len),
+                    each.device_id,
+                    each.state,
+                    each.in_pool == 1,
+                    each.delete_from_pool == 1,
+                )
+            };
+            let rows = all.iter().map(|each| row(*each)).collect();
+            let chosen = all.iter().copied().filter(|each| choose(&row(*each)));
+            let chosen: Vec<_> = chosen.collect();
+            before_it_is_applied();
+            let mut done = 77;
+            let (list, count) = (chosen.as_ptr(), chosen.len());
+            let applied =
+                call(|error| pm_apply_reconciliation(self.0, list, count, &mut done, error));
+            assert!(applied.is_ok() || done == 77, "written on success only");
+            pm_free(found.cast());
+            let counts = (block.commit, block.in_both, block.newer);
+            Ok((counts, rows, applied.map(|()| done)))
+        }
+    }
+}
+
+/// The state of `assorted`: a (id 1, faulty), b (2), c (4); 3 and 6 free, 5 faulty.
+fn store<S: Store>() -> (tempfile::TempDir, S) {
+    let (directory, path) = assorted();
+    let store = open(&path);
+    (directory, store)
+}
+
+fn pool(ids: &[u32]) -> PoolState {
+    let device = |&device_id| PoolDevice {
+        device_id,
+        ..PoolDevice::default()
+    };
+    PoolState {
+        devices: ids.iter().map(device).collect(),
+        ..PoolState::default()
+    }
+}
+
+fn known(ids: &[u32], names: &[&str]) -> PoolState {
+    PoolState {
+        snapshots: Some(names.iter().map(|name| name.as_bytes().to_vec()).collect()),
+        ..pool(ids)
+    }
+}
+
+fn differences_are_found_and_the_chosen_ones_applied<S: Reconcile>() {
+    let (_directory, store) = store::<S>();
+    let state = known(&[1, 4, 6, 0, 0xff_ffff], &["a", "b", "x\0y"]);
+    let before = contents(&store);
+    let (counts, rows) = store.differences(&state).unwrap();
+    assert_eq!(contents(&store), before);
+    assert_eq!(counts, (10, 2, 0));
+    let state_of = |name| get(&store, name).state as i32;
+    let of_id = |kind, action, id, in_pool, delete| (kind, action, vec![], id, -1, in_pool, delete);
+    let (lost, jam) = (PM_DIFFERENCE_ONLY_IN_STORE, PM_DIFFERENCE_NO_SNAPSHOT);
+    let expected = [
+        (
+            lost,
+            PM_ACTION_MARK_FAULTY,
+            b"b".to_vec(),
+            2,
+            state_of("b"),
+            false,
+            false,
+        ),
+        (
+            jam,
+            PM_ACTION_MARK_FAULTY,
+            b"c".to_vec(),
+            4,
+            state_of("c"),
+            true,
+            true,
+        ),
+        of_id(
+            PM_DIFFERENCE_ONLY_IN_POOL,
+            PM_ACTION_NOTHING,
+            0,
+            true,
+            false,
+        ),
+        of_id(
+            PM_DIFFERENCE_ID_WOULD_COLLIDE,
+            PM_ACTION_MARK_ID_FAULTY,
+            6,
+            true,
+            true,
+        ),
+        of_id(
+            PM_DIFFERENCE_ONLY_IN_POOL,
+            PM_ACTION_NOTHING,
+            0xff_ffff,
+            true,
+            false,
+        ),
+        of_id(PM_DIFFERENCE_ID_LEAKED, PM_ACTION_FREE_ID, 5, false, false),
+        (
+            PM_DIFFERENCE_NO_DEVICE,
+            PM_ACTION_NOTHING,
+            b"x\0y".to_vec(),
+            0,
+            -1,
+            false,
+            false,
+        ),
+    ];
+    assert_eq!(rows, expected);
+    let (_, _, applied) = store.reconcile(&state, |row| row.2 != b"b", || {}).unwrap();
+    assert_eq!(applied.unwrap(), 3, "two have no part in the store");
+    check(&store);
+    assert_eq!(counters(&store.stats().unwrap())[5], 11, "one commit");
+    assert_eq!(get(&store, "c").state, DeviceState::Faulty);
+    assert_ne!(get(&store, "b").state, DeviceState::Faulty);
+    let ids = store.walk().unwrap().ids().unwrap();
+    assert_eq!((ids.free, ids.faulty), (vec![3, 5], vec![1, 4, 6]));
+}
+
+fn plan_of_a_store_that_has_changed_is_refused_as_a_whole<S: Reconcile>() {
+    let (_directory, store) = store::<S>();
+    let state = pool(&[1, 4, 6]);
+    let (_, rows, applied) = store
+        .reconcile(
+            &state,
+            |_| true,
+            || store.change_state(b"b", DeviceState::Suspended).unwrap(),
+        )
+        .unwrap();
+    assert_eq!(rows.len(), 3);
+    refused(applied, PM_ERR_CONFLICT).says(&["device \"b\""]);
+    let (_, _, applied) = store
+        .reconcile(&state, |_| true, || store.remove(b"b").unwrap())
+        .unwrap();
+    refused(applied, PM_ERR_NOT_FOUND).says(&["device \"b\""]);
+    check(&store);
+    let ids = store.walk().unwrap().ids().unwrap();
+    assert_eq!(ids.faulty, [1, 5], "nothing of the plans was done");
+}
+
+fn device_that_is_newer_than_the_list_is_left_alone<S: Reconcile>() {
+    let (_directory, store) = store::<S>();
+    store.free_id(5).unwrap();
+    let mut state = pool(&[1, 2, 4]);
+    state.commit = Some(11);
+    assert_eq!(store.differences(&state).unwrap(), ((11, 3, 0), vec![]));
+    add(&store, "new");
+    assert_eq!(store.differences(&state).unwrap(), ((12, 3, 1), vec![]));
+    state.commit = None;
+    assert_eq!(store.differences(&state).unwrap().1.len(), 1);
+    // A list from before the first commit has none of the devices.
+    let state = PoolState {
+        commit: Some(0),
+        ..PoolState::default()
+    };
+    let ((_, _, newer), _) = store.differences(&state).unwrap();
+    assert_eq!(newer, 4);
+}
+
+fn names_of_snapshots_count_only_if_they_are_known<S: Reconcile>() {
+    let (_directory, store) = store::<S>();
+    store.free_id(5).unwrap();
+    let ids = [1, 2, 4];
+    assert_eq!(store.differences(&pool(&ids)).unwrap().1, []);
+    let names = ["a", "b", "c"];
+    assert_eq!(store.differences(&known(&ids, &names)).unwrap().1, []);
+    assert_eq!(store.differences(&known(&ids, &[])).unwrap().1.len(), 3);
+}
+
+fn list_that_no_pool_has_is_refused<S: Reconcile>() {
+    let (_directory, store) = store::<S>();
+    for (ids, word) in [(vec![1, 9, 9], "9"), (vec![1 << 24], "16777216")] {
+        let outcome = store.differences(&pool(&ids));
+        refused(outcome, PM_ERR_INVALID_ARGUMENT).says(&[word]);
+    }
+    store.close().unwrap();
+    refused(store.differences(&pool(&[])), PM_ERR_CLOSED);
+}
+
+fn store_that_cannot_be_written_is_compared_and_kept<S: Reconcile>() {
+    let (_directory, path) = assorted();
+    let store = S::open(&path, &READ_ONLY).unwrap();
+    let (_, rows, applied) = store.reconcile(&pool(&[1, 2]), |_| true, || {}).unwrap();
+    assert_eq!(rows.len(), 2);
+    refused(applied, PM_ERR_READ_ONLY);
+}
