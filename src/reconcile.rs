@@ -271,8 +271,11 @@ fn judge(
     // There is nothing in the pool to lose, or it was on its way out.
     let is_unfinished = matches!(state, Unknown | Creating | Removing | Removed | Faulty);
     Some(match (in_pool, known) {
+        // containerd with `async_remove` marks the device of a removed snapshot so, and its cleanup
+        // deletes it from the pool and the store later.
+        (true, _) if state == Removed => return None,
         (true, true) => match state {
-            Unknown | Creating | Removed => (
+            Unknown | Creating => (
                 StateContradicts,
                 MarkFaulty,
                 "is in the pool, where its state has it not",

@@ -125,17 +125,45 @@ fn state_that_contradicts_the_pool_becomes_faulty() {
             false,
         )
     };
-    let expected = [
-        contradicts(Creating, 2),
-        contradicts(Removed, 13),
-        contradicts(Unknown, 1),
-    ];
+    let expected = [contradicts(Creating, 2), contradicts(Unknown, 1)];
     assert_eq!(rows(&found), expected);
     store.apply_reconciliation(&found).unwrap();
-    for state in [Creating, Removed, Unknown] {
+    for state in [Creating, Unknown] {
         assert_eq!(store.get_device(state.name()).unwrap().state, Faulty);
     }
     check(&store);
+}
+
+/// containerd's `async_remove`: the snapshot is gone, its device is marked as removed at once, and
+/// deleted from the pool and the store by the next cleanup, which looks for that state.
+#[test]
+fn removed_device_that_is_still_in_the_pool_is_left_to_the_cleanup() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    add(&store, "kept");
+    add(&store, "gone");
+    store.change_device_state("gone", Removed).unwrap();
+    for snapshots in [None, Some(vec![b"kept".to_vec()])] {
+        let state = PoolState {
+            snapshots: snapshots.clone(),
+            ..pool(&[1, 2])
+        };
+        let found = store.reconcile(&state).unwrap();
+        assert!(found.is_in_step(), "{found:?}");
+        assert_eq!(found.in_both, 2);
+        // The system may go down after the cleanup has deleted it from the pool.
+        let state = PoolState {
+            snapshots,
+            ..pool(&[1])
+        };
+        let found = store.reconcile(&state).unwrap();
+        let removals: Vec<_> = found
+            .differences
+            .iter()
+            .map(|d| (d.device_id, d.action))
+            .collect();
+        assert_eq!(removals, [(Some(2), StoreAction::RemoveRecord)]);
+    }
 }
 
 #[test]
