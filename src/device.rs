@@ -241,11 +241,17 @@ pub(crate) fn check_parent_name(parent: &[u8]) -> Result<()> {
     check_name_bytes("parent name", parent)
 }
 
+#[inline]
 fn check_name_bytes(what: &'static str, name: &[u8]) -> Result<()> {
     match flaw(name) {
-        Some(why) => Err(Error::invalid_name(what, name, why)),
+        Some(why) => Err(invalid(what, name, why)),
         None => Ok(()),
     }
+}
+
+#[cold]
+fn invalid(what: &'static str, name: &[u8], why: &'static str) -> Error {
+    Error::invalid_name(what, name, why)
 }
 
 /// What is wrong with the length or the bytes of a device's or a parent's name.
@@ -262,20 +268,21 @@ fn flaw(name: &[u8]) -> Option<&'static str> {
 /// verification takes 8 % more instructions for each device, and its line in `make bench` (reading
 /// the file once) is close to its target.
 fn has_nul(bytes: &[u8]) -> bool {
-    // Not zero if and only if the word has a zero byte: the highest bit of that byte is left.
+    // If and only if the word has a zero byte, the highest bit of some byte is left.
     let zero = |word: [u8; 8]| {
         let word = u64::from_ne_bytes(word);
-        word.wrapping_sub(u64::from_ne_bytes([0x01; 8])) & !word & u64::from_ne_bytes([0x80; 8])
+        word.wrapping_sub(u64::from_ne_bytes([0x01; 8])) & !word
     };
+    let found = |left: u64| left & u64::from_ne_bytes([0x80; 8]) != 0;
     // The last eight overlap with the words before them.
     let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
         return bytes.contains(&0);
     };
     if bytes.len() <= 16 {
-        return zero(*first) | zero(*last) != 0;
+        return found(zero(*first) | zero(*last));
     }
     let words = bytes.as_chunks().0.iter();
-    words.fold(zero(*last), |found, word| found | zero(*word)) != 0
+    found(words.fold(zero(*last), |left, word| left | zero(*word)))
 }
 
 /// Refuses an error text that is longer than the store keeps. `name` is that of its device.
