@@ -18,7 +18,8 @@ use crate::error::{Error, Result, SystemError};
 use crate::file::direct::OnDisk;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
-use crate::lmdb::raw::set_newest_in_lock_file;
+use crate::lmdb::raw::{set_newest_in_lock_file, Environment, WriteTxn};
+use crate::lmdb::write::Step;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 use crate::sync::primitives::unpoisoned;
@@ -124,21 +125,18 @@ impl Env {
 
     /// Flushes the commit that was just written, or undoes it. The caller holds the writer lock
     /// between processes.
+    #[inline]
     pub(super) fn flush_commit(&self, commit: u64) -> Result<()> {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
-        match self.flush() {
-            Ok(()) => {
-                self.note_flushed(commit);
-                one_flush.failures.store(0, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                self.undo(commit);
-                Err(self.count_failure(one_flush, error))
-            }
+        if let Err(error) = self.flush() {
+            self.undo(commit);
+            return Err(self.count_failure(one_flush, error));
         }
+        self.note_flushed(commit);
+        one_flush.failures.store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Counts a flush that has failed; the error that says so. A full disk is no failure of the
@@ -209,6 +207,21 @@ impl Env {
                 .map_err(|e| Error::io("writing to the lock file", &self.path, e)),
             None => Ok(()),
         }
+    }
+
+    /// Begins LMDB's transaction once more, at this commit: a process was killed while it undid the
+    /// one after it.
+    #[cold]
+    pub(super) fn begin_again<'l>(
+        &self,
+        lmdb: &'l Environment,
+        txn: WriteTxn<'l>,
+        newest: u64,
+    ) -> Step<WriteTxn<'l>> {
+        drop(txn);
+        self.correct_lock_file(newest)?;
+        let begun = WriteTxn::begin(lmdb, self.tables.devices);
+        begun.map_err(|e| self.fault("beginning a write", e))
     }
 
     /// Whether the environment has to be reopened before the next write.
@@ -288,110 +301,4 @@ impl Env {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::format::table::Table;
-    use crate::lmdb::open::tests::open;
-    use crate::lmdb::raw::{PutMode, WriteTxn};
-    use crate::lmdb::snapshot::Snapshot;
-
-    const KEY: &[u8] = b"key";
-
-    /// Commits a row and does not flush it, as a process does that is killed before it could; the
-    /// number of that commit.
-    fn commit_unflushed(env: &Env) -> u64 {
-        let waits = env.lock_wait();
-        let _writing = env.begin_writing(&waits).unwrap();
-        let lmdb = env.lmdb().unwrap();
-        let mut txn = WriteTxn::begin(&lmdb, env.tables.devices).unwrap();
-        txn.put(env.tables.ids, KEY, b"row", PutMode::New).unwrap();
-        let number = txn.commit_number();
-        txn.commit().unwrap();
-        number
-    }
-
-    fn write(env: &Env, wait: Duration) -> Result<()> {
-        let waits = LockWait::new(wait);
-        let writing = env.begin_writing(&waits)?;
-        writing.run(|txn| txn.put(Table::Ids, b"next", b"row"))
-    }
-
-    fn is_there(env: &Env, key: &[u8]) -> bool {
-        env.read_row(Table::Ids, key, |row| Ok(row.is_some()))
-            .unwrap()
-    }
-
-    fn keys(snapshot: &Snapshot) -> usize {
-        let mut count = 0;
-        let counted = snapshot.each_row(Table::Ids, |_, _| {
-            count += 1;
-            Ok(())
-        });
-        counted.unwrap();
-        count
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn commit_that_a_killed_process_left_is_flushed_before_the_next_is_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let env = open(&directory);
-        write(&env, LONG).unwrap();
-        let flushes = || env.flushes.load(Ordering::Relaxed);
-        for (left, expected) in [(false, 1), (true, 2), (false, 1)] {
-            if left {
-                commit_unflushed(&env);
-            }
-            let before = flushes();
-            write(&env, LONG).unwrap();
-            assert_eq!(flushes() - before, expected);
-            let one_flush = env.one_flush.as_ref().unwrap();
-            assert_eq!(one_flush.pages.mark().flushed, one_flush.newest_commit());
-        }
-        assert!(is_there(&env, KEY));
-    }
-
-    #[test]
-    fn undone_commit_is_read_on_by_those_that_saw_it_and_by_no_others() {
-        let directory = tempfile::tempdir().unwrap();
-        let env: Arc<Env> = open(&directory);
-        let commit = commit_unflushed(&env);
-        let saw_it = Snapshot::open(&env).unwrap();
-        env.undo(commit);
-        assert!(!is_there(&env, KEY));
-        assert_eq!(keys(&Snapshot::open(&env).unwrap()), 0);
-        // Its pages would be written over, so the next write waits for that read.
-        let refused = write(&env, Duration::from_millis(30));
-        assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
-        assert_eq!(keys(&saw_it), 1);
-        drop(saw_it);
-        write(&env, LONG).unwrap();
-        assert!(!is_there(&env, KEY) && is_there(&env, b"next"));
-        assert!(!env.writes_stopped.load(Ordering::Relaxed));
-    }
-
-    /// A process can be killed between the two steps of undoing a commit, or LMDB's lock file can
-    /// say something else than the meta pages for another reason.
-    #[test]
-    fn write_after_a_half_undone_commit_follows_the_meta_pages() {
-        for file_undone in [false, true] {
-            let directory = tempfile::tempdir().unwrap();
-            let env = open(&directory);
-            let commit = commit_unflushed(&env);
-            if file_undone {
-                env.undo(commit);
-            }
-            let newest = env.one_flush.as_ref().unwrap().newest_commit();
-            env.correct_lock_file(if file_undone { commit } else { commit - 1 })
-                .unwrap();
-            assert_eq!(newest == commit, !file_undone);
-            write(&env, LONG).unwrap();
-            assert_eq!(env.one_flush.as_ref().unwrap().newest_commit(), newest + 1);
-            assert_eq!(is_there(&env, KEY), !file_undone);
-            assert!(is_there(&env, b"next"));
-        }
-    }
-}
+mod tests;

@@ -37,6 +37,7 @@ impl Env {
     /// Preallocates what a commit of `rows` rows of `bytes` together can need behind the `used`
     /// bytes of the last one, and a reserve if it `grows` the store. The caller holds LMDB's writer
     /// lock.
+    #[inline]
     pub(crate) fn preallocate(
         &self,
         used: u64,
@@ -50,6 +51,20 @@ impl Env {
         let most = paths.min(used.saturating_add(bytes)) + bytes + SPARE_PAGES * self.page_size;
         let reserve = if grows { self.reserve() } else { 0 };
         let wanted = used.saturating_add(most);
+        match self.has(wanted.saturating_add(reserve)) {
+            true => Ok(Space::Ample),
+            false => self.make_space(wanted, reserve, grows),
+        }
+    }
+
+    /// Whether the file is known to have this many bytes.
+    #[inline]
+    fn has(&self, len: u64) -> bool {
+        len <= self.known_len.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn make_space(&self, wanted: u64, reserve: u64, grows: bool) -> Result<Space> {
         if self.config.max_pinned_growth > 0 {
             self.limit_pinned_growth(wanted.saturating_add(reserve))?;
         }
@@ -68,7 +83,7 @@ impl Env {
     /// freed pages from being used again: without them, the file would not have to grow. The caller
     /// holds LMDB's writer lock.
     fn limit_pinned_growth(&self, least: u64) -> Result<()> {
-        if least <= self.known_len.load(Ordering::Relaxed) || least <= self.file_len()? {
+        if self.has(least) || least <= self.file_len()? {
             return Ok(());
         }
         let _ = self.clear_dead_readers();
@@ -93,7 +108,16 @@ impl Env {
 
     /// Makes sure that the file reaches to the end of its last page, where `used` ends, whatever
     /// the commit needed.
+    #[inline]
     pub(crate) fn cover(&self, used: u64) -> Result<()> {
+        match self.has(used) {
+            true => Ok(()),
+            false => self.extend_or_leave_hole(used),
+        }
+    }
+
+    #[cold]
+    fn extend_or_leave_hole(&self, used: u64) -> Result<()> {
         self.extend_to(used, 0).or_else(|error| {
             // The last page may be a free one, which nothing was written to. A hole needs no space.
             match self.file_len()? < used {
@@ -116,18 +140,26 @@ impl Env {
             .len())
     }
 
-    /// Bytes up to the end of the last page that the newest commit uses.
+    /// Bytes up to the end of the last page that the newest commit uses. The caller keeps others
+    /// from writing.
+    #[inline]
     pub(crate) fn used(&self, lmdb: &Environment) -> Result<u64> {
-        let info = lmdb
-            .info()
-            .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
-        Ok(info.pages as u64 * self.page_size)
+        let pages = match &self.one_flush {
+            Some(one_flush) => one_flush.pages.used_pages(),
+            None => {
+                let info = lmdb
+                    .info()
+                    .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+                info.pages as u64
+            }
+        };
+        Ok(pages * self.page_size)
     }
 
     /// Makes sure that the file has `wanted` bytes, and a reserve of so many behind them.
     fn extend_to(&self, wanted: u64, reserve: u64) -> Result<()> {
         let least = wanted.saturating_add(reserve);
-        if least <= self.known_len.load(Ordering::Relaxed) {
+        if self.has(least) {
             return Ok(());
         }
         let fail = |e| Error::io("preallocating the file", &self.path, e);

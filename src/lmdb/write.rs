@@ -3,41 +3,30 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::error::{Error, Result, SystemError};
+use crate::error::{Error, Result};
 use crate::file::process_lock::WriterLock;
 use crate::format::header;
 use crate::format::header::Header;
 use crate::format::table::Table;
 use crate::lmdb::env::{Env, Newest, Writer};
 use crate::lmdb::grow;
-use crate::lmdb::preallocate::Space;
 use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode, Row};
 use crate::lmdb::snapshot::{RowsEnd, WALKING};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
+mod fault;
 mod rewrite;
 
-/// Why a write transaction failed.
-pub(crate) enum Fault {
-    /// The map is full: it can grow and the whole be tried again.
-    MapFull,
-    /// Another process has made the map larger.
-    Resized,
-    /// LMDB cannot split a page: the table can be written anew and the whole be tried again.
-    PageFull,
-    /// An error for the caller.
-    Error(Error),
-}
+pub(crate) use fault::{Fault, Step};
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Error(error)
-    }
+/// The memory for encoding rows that the last write has left.
+fn take_buffer(left: &mut Option<Box<Newest>>) -> Vec<u8> {
+    let buffer = left.as_mut().map(|left| std::mem::take(&mut left.buffer));
+    buffer.unwrap_or_default()
 }
 
 /// A running write transaction: rows in and out.
@@ -55,15 +44,14 @@ pub(crate) struct WriteTxn<'e> {
     grows: bool,
     /// What the header row says now, if this transaction has written it.
     header: Option<Header>,
+    /// Memory for encoding rows, which one write leaves for the next.
+    pub buffer: Vec<u8>,
     /// Rows for the table of devices, if that is to be written anew; nothing for one removed.
     new_rows: Option<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
 }
 
 /// What a row takes of a page beside its key and value, with padding.
 const ROW_OVERHEAD: usize = 32;
-
-/// The result of a step inside a write transaction.
-pub(crate) type Step<T> = std::result::Result<T, Fault>;
 
 impl<'e> WriteTxn<'e> {
     /// How many rows it has written and removed.
@@ -83,6 +71,7 @@ impl<'e> WriteTxn<'e> {
     }
 
     /// The row under `key`.
+    #[inline]
     pub fn get(&self, table: Table, key: &[u8]) -> Step<Option<&[u8]>> {
         let found = match table {
             Table::Devices => self.device(key),
@@ -106,6 +95,9 @@ impl<'e> WriteTxn<'e> {
         table: Table,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Step<()> {
+        if table == Table::Devices {
+            return self.each_device(visit);
+        }
         let lmdb = |e| self.fault(WALKING, e);
         let database = self.database(table).map_err(lmdb)?;
         let visit = |key: &[u8], value: &[u8]| visit(key, value).map_err(RowsEnd::Visit);
@@ -185,7 +177,7 @@ impl<'e> WriteTxn<'e> {
     /// What the newest commit has left behind, if it was this process's.
     fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
         let left = self.writer.handed_over();
-        let newest = left.as_ref()?;
+        let newest = left.as_deref()?;
         (newest.id + 1 == self.txn.commit_number()).then(|| look(newest))
     }
 
@@ -321,17 +313,11 @@ impl Env {
     /// Begins LMDB's transaction, at the newest commit that the meta pages show.
     #[inline]
     fn begin_txn<'l>(&self, lmdb: &'l raw::Environment) -> Step<raw::WriteTxn<'l>> {
-        let begin = || {
-            let txn = raw::WriteTxn::begin(lmdb, self.tables.devices);
-            txn.map_err(|e| self.fault("beginning a write", e))
-        };
-        let txn = begin()?;
+        let begun = raw::WriteTxn::begin(lmdb, self.tables.devices);
+        let txn = begun.map_err(|e| self.fault("beginning a write", e))?;
         match &self.one_flush {
             Some(one_flush) if txn.commit_number() != one_flush.newest_commit() + 1 => {
-                // A process was killed while it undid a commit.
-                drop(txn);
-                self.correct_lock_file(one_flush.newest_commit())?;
-                begin()
+                self.begin_again(lmdb, txn, one_flush.newest_commit())
             }
             _ => Ok(txn),
         }
@@ -355,10 +341,13 @@ impl Env {
             operations: 0,
             grows: false,
             header: None,
+            buffer: writer.hand_over(take_buffer),
             new_rows: rewrite.then(BTreeMap::new),
         };
         let done = work(&mut txn)?;
-        txn.rewrite_devices(&lmdb)?;
+        if txn.new_rows.is_some() {
+            txn.rewrite_devices(&lmdb)?;
+        }
         if txn.writes == 0 {
             return Ok(done); // nothing to commit
         }
@@ -370,6 +359,7 @@ impl Env {
         };
         let space = self.preallocate(used, txn.writes, txn.bytes, txn.grows)?;
         let (id, header) = (txn.txn.commit_number(), txn.header.take());
+        let buffer = std::mem::take(&mut txn.buffer);
         let (operations, start) = (txn.operations.max(1), Instant::now());
         txn.txn
             .commit()
@@ -381,54 +371,18 @@ impl Env {
         }
         self.flush_commit(id)?;
         self.commits.add(operations, start.elapsed());
-        writer.hand_over(
-            header
-                .zip(used)
-                .map(|(header, used)| Newest { id, header, used }),
-        );
+        let newest = header.zip(used);
+        let newest = newest.map(|(header, used)| Newest {
+            id,
+            header,
+            used,
+            buffer,
+        });
+        writer.hand_over(|left| match (left, newest) {
+            (Some(left), Some(newest)) => **left = newest,
+            (left, newest) => *left = newest.map(Box::new),
+        });
         Ok(done)
-    }
-
-    /// A commit that failed before its flush has left the old content in force. Nothing refers to
-    /// the pages that it may have written, and no earlier commit waits for a flush.
-    fn commit_fault(&self, error: LmdbError, space: &Space, commit: u64) -> Fault {
-        let errno = match error {
-            LmdbError::Other(errno) if errno > 0 => errno,
-            LmdbError::Panic => libc::EIO,
-            other => return self.fault("committing", other),
-        };
-        let is_full = matches!(errno, libc::ENOSPC | libc::EDQUOT);
-        self.handle.watch().expire();
-        if self.is_poisoned_for_writing() {
-            self.reopen_before_next_write(commit);
-            return Fault::Error(self.io_error("committing", errno));
-        }
-        match space {
-            // To LMDB, a write that a full disk cuts short is an error of the disk.
-            Space::Tight { len, full } if is_full || errno == libc::EIO => {
-                self.shorten_to(*len);
-                Fault::Error(full.clone())
-            }
-            _ if is_full => self.fault("committing", error),
-            _ => Fault::Error(self.io_error("committing", errno)),
-        }
-    }
-
-    fn io_error(&self, doing: &'static str, errno: libc::c_int) -> Error {
-        Error::Io {
-            doing,
-            path: self.path.as_path().into(),
-            source: SystemError::new(io::Error::from_raw_os_error(errno)),
-        }
-    }
-
-    fn fault(&self, doing: &'static str, error: LmdbError) -> Fault {
-        match error {
-            LmdbError::MapFull => Fault::MapFull,
-            LmdbError::MapResized => Fault::Resized,
-            LmdbError::PageFull => Fault::PageFull,
-            error => Fault::Error(self.lmdb_error(doing, error)),
-        }
     }
 }
 

@@ -67,9 +67,9 @@ impl<T: Default> Writer<'_, T> {
         self.handed_over.borrow()
     }
 
-    /// Leaves something for the next writer.
-    pub fn hand_over(&self, value: T) {
-        self.handed_over.replace(value);
+    /// Changes what the next writer finds.
+    pub fn hand_over<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.handed_over.borrow_mut())
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
         let gate = WriterGate::default();
         let now = || Deadline::after(Duration::ZERO);
         let held = gate.acquire(&now()).unwrap();
-        held.hand_over(7);
+        held.hand_over(|left| *left = 7);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let got = gate.acquire(&Deadline::after(Duration::from_secs(60)));

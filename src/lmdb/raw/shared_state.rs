@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::verify::flush_mark::{self, FlushMark};
-use crate::verify::meta::{Meta, TXNID_AT};
+use crate::verify::meta::{Meta, LAST_PAGE_AT, TXNID_AT};
 
 /// Where the lock file has the number of the newest commit: behind the magic number, the version
 /// and a mutex (mdb.c, `MDB_txbody`).
@@ -71,6 +71,14 @@ impl MetaPages {
     pub fn newest_commit(&self) -> u64 {
         let commit = |page| self.map.word(page + TXNID_AT).load(Ordering::Acquire);
         commit(0).max(commit(self.page_size))
+    }
+
+    /// Pages up to the last one that the newest commit uses. The caller keeps others from writing.
+    #[inline]
+    pub fn used_pages(&self) -> u64 {
+        let page = Meta::home(self.newest_commit()) * self.page_size;
+        let last = self.map.word(page + LAST_PAGE_AT).load(Ordering::Acquire);
+        last.saturating_add(1)
     }
 
     /// Whether that commit is the last that is known to be flushed, and none was undone after it.

@@ -73,7 +73,15 @@ impl WriteTxn<'_> {
     /// The row of a device, as this transaction will leave it.
     #[inline]
     pub(super) fn device(&self, key: &[u8]) -> LmdbResult<Option<&[u8]>> {
-        match self.new_rows.as_ref().and_then(|rows| rows.get(key)) {
+        match &self.new_rows {
+            None => self.txn.get_frequent(key),
+            Some(new) => self.device_among(new, key),
+        }
+    }
+
+    #[cold]
+    fn device_among<'a>(&'a self, new: &'a NewRows, key: &[u8]) -> LmdbResult<Option<&'a [u8]>> {
+        match new.get(key) {
             Some(row) => Ok(row.as_deref()),
             None => self.txn.get_frequent(key),
         }
@@ -97,17 +105,22 @@ impl WriteTxn<'_> {
     }
 
     /// Writes the table of devices anew, if rows for it are in memory.
+    #[cold]
     pub(super) fn rewrite_devices(&mut self, lmdb: &Arc<Environment>) -> Step<()> {
-        let Some(new) = self.new_rows.take().filter(|rows| !rows.is_empty()) else {
-            return Ok(());
-        };
+        match self.new_rows.take() {
+            Some(new) if !new.is_empty() => self.rewrite_with(lmdb, &new),
+            _ => Ok(()),
+        }
+    }
+
+    fn rewrite_with(&mut self, lmdb: &Arc<Environment>, new: &NewRows) -> Step<()> {
         let devices = self
             .database(Table::Devices)
             .map_err(|e| self.fault("rewriting the devices", e))?;
         // Of the commit before this one: there is no other writer. Its pages stay as they are until
         // this transaction has ended.
         let before = ReadTxn::begin(lmdb).map_err(|e| self.not_begun(lmdb, e))?;
-        self.write_in_order(&before, devices, &new)
+        self.write_in_order(&before, devices, new)
             .map_err(|e| self.fault("rewriting the devices", e))
     }
 

@@ -160,8 +160,8 @@ impl BatchBudget {
     }
 }
 
-/// Bytes that most rows fit into.
-const COMMON_ROW: usize = 256;
+/// The largest memory for encoding rows that is kept for the next write. Most rows have 100 bytes.
+const MOST_KEPT: usize = 4096;
 
 /// Longest that a leader waits for the threads that the last commit has released.
 const GROUP_COMMIT_DELAY: Duration = Duration::from_micros(500);
@@ -182,12 +182,15 @@ fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Applied>> {
 /// Writes an operation in a commit of its own.
 fn write_one(writing: &Writing<'_>, op: &Op<'_>) -> Result<Applied> {
     writing.run(|txn| {
+        let mut buffer = std::mem::take(&mut txn.buffer);
         let mut batch = Batch::begin(txn)?;
-        let mut buffer = Vec::with_capacity(COMMON_ROW);
         let applied = apply(&mut batch, op, &mut buffer)?;
         // Ids may already be as they are to be.
         if batch.txn.writes() > 0 {
             batch.finish_in(&mut buffer)?;
+        }
+        if buffer.capacity() <= MOST_KEPT {
+            txn.buffer = buffer;
         }
         Ok(applied)
     })
