@@ -39,7 +39,7 @@ fn mark_flushed(path: &Path) {
     let fields = [newest.to_le_bytes(), [0; 8]].concat();
     let sum = crc32c::crc32c(&fields).to_le_bytes();
     let mark = [&b"pmfl"[..], &sum, &fields].concat();
-    let page = if newest % 2 == 0 { PAGE } else { 0 };
+    let page = if newest.is_multiple_of(2) { PAGE } else { 0 };
     file[page + MARK..][..mark.len()].copy_from_slice(&mark);
     std::fs::write(path, file).unwrap();
 }
