@@ -154,17 +154,21 @@ fn writers_that_wait_for_another_process_or_for_their_leader_are_counted() {
 }
 
 #[test]
-fn failed_flush_is_reported() {
+fn failed_flushes_are_reported() {
     let (_directory, path) = place();
     let store = PoolMetadata::open(&path).unwrap();
     add(&store, "a");
     assert!(!store.stats().unwrap().writes_stopped);
-    let write = || store.mark_faulty("a").is_err();
-    let failed = sys::with_errno(sys::FLUSHES, libc::EIO, None, write);
-    let stats = store.stats().unwrap();
-    assert!(failed && stats.writes_stopped);
-    // What came to nothing is no commit.
-    assert_eq!((stats.commits, stats.commit_operations.count), (1, 1));
+    // The eighth failure in a row stops writes.
+    for failures in 1..=8 {
+        let write = || store.mark_faulty("a").is_err();
+        assert!(sys::with_errno(sys::FLUSHES, libc::EIO, None, write));
+        let stats = store.stats().unwrap();
+        assert_eq!(stats.writes_stopped, failures == 8, "{failures}");
+        // What came to nothing is no commit.
+        assert_eq!((stats.commits, stats.commit_operations.count), (1, 1));
+        assert_eq!(stats.undone_commits, 1);
+    }
 }
 
 #[test]
