@@ -89,7 +89,7 @@ static void refused_list_reports_the_position_and_changes_no_device(void) {
     refused(PM_ERR_INVALID_STATE, change(PM_CHANGE_STATE, &bad_state));
     refused(PM_ERR_STRUCT_SIZE, change(PM_CHANGE_REMOVE, &bad_size));
     refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_REMOVE, NULL));
-    refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_REMOVE + 1, &there));
+    refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_FREE_ID + 1, &there));
     refused(PM_ERR_INVALID_ARGUMENT, change(-1, &there));
     close_store(store);
 }
@@ -136,7 +136,7 @@ static void each_change_has_an_error_struct_of_its_own(void) {
     list[4] = change(PM_CHANGE_STATE, &state);
     list[5] = change(PM_CHANGE_REMOVE, &again);
     list[6] = change(PM_CHANGE_REMOVE, NULL);
-    list[7] = change(PM_CHANGE_REMOVE + 1, &there);
+    list[7] = change(PM_CHANGE_FREE_ID + 1, &there);
     list[8] = change(PM_CHANGE_ADD, &again);
     FAILS(PM_ERR_ALREADY_EXISTS, pm_apply_each(store, list, COUNT(list), errors, why()));
     CHECK(strstr(told()->message, "\"there\"") != NULL);

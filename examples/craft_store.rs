@@ -90,7 +90,29 @@ fn edit(
     let table = environment.open_db(table)?;
     let mut txn = environment.begin_rw_txn()?;
     change(&mut txn, main, table)?;
-    Ok(txn.commit()?)
+    txn.commit()?;
+    drop(environment);
+    mark_flushed(path)
+}
+
+/// Marks the newest commit of a store of 4 KiB pages as flushed, as the library does: what is wrong
+/// with it is then damage, and not what a power cut has left half written.
+fn mark_flushed(path: &Path) -> Outcome<()> {
+    const PAGE: usize = 4096;
+    const COMMIT: usize = 144;
+    const MARK: usize = 160;
+    let mut file = std::fs::read(path)?;
+    let commit = |page| -> Outcome<u64> {
+        let number: [u8; 8] = file[page + COMMIT..][..8].try_into()?;
+        Ok(u64::from_le_bytes(number))
+    };
+    let newest = commit(0)?.max(commit(PAGE)?);
+    let fields = [newest.to_le_bytes(), [0; 8]].concat();
+    let sum = crc32c::crc32c(&fields).to_le_bytes();
+    let mark = [&b"pmfl"[..], &sum, &fields].concat();
+    let page = if newest.is_multiple_of(2) { PAGE } else { 0 };
+    file[page + MARK..][..mark.len()].copy_from_slice(&mark);
+    Ok(std::fs::write(path, file)?)
 }
 
 /// Changes the header row, and recomputes its checksum.

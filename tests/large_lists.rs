@@ -4,7 +4,9 @@ mod common;
 
 use common::rng::Rng;
 use common::{add, campaign, check, device, devices, place};
-use pool_metadata::{Change, DeviceState, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{
+    Change, DeviceState, Error, Intent, IntentKind, OpenOptions, PoolMetadata, MAX_INTENTS,
+};
 
 fn names(count: usize) -> Vec<Vec<u8>> {
     (0..count)
@@ -120,4 +122,22 @@ fn list_that_adds_and_removes_too_many_is_refused_at_once() {
     list.swap_remove(0);
     let failed = store.apply(&list).unwrap_err();
     assert!(matches!(failed.error, Error::NotFound { .. }), "{failed}");
+}
+
+#[test]
+fn intent_beyond_those_that_may_be_open_is_refused() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    let intent = |id| Intent::new(IntentKind::Create, b"base", id, 0);
+    let list: Vec<_> = (1..=MAX_INTENTS)
+        .map(|id| Change::BeginIntent(intent(id)))
+        .collect();
+    store.apply(&list).unwrap();
+    let refused = store.begin_intent(&intent(1)).unwrap_err();
+    assert!(matches!(refused, Error::TooManyIntents { .. }), "{refused}");
+    assert_eq!(store.intents().unwrap().len(), MAX_INTENTS as usize);
+    assert_eq!(store.stats().unwrap().commits, 1);
+    store.finish_intent(1).unwrap();
+    store.begin_intent(&intent(1)).unwrap();
+    check(&store);
 }
