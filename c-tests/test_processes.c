@@ -178,7 +178,7 @@ static void stopped_writer_delays_others_by_the_lock_wait_at_most(void) {
     close_store(store);
 }
 
-/* A writer that dies in its flush: the next one goes on at once, and flushes what that one wrote. */
+/* A writer that dies in its flush: the next one goes on at once, and flushes that commit. */
 static void stopped_writer_that_is_killed_leaves_no_lock(void) {
     struct peer peer;
     int status = 0;
