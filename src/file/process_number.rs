@@ -64,7 +64,7 @@ impl ProcessNumber {
 }
 
 /// When the process with that `stat` file began, in the clock's ticks since the system did; `None`
-/// if there is none, or it has ended and its parent has not taken note yet.
+/// if there is none, or it is ending: it runs no more code then, and loses its locks one by one.
 fn running_since(stat: &Path) -> Option<u64> {
     parse(&std::fs::read(stat).ok()?)
 }
@@ -73,14 +73,19 @@ fn running_since(stat: &Path) -> Option<u64> {
 /// any bytes.
 fn parse(stat: &[u8]) -> Option<u64> {
     const STATE: usize = 3;
+    const FLAGS: usize = 9;
     const START: usize = 22;
+    /// `PF_EXITING` (Linux, sched.h), set before the files of the process are closed.
+    const EXITING: u32 = 4;
     let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let mut fields = std::str::from_utf8(&stat[behind_name..])
         .ok()?
         .split_ascii_whitespace();
     let state = fields.next()?;
-    let start = fields.nth(START - STATE - 1)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(start)
+    let flags: u32 = fields.nth(FLAGS - STATE - 1)?.parse().ok()?;
+    let start = fields.nth(START - FLAGS - 1)?.parse().ok()?;
+    let has_ended = matches!(state, "Z" | "X") || flags & EXITING != 0;
+    (!has_ended).then_some(start)
 }
 
 #[cfg(test)]
@@ -110,13 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn start_is_found_behind_any_name_and_not_of_the_dead() {
+    fn start_is_found_behind_any_name_and_not_of_those_that_end() {
         let stat = |name: &str, state: char| {
             format!("7 ({name}) {state} 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 8\n")
         };
         assert_eq!(parse(stat("a", 'S').as_bytes()), Some(123_456));
         assert_eq!(parse(stat("a) Z 1 2 (b", 'R').as_bytes()), Some(123_456));
         assert_eq!(parse(stat("a", 'Z').as_bytes()), None);
+        // PF_EXITING among the flags, which are 4194560 above.
+        let exiting = stat("a", 'R').replace(" 4194560 ", " 4194564 ");
+        assert_eq!(parse(exiting.as_bytes()), None);
         assert_eq!(parse(b"7 (a) S 1 2"), None);
         assert_eq!(parse(b""), None);
     }

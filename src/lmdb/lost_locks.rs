@@ -1,6 +1,7 @@
 //! Processes that have lost LMDB's locks on the `-lock` file, and those that are dead.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::file::lmdb_lock_file::Held;
@@ -8,6 +9,7 @@ use crate::file::lost_locks::process_without_locks;
 use crate::file::process_lock::FileLock;
 use crate::lmdb::env::Env;
 use crate::lmdb::raw::Environment;
+use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
 
 impl Env {
@@ -55,15 +57,23 @@ pub(super) fn has_own_slots(lmdb: &Environment) -> bool {
 /// Refuses a store that another process has open without LMDB's locks: opening it would give the
 /// pages that the process reads to writers.
 pub(super) fn refuse_lost_locks(path: &Path, data_file: &FileLock, held: &Held) -> Result<()> {
+    /// Whatever the lock wait is: a process that closes the store while this one looks is without
+    /// locks for a moment.
+    const CLOSING: Duration = Duration::from_secs(1);
     let Some(lock_file) = &held.lock_file else {
         return Ok(());
     };
-    let lost = process_without_locks(data_file, lock_file);
-    match lost.map_err(|e| Error::io("looking for processes without locks", path, e))? {
+    let mut lost = None;
+    let found = Deadline::after(CLOSING).poll("a process that closes the store", || {
+        lost = process_without_locks(data_file, lock_file)
+            .map_err(|e| Error::io("looking for processes without locks", path, e))?;
+        Ok(lost.is_none().then_some(()))
+    });
+    match lost {
         Some(pid) => Err(Error::LocksLost {
             path: path.into(),
             pid,
         }),
-        None => Ok(()),
+        None => found,
     }
 }
