@@ -371,7 +371,7 @@ fn migration_leaves_the_old_or_the_new_file_whole() {
     assert!(new.devices.len() > 10);
     let subject = Migration { program, old, new };
     for seed in seeds(1) {
-        survive("migration", seed, &recording, &subject, 30);
+        survive("migration", seed, &recording, &subject, 20);
     }
     finds(&recording, &subject, Broken::NameFlushes, "lost");
 }
