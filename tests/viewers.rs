@@ -45,7 +45,8 @@ fn look_at_a_closed_store_changes_nothing() {
     assert!(OpenOptions::new().check_file(&path, 9).unwrap().is_sound());
     assert_eq!(seen(directory.path()), before);
     // What it shows stays, whatever is done with the store, in this process too.
-    let writer = options(0).open(&path).unwrap();
+    // Closing waits for reads of whatever store that other threads of this process make.
+    let writer = options(10_000).open(&path).unwrap();
     add(&writer, "more");
     writer.close().unwrap();
     assert_eq!(devices(&store).len(), 3);
@@ -155,7 +156,7 @@ fn store_in_a_lower_layer_of_overlayfs_is_read_in_a_copy_until_somebody_has_it_o
     viewer.order("read", "live of 9");
     store.close().unwrap();
     viewer.order("read", "live of 9");
-    let store = options(0).open(&path).unwrap();
+    let store = options(10_000).open(&path).unwrap();
     add(&store, "10");
     viewer.order("read", "live of 10");
     check(&store);
