@@ -240,7 +240,7 @@ e2e: setup-e2e $(A)
 ## flushes and time of containerd's operations, with either store (DELAYS='0 5': ms a flush)
 e2e-bench: setup-e2e $(A)
 	scripts/proxy.sh
-	E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run TestBench
+	E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run '^$$' -bench Cycle -benchtime 1x
 
 test-powercut: $(A)
 	scripts/powercut.sh migration

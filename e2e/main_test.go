@@ -10,7 +10,7 @@ import (
 )
 
 // machine makes a guest, which is removed at the test's end.
-func machine(t *testing.T, image *guest.Image, sizes ...int64) *guest.Machine {
+func machine(t testing.TB, image *guest.Image, sizes ...int64) *guest.Machine {
 	t.Helper()
 	m, err := guest.NewMachine(t.TempDir(), image, sizes...)
 	if err != nil {
@@ -21,7 +21,7 @@ func machine(t *testing.T, image *guest.Image, sizes ...int64) *guest.Machine {
 
 // limited returns a context for one guest. The limit is far beyond what a run needs: it ends a
 // guest that hangs.
-func limited(t *testing.T) context.Context {
+func limited(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
