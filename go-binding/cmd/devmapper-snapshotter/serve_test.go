@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// fake is a snapshotter whose Prepare waits until it is told to go on.
+// fake is a snapshotter whose Prepare waits until its test releases it.
 type fake struct {
 	snapshots.Snapshotter
 	entered, proceed chan struct{}
