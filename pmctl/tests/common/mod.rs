@@ -23,14 +23,16 @@ pub struct Run {
     pub err: String,
 }
 
-/// A command that runs `pmctl` with nothing of this process's environment that could change it.
+/// A command that runs `pmctl` with an empty standard input, and with nothing of this process's
+/// environment that could change what it prints.
 pub fn pmctl() -> Command {
     let mut command = on_the_terminal();
     command.stdin(Stdio::null());
     command
 }
 
-/// The same, with its streams as they are.
+/// A command that runs `pmctl` on this process's own streams, and with nothing of this process's
+/// environment that could change what it prints.
 pub fn on_the_terminal() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pmctl"));
     for name in ["PM_STORE", "NO_COLOR", "LC_CTYPE", "LANG"] {
