@@ -1,8 +1,9 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, Outcome};
+use crate::commands;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::{Color, Paint};
 use crate::place::Place;
@@ -61,12 +62,6 @@ pub enum Command {
     Man(commands::man::Args),
 }
 
-/// What every command gets.
-pub struct Context {
-    pub place: Place,
-    pub paint: Paint,
-}
-
 impl Cli {
     pub fn run(self) -> Result<Outcome> {
         let context = Context {
@@ -95,16 +90,14 @@ impl Cli {
             Command::Compact(args) => args.run(&context),
             Command::Dump(args) => args.run(&context),
             Command::Load(args) => args.run(&context),
-            Command::Completions(args) => args.run(),
-            Command::Man(args) => args.run(),
+            Command::Completions(args) => args.run(Cli::command()),
+            Command::Man(args) => args.run(Cli::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

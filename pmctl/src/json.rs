@@ -1,4 +1,4 @@
-//! Devices as JSON. Every value is exact; names and texts are escaped as everywhere (see `text`).
+//! Devices, and the other lines of a dump, as JSON. Every value is exact; names and texts are escaped as everywhere (see `text`).
 
 use pool_metadata::{DeviceInfo, DeviceRef, DeviceState};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,42 @@ impl Device {
             generation: 0,
         })
     }
+}
+
+/// The version of the lines of a dump.
+pub const VERSION: u32 = 1;
+
+/// The first line of a dump.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Begin {
+    /// The version of the lines that follow.
+    pub pmctl_dump: u32,
+    /// The highest id that was ever given out.
+    pub last_id: u32,
+}
+
+/// Ids in a dump that no device needs to have.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct IdLine {
+    /// One id, or the first and the last of some: "7", "7-9".
+    pub ids: String,
+    pub state: IdState,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum IdState {
+    Free,
+    Faulty,
+}
+
+/// The last line of a dump, by which one that was cut short is known.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    pub end: bool,
 }
 
 /// The state of that name, however its letters are.

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use pool_metadata::{DeviceInfo, Ids, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 use serde_json::Value;
 
-use crate::commands::dump::{Begin, End, IdLine, IdState, VERSION};
-use crate::commands::filter::ids as id_range;
-use crate::json;
+use crate::json::{self, Begin, End, IdLine, IdState, VERSION};
 use crate::text;
 
 /// What a dump holds, and what is wrong with it.
@@ -128,7 +126,7 @@ impl Reader {
     }
 
     fn ids(&mut self, line: &IdLine) -> Checked {
-        let range = id_range(&line.ids)?;
+        let range = text::id_range(&line.ids)?;
         self.in_range(*range.end())?;
         for id in range.clone() {
             let claims = self.claims[id as usize];

@@ -6,6 +6,7 @@ mod bars;
 mod cli;
 mod commands;
 mod containerd;
+mod context;
 mod doctor;
 mod failure;
 mod json;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::Cli;
+use context::Outcome;
 use failure::{Failure, FINE, PROBLEM, UNUSABLE, USAGE};
 
 fn main() -> ExitCode {
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(match cli.run() {
-        Ok(commands::Outcome::Fine) => FINE,
-        Ok(commands::Outcome::ProblemFound) => PROBLEM,
+        Ok(Outcome::Fine) => FINE,
+        Ok(Outcome::ProblemFound) => PROBLEM,
         Err(Failure::OutputClosed) => FINE,
         Err(Failure::Problem(message)) => failure::report(&message, PROBLEM),
         Err(Failure::Usage(message)) => failure::report(&message, USAGE),

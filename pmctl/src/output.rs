@@ -8,6 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
+use pool_metadata::DeviceState;
+
 use crate::failure::{Failure, Result};
 
 const CHUNK: usize = 64 << 10;
@@ -130,5 +132,19 @@ impl Paint {
             Style::Passing => 33,
         };
         format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// How a state stands out: faulty ones, and those that a crash can have left behind.
+pub fn style_of(state: DeviceState) -> Style {
+    match state {
+        DeviceState::Faulty => Style::Bad,
+        DeviceState::Creating
+        | DeviceState::Activating
+        | DeviceState::Suspending
+        | DeviceState::Resuming
+        | DeviceState::Deactivating
+        | DeviceState::Removing => Style::Passing,
+        _ => Style::Plain,
     }
 }

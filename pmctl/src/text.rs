@@ -5,6 +5,8 @@
 //! control sequences to a terminal. The same form is used in tables, in JSON and on the command
 //! line.
 
+use std::ops::RangeInclusive;
+
 /// The name or text, on one line, with its spaces.
 pub fn escape(bytes: &[u8]) -> String {
     escaped(bytes, true)
@@ -137,6 +139,26 @@ pub fn nanoseconds(number: u64) -> String {
     }
 }
 
+/// Reads an id or a range of them: "7", "7-9".
+pub fn id_range(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let number = |text: &str| {
+        let id: u32 = text.parse().map_err(|_| format!("\"{text}\" is no id"))?;
+        match id {
+            1..=pool_metadata::MAX_DEVICE_ID => Ok(id),
+            _ => Err(format!(
+                "there is no id {id}: they go from 1 to {}",
+                pool_metadata::MAX_DEVICE_ID
+            )),
+        }
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = number(first)?..=number(last)?;
+    if range.is_empty() {
+        return Err(format!("\"{text}\" ends before it begins"));
+    }
+    Ok(range)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +229,14 @@ mod tests {
         assert_eq!(count(1, "device") + &count(0, " id"), "1 device0  ids");
         let of = [999, 1_500, 1_500_000, 2_000_000_000].map(nanoseconds);
         assert_eq!(of, ["999 ns", "1.5 us", "1.5 ms", "2.0 s"]);
+    }
+
+    #[test]
+    fn ids_are_numbers_or_ranges_of_them() {
+        assert_eq!(id_range("7"), Ok(7..=7));
+        assert_eq!(id_range("7-9"), Ok(7..=9));
+        for bad in ["", "0", "16777215", "9-7", "a", "1-", "-1", "1-2-3"] {
+            assert!(id_range(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use pool_metadata::BackupOptions;
 
 use crate::ask::Consent;
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::Output;
 use crate::progress::Progress;

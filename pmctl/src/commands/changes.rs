@@ -3,11 +3,10 @@
 use pool_metadata::{DeviceInfo, PoolMetadata, Removal, WalkFilter};
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::commands::{style_of, Outcome};
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
-use crate::output::{Output, Paint, Style};
+use crate::output::{style_of, Output, Paint, Style};
 use crate::text;
 
 /// List the devices that were written or removed since a commit

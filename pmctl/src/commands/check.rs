@@ -3,8 +3,7 @@
 use pool_metadata::{Finding, Fix, Report};
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
 use crate::output::{Output, Style};

@@ -3,8 +3,7 @@
 use std::fs;
 
 use crate::ask::Consent;
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::doctor::files::with_suffix;
 use crate::failure::Result;
 use crate::output::Output;

@@ -1,10 +1,8 @@
 //! `pmctl completions`: what a shell completes.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
-use crate::commands::Outcome;
+use crate::context::Outcome;
 use crate::failure::Result;
 use crate::output::Output;
 
@@ -16,9 +14,9 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(&self) -> Result<Outcome> {
+    pub fn run(&self, mut command: clap::Command) -> Result<Outcome> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "pmctl", &mut script);
+        clap_complete::generate(self.shell, &mut command, "pmctl", &mut script);
         let text = String::from_utf8_lossy(&script).into_owned();
         let mut out = Output::new();
         for line in text.lines() {

@@ -6,9 +6,8 @@ use std::path::Path;
 use pool_metadata::PoolMetadata;
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::commands::Outcome;
 use crate::containerd;
+use crate::context::{Context, Outcome};
 use crate::doctor::{devices, files, mounts, pool, processes, Findings, Level};
 use crate::failure::Result;
 use crate::json;

@@ -1,11 +1,8 @@
 //! `pmctl dump`: the whole store as lines of JSON, which `pmctl load` reads.
 
-use serde::{Deserialize, Serialize};
-
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
-use crate::json;
+use crate::json::{self, Begin, End, IdLine, IdState};
 use crate::output::Output;
 
 /// Print the whole store, as of one moment, as lines of JSON that `pmctl load` reads
@@ -15,42 +12,6 @@ use crate::output::Output;
 #[derive(clap::Args, Debug)]
 pub struct Args {}
 
-/// The version of the lines.
-pub const VERSION: u32 = 1;
-
-/// The first line.
-#[derive(Serialize, Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Begin {
-    /// The version of the lines that follow.
-    pub pmctl_dump: u32,
-    /// The highest id that was ever given out.
-    pub last_id: u32,
-}
-
-/// Ids that no device needs to have.
-#[derive(Serialize, Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct IdLine {
-    /// One id, or the first and the last of some: "7", "7-9".
-    pub ids: String,
-    pub state: IdState,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum IdState {
-    Free,
-    Faulty,
-}
-
-/// The last line, by which a dump that was cut short is known.
-#[derive(Serialize, Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    pub end: bool,
-}
-
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let store = context.place.read()?;
@@ -58,7 +19,7 @@ impl Args {
         let ids = walk.ids()?;
         let mut out = Output::new();
         out.line(&json::line(&Begin {
-            pmctl_dump: VERSION,
+            pmctl_dump: json::VERSION,
             last_id: ids.last_id,
         }))?;
         for (list, state) in [(&ids.free, IdState::Free), (&ids.faulty, IdState::Faulty)] {

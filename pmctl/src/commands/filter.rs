@@ -23,7 +23,7 @@ pub struct Filter {
     bases: bool,
 
     /// Devices with these ids
-    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = ids)]
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = text::id_range)]
     id: Vec<RangeInclusive<u32>>,
 
     /// Devices whose names match: * is any text, ? any byte
@@ -59,26 +59,6 @@ impl Filter {
 
 fn name(text: &str) -> Result<Name, String> {
     text::unescape(text.as_bytes()).map(Name)
-}
-
-/// Reads "7" or "7-9".
-pub fn ids(text: &str) -> Result<RangeInclusive<u32>, String> {
-    let number = |text: &str| {
-        let id: u32 = text.parse().map_err(|_| format!("\"{text}\" is no id"))?;
-        match id {
-            1..=pool_metadata::MAX_DEVICE_ID => Ok(id),
-            _ => Err(format!(
-                "there is no id {id}: they go from 1 to {}",
-                pool_metadata::MAX_DEVICE_ID
-            )),
-        }
-    };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let range = number(first)?..=number(last)?;
-    if range.is_empty() {
-        return Err(format!("\"{text}\" ends before it begins"));
-    }
-    Ok(range)
 }
 
 /// Whether the name matches the pattern, in time proportional to the product of their lengths.
@@ -145,14 +125,5 @@ mod tests {
         }
         let (pattern, name) = ("a*".repeat(200) + "b", "a".repeat(500));
         assert!(!matches(pattern.as_bytes(), name.as_bytes()));
-    }
-
-    #[test]
-    fn ids_are_numbers_or_ranges_of_them() {
-        assert_eq!(ids("7"), Ok(7..=7));
-        assert_eq!(ids("7-9"), Ok(7..=9));
-        for bad in ["", "0", "16777215", "9-7", "a", "1-", "-1", "1-2-3"] {
-            assert!(ids(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -5,9 +5,7 @@ use std::ops::RangeInclusive;
 use pool_metadata::{Change, IdFilter, IdState};
 
 use crate::ask::Consent;
-use crate::cli::Context;
-use crate::commands::filter::ids;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::text;
@@ -18,7 +16,7 @@ use crate::text;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The ids, or ranges of them, of which the faulty ones are freed
-    #[arg(value_name = "N[-M]", required = true, value_parser = ids)]
+    #[arg(value_name = "N[-M]", required = true, value_parser = text::id_range)]
     ids: Vec<RangeInclusive<u32>>,
 
     #[command(flatten)]

@@ -4,8 +4,7 @@ use clap::ValueEnum;
 use pool_metadata::{IdFilter, IdState};
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
 use crate::output::{Output, Style};

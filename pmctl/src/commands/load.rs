@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use pool_metadata::{DeviceInfo, Error, OpenOptions};
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::devices::read_file;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::load::Loaded;
 use crate::output::Output;

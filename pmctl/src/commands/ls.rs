@@ -4,12 +4,11 @@ use clap::ValueEnum;
 use pool_metadata::{DeviceInfo, DeviceRef};
 use serde_json::{Map, Value};
 
-use crate::cli::Context;
 use crate::commands::filter::Filter;
-use crate::commands::{style_of, Outcome};
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
-use crate::output::Output;
+use crate::output::{style_of, Output};
 use crate::table::{Align, Cell, Table};
 use crate::text;
 

@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap_mangen::Man;
 
-use crate::cli::Cli;
-use crate::commands::Outcome;
+use crate::context::Outcome;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
@@ -20,10 +18,10 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(&self) -> Result<Outcome> {
+    pub fn run(&self, command: clap::Command) -> Result<Outcome> {
         let Some(directory) = &self.to else {
             let mut page = Vec::new();
-            Man::new(Cli::command())
+            Man::new(command)
                 .render(&mut page)
                 .map_err(|e| Failure::of_output(&e))?;
             let mut out = Output::new();
@@ -35,7 +33,7 @@ impl Args {
         };
         let fail = |e: std::io::Error| Failure::unusable(format!("{}: {e}", directory.display()));
         fs::read_dir(directory).map_err(fail)?;
-        clap_mangen::generate_to(Cli::command(), directory).map_err(fail)?;
+        clap_mangen::generate_to(command, directory).map_err(fail)?;
         Ok(Outcome::Fine)
     }
 }

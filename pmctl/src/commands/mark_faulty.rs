@@ -3,9 +3,8 @@
 use pool_metadata::Change;
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::devices::{commit, described, records, Names};
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::Output;
 use crate::text;

@@ -29,18 +29,8 @@ pub mod watch;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use pool_metadata::DeviceState;
-
 use crate::failure::{Failure, Result};
-use crate::output::Style;
 use crate::text;
-
-/// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Fine,
-    ProblemFound,
-}
 
 /// The names that arguments stand for.
 pub fn names(arguments: &[OsString]) -> Result<Vec<Vec<u8>>> {
@@ -53,18 +43,4 @@ pub fn names(arguments: &[OsString]) -> Result<Vec<Vec<u8>>> {
 /// The name that an argument or a line stands for.
 pub fn name_of(text: &[u8]) -> Result<Vec<u8>> {
     text::unescape(text).map_err(Failure::Usage)
-}
-
-/// How a state stands out: faulty ones, and those that a crash can have left behind.
-pub fn style_of(state: DeviceState) -> Style {
-    match state {
-        DeviceState::Faulty => Style::Bad,
-        DeviceState::Creating
-        | DeviceState::Activating
-        | DeviceState::Suspending
-        | DeviceState::Resuming
-        | DeviceState::Deactivating
-        | DeviceState::Removing => Style::Passing,
-        _ => Style::Plain,
-    }
 }

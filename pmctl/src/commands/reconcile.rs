@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::devices::read_file;
-use crate::commands::{name_of, Outcome};
+use crate::commands::name_of;
 use crate::containerd;
+use crate::context::{Context, Outcome};
 use crate::doctor::processes;
 use crate::failure::{Failure, Result};
 use crate::json;

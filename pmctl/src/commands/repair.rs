@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use pool_metadata::{Fix, RepairOptions};
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::check::{fix, print_report};
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::{Output, Style};
 use crate::progress::Progress;

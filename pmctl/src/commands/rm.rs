@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use pool_metadata::{Change, DeviceInfo, DeviceState, PoolMetadata};
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::devices::{commit, described, records, Names};
-use crate::commands::Outcome;
 use crate::containerd;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::Output;
 use crate::text;

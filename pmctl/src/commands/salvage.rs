@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::ask::Consent;
-use crate::cli::Context;
 use crate::commands::backup::temporary;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Style};
 use crate::progress::Progress;

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use pool_metadata::DeviceInfo;
 use serde::Serialize;
 
-use crate::cli::Context;
-use crate::commands::{names, style_of, Outcome};
+use crate::commands::names;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
-use crate::output::{Output, Style};
+use crate::output::{style_of, Output, Style};
 use crate::text;
 
 /// Show everything about devices: their records, the states of their ids, their snapshots

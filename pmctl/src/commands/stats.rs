@@ -8,8 +8,7 @@ use pool_metadata::{DeviceState, Error, PoolMetadata, RunningRead, Stats};
 use serde_json::{json, Map, Value};
 
 use crate::bars;
-use crate::cli::Context;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
 use crate::output::{Output, Style};

@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use pool_metadata::{DeviceInfo, DeviceRef};
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::commands::{style_of, Outcome};
+use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
-use crate::output::{Output, Paint, Style};
+use crate::output::{style_of, Output, Paint, Style};
 use crate::text;
 
 /// Show devices as trees: bases, and the snapshots of each

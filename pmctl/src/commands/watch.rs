@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use console::Term;
 use pool_metadata::Stats;
 
-use crate::cli::Context;
 use crate::commands::changes::Changes;
-use crate::commands::Outcome;
+use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Paint, Style};
 use crate::place::seconds;

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use pool_metadata::{DeviceState, PoolMetadata};
 
 use super::Findings;
-use crate::commands::style_of;
 use crate::failure::Result;
-use crate::output::Style;
+use crate::output::{style_of, Style};
 use crate::text;
 
 /// So many names are listed.
