@@ -7,8 +7,11 @@ use std::path::PathBuf;
 
 use pool_metadata::{Change, DeviceInfo, Error, PoolMetadata};
 
+use crate::ask::Consent;
 use crate::commands::name_of;
+use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
+use crate::output::Output;
 use crate::text;
 
 /// The devices that a command changes.
@@ -57,7 +60,7 @@ pub fn read_file(path: &std::path::Path) -> Result<Vec<u8>> {
 }
 
 /// The records of all these devices, or an error that names those that are not there.
-pub fn records(store: &PoolMetadata, names: &[Vec<u8>]) -> Result<Vec<DeviceInfo>> {
+fn records(store: &PoolMetadata, names: &[Vec<u8>]) -> Result<Vec<DeviceInfo>> {
     let mut records = Vec::new();
     let mut missing = Vec::new();
     for name in names {
@@ -82,9 +85,44 @@ pub fn described(device: &DeviceInfo) -> String {
     format!("{name} (id {}, {})", device.device_id, device.state)
 }
 
+/// What a command does to each of the devices that are named.
+pub struct Edit<P, C, D> {
+    /// What will be done, line by line, for the operator to agree to.
+    pub plan: P,
+    pub change: C,
+    /// What has been done to a device, with its name first.
+    pub done: D,
+}
+
+impl<P, C, D> Edit<P, C, D>
+where
+    P: FnOnce(&PoolMetadata, &[DeviceInfo]) -> Result<Vec<String>>,
+    C: Fn(&DeviceInfo) -> Change,
+    D: Fn(&DeviceInfo) -> String,
+{
+    /// Reads the devices, shows the plan and, once the operator agrees, changes all of them in one
+    /// commit.
+    pub fn run(self, names: &Names, consent: Consent, context: &Context) -> Result<Outcome> {
+        let names = names.read()?;
+        let store = context.place.open_for(consent)?;
+        let devices = records(&store, &names)?;
+        if !consent.to(&(self.plan)(&store, &devices)?)? {
+            return Ok(Outcome::Fine);
+        }
+        commit(&store, &devices, self.change)?;
+        let mut out = Output::new();
+        for device in &devices {
+            let name = text::word(&device.name);
+            out.line(&format!("{name} {}", (self.done)(device)))?;
+        }
+        out.finish()?;
+        Ok(Outcome::Fine)
+    }
+}
+
 /// Makes a change to each device, all in one commit. If one has been written since its record was
 /// read, by a containerd that runs, nothing is changed: the plan was made for another state.
-pub fn commit(
+fn commit(
     store: &PoolMetadata,
     devices: &[DeviceInfo],
     change: impl Fn(&DeviceInfo) -> Change,

@@ -1,13 +1,11 @@
 //! `pmctl mark-faulty`: takes devices and their ids out of use.
 
-use pool_metadata::Change;
+use pool_metadata::{Change, DeviceInfo, PoolMetadata};
 
 use crate::ask::Consent;
-use crate::commands::devices::{commit, described, records, Names};
+use crate::commands::devices::{described, Edit, Names};
 use crate::context::{Context, Outcome};
 use crate::failure::Result;
-use crate::output::Output;
-use crate::text;
 
 /// Mark devices and their ids as faulty, so that containerd can make the devices again
 ///
@@ -24,27 +22,18 @@ pub struct Args {
 
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
-        let names = self.names.read()?;
-        let store = context.place.open_for(self.consent)?;
-        let devices = records(&store, &names)?;
-        let plan = devices
-            .iter()
-            .map(|device| format!("mark as faulty: {}", described(device)));
-        if !self.consent.to(&plan.collect::<Vec<_>>())? {
-            return Ok(Outcome::Fine);
-        }
-        commit(&store, &devices, |device| Change::MarkFaulty {
-            name: device.name.clone(),
-        })?;
-        let mut out = Output::new();
-        for device in &devices {
-            let name = text::word(&device.name);
-            out.line(&format!(
-                "{name} is faulty, and so is id {}",
-                device.device_id
-            ))?;
-        }
-        out.finish()?;
-        Ok(Outcome::Fine)
+        let edit = Edit {
+            plan: |_: &PoolMetadata, devices: &[DeviceInfo]| {
+                let lines = devices.iter().map(described);
+                Ok(lines
+                    .map(|device| format!("mark as faulty: {device}"))
+                    .collect())
+            },
+            change: |device: &DeviceInfo| Change::MarkFaulty {
+                name: device.name.clone(),
+            },
+            done: |device: &DeviceInfo| format!("is faulty, and so is id {}", device.device_id),
+        };
+        edit.run(&self.names, self.consent, context)
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use pool_metadata::{Change, DeviceInfo, DeviceState, PoolMetadata};
 
 use crate::ask::Consent;
-use crate::commands::devices::{commit, described, records, Names};
+use crate::commands::devices::{described, Edit, Names};
 use crate::containerd;
 use crate::context::{Context, Outcome};
 use crate::failure::Result;
-use crate::output::Output;
 use crate::text;
 
 /// Remove the records of devices from the store, and free their ids
@@ -28,25 +27,14 @@ pub struct Args {
 
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
-        let names = self.names.read()?;
-        let store = context.place.open_for(self.consent)?;
-        let devices = records(&store, &names)?;
-        if !self.consent.to(&plan(&store, &devices, context)?)? {
-            return Ok(Outcome::Fine);
-        }
-        commit(&store, &devices, |device| Change::Remove {
-            name: device.name.clone(),
-        })?;
-        let mut out = Output::new();
-        for device in &devices {
-            let name = text::word(&device.name);
-            out.line(&format!(
-                "{name} is removed, and id {} is free",
-                device.device_id
-            ))?;
-        }
-        out.finish()?;
-        Ok(Outcome::Fine)
+        let edit = Edit {
+            plan: |store: &PoolMetadata, devices: &[DeviceInfo]| plan(store, devices, context),
+            change: |device: &DeviceInfo| Change::Remove {
+                name: device.name.clone(),
+            },
+            done: |device: &DeviceInfo| format!("is removed, and id {} is free", device.device_id),
+        };
+        edit.run(&self.names, self.consent, context)
     }
 }
 

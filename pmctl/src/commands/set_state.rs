@@ -1,13 +1,12 @@
 //! `pmctl set-state`: writes the state that a device is known to have.
 
-use pool_metadata::{Change, DeviceInfo, DeviceState};
+use pool_metadata::{Change, DeviceInfo, DeviceState, PoolMetadata};
 
 use crate::ask::Consent;
-use crate::commands::devices::{commit, described, records, Names};
+use crate::commands::devices::{described, Edit, Names};
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::json;
-use crate::output::Output;
 use crate::text;
 
 /// Set the state of devices, and the text of their errors
@@ -41,11 +40,17 @@ impl Args {
             Some(error) => Some(text::unescape(error.as_bytes()).map_err(Failure::Usage)?),
             None => None,
         };
-        let names = self.names.read()?;
-        let store = context.place.open_for(self.consent)?;
-        let devices = records(&store, &names)?;
+        let edit = Edit {
+            plan: |_: &PoolMetadata, devices: &[DeviceInfo]| Ok(self.plan(devices)),
+            change: |device: &DeviceInfo| self.change(device, &error),
+            done: |_: &DeviceInfo| format!("is {}", self.state),
+        };
+        edit.run(&self.names, self.consent, context)
+    }
+
+    fn plan(&self, devices: &[DeviceInfo]) -> Vec<String> {
         let mut plan = Vec::new();
-        for device in &devices {
+        for device in devices {
             plan.push(format!("set to {}: {}", self.state, described(device)));
             if device.state == DeviceState::Faulty {
                 let id = device.device_id;
@@ -54,16 +59,7 @@ impl Args {
                 ));
             }
         }
-        if !self.consent.to(&plan)? {
-            return Ok(Outcome::Fine);
-        }
-        commit(&store, &devices, |device| self.change(device, &error))?;
-        let mut out = Output::new();
-        for device in &devices {
-            out.line(&format!("{} is {}", text::word(&device.name), self.state))?;
-        }
-        out.finish()?;
-        Ok(Outcome::Fine)
+        plan
     }
 
     fn change(&self, device: &DeviceInfo, error: &Option<Vec<u8>>) -> Change {
