@@ -304,6 +304,26 @@ func TestUnmountOfDeviceThatIsNotMounted(t *testing.T) {
 	}
 }
 
+func TestTemporaryMountsAreThoseOfTheDevice(t *testing.T) {
+	table := "/dev/mapper/a /tmp/containerd-mount1 ext4 rw 0 0\n" +
+		"/dev/mapper/ab /other ext4 rw 0 0\n" +
+		`/dev/mapper/a /with\040a\011tab\134/containerd-mount2 ext4 rw 0 0` + "\n/dev/mapper/a\n"
+	want := []string{"/tmp/containerd-mount1", "/with a\ttab\\/containerd-mount2"}
+	got, err := temporaryMounts(table, "/dev/mapper/a")
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
+
+func TestDeviceThatIsMountedElsewhereStaysMounted(t *testing.T) {
+	table := "/dev/mapper/a /tmp/containerd-mount1 ext4 rw 0 0\n" +
+		"/dev/mapper/a /run/containerd/rootfs ext4 rw 0 0\n"
+	got, err := temporaryMounts(table, "/dev/mapper/a")
+	if err == nil || !strings.Contains(err.Error(), "/run/containerd/rootfs") || got != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestNewStoreNeedsNoMetadata(t *testing.T) {
 	p := newPool(t)
 	if err := p.run(t.Context(), p.path); err != nil || p.logged.Len() > 0 {
