@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -64,6 +70,77 @@ func TestThereAndBack(t *testing.T) {
 	expectText(t, log, "exists already")
 	_, log = invoke(t, 1, "check", path, fixture(t, "odd"))
 	expectText(t, log, "differ: 56 devices against 11")
+}
+
+// picture describes every file beside path: its name, identity, owner, mode, times and content. Of
+// the lock file it leaves out the last two: a process that reads the store is registered in it.
+func picture(t *testing.T, path string) string {
+	t.Helper()
+	var all strings.Builder
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(filepath.Join(filepath.Dir(path), file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		system := info.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&all, "%s %d %d:%d %v", file.Name(), system.Ino, system.Uid, system.Gid, info.Mode())
+		if !strings.HasSuffix(file.Name(), "-lock") {
+			fmt.Fprintf(&all, " %v %v %x", system.Mtim, system.Ctim, sha256.Sum256(content))
+		}
+		fmt.Fprintln(&all)
+	}
+	return all.String()
+}
+
+func TestCheckChangesNothing(t *testing.T) {
+	path := fixture(t, "pool")
+	unchanged := func(args ...string) {
+		t.Helper()
+		before := picture(t, path)
+		invoke(t, 0, append([]string{"check"}, args...)...)
+		if after := picture(t, path); after != before {
+			t.Errorf("%q: there was\n%sand is\n%s", args, before, after)
+		}
+	}
+	unchanged(path)
+	invoke(t, 0, "to", path)
+	// Without a lock file, none is made, whoever owns the store.
+	if _, err := os.Lstat(path + "-lock"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the migration has left a lock file: %v", err)
+	}
+	unchanged(path)
+	unchanged(path, path+".bbolt")
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unchanged(path)
+	unchanged(path, path+".bbolt")
+	// With one, as the daemon has left it.
+	store, err := poolmetadata.NewPoolMetadata(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path + "-lock"); err != nil {
+		t.Fatal(err)
+	}
+	unchanged(path)
+	unchanged(path, path+".bbolt")
 }
 
 func TestNotesArePrinted(t *testing.T) {
