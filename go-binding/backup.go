@@ -69,6 +69,9 @@ func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOpti
 //
 // The backup is checked as a whole before anything changes ([ErrCorrupt]). A kill at any moment
 // leaves either the old store or the backup's copy at path.
+//
+// The pool does not go back with its store, which then assigns ids that devices made since the
+// backup have. Compare the two before the store is used: [PoolMetadata.Reconcile].
 func Restore(backup, path string, opts ...Option) (kept string, err error) {
 	const op, doing = "Restore", "restore the store"
 	o := makeOptions(opts)

@@ -2643,6 +2643,9 @@ int32_t pm_backup(struct pm_store *store,
  * either the old store or the backup. The new file has the owner and permissions of the one before
  * it; otherwise those of the backup, as far as the process may set them.
  *
+ * The pool does not go back with its store, which then assigns ids that devices made since the
+ * backup have. Compare the two before the store is used: pm_reconcile.
+ *
  * @param backup    Path of the backup, backup_len bytes. The file is not changed.
  * @param path      Path of the store, path_len bytes: at most 4,063, and 223 for its last name.
  * @param options   NULL for the defaults. Only lock_wait_ms is used.

@@ -97,7 +97,9 @@ fn backup_is_a_store_and_restore_brings_it_back() {
         .contains("will keep what is there now as [DIR]/pool.db.before-restore"));
     assert_eq!(
         run.expect(0),
-        "[DIR]/pool.db has what saved.db has\nwhat was there is [DIR]/pool.db.before-restore\n"
+        "[DIR]/pool.db has what saved.db has\nwhat was there is [DIR]/pool.db.before-restore\n\
+         the pool is as it was: before containerd starts, compare the two \
+         (pmctl reconcile --pool FILE)\n"
     );
     assert_eq!(devices(&place.store), before);
     assert_eq!(devices(&place.path("pool.db.before-restore")).len(), 4);

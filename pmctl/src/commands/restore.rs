@@ -11,6 +11,10 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::text;
 
+/// What to do next: the pool has not gone back, so ids of its devices would be given out again.
+const NEXT: &str = "the pool is as it was: before containerd starts, compare the two \
+                    (pmctl reconcile --pool FILE)";
+
 /// Put a backup in the place of the store, which is kept
 ///
 /// No process may have the store open: stop containerd first. Devices that were added after the
@@ -53,6 +57,7 @@ impl Args {
             let kept = text::escape_message(&kept.to_string_lossy());
             out.line(&format!("what was there is {kept}"))?;
         }
+        out.line(NEXT)?;
         out.finish()?;
         Ok(Outcome::Fine)
     }

@@ -126,6 +126,9 @@ impl OpenOptions {
     /// and permissions of the one before it; else those of the backup, as far as this process may
     /// set them. Of the options, only the lock wait counts.
     ///
+    /// The pool does not go back with its store, which then assigns ids that devices made since
+    /// the backup have. Compare the two before the store is used: [`PoolMetadata::reconcile`].
+    ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
     /// [`Error::Unfinished`] if its newest commit is half written; [`Error::Corrupt`] if the backup
