@@ -7,7 +7,9 @@
 //! the disk has it, and goes on.
 //!
 //! A process that is killed between the two steps leaves a commit that was not flushed. The flush
-//! mark does not name it, and whoever writes next, in whatever process, flushes it first.
+//! mark does not name it, and whoever writes next, in whatever process, flushes it first. If that
+//! fails, the commit stays in force: after a power cut the mark does not name a commit either that
+//! was flushed. The mark says then that the next write must not trust a later flush alone.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -53,33 +55,27 @@ impl Env {
     }
 
     /// Flushes the newest commit of a store that was just opened and verified, if it is not known
-    /// to be on the disk and nobody writes.
+    /// to be on the disk and nobody writes. If the flush fails, the next write tries it again.
     pub fn settle_at_open(&self) -> Result<()> {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
         let is_flushed = || one_flush.pages.mark().flushed >= one_flush.newest_commit();
-        let now = Deadline::over(Duration::ZERO);
         if is_flushed() {
             return Ok(());
         }
-        let lock = match self.process_lock.lock_writer(&self.path, &now) {
+        let now = Deadline::over(Duration::ZERO);
+        let _lock = match self.process_lock.lock_writer(&self.path, &now) {
             Err(Error::Timeout { .. }) => return Ok(()),
             lock => lock?,
         };
-        let newest = one_flush.newest_commit();
-        if !is_flushed() {
-            match self.flush() {
-                Ok(()) => self.note_flushed(newest),
-                // A process has died before it could flush it, so nobody was told of it.
-                Err(error) => {
-                    self.undo(newest);
-                    self.count_failure(one_flush, error);
-                }
-            }
+        if is_flushed() {
+            return Ok(());
         }
-        drop(lock);
-        Ok(())
+        match self.settle(&self.lock_wait()) {
+            Err(error @ Error::Corrupt { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Makes sure that the newest commit is on the disk before another is written over the one
@@ -99,28 +95,40 @@ impl Env {
     #[cold]
     fn settle_newest(&self, one_flush: &OneFlush, newest: u64, waits: &LockWait) -> Result<()> {
         let mark = one_flush.pages.mark();
-        let undone = mark.undone == newest + 1;
+        let undone = mark.failed == newest + 1;
         if undone {
-            one_flush.undone.store(mark.undone, Ordering::Relaxed);
-            if one_flush.settled.load(Ordering::Relaxed) == mark.undone {
+            one_flush.undone.store(mark.failed, Ordering::Relaxed);
+            if one_flush.settled.load(Ordering::Relaxed) == mark.failed {
                 return Ok(());
             }
             self.wait_for_reads_behind(newest, waits)?;
         }
         if let Err(error) = self.flush() {
             if mark.flushed < newest {
-                // A process has died before it could flush it, so nobody was told of it.
-                self.undo(newest);
+                self.note_failed(newest);
             }
             return Err(self.count_failure(one_flush, error));
         }
-        if undone {
+        // The system may have given up pages that an earlier flush could not write.
+        if undone || mark.failed == newest {
             self.verify_on_disk(one_flush, newest)?;
-            one_flush.settled.store(mark.undone, Ordering::Relaxed);
-        } else {
-            self.note_flushed(newest);
+        }
+        match undone {
+            true => one_flush.settled.store(mark.failed, Ordering::Relaxed),
+            false => self.note_flushed(newest),
         }
         Ok(())
+    }
+
+    /// Notes that the newest commit, of which somebody may have been told that it is durable, could
+    /// not be flushed.
+    #[cold]
+    fn note_failed(&self, newest: u64) {
+        let mark = FlushMark::of_failed(newest);
+        if write_mark(&self.file, self.page_size, mark).is_err() {
+            // A later flush would be trusted.
+            self.writes_stopped.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Flushes the commit that was just written, or undoes it. The caller holds the writer lock

@@ -26,15 +26,16 @@ pub(crate) const BODY_AT: usize = 8;
 pub(crate) struct FlushMark {
     /// LMDB's number of a commit that is on the disk, as all before it are.
     pub flushed: u64,
-    /// LMDB's number of a commit that was undone since it could not be flushed; 0 for none. Until
-    /// the next commit, which gets its number, reads of it may still be running.
-    pub undone: u64,
+    /// LMDB's number of the commit after it, if a flush of that has failed; 0 if none has. Either
+    /// it was undone: until the next commit, which gets its number, reads of it may still be
+    /// running. Or it is in force, and the disk may not have all of it.
+    pub failed: u64,
 }
 
 impl FlushMark {
     /// The mark of a commit that was flushed.
     pub fn of(flushed: u64) -> FlushMark {
-        FlushMark { flushed, undone: 0 }
+        FlushMark { flushed, failed: 0 }
     }
 
     #[inline]
@@ -42,10 +43,16 @@ impl FlushMark {
         let mut bytes = [0; LEN];
         bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[BODY_AT..][..8].copy_from_slice(&self.flushed.to_le_bytes());
-        bytes[BODY_AT + 8..].copy_from_slice(&self.undone.to_le_bytes());
+        bytes[BODY_AT + 8..].copy_from_slice(&self.failed.to_le_bytes());
         let sum = crc::checksum(&[], &bytes[BODY_AT..]);
         bytes[4..BODY_AT].copy_from_slice(&sum);
         bytes
+    }
+
+    /// The mark for a commit that could not be flushed: the one before it was.
+    pub fn of_failed(failed: u64) -> FlushMark {
+        let flushed = failed - 1;
+        FlushMark { flushed, failed }
     }
 
     /// Where in a file the mark belongs: in the meta page that the commit after it writes.
@@ -66,7 +73,7 @@ impl FlushMark {
         let whole = u32_at(bytes, 0) == MAGIC && bytes[4..BODY_AT] == crc::checksum(&[], body);
         whole.then(|| FlushMark {
             flushed: u64_at(body, 0),
-            undone: u64_at(body, 8),
+            failed: u64_at(body, 8),
         })
     }
 
@@ -86,7 +93,7 @@ mod tests {
     fn mark_comes_back_and_one_with_a_flipped_bit_is_none() {
         let mark = FlushMark {
             flushed: 300,
-            undone: 301,
+            failed: 301,
         };
         let bytes = mark.encode();
         assert_eq!(FlushMark::parse(&bytes), Some(mark));

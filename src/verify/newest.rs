@@ -46,10 +46,7 @@ impl Undo {
             0 => &metas.first,
             _ => &metas.second,
         };
-        let mark = FlushMark {
-            flushed: commit.txnid,
-            undone: commit.txnid + 1,
-        };
+        let mark = FlushMark::of_failed(commit.txnid + 1);
         let mut bytes = page.get(..TXNID_AT + 8)?.to_vec();
         // A file of one commit has its number in both meta pages.
         let lower = commit.txnid.saturating_sub(1);
@@ -57,7 +54,7 @@ impl Undo {
         bytes.resize(flush_mark::AT, 0);
         bytes.extend(mark.encode());
         Some(Undo {
-            offset: Meta::home(mark.undone) as u64 * metas.page_size + MAP_SIZE_AT as u64,
+            offset: Meta::home(mark.failed) as u64 * metas.page_size + MAP_SIZE_AT as u64,
             bytes: bytes.split_off(MAP_SIZE_AT),
         })
     }

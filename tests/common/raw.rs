@@ -70,6 +70,17 @@ pub fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, &Tables)) {
     mark_flushed(path);
 }
 
+/// Takes the notes of flushes out of a file, as a power cut can.
+pub fn clear_marks(path: &Path) {
+    const PAGE: usize = 4096;
+    const MARK: std::ops::Range<usize> = 160..184;
+    let mut bytes = std::fs::read(path).unwrap();
+    for meta in bytes.chunks_mut(PAGE).take(2) {
+        meta[MARK].fill(0);
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Marks the newest commit of a file as flushed, as the library does: what is wrong with it is no
 /// power cut's doing.
 pub fn mark_flushed(path: &Path) {

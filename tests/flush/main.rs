@@ -6,7 +6,7 @@ mod common;
 mod reopen;
 
 use common::peer::Peer;
-use common::{add, check, device, devices, error_of, options, place, sys, wait_until};
+use common::{add, check, device, devices, error_of, options, place, raw, sys, wait_until};
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::thread;
@@ -106,6 +106,35 @@ fn write_whose_flush_fails_is_undone_and_the_next_one_is_made() {
         add(&store, "new");
         check(&store);
         store.sync().unwrap();
+        store.close().unwrap();
+        let store = PoolMetadata::open(&path).unwrap();
+        assert_eq!(devices(&store).len(), before.len() + 1);
+    }
+}
+
+/// A power cut can take the note of the last flush with it, so a commit that no note names may have
+/// been acknowledged.
+#[test]
+fn acknowledged_write_without_a_note_stays_when_the_next_flush_fails() {
+    for errno in ERRORS {
+        let (_directory, path) = place();
+        let (store, before) = store(&path);
+        store.close().unwrap();
+        raw::clear_marks(&path);
+        let store = sys::with_errno(sys::FLUSHES, errno, None, || {
+            let store = options(10_000).open(&path).unwrap();
+            assert_eq!(devices(&store), before);
+            let error = error_of(store.mark_faulty("a"));
+            assert_eq!(error.os_error(), Some(errno), "{error:?}");
+            assert_eq!(devices(&store), before);
+            store
+        });
+        // It is flushed before the next one is written.
+        let flushes = || store.stats().unwrap().flushes;
+        let failed = flushes();
+        add(&store, "new");
+        assert_eq!(flushes(), failed + 2);
+        check(&store);
         store.close().unwrap();
         let store = PoolMetadata::open(&path).unwrap();
         assert_eq!(devices(&store).len(), before.len() + 1);
@@ -267,7 +296,7 @@ fn failed_write_of_a_meta_page_stops_writes_with_a_full_reader_table() {
 
 #[test]
 fn store_that_cannot_be_flushed_or_named_is_not_created() {
-    // The flush by LMDB, the last one before the store gets its name, and the name.
+    // Every flush, the one of the file before it gets its name, and the renaming.
     for calls in [sys::FLUSHES, &[libc::SYS_fsync], &[libc::SYS_renameat2]] {
         let (directory, path) = place();
         let error = with_failing(calls, None, || error_of(PoolMetadata::open(&path)));

@@ -65,6 +65,27 @@ fn commit_that_a_killed_process_left_is_flushed_before_the_next_is_written() {
     assert!(is_there(&env, KEY));
 }
 
+/// What a failed flush has left unwritten, a later one that succeeds need not write.
+#[test]
+fn commit_whose_flush_has_failed_is_verified_on_the_disk_before_the_next_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = open(&directory);
+    // Its row is one that no store has, so that it is not sound.
+    let commit = commit_unflushed(&env);
+    env.note_failed(commit);
+    let one_flush = env.one_flush.as_ref().unwrap();
+    assert_eq!(one_flush.pages.mark(), FlushMark::of_failed(commit));
+    assert_eq!(one_flush.newest_commit(), commit);
+    assert!(is_there(&env, KEY));
+    let refused = write(&env, LONG);
+    assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("after a failed flush"), "{message}");
+    assert!(message.contains(env.path().to_str().unwrap()), "{message}");
+    assert!(env.writes_stopped.load(Ordering::Relaxed));
+    assert_eq!(one_flush.newest_commit(), commit);
+}
+
 #[test]
 fn undone_commit_is_read_on_by_those_that_saw_it_and_by_no_others() {
     let directory = tempfile::tempdir().unwrap();

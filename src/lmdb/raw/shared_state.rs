@@ -81,8 +81,8 @@ impl MetaPages {
         last.saturating_add(1)
     }
 
-    /// Whether that commit is the last that is known to be flushed, and none was undone after it.
-    /// The checksum is left out, which each lone write would have to compute.
+    /// Whether that commit is the last that is known to be flushed, and no flush has failed after
+    /// it. The checksum is left out, which each lone write would have to compute.
     #[inline]
     pub fn is_marked(&self, commit: u64) -> bool {
         let page = Meta::home(commit + 1) * self.page_size;
