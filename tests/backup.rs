@@ -4,7 +4,9 @@
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, check, device, devices, error_of, files_with, options, place, raw, sys};
+use common::{
+    add, bounded, check, device, devices, error_of, files_with, options, place, raw, sys,
+};
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -85,7 +87,7 @@ impl Drop for Stop<'_> {
 #[test]
 fn backup_of_a_store_that_is_written_is_of_one_moment() {
     let (directory, path) = place();
-    let store = options(10_000).open(&path).unwrap();
+    let store = bounded(10_000).open(&path).unwrap();
     for n in 0..200 {
         add(&store, format!("device-{n}"));
     }

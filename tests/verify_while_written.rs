@@ -9,8 +9,8 @@ mod common;
 
 use child::DEVICES;
 use common::peer::Peer;
-use common::{add, check, device, options, place};
-use pool_metadata::{Change, Durability, OpenOptions, PoolMetadata, Verify};
+use common::{bounded, check, device, options, place, until_unpinned};
+use pool_metadata::{Change, Durability, PoolMetadata, Verify};
 
 fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     let (directory, path) = place();
@@ -52,15 +52,15 @@ fn store_that_another_process_writes_is_sound_at_every_check() {
 #[test]
 fn store_that_this_process_writes_is_sound_at_every_check() {
     let (_directory, path) = filled();
-    let mut options = OpenOptions::new();
+    let mut options = bounded(20_000);
     let store = options.durability(Durability::Relaxed).open(&path).unwrap();
     std::thread::scope(|scope| {
         let verifier = scope.spawn(|| (0..20).for_each(|_| store.verify().unwrap()));
         let mut n = 0;
         while !verifier.is_finished() {
             let name = format!("snap-{:05}", n * 7919 % DEVICES);
-            store.remove_device(&name).unwrap();
-            add(&store, name);
+            until_unpinned(|| store.remove_device(&name));
+            until_unpinned(|| store.add_device(&mut device(&*name)));
             n += 1;
         }
         assert!(n > 20, "{n}");

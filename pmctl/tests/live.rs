@@ -5,11 +5,16 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{chain, Place};
-use pool_metadata::{DeviceInfo, PoolMetadata};
+use pool_metadata::{DeviceInfo, Error, OpenOptions};
 
 /// Runs `look` while this process writes to the store. `pmctl` is another process.
 fn beside_a_writer(place: &Place, look: impl FnOnce(&AtomicU64)) {
-    let store = PoolMetadata::open(&place.store).unwrap();
+    // A command's read keeps freed pages from being used again, for as long as the machine lets it.
+    let mut options = OpenOptions::new();
+    let store = options
+        .max_pinned_growth(16 << 20)
+        .open(&place.store)
+        .unwrap();
     let (stop, writes) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for thread in 0..2_u64 {
@@ -20,9 +25,12 @@ fn beside_a_writer(place: &Place, look: impl FnOnce(&AtomicU64)) {
                         break;
                     }
                     let name = format!("live-{thread}-{}", n % 50);
-                    match n / 50 % 2 {
-                        0 => store.add_device(&mut DeviceInfo::new(name)).unwrap(),
-                        _ => store.remove_device(&name).unwrap(),
+                    let write = || match n / 50 % 2 {
+                        0 => store.add_device(&mut DeviceInfo::new(&*name)),
+                        _ => store.remove_device(&name),
+                    };
+                    while let Err(error) = write() {
+                        assert!(matches!(error, Error::Pinned { .. }), "{error}");
                     }
                     writes.fetch_add(1, Ordering::Relaxed);
                 }

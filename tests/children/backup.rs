@@ -1,13 +1,13 @@
 //! Roles of `tests/backup`.
 
-use crate::common::{child, device, options, raw};
+use crate::common::{bounded, child, device, raw};
 use lmdb::Transaction;
 use pool_metadata::{BackupOptions, PoolMetadata};
 use std::path::Path;
 
 /// Writes to the store until it is killed.
 pub fn write_on(path: &Path) {
-    let store = options(10_000).open(path).unwrap();
+    let store = bounded(10_000).open(path).unwrap();
     child::say("ready");
     for n in 0.. {
         let mut device = device(format!("remote-{}", n % 30));

@@ -1,6 +1,6 @@
 //! Roles of `tests/verify_while_written`.
 
-use crate::common::{child, device, options};
+use crate::common::{bounded, child, device, options};
 use pool_metadata::{DeviceInfo, Durability, Error};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub const DEVICES: usize = 8000;
 /// Changes devices all over the store as fast as it can, until it is killed. Another process may be
 /// faster with one.
 pub fn write_on(path: &Path) {
-    let mut options = options(20_000);
+    let mut options = bounded(20_000);
     let store = options.durability(Durability::Relaxed).open(path).unwrap();
     child::say("ready");
     let mut done = 0;
@@ -32,7 +32,12 @@ pub fn write_on(path: &Path) {
                     child::say("100 more");
                 }
             }
-            Err(Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Conflict { .. }) => {}
+            Err(
+                Error::NotFound { .. }
+                | Error::AlreadyExists { .. }
+                | Error::Conflict { .. }
+                | Error::Pinned { .. },
+            ) => {}
             Err(error) => panic!("{error}"),
         }
     }

@@ -28,6 +28,25 @@ pub fn options(lock_wait_ms: u64) -> OpenOptions {
     options
 }
 
+/// Options for a writer that goes on as fast as it can while others read: the pages that it frees
+/// meanwhile are not used again, so without a bound the file grows with the time that a read takes,
+/// and that with the file. Writes beyond the bound fail with `Error::Pinned`.
+pub fn bounded(lock_wait_ms: u64) -> OpenOptions {
+    let mut options = options(lock_wait_ms);
+    options.max_pinned_growth(16 << 20);
+    options
+}
+
+/// Repeats a write of such a writer until no read is in its way.
+pub fn until_unpinned<T>(mut write: impl FnMut() -> pool_metadata::Result<T>) -> T {
+    loop {
+        match write() {
+            Err(Error::Pinned { .. }) => std::thread::yield_now(),
+            result => break result.unwrap(),
+        }
+    }
+}
+
 /// A small device of that name.
 pub fn device(name: impl Into<Vec<u8>>) -> DeviceInfo {
     DeviceInfo {
