@@ -1,4 +1,5 @@
-//! Devices, and the other lines of a dump, as JSON. Every value is exact; names and texts are escaped as everywhere (see `text`).
+//! Devices, and the other lines of a dump, as JSON. Every value is exact; names and texts are
+//! escaped as everywhere (see `text`).
 
 use pool_metadata::{DeviceInfo, DeviceRef, DeviceState};
 use serde::{Deserialize, Serialize};
