@@ -231,6 +231,7 @@ setup_test() {
     python3 -c 'import cffi' 2>/dev/null || /usr/bin/python3 -c 'import cffi' 2>/dev/null ||
         missing="$missing python3-cffi"
     need luajit luajit
+    need mdb_dump lmdb-utils
     # tests/file_systems.rs mounts images of these, which root alone may.
     if [ "$(id -u)" = 0 ]; then
         need mkfs.xfs xfsprogs

@@ -30,6 +30,7 @@ pub fn readers(path: &Path) -> Environment {
         .set_flags(
             EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::READ_ONLY | EnvironmentFlags::NO_TLS,
         )
+        .set_max_dbs(8)
         .set_map_size(64 << 20)
         .open(path)
         .unwrap()
