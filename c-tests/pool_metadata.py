@@ -21,6 +21,7 @@ SIGNATURES = {
     "pm_open": [text, size_t, pointer, pointer],
     "pm_close": ON_STORE,
     "pm_sync": ON_STORE,
+    "pm_deferred": ON_STORE + [ctypes.POINTER(pointer)],
     "pm_verify": ON_STORE,
     "pm_get_stats": ON_STORE + [ctypes.POINTER(Stats)],
     "pm_add_device": ON_STORE + [ctypes.POINTER(Device)],
@@ -135,6 +136,16 @@ class Store:
         call("pm_verify", self.handle)
         call("pm_close", self.handle)
         refused("PM_ERR_CLOSED", "pm_close", self.handle)
+
+    def deferred(self):
+        """The store by another handle, whose writes may be deferred; end it with `end`."""
+        other = Store.__new__(Store)
+        other.handle = pointer()
+        call("pm_deferred", self.handle, ctypes.byref(other.handle))
+        return other
+
+    def end(self):
+        call("pm_close", self.handle)
 
     def on(self, function, name, *arguments):
         call(function, self.handle, name, len(name), *arguments)

@@ -112,6 +112,18 @@ def test_a_device_s_life(path):
         call("pm_sync", store.handle)
 
 
+def test_deferred_writes(path):
+    with Store(path) as store:
+        deferred = store.deferred()
+        deferred.add(b"base")
+        deferred.on("pm_change_device_state", b"base", 4)
+        assert store.get(b"base")[3] == 4
+        call("pm_sync", store.handle)
+        deferred.end()
+        refused("PM_ERR_CLOSED", "pm_close", deferred.handle)
+        assert store.get(b"base")[1] == 1
+
+
 def test_refusals(path):
     with Store(path) as store:
         store.add(b"base")

@@ -39,6 +39,7 @@ static void null_store_is_refused(void) {
     pm_update *update = UNTOUCHED;
     pm_walk *walk = UNTOUCHED;
     pm_names *names = UNTOUCHED;
+    pm_store *deferred = UNTOUCHED;
     pm_running_reads *reads = UNTOUCHED;
     pm_report *report = UNTOUCHED;
     pm_id_list *id_list = UNTOUCHED;
@@ -68,6 +69,8 @@ static void null_store_is_refused(void) {
     CHECK(found == UNTOUCHED);
     REFUSES("store", pm_close, NULL);
     REFUSES("store", pm_sync, NULL);
+    REFUSES("store", pm_deferred, NULL, &deferred);
+    CHECK(deferred == UNTOUCHED);
     REFUSES("store", pm_verify, NULL);
     REFUSES("store", pm_get_stats, NULL, &stats);
     REFUSES("store", pm_add_device, NULL, &device);
@@ -317,6 +320,7 @@ static void null_update_is_refused(void) {
 
 static void null_is_taken_where_it_is_allowed(void) {
     pm_store *opened = NULL;
+    pm_store *deferred = NULL;
     pm_walk *walk = NULL;
     uint64_t buffer[64];
     size_t count = 0;
@@ -329,6 +333,8 @@ static void null_is_taken_where_it_is_allowed(void) {
     OK(pm_walk_open(opened, &walk, NULL));
     OK(pm_walk_next(walk, buffer, sizeof buffer, &count, NULL, NULL));
     pm_walk_close(walk);
+    OK(pm_deferred(opened, &deferred, NULL));
+    OK(pm_close(deferred, NULL));
     OK(pm_sync(opened, NULL));
     OK(pm_verify(opened, NULL));
     OK(pm_close(opened, NULL));

@@ -112,8 +112,10 @@ func (c *Change) check(op, doing string) error {
 
 // changeList is a list of changes in C's form, and their results once the library was called.
 type changeList struct {
-	changes []C.pmgo_change
-	texts   []byte
+	changes  []C.pmgo_change
+	texts    []byte
+	store    C.uintptr_t // the handle that a call of the queue is made with
+	deferred bool        // the commit need not be flushed
 }
 
 func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {

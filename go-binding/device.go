@@ -78,7 +78,8 @@ func (m *PoolMetadata) writeLocked(
 ) (uint32, error) {
 	w := writes.Get().(*write)
 	w.value.add(kind, info, generation)
-	inTime := m.queue.do(m.handle, w, budget)
+	w.value.store, w.value.deferred = m.handle, m.deferred
+	inTime := m.queue.do(w, budget)
 	runtime.KeepAlive(m)
 	result := w.value.changes[0]
 	w.value.reset()

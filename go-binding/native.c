@@ -31,6 +31,18 @@ int32_t pmgo_close(uintptr_t store, pmgo_reply *reply)
     return end(pm_close((pm_store *)store, &error), &error, reply);
 }
 
+int32_t pmgo_deferred(uintptr_t store, pmgo_reply *reply)
+{
+    pm_error error;
+    pm_store *deferred = NULL;
+    int32_t status;
+
+    begin(&error);
+    status = pm_deferred((pm_store *)store, &deferred, &error);
+    reply->handle = (uintptr_t)deferred;
+    return end(status, &error, reply);
+}
+
 int32_t pmgo_sync(uintptr_t store, pmgo_reply *reply)
 {
     pm_error error;

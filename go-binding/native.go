@@ -5,6 +5,7 @@ package poolmetadata
 /*
 #cgo noescape pmgo_take_detail
 #cgo noescape pmgo_close
+#cgo noescape pmgo_deferred
 #cgo noescape pmgo_sync
 #cgo noescape pmgo_verify
 #cgo noescape pmgo_stats
@@ -16,6 +17,7 @@ package poolmetadata
 
 #cgo nocallback pmgo_take_detail
 #cgo nocallback pmgo_close
+#cgo nocallback pmgo_deferred
 #cgo nocallback pmgo_sync
 #cgo nocallback pmgo_verify
 #cgo nocallback pmgo_stats

@@ -51,6 +51,8 @@ void pmgo_take_detail(uintptr_t detail, pmgo_detail *to);
 
 int32_t pmgo_open(const char *path, size_t path_len, const pm_options *options, pmgo_reply *reply);
 int32_t pmgo_close(uintptr_t store, pmgo_reply *reply);
+/* Returns the store's handle for deferred writes in reply->handle. */
+int32_t pmgo_deferred(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_sync(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_verify(uintptr_t store, pmgo_reply *reply);
 int32_t pmgo_stats(uintptr_t store, pm_stats *stats, pmgo_reply *reply);

@@ -53,7 +53,7 @@ func (q *writeQueue) waiting() int {
 // do has w written, by this goroutine or by another, and returns once that is on disk or has
 // failed. It reports false if the budget is spent first, unless a write is in the library at that
 // moment: then the disk may have stalled, and the wait begins anew. The library's call has an end.
-func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
+func (q *writeQueue) do(w *write, budget *waitBudget) bool {
 	q.queue.mu.Lock()
 	if q.led {
 		switch q.queue.wait(w, budget) {
@@ -69,10 +69,10 @@ func (q *writeQueue) do(store C.uintptr_t, w *write, budget *waitBudget) bool {
 	q.queue.mu.Unlock()
 	q.calling.Add(1)
 	if followers.count == 0 {
-		w.value.applyEach(store)
+		w.value.applyEach(w.value.store)
 	} else {
 		began := time.Now()
-		q.applyBatch(store, w, &followers)
+		q.applyBatch(w, &followers)
 		q.lastTook = time.Since(began)
 	}
 	q.calling.Add(-1)
@@ -135,11 +135,16 @@ func (q *writeQueue) handOver() {
 	}
 }
 
-// applyBatch makes one call of the library for the leader's write and its followers'.
-func (q *writeQueue) applyBatch(store C.uintptr_t, own *write, followers *waiterList[changeList]) {
+// applyBatch makes one call of the library for the leader's write and its followers'. What they
+// share is flushed unless all of them are deferred.
+func (q *writeQueue) applyBatch(own *write, followers *waiterList[changeList]) {
 	own.next = followers.first
+	store := own.value.store
 	for w := own; w != nil; w = w.next {
 		q.batch.append(&w.value)
+		if !w.value.deferred {
+			store = w.value.store
+		}
 	}
 	q.batch.applyEach(store)
 	results := q.batch.changes

@@ -19,7 +19,14 @@ import (
 //
 // The garbage collector closes a store that is no longer reachable, at some time; call Close.
 type PoolMetadata struct {
+	*sharedStore
 	handle   C.uintptr_t
+	deferred bool // its writes may be committed without a flush of their own
+}
+
+// sharedStore is what both PoolMetadata of a store share.
+type sharedStore struct {
+	handles  storeHandles
 	lockWait time.Duration
 	readOnly bool
 	path     string
@@ -33,6 +40,11 @@ type PoolMetadata struct {
 	closing sync.Mutex // guards the rest
 	attempt *closeAttempt
 	closed  bool
+}
+
+// storeHandles are the library's handles of a store.
+type storeHandles struct {
+	opened, deferred C.uintptr_t
 }
 
 // closeAttempt is a Close in progress.
@@ -79,18 +91,38 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	if status != C.PM_OK {
 		return nil, failure(status, reply.detail, op, doing)
 	}
-	m := &PoolMetadata{
-		handle:   reply.handle,
+	handles := storeHandles{opened: reply.handle}
+	if status := C.pmgo_deferred(handles.opened, &reply); status != C.PM_OK {
+		err := failure(status, reply.detail, op, doing)
+		closeForgotten(handles)
+		return nil, err
+	}
+	handles.deferred = reply.handle
+	s := &sharedStore{
+		handles:  handles,
 		lockWait: o.lockWait,
 		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
 		path:     absolute(path),
 	}
-	m.queue.queue.patient = func(changeList) bool { return m.queue.calling.Load() > 0 }
-	m.locks.queue.patient = func(name string) bool {
-		return !m.locks.held[name] && m.queue.calling.Load() > 0
+	s.queue.queue.patient = func(changeList) bool { return s.queue.calling.Load() > 0 }
+	s.locks.queue.patient = func(name string) bool {
+		return !s.locks.held[name] && s.queue.calling.Load() > 0
 	}
-	m.forgot = runtime.AddCleanup(m, closeForgotten, reply.handle)
-	return m, nil
+	s.forgot = runtime.AddCleanup(s, closeForgotten, handles)
+	return &PoolMetadata{sharedStore: s, handle: handles.opened}, nil
+}
+
+// Deferred returns the same store for writes that may be deferred: committed without a flush of
+// their own. All else that is done through it is as through m.
+//
+// A deferred write is visible at once to every goroutine and process, and survives whatever kills
+// the process. A power cut may take it back, together with all that was written after it: what is
+// in force then is one whole commit, no older than the last that was flushed. It is durable once a
+// later write that is not deferred has returned, or [PoolMetadata.Sync], or [PoolMetadata.Close].
+//
+// Close closes the store for both, whichever it is called on.
+func (m *PoolMetadata) Deferred() *PoolMetadata {
+	return &PoolMetadata{sharedStore: m.sharedStore, handle: m.handles.deferred, deferred: true}
 }
 
 // absolute returns the path for a time when the working directory may be another.
@@ -101,12 +133,18 @@ func absolute(path string) string {
 	return path
 }
 
-func closeForgotten(handle C.uintptr_t) {
+func closeForgotten(handles storeHandles) {
+	// No caller can get an error.
+	_ = closeHandle(handles.opened)
+	_ = closeHandle(handles.deferred)
+}
+
+func closeHandle(handle C.uintptr_t) error {
 	var reply C.pmgo_reply
 	if status := C.pmgo_close(handle, &reply); status != C.PM_OK {
-		// No caller can get this error; making it frees the report.
-		_ = failure(status, reply.detail, "", "")
+		return failure(status, reply.detail, opClose, doingClose)
 	}
+	return nil
 }
 
 // Close closes the store. Calls in progress end first, callbacks included. From the moment that
@@ -158,13 +196,11 @@ func (m *PoolMetadata) tryClose(inside bool) error {
 		return newError(CodeBusy, opClose, doingClose,
 			"the callback of an update, or a walk, has not ended yet")
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_close(m.handle, &reply)
-	if status != C.PM_OK {
-		if err := failure(status, reply.detail, opClose, doingClose); !isClosed(err) {
-			return err
-		}
+	if err := closeHandle(m.handles.opened); err != nil && !isClosed(err) {
+		return err
 	}
+	// The library has closed the store: this releases the memory of the other handle.
+	_ = closeHandle(m.handles.deferred)
 	m.forgot.Stop()
 	runtime.KeepAlive(m)
 	return nil

@@ -755,7 +755,8 @@
 #define PM_REPAIR_DRY_RUN 1
 
 /**
- * An open store. pm_open makes it, pm_close ends it; any number of threads may use it at once.
+ * An open store. pm_open and pm_deferred make it, pm_close ends it; any number of threads may use
+ * it at once.
  *
  * The library keeps the handle's few bytes until the process ends, so that calls on a closed store
  * fail with PM_ERR_CLOSED and do not use freed memory.
@@ -1799,6 +1800,8 @@ int32_t pm_open(const char *path,
  * that are open fail with that code when they are committed, and must still be committed or
  * aborted.
  *
+ * A handle that pm_deferred has made ends, and the store stays open.
+ *
  * @param store     The store.
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
@@ -1809,6 +1812,31 @@ int32_t pm_open(const char *path,
  * Thread safety: may be called from any thread, also while other threads use the store.
  */
 int32_t pm_close(struct pm_store *store, struct pm_error *error);
+
+/**
+ * Returns in `*deferred` another handle of an open store, whose writes may be deferred: committed
+ * without a flush of their own. All else that is done through it, lists included, is as through
+ * the first.
+ *
+ * A deferred write is visible at once to every thread and process, and survives whatever kills the
+ * process. A power cut may take it back, together with all that was written after it: what is in
+ * force then is one whole commit, no older than the last that was flushed. It is durable once a
+ * later write that is not deferred has returned, or pm_sync, or pm_close of the handle that
+ * pm_open has made.
+ *
+ * The store stays open until that handle is closed; calls on this one fail with PM_ERR_CLOSED
+ * then.
+ *
+ * @param store     The store.
+ * @param deferred  Receives the handle, on success only. End it with pm_close, which leaves the
+ *   store open.
+ * @param error     NULL, or receives the details of a failure.
+ * @return PM_OK, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
+ *   PM_ERR_STRUCT_SIZE.
+ *
+ * Thread safety: may be called from any thread.
+ */
+int32_t pm_deferred(struct pm_store *store, struct pm_store **deferred, struct pm_error *error);
 
 /**
  * Flushes the store's file (fsync). Every write was flushed before it returned; what a process

@@ -44,6 +44,7 @@ enum Call {
     Reopen,
     Close,
     Sync,
+    Deferred,
     Stats(Option<u16>),
     Add(Fields),
     Get(Text),
@@ -84,7 +85,9 @@ enum Call {
 
 /// What is open, as a C program would keep it.
 struct Program {
+    /// The handle that calls are made with: `opened`, or another of the same store.
     store: *mut pm_store,
+    opened: *mut pm_store,
     walk: *mut pm_walk,
     update: *mut pm_update,
     device: *mut pm_device,
@@ -193,6 +196,12 @@ impl Program {
                 Call::Reopen => self.reopen(),
                 Call::Close => pm_close(store, e),
                 Call::Sync => pm_sync(store, e),
+                Call::Deferred => {
+                    let mut deferred = store;
+                    let status = pm_deferred(self.opened, &mut deferred, e);
+                    self.store = deferred;
+                    status
+                }
                 Call::Stats(size) => {
                     let mut stats: pm_stats = zeroed();
                     let size = size.map_or(size_of::<pm_stats>(), usize::from);
@@ -386,7 +395,7 @@ impl Program {
         options.map_size = 1 << 20;
         options.lock_wait_ms = 20;
         // SAFETY: the path and the struct live until the call returns.
-        unsafe {
+        let status = unsafe {
             pm_open(
                 path.as_ptr().cast(),
                 path.len(),
@@ -394,7 +403,9 @@ impl Program {
                 &mut self.store,
                 &mut self.error,
             )
-        }
+        };
+        self.opened = self.store;
+        status
     }
 
     fn begin(&mut self, name: &Text) -> i32 {
@@ -466,8 +477,8 @@ impl Program {
         unsafe {
             pm_update_abort(std::mem::replace(&mut self.update, null_mut()));
             pm_walk_close(std::mem::replace(&mut self.walk, null_mut()));
-            if !self.store.is_null() {
-                let status = pm_close(self.store, null_mut());
+            if !self.opened.is_null() {
+                let status = pm_close(self.opened, null_mut());
                 assert!(status == PM_OK || status == PM_ERR_CLOSED, "{status}");
             }
         }
@@ -477,6 +488,7 @@ impl Program {
 fuzz_target!(|calls: Vec<Call>| {
     let mut program = Program {
         store: null_mut(),
+        opened: null_mut(),
         walk: null_mut(),
         update: null_mut(),
         device: null_mut(),

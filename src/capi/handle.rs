@@ -16,7 +16,8 @@ use crate::store::PoolMetadata;
 use crate::sync::deadline::Deadline;
 use crate::sync::read_permits::{wait_for_reads, ReadPermit};
 
-/// An open store. pm_open makes it, pm_close ends it; any number of threads may use it at once.
+/// An open store. pm_open and pm_deferred make it, pm_close ends it; any number of threads may use
+/// it at once.
 ///
 /// The library keeps the handle's few bytes until the process ends, so that calls on a closed store
 /// fail with PM_ERR_CLOSED and do not use freed memory.
@@ -26,6 +27,8 @@ pub struct pm_store {
     pool: UnsafeCell<Option<Arc<Pool>>>,
     cleared: AtomicBool,
     lock_wait: Duration,
+    /// Whether pm_deferred has made it: then it does not keep the store open.
+    deferred: bool,
     /// The handle that was made before this one, so that leak checkers can reach all of them.
     older: *const pm_store,
 }
@@ -38,6 +41,7 @@ pub(crate) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
         pool: UnsafeCell::new(Some(Arc::clone(store.pool()))),
         cleared: AtomicBool::new(false),
         lock_wait,
+        deferred: store.pool().deferred,
         older: ptr::null(),
     }));
     let mut newest = NEWEST.load(Ordering::Acquire);
@@ -54,6 +58,29 @@ pub(crate) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
 impl pm_store {
     fn deadline(&self) -> Deadline {
         Deadline::after(self.lock_wait)
+    }
+
+    /// Another handle of the store, for deferred writes.
+    pub(crate) fn deferred(&self) -> Result<*mut pm_store> {
+        let store = self.store()?;
+        store.pool().env.check_usable()?;
+        Ok(new(&store.deferred(), self.lock_wait))
+    }
+
+    /// Ends the handle, and closes the store if pm_open has made it.
+    pub(crate) fn close(&self) -> Result<()> {
+        let store = self.store()?;
+        let closed = match self.deferred {
+            true => store.pool().env.check_usable(),
+            false => store.close(),
+        };
+        drop(store);
+        // A store may have been closed by a failure, or through its other handle: its memory is
+        // released here as well.
+        if matches!(closed, Ok(()) | Err(Error::Closed)) {
+            self.clear();
+        }
+        closed
     }
 
     /// The store, for as long as the read permit is held.
@@ -93,7 +120,7 @@ impl pm_store {
     }
 
     /// Releases the memory of a store that has been closed.
-    pub(crate) fn clear(&self) {
+    fn clear(&self) {
         if self.cleared.swap(true, Ordering::SeqCst) {
             return; // another thread releases it, or has
         }

@@ -10,7 +10,6 @@ use crate::capi::handle;
 use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome};
 use crate::capi::types::*;
-use crate::error::Error;
 use crate::histogram::Histogram;
 use crate::stats::Stats;
 use crate::store::options::{Durability, OpenOptions, Verify};
@@ -144,6 +143,8 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 /// that are open fail with that code when they are committed, and must still be committed or
 /// aborted.
 ///
+/// A handle that pm_deferred has made ends, and the store stays open.
+///
 /// @param store     The store.
 /// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
@@ -155,15 +156,43 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) -> i32 {
     // SAFETY: the handle and the error are as documented above.
+    unsafe { guard(error, || Ok(handle(store, "store")?.close()?)) }
+}
+
+/// Returns in `*deferred` another handle of an open store, whose writes may be deferred: committed
+/// without a flush of their own. All else that is done through it, lists included, is as through
+/// the first.
+///
+/// A deferred write is visible at once to every thread and process, and survives whatever kills the
+/// process. A power cut may take it back, together with all that was written after it: what is in
+/// force then is one whole commit, no older than the last that was flushed. It is durable once a
+/// later write that is not deferred has returned, or pm_sync, or pm_close of the handle that
+/// pm_open has made.
+///
+/// The store stays open until that handle is closed; calls on this one fail with PM_ERR_CLOSED
+/// then.
+///
+/// @param store     The store.
+/// @param deferred  Receives the handle, on success only. End it with pm_close, which leaves the
+///   store open.
+/// @param error     NULL, or receives the details of a failure.
+/// @return PM_OK, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT,
+///   PM_ERR_STRUCT_SIZE.
+///
+/// Thread safety: may be called from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pm_deferred(
+    store: *mut pm_store,
+    deferred: *mut *mut pm_store,
+    error: *mut pm_error,
+) -> i32 {
+    // SAFETY: the handle, the memory for the other and the error are as documented above.
     unsafe {
         guard(error, || {
             let store = handle(store, "store")?;
-            let closed = store.store()?.close();
-            // A store may have been closed by a failure: its memory is released here as well.
-            if matches!(closed, Ok(()) | Err(Error::Closed)) {
-                store.clear();
-            }
-            Ok(closed?)
+            let deferred = Out::new(deferred, "deferred")?;
+            deferred.set(store.deferred()?);
+            Ok(())
         })
     }
 }

@@ -288,6 +288,21 @@ impl PoolMetadata {
         self.pool.env.sync()
     }
 
+    /// Another handle of this store, whose writes may be deferred: committed without a flush of
+    /// their own. All else that is done through it, lists included, is as through this one.
+    ///
+    /// A deferred write is visible at once to every thread and process, and survives whatever kills
+    /// the process. A power cut may take it back, together with all that was written after it:
+    /// what is in force then is one whole commit, no older than the last that was flushed. It is
+    /// durable once a later write that is not deferred has returned, or [`sync`](Self::sync), or
+    /// [`close`](Self::close).
+    ///
+    /// The store is the same, so closing it through either handle closes it for both, and it is
+    /// closed by itself only when both were dropped.
+    pub fn deferred(&self) -> PoolMetadata {
+        PoolMetadata::from_pool(Arc::new(self.pool.deferred()))
+    }
+
     /// Closes the store. Calls in flight in other threads finish first; calls after it fail with
     /// [`Error::Closed`], a second `close` as well. Dropping the store closes it too.
     ///

@@ -9,6 +9,7 @@ mod changes;
 mod common;
 mod compact;
 mod damage;
+mod deferred;
 mod device;
 mod handle;
 mod ids;

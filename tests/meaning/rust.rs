@@ -103,6 +103,10 @@ impl Store for RustStore {
         Ok(self.0.close()?)
     }
 
+    fn deferred(&self) -> Outcome<RustStore> {
+        Ok(RustStore(self.0.deferred()))
+    }
+
     fn sync(&self) -> Outcome<()> {
         Ok(self.0.sync()?)
     }

@@ -37,6 +37,8 @@ pub trait Store: Sized + Send + Sync {
 
     fn open(path: &Path, options: &pm_options) -> Outcome<Self>;
     fn close(&self) -> Outcome<()>;
+    /// The store by a handle whose writes may be deferred.
+    fn deferred(&self) -> Outcome<Self>;
     fn sync(&self) -> Outcome<()>;
     fn verify(&self) -> Outcome<()>;
     fn stats(&self) -> Outcome<pm_stats>;

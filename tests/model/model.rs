@@ -74,6 +74,15 @@ impl Store for Model {
         Ok(())
     }
 
+    fn deferred(&self) -> Outcome<Model> {
+        Ok(Model {
+            path: self.path.clone(),
+            spec: Arc::clone(&self.spec),
+            session: self.session,
+            read_only: self.read_only,
+        })
+    }
+
     fn sync(&self) -> Outcome<()> {
         self.write_spec().map(drop).map_err(Failure::from)
     }

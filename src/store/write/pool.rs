@@ -17,7 +17,9 @@ use crate::sync::read_permits::ReadPermit;
 pub(crate) struct Pool {
     pub(crate) env: Arc<Env>,
     pub(crate) locks: DeviceLocks,
-    pub(crate) queue: CommitQueue,
+    pub(crate) queue: Arc<CommitQueue>,
+    /// Whether what is written through it may be committed without a flush of its own.
+    pub(crate) deferred: bool,
 }
 
 impl Pool {
@@ -26,7 +28,18 @@ impl Pool {
         Pool {
             env,
             locks: DeviceLocks::default(),
-            queue: queue::new_queue(),
+            queue: Arc::new(queue::new_queue()),
+            deferred: false,
+        }
+    }
+
+    /// The same store, for writes that need no flush of their own.
+    pub fn deferred(&self) -> Pool {
+        Pool {
+            env: Arc::clone(&self.env),
+            locks: self.locks.clone(),
+            queue: Arc::clone(&self.queue),
+            deferred: true,
         }
     }
 

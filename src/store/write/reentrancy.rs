@@ -11,7 +11,7 @@ impl Pool {
     /// closed, or was opened before a fork, comes first, since it would still be so after the
     /// update has returned.
     pub fn check_not_in_update(&self) -> Result<()> {
-        if CallbackScope::is_inside(self) {
+        if CallbackScope::is_inside(&*self.queue) {
             return self.env.check_usable().and(Err(Error::NestedWrite));
         }
         Ok(())

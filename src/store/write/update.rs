@@ -7,6 +7,7 @@ use crate::error::{kept, Error, Result};
 use crate::store::write::device_locks::DeviceLock;
 use crate::store::write::op::{Applied, Op};
 use crate::store::write::pool::Pool;
+use crate::store::write::queue::CommitQueue;
 use crate::sync::callbacks::CallbackScope;
 
 /// An update that has begun: the device is locked against writers of this process, and its record
@@ -102,8 +103,8 @@ impl Update {
     pub fn abort(self) {}
 
     /// Marks this thread as being inside the update's callback until the scope is dropped.
-    pub(crate) fn enter_callback(&self) -> CallbackScope<Pool> {
-        CallbackScope::enter(&self.pool)
+    pub(crate) fn enter_callback(&self) -> CallbackScope<CommitQueue> {
+        CallbackScope::enter(&self.pool.queue)
     }
 }
 

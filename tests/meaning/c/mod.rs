@@ -130,6 +130,12 @@ impl Store for CStore {
         c!(pm_close(self.0))
     }
 
+    fn deferred(&self) -> Outcome<CStore> {
+        let mut deferred = ptr::null_mut();
+        c!(pm_deferred(self.0, &mut deferred))?;
+        Ok(CStore(deferred))
+    }
+
     fn sync(&self) -> Outcome<()> {
         c!(pm_sync(self.0))
     }
