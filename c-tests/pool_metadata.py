@@ -239,10 +239,13 @@ class Store:
         lib.pm_walk_close(walk)
         return [device[0] for device in parse_records(page.raw, count.value)], gone, complete
 
-    def reconcile(self, ids, names=None):
+    def reconcile(self, ids=None, names=None):
         """Kind, action, name and id of each difference; then applies them, and says how many."""
-        pool = PoolState(struct_size=ctypes.sizeof(PoolState), device_ids=(u32 * len(ids))(*ids),
-                         device_count=len(ids))
+        pool = PoolState(struct_size=ctypes.sizeof(PoolState))
+        if ids is not None:
+            # No ids are an array too, which is not NULL.
+            pool.device_ids = (u32 * max(1, len(ids)))(*ids)
+            pool.device_count = len(ids)
         kept = [ctypes.create_string_buffer(name, len(name)) for name in names or ()]
         if names is not None:
             # No names are an array too, which is not NULL.

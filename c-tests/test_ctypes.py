@@ -11,7 +11,8 @@ import traceback
 
 from pool_metadata import (call, lib, OTHERS, paged_walk, parse_records, RECORD, Refused, refused,
                            SIGNATURES, Store, UpdateCallback, WalkCallback)
-from structs import (Change, Device, Error, Ids, Name, Options, pointer, Report, Salvaged, size_t,
+from structs import (Change, Device, Error, Ids, Name, Options, pointer, PoolState,
+                     Reconciliation, Report, Salvaged, size_t,
                      STRUCTS, text)
 
 
@@ -68,7 +69,12 @@ def test_store_is_kept_in_step_with_its_pool(path):
             [(3, 2, b"", 9), (5, 1, b"", 2), (5, 1, b"", 5), (5, 1, b"", 6), (5, 1, b"", 7),
              (7, 0, b"x", 0)], 5)
         assert store.reconcile([1, 4], []) == (
-            [(6, 3, b"a", 1), (6, 3, b"b", 4), (5, 1, b"", 9)], 3)
+            [(6, 4, b"a", 1), (6, 4, b"b", 4), (5, 1, b"", 9)], 3)
+        assert store.reconcile(names=[]) == ([], 0)
+        refused("PM_ERR_INVALID_ARGUMENT", "pm_reconcile", store.handle,
+                ctypes.byref(PoolState(struct_size=ctypes.sizeof(PoolState))),
+                ctypes.byref(ctypes.POINTER(Reconciliation)()))
+        assert store.ids(1 << 2) == [(1, 2, b""), (4, 2, b"")]
         assert store.identity() == b"pool"
         call("pm_set_identity", store.handle, b"other", 5)
     refused("PM_ERR_OTHER_POOL", "pm_open", os.fsencode(path), len(os.fsencode(path)),

@@ -57,6 +57,7 @@ static void differences_are_listed_and_applied(void) {
     const pm_difference *const *all;
     pm_reconciliation *found;
     pm_pool_state pool = pool_of(ids, COUNT(ids));
+    pm_device *device = NULL;
     uint64_t applied = 77;
     open_pool();
     pool.snapshots = names;
@@ -65,12 +66,13 @@ static void differences_are_listed_and_applied(void) {
     CHECK(found->in_both == 3 && found->newer == 0 && found->commit == commits());
     CHECK_INT(6, found->count);
     all = found->differences;
-    check_difference(all[0], PM_DIFFERENCE_NO_SNAPSHOT, PM_ACTION_MARK_FAULTY, "c", 3);
+    check_difference(all[0], PM_DIFFERENCE_NO_SNAPSHOT, PM_ACTION_REMOVE_RECORD_KEEP_ID, "c",
+                     3);
     CHECK(all[0]->in_pool == 1 && all[0]->delete_from_pool == 1 && all[0]->generation == 3);
     CHECK_INT(state_of(store, "c"), all[0]->state);
-    check_difference(all[1], PM_DIFFERENCE_ONLY_IN_STORE, PM_ACTION_MARK_FAULTY, "d", 4);
+    check_difference(all[1], PM_DIFFERENCE_ONLY_IN_STORE, PM_ACTION_NOTHING, "d", 4);
     CHECK(all[1]->in_pool == 0 && all[1]->delete_from_pool == 0);
-    check_difference(all[2], PM_DIFFERENCE_ONLY_IN_POOL, PM_ACTION_NOTHING, "", 0);
+    check_difference(all[2], PM_DIFFERENCE_FOREIGN_ID, PM_ACTION_NOTHING, "", 0);
     CHECK(all[2]->in_pool == 1 && all[2]->delete_from_pool == 0 && all[2]->state == -1);
     check_difference(all[3], PM_DIFFERENCE_ID_WOULD_COLLIDE, PM_ACTION_MARK_ID_FAULTY, "", 9);
     CHECK(all[3]->in_pool == 1 && all[3]->delete_from_pool == 1 && all[3]->generation == 0);
@@ -78,14 +80,15 @@ static void differences_are_listed_and_applied(void) {
     check_difference(all[5], PM_DIFFERENCE_NO_DEVICE, PM_ACTION_NOTHING, "x", 0);
     CHECK_INT(5, commits());
     OK(pm_apply_reconciliation(store, all, found->count, &applied, why()));
-    CHECK_INT(4, applied);
+    CHECK_INT(3, applied);
     CHECK_INT(6, commits());
-    CHECK_INT(PM_STATE_FAULTY, state_of(store, "c"));
-    CHECK_INT(PM_STATE_FAULTY, state_of(store, "d"));
+    FAILS(PM_ERR_NOT_FOUND, pm_get_device(store, "c", 1, &device, why()));
+    FAILS(PM_ERR_ID_NOT_FAULTY, pm_free_id(store, 5, why()));
     check_store(store);
     /* The plan is that of a store that has changed since. */
-    FAILS(PM_ERR_CONFLICT, pm_apply_reconciliation(store, all, found->count, &applied, why()));
-    CHECK(applied == 4 && commits() == 6);
+    FAILS(PM_ERR_NOT_FOUND, pm_apply_reconciliation(store, all, found->count, &applied, why()));
+    CHECK(applied == 3 && commits() == 6);
+    OK(pm_free_id(store, 3, why()));
     pm_free(found);
     close_store(store);
 }
@@ -103,7 +106,7 @@ static void chosen_differences_are_applied_alone(void) {
     pm_free(found);
     found = compare(&pool);
     CHECK_INT(2, found->count);
-    check_difference(found->differences[0], PM_DIFFERENCE_ONLY_IN_STORE, PM_ACTION_MARK_FAULTY,
+    check_difference(found->differences[0], PM_DIFFERENCE_ONLY_IN_STORE, PM_ACTION_REMOVE_RECORD,
                      "d", 4);
     check_difference(found->differences[1], PM_DIFFERENCE_ID_WOULD_COLLIDE,
                      PM_ACTION_MARK_ID_FAULTY, "", 9);
@@ -114,7 +117,7 @@ static void chosen_differences_are_applied_alone(void) {
     close_store(store);
 }
 
-static void unknown_names_differ_from_no_names(void) {
+static void unknown_lists_differ_from_empty_ones(void) {
     static const uint32_t ids[] = { 1, 2, 3, 4, 5 };
     static const pm_name none = { NULL, 0 };
     pm_pool_state pool = pool_of(ids, COUNT(ids));
@@ -127,8 +130,16 @@ static void unknown_names_differ_from_no_names(void) {
     found = compare(&pool);
     CHECK_INT(5, found->count);
     pm_free(found);
-    /* c and d were written after this commit, so that the list cannot have them. */
+    pool.device_ids = NULL;
     pool.device_count = 0;
+    found = compare(&pool);
+    CHECK_INT(4, found->count);
+    check_difference(found->differences[0], PM_DIFFERENCE_NO_SNAPSHOT,
+                     PM_ACTION_REMOVE_RECORD_KEEP_ID, "a", 1);
+    CHECK(found->differences[0]->in_pool == 0 && found->differences[0]->delete_from_pool == 1);
+    pm_free(found);
+    /* c and d were written after this commit, so that the list cannot have them. */
+    pool.device_ids = ids;
     pool.in_use = 1;
     pool.commit = 2;
     found = compare(&pool);
@@ -158,6 +169,7 @@ static void impossible_pool_is_refused(void) {
     pool = pool_of(beyond, COUNT(beyond));
     REFUSED_POOL("16777216");
     pool = pool_of(NULL, 0);
+    REFUSED_POOL("nothing to compare");
     pool.snapshot_count = 1;
     REFUSED_POOL("pool.snapshots");
     pool.snapshots = &nameless;
@@ -193,7 +205,7 @@ static void impossible_difference_is_refused_and_nothing_is_applied(void) {
     list[1] = NULL;
     REFUSED_DIFFERENCE(PM_ERR_INVALID_ARGUMENT, "differences[1]");
     list[1] = &odd;
-    odd.action = PM_ACTION_REMOVE_RECORD + 1;
+    odd.action = PM_ACTION_REMOVE_RECORD_KEEP_ID + 1;
     REFUSED_DIFFERENCE(PM_ERR_INVALID_ARGUMENT, "differences[1].action");
     odd.action = -1;
     REFUSED_DIFFERENCE(PM_ERR_INVALID_ARGUMENT, "differences[1].action");
@@ -208,6 +220,8 @@ static void impossible_difference_is_refused_and_nothing_is_applied(void) {
     odd.device_id = 5;
     REFUSED_DIFFERENCE(PM_ERR_ID_NOT_FAULTY, "5");
     odd.action = PM_ACTION_REMOVE_RECORD;
+    REFUSED_DIFFERENCE(PM_ERR_NOT_FOUND, "\"\"");
+    odd.action = PM_ACTION_REMOVE_RECORD_KEEP_ID;
     REFUSED_DIFFERENCE(PM_ERR_NOT_FOUND, "\"\"");
     odd.name = "d";
     odd.name_len = 1;
@@ -225,7 +239,7 @@ static void impossible_difference_is_refused_and_nothing_is_applied(void) {
 static const struct test tests[] = {
     NAMED(differences_are_listed_and_applied),
     NAMED(chosen_differences_are_applied_alone),
-    NAMED(unknown_names_differ_from_no_names),
+    NAMED(unknown_lists_differ_from_empty_ones),
     NAMED(impossible_pool_is_refused),
     NAMED(impossible_difference_is_refused_and_nothing_is_applied),
 };

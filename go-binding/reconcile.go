@@ -33,8 +33,9 @@ const (
 	// IDWouldCollide: the pool has a device that is not in the store, and whose id the store would
 	// assign. The kernel would refuse it (EEXIST).
 	IDWouldCollide DifferenceKind = C.PM_DIFFERENCE_ID_WOULD_COLLIDE
-	// StateContradicts: the device is in the pool, and its state in the store says that it is not.
-	StateContradicts DifferenceKind = C.PM_DIFFERENCE_STATE_CONTRADICTS
+	// ForeignID: the pool has a device with an id that no store assigns, 0 or the last one. Another
+	// program has made it.
+	ForeignID DifferenceKind = C.PM_DIFFERENCE_FOREIGN_ID
 	// IDLeaked: an id is faulty, no device has it, and the pool has nothing under it.
 	IDLeaked DifferenceKind = C.PM_DIFFERENCE_ID_LEAKED
 	// NoSnapshot: no snapshot has the device. The snapshotter cannot make one of that name.
@@ -53,23 +54,25 @@ const (
 	ActionFreeID StoreAction = C.PM_ACTION_FREE_ID
 	// ActionMarkIDFaulty keeps the id out of use.
 	ActionMarkIDFaulty StoreAction = C.PM_ACTION_MARK_ID_FAULTY
-	// ActionMarkFaulty marks the device and its id as faulty, so that a device of that name can be
-	// added again.
-	ActionMarkFaulty StoreAction = C.PM_ACTION_MARK_FAULTY
 	// ActionRemoveRecord removes the device's record, which frees its id.
 	ActionRemoveRecord StoreAction = C.PM_ACTION_REMOVE_RECORD
+	// ActionRemoveRecordKeepID removes the device's record, and keeps its id out of use: the pool
+	// has a device under it, or may have one.
+	ActionRemoveRecordKeepID StoreAction = C.PM_ACTION_REMOVE_RECORD_KEEP_ID
 )
 
-// PoolState is what is known of a pool.
+// PoolState is what is known of a pool and its snapshotter: the devices, the snapshots, or both.
 type PoolState struct {
-	// DeviceIDs are those of all devices that the pool has, in any order, each once.
+	// DeviceIDs are those of all devices that the pool has, in any order, each once. nil if they
+	// are not known; an empty list that is not nil if the pool has none.
 	DeviceIDs []uint32
 	// Snapshots are the names of all devices that the snapshotter has a snapshot for. nil if they
 	// are not known; an empty list that is not nil if there are no snapshots.
 	Snapshots []string
-	// Commit is the store's just before the pool was listed (Stats.Commits), nil if the store was
-	// not in use meanwhile: devices that were written later are left alone, since the list cannot
-	// have them.
+	// Commit is the store's before the lists were made (Stats.Commits), nil if the store was not in
+	// use meanwhile: devices that were written later are left alone, since the lists cannot have
+	// them. A snapshotter adds the device of a new snapshot first and the snapshot last: let the
+	// time that this takes pass between reading the commit and listing the snapshots.
 	Commit *uint64
 }
 
@@ -84,10 +87,10 @@ type Difference struct {
 	DeviceID uint32
 	// State of the device in the store, nil if the store does not have it.
 	State *DeviceState
-	// InPool says whether the pool has the device.
+	// InPool says whether the pool is known to have the device.
 	InPool bool
-	// DeleteFromPool says whether the device should be deleted from the pool, which is the
-	// operator's to do: see PoolCommand.
+	// DeleteFromPool says whether the device should be deleted from the pool, if it is there. That
+	// is the operator's to do: see PoolCommands.
 	DeleteFromPool bool
 	// Text says what is wrong.
 	Text string
@@ -96,36 +99,53 @@ type Difference struct {
 	generation uint64
 }
 
-// PoolCommand returns the command that deletes the device from the pool, which is a device-mapper
-// name or path, or "" if it should not be deleted. The command destroys the device's data.
-func (d *Difference) PoolCommand(pool string) string {
+// PoolCommands returns the commands that delete the device from the pool, which is a device-mapper
+// name or path, if it should be deleted: the first deactivates it, if it has a name that a shell
+// reads as it is, and fails if it is not active. They destroy the device's data.
+func (d *Difference) PoolCommands(pool string) []string {
 	if !d.DeleteFromPool {
-		return ""
+		return nil
 	}
-	quoted := strings.ReplaceAll(pool, "'", `'\''`)
-	return fmt.Sprintf("dmsetup message '%s' 0 'delete %d'", quoted, d.DeviceID)
+	var commands []string
+	if isWord(d.Name) && !strings.HasPrefix(d.Name, "-") {
+		commands = append(commands, "dmsetup remove "+d.Name)
+	}
+	if !isWord(pool) {
+		pool = "'" + strings.ReplaceAll(pool, "'", `'\''`) + "'"
+	}
+	return append(commands, fmt.Sprintf("dmsetup message %s 0 'delete %d'", pool, d.DeviceID))
+}
+
+// isWord says whether a shell takes the text as one word without quotes.
+func isWord(text string) bool {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/:"
+	return text != "" && strings.Trim(text, plain) == ""
 }
 
 // Reconciliation is everything that a store and its pool disagree about.
 type Reconciliation struct {
 	// Commit is the one that was compared.
 	Commit uint64
-	// InBoth is the number of devices that are in both.
+	// InBoth is the number of devices that are in both, 0 if the pool's are not known.
 	InBoth int
-	// Newer is the number of devices that were left alone because they are newer than the list.
+	// Newer is the number of devices that were left alone because they are newer than the lists.
 	Newer int
 	// Differences are those of devices by name, then of ids, then of snapshots without a device.
 	// Those that should not be applied can be taken out.
 	Differences []Difference
 }
 
-// Reconcile compares the store, as of one moment, with what is known of its pool: what is in one of
-// them only, which states contradict the pool, and what would bring the store in step. Nothing is
-// changed.
+// Reconcile compares the store, as of one moment, with what is known of its pool and of the
+// snapshotter: what is in one of them only, and what would bring the store in step. Nothing is
+// changed. If neither is known, it fails with [ErrInvalidArgument].
 //
-// If the store is in use meanwhile, read Stats.Commits first, list the pool then, and pass both. A
-// snapshot that is just being made has a device that no snapshot knows yet: compare again before
-// acting on that, or stop the snapshotter.
+// A device without a snapshot is to be removed from the store, and its id kept out of use unless
+// the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+// reported. One in state Removed is left alone, since its removal is pending, unless the pool lacks
+// it.
+//
+// If the store is in use meanwhile, read Stats.Commits first, make the lists later, and pass all of
+// it: see PoolState.Commit.
 func (m *PoolMetadata) Reconcile(pool PoolState) (*Reconciliation, error) {
 	block := strings.Join(pool.Snapshots, "")
 	lens := make([]C.size_t, len(pool.Snapshots))
@@ -191,7 +211,7 @@ func differencesOf(reply *C.pmgo_reply) []Difference {
 
 // ApplyReconciliation does the store's part of a plan in one commit, all of it or nothing, and
 // returns how many differences it has dealt with. What the pool has to do comes after it: see
-// Difference.PoolCommand.
+// Difference.PoolCommands.
 //
 // It fails with [ErrConflict] or [ErrNotFound] if a device was written or removed since, and with
 // [ErrIDInUse] or [ErrIDNotFaulty] if an id was assigned or freed since: compare again.

@@ -28,8 +28,9 @@ typedef struct pmgo_counts {
 } pmgo_counts;
 
 /*
- * Compares. The names of the snapshots are in one block, name_count of them with these lengths;
- * name_count is -1 if they are not known. Without in_use, commit is not used.
+ * Compares. The pool's ids are NULL if they are not known. The names of the snapshots are in one
+ * block, name_count of them with these lengths; name_count is -1 if they are not known. Without
+ * in_use, commit is not used.
  * Then reply->count differences have texts of reply->size bytes together.
  */
 int32_t pmgo_reconcile(uintptr_t store, const uint32_t *ids, size_t count, const char *names,

@@ -19,13 +19,13 @@ func TestReconcileFindsDifferencesAndAppliesTheChosen(t *testing.T) {
 	}
 	created := Created
 	want := []Difference{
-		{Kind: OnlyInStore, Action: ActionMarkFaulty, Name: "b", DeviceID: 2, State: &created},
-		{Kind: NoSnapshot, Action: ActionMarkFaulty, Name: "c", DeviceID: 4, State: &created,
-			InPool: true, DeleteFromPool: true},
-		{Kind: OnlyInPool, InPool: true},
+		{Kind: OnlyInStore, Name: "b", DeviceID: 2, State: &created},
+		{Kind: NoSnapshot, Action: ActionRemoveRecordKeepID, Name: "c", DeviceID: 4,
+			State: &created, InPool: true, DeleteFromPool: true},
+		{Kind: ForeignID, InPool: true},
 		{Kind: IDWouldCollide, Action: ActionMarkIDFaulty, DeviceID: 6, InPool: true,
 			DeleteFromPool: true},
-		{Kind: OnlyInPool, DeviceID: 1<<24 - 1, InPool: true},
+		{Kind: ForeignID, DeviceID: 1<<24 - 1, InPool: true},
 		{Kind: IDLeaked, Action: ActionFreeID, DeviceID: 5},
 		{Kind: NoDevice, Name: "x\x00y"},
 	}
@@ -49,27 +49,38 @@ func TestReconcileFindsDifferencesAndAppliesTheChosen(t *testing.T) {
 	if count != 3 {
 		t.Errorf("%d", count)
 	}
-	device, err := store.GetDevice(ctx, "c")
+	_, err = store.GetDevice(ctx, "c")
+	wantError(t, err, ErrNotFound)
+	faulty, err := store.ListIDs(IDFaulty)
 	ok(t, err)
-	if device.State != Faulty {
-		t.Errorf("%+v", device)
+	if !reflect.DeepEqual(faulty, []IDInfo{{1, IDFaulty, "a"}, {4, IDFaulty, ""}, {6, IDFaulty, ""}}) {
+		t.Errorf("%+v", faulty)
 	}
 	_, err = store.ApplyReconciliation(found)
-	wantError(t, err, ErrConflict)
+	wantError(t, err, ErrNotFound)
 	ok(t, store.Verify())
 }
 
-func TestPoolCommandQuotesThePool(t *testing.T) {
+func TestPoolCommandsQuoteThePoolAndLeaveOddNamesOut(t *testing.T) {
 	device := Difference{DeviceID: 7, DeleteFromPool: true}
-	if command := device.PoolCommand("it's"); command != `dmsetup message 'it'\''s' 0 'delete 7'` {
-		t.Error(command)
+	for name, deactivate := range map[string][]string{
+		"": nil, "-x": nil, "a b": nil, "\xff": nil, "p-1": {"dmsetup remove p-1"},
+	} {
+		device.Name = name
+		for pool, quoted := range map[string]string{"it's": `'it'\''s'`, "/dev/p": "/dev/p"} {
+			want := append(deactivate[:len(deactivate):len(deactivate)],
+				"dmsetup message "+quoted+" 0 'delete 7'")
+			if commands := device.PoolCommands(pool); !reflect.DeepEqual(commands, want) {
+				t.Errorf("%q", commands)
+			}
+		}
 	}
-	if command := (&Difference{DeviceID: 7}).PoolCommand("pool"); command != "" {
-		t.Error(command)
+	if commands := (&Difference{DeviceID: 7, Name: "p-1"}).PoolCommands("pool"); commands != nil {
+		t.Errorf("%q", commands)
 	}
 }
 
-func TestReconcileTellsUnknownNamesFromNoNames(t *testing.T) {
+func TestReconcileTellsUnknownListsFromEmptyOnes(t *testing.T) {
 	store := assorted(t)
 	ok(t, store.FreeID(5))
 	ids, old := []uint32{1, 2, 4}, uint64(0)
@@ -81,8 +92,9 @@ func TestReconcileTellsUnknownNamesFromNoNames(t *testing.T) {
 		{PoolState{DeviceIDs: ids}, 0, 3, 0},
 		{PoolState{DeviceIDs: ids, Snapshots: []string{}}, 3, 3, 0},
 		{PoolState{DeviceIDs: ids, Snapshots: []string{"a", "b", "c"}}, 0, 3, 0},
-		{PoolState{}, 3, 0, 0},
-		{PoolState{Commit: &old}, 0, 0, 3},
+		{PoolState{Snapshots: []string{"a", "c"}}, 1, 0, 0},
+		{PoolState{DeviceIDs: []uint32{}}, 3, 0, 0},
+		{PoolState{DeviceIDs: []uint32{}, Commit: &old}, 0, 0, 3},
 	} {
 		found, err := store.Reconcile(c.pool)
 		ok(t, err)
@@ -95,7 +107,7 @@ func TestReconcileTellsUnknownNamesFromNoNames(t *testing.T) {
 
 func TestReconcileRefusesWhatNoPoolHas(t *testing.T) {
 	store := assorted(t)
-	for _, ids := range [][]uint32{{1, 1}, {1 << 24}} {
+	for _, ids := range [][]uint32{nil, {1, 1}, {1 << 24}} {
 		_, err := store.Reconcile(PoolState{DeviceIDs: ids})
 		wantError(t, err, ErrInvalidArgument)
 	}
@@ -109,7 +121,7 @@ func TestReconcileRefusesWhatNoPoolHas(t *testing.T) {
 		t.Error(count)
 	}
 	ok(t, store.Close())
-	_, err = store.Reconcile(PoolState{})
+	_, err = store.Reconcile(PoolState{DeviceIDs: []uint32{}})
 	wantError(t, err, ErrClosed)
 	_, err = store.ApplyReconciliation(&Reconciliation{})
 	wantError(t, err, ErrClosed)

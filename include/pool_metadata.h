@@ -585,9 +585,10 @@
 #define PM_DIFFERENCE_ID_WOULD_COLLIDE 3
 
 /**
- * The device is in the pool, and its state in the store says that it is not.
+ * The pool has a device with an id that no store assigns, 0 or the last one: another program has
+ * made it.
  */
-#define PM_DIFFERENCE_STATE_CONTRADICTS 4
+#define PM_DIFFERENCE_FOREIGN_ID 4
 
 /**
  * An id is faulty, no device has it, and the pool has nothing under it.
@@ -620,14 +621,15 @@
 #define PM_ACTION_MARK_ID_FAULTY 2
 
 /**
- * Mark the device and its id as faulty, so that a device of that name can be added again.
- */
-#define PM_ACTION_MARK_FAULTY 3
-
-/**
  * Remove the device's record, which frees its id.
  */
-#define PM_ACTION_REMOVE_RECORD 4
+#define PM_ACTION_REMOVE_RECORD 3
+
+/**
+ * Remove the device's record, and keep its id out of use: the pool has a device under it, or may
+ * have one.
+ */
+#define PM_ACTION_REMOVE_RECORD_KEEP_ID 4
 
 /**
  * Leave free pages out of the backup: the file is smaller, and copying takes longer.
@@ -1357,7 +1359,8 @@ typedef struct pm_removals {
 } pm_removals;
 
 /**
- * What is known of a pool. PM_POOL_STATE_INIT sets the size.
+ * What is known of a pool and its snapshotter: the devices, the snapshots, or both.
+ * PM_POOL_STATE_INIT sets the size.
  */
 typedef struct pm_pool_state {
   /**
@@ -1365,7 +1368,8 @@ typedef struct pm_pool_state {
    */
   size_t struct_size;
   /**
-   * The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1.
+   * The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1. NULL
+   * if they are not known; a pointer that is not NULL, with a count of 0, if the pool has none.
    */
   const uint32_t *device_ids;
   /**
@@ -1382,12 +1386,12 @@ typedef struct pm_pool_state {
    */
   size_t snapshot_count;
   /**
-   * The store's commit (pm_stats.commits) just before the pool was listed. Used if in_use is 1:
-   * devices that were written later are left alone, since the list cannot have them.
+   * The store's commit (pm_stats.commits) before the lists were made. Used if in_use is 1:
+   * devices that were written later are left alone, since the lists cannot have them.
    */
   uint64_t commit;
   /**
-   * 1 if the store was in use while the pool was listed, 0 if not.
+   * 1 if the store was in use while the lists were made, 0 if not.
    */
   int32_t in_use;
 } pm_pool_state;
@@ -1421,12 +1425,13 @@ typedef struct pm_difference {
    */
   uint32_t device_id;
   /**
-   * 1 if the pool has the device, else 0.
+   * 1 if the pool is known to have the device, else 0.
    */
   int32_t in_pool;
   /**
-   * 1 if the device should be deleted from the pool, which is the operator's to do and destroys
-   * its data: dmsetup message POOL 0 'delete ID'. Else 0.
+   * 1 if the device should be deleted from the pool, if it is there; else 0. That is the
+   * operator's to do, and destroys the device's data: dmsetup remove NAME, if the device is
+   * active, then dmsetup message POOL 0 'delete ID'.
    */
   int32_t delete_from_pool;
   /**
@@ -1462,11 +1467,11 @@ typedef struct pm_reconciliation {
    */
   uint64_t commit;
   /**
-   * Number of devices that are in both.
+   * Number of devices that are in both. 0 if the pool's are not known.
    */
   uint64_t in_both;
   /**
-   * Number of devices of the store that were left alone because they are newer than the list.
+   * Number of devices of the store that were left alone because they are newer than the lists.
    */
   uint64_t newer;
   /**
@@ -2538,21 +2543,27 @@ int32_t pm_set_identity(struct pm_store *store,
                         struct pm_error *error);
 
 /**
- * Compares the store, as of one moment, with what is known of its pool: what is in one of them
- * only, which states contradict the pool, and what would bring the store in step. Nothing is
- * changed, so this is also the dry run of pm_apply_reconciliation.
+ * Compares the store, as of one moment, with what is known of its pool and of the snapshotter: what
+ * is in one of them only, and what would bring the store in step. Nothing is changed, so this is
+ * also the dry run of pm_apply_reconciliation.
  *
- * If the store is in use meanwhile, read pm_stats.commits first, list the pool then, and pass
- * both. A snapshot that is just being made has a device that no snapshot knows yet: compare again
- * before acting on that, or stop the snapshotter.
+ * A device without a snapshot is to be removed from the store, and its id kept out of use unless
+ * the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+ * reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
+ * lacks it.
+ *
+ * If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass all
+ * of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the time
+ * that this takes pass between reading the commit and listing the snapshots.
  *
  * @param store     The store.
- * @param pool      What is known of the pool.
+ * @param pool      What is known. Devices and snapshots that are both unknown are refused.
  * @param found     Receives the differences, on success only: free them with pm_free.
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK (also if there are differences), PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
- *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT (also for an id of
- *   more than 24 bits, and one that is listed twice), PM_ERR_STRUCT_SIZE.
+ *   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT (also if neither
+ *   list is given, for an id of more than 24 bits, and for one that is listed twice),
+ *   PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread; never waits for writers.
  */

@@ -42,6 +42,8 @@ pub enum Error {
         /// The device id.
         device_id: u32,
     },
+    /// Neither the pool's devices nor the snapshots are given to compare the store with.
+    NothingToCompare,
     /// The device id belongs to a device, so it cannot be freed.
     IdInUse {
         /// The device id.

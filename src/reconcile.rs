@@ -21,16 +21,18 @@ pub struct PoolDevice {
     pub transaction_id: Option<u64>,
 }
 
-/// What is known of a pool.
+/// What is known of a pool and its snapshotter: the devices, the snapshots, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolState {
-    /// All devices that the pool has, in any order.
-    pub devices: Vec<PoolDevice>,
+    /// All devices that the pool has, in any order, if they are known.
+    pub devices: Option<Vec<PoolDevice>>,
     /// The names of all devices that the snapshotter has a snapshot for, if they are known.
     pub snapshots: Option<Vec<Vec<u8>>>,
-    /// The store's commit ([`Stats::commits`](crate::Stats::commits)) just before the pool was
-    /// listed, if the store was in use meanwhile: devices that were written later are left alone,
-    /// since the list cannot have them.
+    /// The store's commit ([`Stats::commits`](crate::Stats::commits)) before the lists were made,
+    /// if the store was in use meanwhile: devices that were written later are left alone, since the
+    /// lists cannot have them. A snapshotter adds the device of a new snapshot first and the
+    /// snapshot last: let the time that this takes pass between reading the commit and listing the
+    /// snapshots.
     pub commit: Option<u64>,
 }
 
@@ -45,11 +47,12 @@ pub enum DifferenceKind {
     /// The pool has a device that is not in the store, and whose id the store would give out: the
     /// kernel would refuse it (`EEXIST`).
     IdWouldCollide = 3,
-    /// The store has the device in a state in which it is not in the pool, and it is there.
-    StateContradicts = 4,
+    /// The pool has a device with an id that no store gives out, 0 or the last one: another program
+    /// has made it.
+    ForeignId = 4,
     /// An id is faulty, no device has it, and the pool has nothing under it.
     IdLeaked = 5,
-    /// No snapshot knows the device: the snapshotter cannot make one of that name any more.
+    /// No snapshot has the device: the snapshotter cannot make one of that name any more.
     NoSnapshot = 6,
     /// A snapshot's device is not in the store.
     NoDevice = 7,
@@ -65,10 +68,11 @@ pub enum StoreAction {
     FreeId = 1,
     /// Keep the id out of use.
     MarkIdFaulty = 2,
-    /// Mark the device and its id as faulty, so that a device of that name can be made again.
-    MarkFaulty = 3,
     /// Remove the device's record, which frees its id.
-    RemoveRecord = 4,
+    RemoveRecord = 3,
+    /// Remove the device's record, and keep its id out of use: the pool has a device under it, or
+    /// may have one.
+    RemoveRecordKeepId = 4,
 }
 
 /// One thing that a store and its pool disagree about.
@@ -85,24 +89,44 @@ pub struct Difference {
     pub state: Option<DeviceState>,
     /// The commit that last wrote the device's record; 0 without a record.
     pub generation: u64,
-    /// The device in the pool, if it is there.
+    /// The device in the pool, if it is known to be there.
     pub in_pool: Option<PoolDevice>,
     /// What brings the store in step.
     pub action: StoreAction,
-    /// Whether the device should be deleted from the pool, which is for the operator to do.
+    /// Whether the device should be deleted from the pool, if it is there. That is for the operator
+    /// to do.
     pub delete_from_pool: bool,
     /// What is wrong, in words.
     pub what: String,
 }
 
 impl Difference {
-    /// The command that deletes the device from the pool, which is a device-mapper name or path, if
-    /// it should be deleted. It destroys the device's data.
-    pub fn pool_command(&self, pool: &str) -> Option<String> {
-        let device_id = self.device_id.filter(|_| self.delete_from_pool)?;
-        let quoted = pool.replace('\'', "'\\''");
-        Some(format!("dmsetup message '{quoted}' 0 'delete {device_id}'"))
+    /// The commands that delete the device from the pool, which is a device-mapper name or path, if
+    /// it should be deleted: the first deactivates it, if it has a name that a shell reads as it
+    /// is, and fails if it is not active. They destroy the device's data.
+    pub fn pool_commands(&self, pool: &str) -> Vec<String> {
+        let Some(device_id) = self.device_id.filter(|_| self.delete_from_pool) else {
+            return Vec::new();
+        };
+        let name = self
+            .name
+            .as_deref()
+            .and_then(|name| std::str::from_utf8(name).ok());
+        let typed = name.filter(|name| is_word(name) && !name.starts_with('-'));
+        let deactivate = typed.map(|name| format!("dmsetup remove {name}"));
+        let pool = match is_word(pool) {
+            true => pool.to_owned(),
+            false => format!("'{}'", pool.replace('\'', "'\\''")),
+        };
+        let delete = format!("dmsetup message {pool} 0 'delete {device_id}'");
+        deactivate.into_iter().chain([delete]).collect()
     }
+}
+
+/// Whether a shell takes the text as one word without quotes.
+fn is_word(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-/:".contains(&byte);
+    !text.is_empty() && text.bytes().all(plain)
 }
 
 impl fmt::Display for Difference {
@@ -117,9 +141,9 @@ impl fmt::Display for Difference {
 pub struct Reconciliation {
     /// The store's commit that was compared.
     pub commit: u64,
-    /// How many devices are in both.
+    /// How many devices are in both; 0 if those of the pool are not known.
     pub in_both: u64,
-    /// How many devices of the store were left alone because they are newer than the list.
+    /// How many devices of the store were left alone because they are newer than the lists.
     pub newer: u64,
     /// What they disagree about: devices by name, then ids, then snapshots without a device.
     pub differences: Vec<Difference>,
@@ -134,8 +158,9 @@ impl Reconciliation {
 
 /// Compares a store's rows with a pool.
 pub(crate) struct Reconciler<'p> {
-    pool: BTreeMap<u32, PoolDevice>,
-    /// The names of snapshots whose devices were not seen yet.
+    /// The devices of the pool, if they are known.
+    pool: Option<BTreeMap<u32, PoolDevice>>,
+    /// The names of snapshots whose devices were not seen yet, if they are known.
     snapshots: Option<BTreeSet<&'p [u8]>>,
     since: u64,
     /// The ids of devices, and those that are left alone.
@@ -144,21 +169,14 @@ pub(crate) struct Reconciler<'p> {
 }
 
 impl<'p> Reconciler<'p> {
-    /// Refuses a list that no pool has.
+    /// Refuses a list that no pool has, and a comparison with nothing.
     pub fn new(state: &'p PoolState) -> Result<Reconciler<'p>> {
-        let mut pool = BTreeMap::new();
-        for device in &state.devices {
-            let device_id = device.device_id;
-            if device_id > MAX_POOL_ID {
-                return Err(Error::InvalidId { device_id });
-            }
-            if pool.insert(device_id, *device).is_some() {
-                return Err(Error::ListedTwice { device_id });
-            }
+        if state.devices.is_none() && state.snapshots.is_none() {
+            return Err(Error::NothingToCompare);
         }
         let snapshots = state.snapshots.as_ref();
         Ok(Reconciler {
-            pool,
+            pool: state.devices.as_deref().map(by_id).transpose()?,
             snapshots: snapshots.map(|names| names.iter().map(Vec::as_slice).collect()),
             since: state.commit.unwrap_or(u64::MAX),
             owned: BTreeSet::new(),
@@ -168,18 +186,6 @@ impl<'p> Reconciler<'p> {
 
     /// Takes a device of the store.
     pub fn device(&mut self, device: &DeviceRef<'_>) {
-        let in_pool = self.pool.get(&device.device_id).copied();
-        self.owned.insert(device.device_id);
-        let snapshots = self.snapshots.as_mut();
-        let known = snapshots.is_none_or(|names| names.remove(device.name));
-        if device.generation > self.since {
-            self.done.newer += 1;
-            return;
-        }
-        self.done.in_both += u64::from(in_pool.is_some());
-        let Some((kind, action, why)) = judge(device.state, in_pool.is_some(), known) else {
-            return;
-        };
         let DeviceRef {
             name,
             device_id,
@@ -187,6 +193,20 @@ impl<'p> Reconciler<'p> {
             generation,
             ..
         } = *device;
+        self.owned.insert(device_id);
+        let snapshots = self.snapshots.as_mut();
+        let has_snapshot = snapshots.map(|names| names.remove(name));
+        if generation > self.since {
+            self.done.newer += 1;
+            return;
+        }
+        let found = self.pool.as_ref().map(|pool| pool.get(&device_id).copied());
+        let in_pool = found.flatten();
+        self.done.in_both += u64::from(in_pool.is_some());
+        let is_in_pool = found.map(|found| found.is_some());
+        let Some((kind, action, why)) = judge(state, is_in_pool, has_snapshot) else {
+            return;
+        };
         self.done.differences.push(Difference {
             kind,
             name: Some(name.to_vec()),
@@ -195,62 +215,45 @@ impl<'p> Reconciler<'p> {
             generation,
             in_pool,
             action,
-            delete_from_pool: kind == DifferenceKind::NoSnapshot && in_pool.is_some(),
+            delete_from_pool: action == StoreAction::RemoveRecordKeepId,
             what: format!("device {} (id {device_id}, {state}) {why}", Quoted(name)),
         });
     }
 
-    /// Takes the id of a device that the commit has removed: the list may still have it.
-    pub fn removed(&mut self, device_id: u32, commit: u64) {
+    /// Takes a device that the commit has removed: the lists may still have it.
+    pub fn removed(&mut self, name: &[u8], device_id: u32, commit: u64) {
         if commit > self.since {
             self.owned.insert(device_id);
+            if let Some(names) = &mut self.snapshots {
+                names.remove(name);
+            }
         }
     }
 
     /// Compares the ids that no device has.
     pub fn finish(mut self, commit: u64, faulty: &BTreeSet<u32>) -> Reconciliation {
-        for (&id, &device) in &self.pool {
-            if self.owned.contains(&id) {
-                continue;
-            }
-            let is_of_no_store = id == 0 || id > MAX_DEVICE_ID;
-            let out_of_use = is_of_no_store || faulty.contains(&id);
-            let (kind, action, why) = match out_of_use {
-                true => (
-                    DifferenceKind::OnlyInPool,
-                    StoreAction::Nothing,
-                    "keeps it out of use",
-                ),
-                false => (
-                    DifferenceKind::IdWouldCollide,
-                    StoreAction::MarkIdFaulty,
-                    "would give it out, which the kernel would refuse",
-                ),
-            };
-            let what = format!("id {id} is in the pool, and no device has it; the store {why}");
-            let difference = of_id(kind, id, Some(device), action, what);
-            self.done.differences.push(Difference {
-                delete_from_pool: !is_of_no_store,
-                ..difference
-            });
-        }
-        for &id in faulty {
-            if !self.owned.contains(&id) && !self.pool.contains_key(&id) {
-                let what =
-                    format!("id {id} is faulty, no device has it, and it is not in the pool");
-                let (kind, action) = (DifferenceKind::IdLeaked, StoreAction::FreeId);
-                self.done
-                    .differences
-                    .push(of_id(kind, id, None, action, what));
-            }
+        let differences = &mut self.done.differences;
+        if let Some(pool) = &self.pool {
+            let others = pool.values().filter(|d| !self.owned.contains(&d.device_id));
+            differences.extend(others.map(|device| only_in_pool(device, faulty)));
+            let leaked = faulty
+                .iter()
+                .filter(|id| !self.owned.contains(id) && !pool.contains_key(id));
+            differences.extend(leaked.map(|&id| Difference {
+                device_id: Some(id),
+                action: StoreAction::FreeId,
+                what: format!("id {id} is faulty, and neither a device nor the pool has it"),
+                ..Difference::of(DifferenceKind::IdLeaked)
+            }));
         }
         for name in self.snapshots.into_iter().flatten() {
-            let what = format!("snapshot's device {} is not in the store", Quoted(name));
-            let nothing = StoreAction::Nothing;
-            self.done.differences.push(Difference {
+            differences.push(Difference {
                 name: Some(name.to_vec()),
-                device_id: None,
-                ..of_id(DifferenceKind::NoDevice, 0, None, nothing, what)
+                what: format!(
+                    "the device {} of a snapshot is not in the store: remove the snapshot",
+                    Quoted(name)
+                ),
+                ..Difference::of(DifferenceKind::NoDevice)
             });
         }
         self.done.commit = commit;
@@ -258,64 +261,97 @@ impl<'p> Reconciler<'p> {
     }
 }
 
-/// What is wrong with a device in this state that is in the pool or not, and known to the
-/// snapshotter or not.
+/// The devices by their ids. Refuses ids that no pool has, and an id that is there twice.
+fn by_id(devices: &[PoolDevice]) -> Result<BTreeMap<u32, PoolDevice>> {
+    let mut pool = BTreeMap::new();
+    for device in devices {
+        let device_id = device.device_id;
+        if device_id > MAX_POOL_ID {
+            return Err(Error::InvalidId { device_id });
+        }
+        if pool.insert(device_id, *device).is_some() {
+            return Err(Error::ListedTwice { device_id });
+        }
+    }
+    Ok(pool)
+}
+
+/// What is wrong with a device in this state, and what is to be done in the store, by whether the
+/// pool and the snapshotter have it, if that is known.
+///
+/// No record goes whose device may hold a snapshot's data, and no id is freed that the pool may
+/// have.
 fn judge(
     state: DeviceState,
-    in_pool: bool,
-    known: bool,
+    is_in_pool: Option<bool>,
+    has_snapshot: Option<bool>,
 ) -> Option<(DifferenceKind, StoreAction, &'static str)> {
-    use DeviceState::{Creating, Faulty, Removed, Removing, Unknown};
-    use DifferenceKind::{NoSnapshot, OnlyInStore, StateContradicts};
-    use StoreAction::{MarkFaulty, Nothing, RemoveRecord};
-    // There is nothing in the pool to lose, or it was on its way out.
-    let is_unfinished = matches!(state, Unknown | Creating | Removing | Removed | Faulty);
-    Some(match (in_pool, known) {
+    use DifferenceKind::{NoSnapshot, OnlyInStore};
+    use StoreAction::{Nothing, RemoveRecord, RemoveRecordKeepId};
+    Some(match (has_snapshot, is_in_pool) {
         // containerd with `async_remove` marks the device of a removed snapshot so, and its cleanup
         // deletes it from the pool and the store later.
-        (true, _) if state == Removed => return None,
-        (true, true) => match state {
-            Unknown | Creating => (
-                StateContradicts,
-                MarkFaulty,
-                "is in the pool, where its state has it not",
-            ),
-            _ => return None,
-        },
-        // Its id must stay out of use until the pool has nothing under it.
-        (true, false) if state == Faulty => (NoSnapshot, Nothing, "is one that no snapshot knows"),
-        (true, false) => (NoSnapshot, MarkFaulty, "is one that no snapshot knows"),
-        (false, false) => (
+        (_, None | Some(true)) if state == DeviceState::Removed => return None,
+        (Some(false), Some(false)) => (
             NoSnapshot,
             RemoveRecord,
-            "is one that no snapshot knows, and not in the pool",
+            "has no snapshot, and is not in the pool",
         ),
-        (false, true) if is_unfinished => (OnlyInStore, RemoveRecord, "is not in the pool"),
-        (false, true) => (
+        (Some(false), _) => (NoSnapshot, RemoveRecordKeepId, "has no snapshot"),
+        // What is faulty is known to have no data.
+        (Some(true), Some(false)) if state != DeviceState::Faulty => (
             OnlyInStore,
-            MarkFaulty,
-            "is not in the pool: its data is lost",
+            Nothing,
+            "is not in the pool, so the data of its snapshot is lost: remove the snapshot",
         ),
+        (None, Some(false)) => (OnlyInStore, RemoveRecord, "is not in the pool"),
+        _ => return None,
     })
 }
 
-/// A difference about an id that no device has.
-fn of_id(
-    kind: DifferenceKind,
-    id: u32,
-    in_pool: Option<PoolDevice>,
-    action: StoreAction,
-    what: String,
-) -> Difference {
+/// What a device of the pool is that the store does not have.
+fn only_in_pool(device: &PoolDevice, faulty: &BTreeSet<u32>) -> Difference {
+    use DifferenceKind::{ForeignId, IdWouldCollide, OnlyInPool};
+    use StoreAction::{MarkIdFaulty, Nothing};
+    let id = device.device_id;
+    let (kind, action, why) = if id == 0 || id > MAX_DEVICE_ID {
+        let why = "no store gives it out: another program has made it";
+        (ForeignId, Nothing, why)
+    } else if faulty.contains(&id) {
+        let why = "no device has it, and the store keeps it out of use";
+        (OnlyInPool, Nothing, why)
+    } else {
+        let why = "no device has it, and the store would give it out: the kernel would refuse it";
+        (IdWouldCollide, MarkIdFaulty, why)
+    };
+    let blocks = match device.mapped_blocks {
+        Some(1) => " (1 block)".to_owned(),
+        Some(blocks) => format!(" ({blocks} blocks)"),
+        None => String::new(),
+    };
     Difference {
-        kind,
-        name: None,
         device_id: Some(id),
-        state: None,
-        generation: 0,
-        in_pool,
+        in_pool: Some(*device),
         action,
-        delete_from_pool: false,
-        what,
+        delete_from_pool: kind != ForeignId,
+        what: format!("id {id}{blocks} is in the pool; {why}"),
+        ..Difference::of(kind)
+    }
+}
+
+impl Difference {
+    /// One that is about no device of the store, and asks for nothing.
+    fn of(kind: DifferenceKind) -> Difference {
+        Difference {
+            kind,
+            name: None,
+            device_id: None,
+            state: None,
+            generation: 0,
+            in_pool: None,
+            action: StoreAction::Nothing,
+            delete_from_pool: false,
+            what: String::new(),
+        }
     }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{add, assorted, check, device, devices, place};
 use pool_metadata::{
-    DeviceState, Difference, DifferenceKind, Error, IdFilter, IdState, OpenOptions, PoolDevice,
-    PoolMetadata, PoolState, Reconciliation, StoreAction,
+    DeviceInfo, DeviceState, Difference, DifferenceKind, Error, IdFilter, IdState, OpenOptions,
+    PoolDevice, PoolMetadata, PoolState, Reconciliation, StoreAction,
 };
 use DeviceState::*;
 use DifferenceKind::*;
@@ -17,7 +17,7 @@ fn pool(ids: &[u32]) -> PoolState {
         ..PoolDevice::default()
     };
     PoolState {
-        devices: ids.iter().map(device).collect(),
+        devices: Some(ids.iter().map(device).collect()),
         ..PoolState::default()
     }
 }
@@ -74,20 +74,26 @@ fn store_in_step_with_its_pool_has_no_differences() {
     assert_eq!(store.stats().unwrap().commits, commits);
 }
 
+/// A state with these snapshots of the devices of `one_of_each`.
+fn snapshots_of(states: &[DeviceState], devices: Option<&[u32]>) -> PoolState {
+    let names = states.iter().map(|state| state.name().as_bytes().to_vec());
+    PoolState {
+        devices: devices.and_then(|ids| pool(ids).devices),
+        snapshots: Some(names.collect()),
+        commit: None,
+    }
+}
+
 #[test]
-fn device_that_is_not_in_the_pool_goes_or_is_faulty() {
+fn record_of_a_device_that_is_not_in_the_pool_goes() {
     let (_directory, store) = one_of_each();
     let found = store.reconcile(&pool(&[])).unwrap();
     assert_eq!((found.in_both, found.differences.len()), (0, 14));
     for difference in &found.differences {
         let state = difference.state.unwrap();
-        let expected = match state {
-            Unknown | Creating | Removing | Removed | Faulty => StoreAction::RemoveRecord,
-            _ => StoreAction::MarkFaulty,
-        };
         assert_eq!(difference.kind, OnlyInStore);
-        assert_eq!(difference.action, expected, "{state}");
-        assert_eq!(difference.pool_command("pool"), None);
+        assert_eq!(difference.action, StoreAction::RemoveRecord, "{state}");
+        assert_eq!(difference.pool_commands("pool"), [""; 0]);
         let what = difference.to_string();
         assert!(
             what.contains(state.name()) && what.contains("not in the pool"),
@@ -96,42 +102,101 @@ fn device_that_is_not_in_the_pool_goes_or_is_faulty() {
     }
     assert_eq!(store.apply_reconciliation(&found).unwrap(), 14);
     check(&store);
-    let left = devices(&store);
-    assert_eq!(left.len(), 9);
-    assert!(left.iter().all(|device| device.state == Faulty));
-    // What is faulty and not in the pool is removed by the next.
-    let found = store.reconcile(&pool(&[])).unwrap();
-    store.apply_reconciliation(&found).unwrap();
     assert_eq!(devices(&store), []);
     let free = store.list_ids(&IdFilter::of(IdState::Free)).unwrap();
     assert_eq!(free.len(), 14);
-    check(&store);
+}
+
+/// The data is lost, and containerd has to hear of it by its own name.
+#[test]
+fn device_of_a_snapshot_that_is_not_in_the_pool_is_only_reported() {
+    let (_directory, store) = one_of_each();
+    let state = snapshots_of(&DeviceState::ALL, Some(&[]));
+    let found = store.reconcile(&state).unwrap();
+    // The one that is faulty has been given up before.
+    assert_eq!(found.differences.len(), 13);
+    for difference in &found.differences {
+        assert_eq!(difference.kind, OnlyInStore);
+        assert_eq!(difference.action, StoreAction::Nothing);
+        assert!(difference.what.contains("remove the snapshot"));
+        assert_eq!(difference.pool_commands("pool"), [""; 0]);
+    }
+    assert_eq!(store.apply_reconciliation(&found).unwrap(), 0);
+    assert_eq!(devices(&store).len(), 14);
 }
 
 #[test]
-fn state_that_contradicts_the_pool_becomes_faulty() {
+fn device_in_the_pool_with_its_snapshot_is_in_step_in_any_state() {
     let (_directory, store) = one_of_each();
-    let found = store
-        .reconcile(&pool(&(1..=14).collect::<Vec<_>>()))
-        .unwrap();
-    assert_eq!(found.in_both, 14);
-    let contradicts = |state: DeviceState, id| {
-        let name = state.name().to_owned();
-        (
-            StateContradicts,
-            name,
-            Some(id),
-            StoreAction::MarkFaulty,
-            false,
-        )
-    };
-    let expected = [contradicts(Creating, 2), contradicts(Unknown, 1)];
-    assert_eq!(rows(&found), expected);
-    store.apply_reconciliation(&found).unwrap();
-    for state in [Creating, Unknown] {
-        assert_eq!(store.get_device(state.name()).unwrap().state, Faulty);
+    let all: Vec<u32> = (1..=14).collect();
+    let found = store.reconcile(&pool(&all)).unwrap();
+    assert!(found.is_in_step() && found.in_both == 14, "{found:?}");
+    let state = snapshots_of(&DeviceState::ALL, Some(&all));
+    let found = store.reconcile(&state).unwrap();
+    assert!(found.is_in_step() && found.in_both == 14, "{found:?}");
+}
+
+/// Whatever is not known keeps the id out of use and data where it is.
+#[test]
+fn record_without_a_snapshot_goes_and_its_id_is_kept_unless_the_pool_lacks_it() {
+    let (_directory, store) = one_of_each();
+    let all: Vec<u32> = (1..=14).collect();
+    for devices in [None, Some(&all[..])] {
+        let found = store.reconcile(&snapshots_of(&[], devices)).unwrap();
+        assert_eq!(
+            found.differences.len(),
+            13,
+            "all but the one that is removed"
+        );
+        for difference in &found.differences {
+            assert_eq!(difference.kind, NoSnapshot);
+            assert_eq!(difference.action, StoreAction::RemoveRecordKeepId);
+            assert_eq!(difference.in_pool.is_some(), devices.is_some());
+            let (id, name) = (difference.device_id.unwrap(), difference.state.unwrap());
+            assert_eq!(
+                difference.pool_commands("/dev/mapper/p"),
+                [
+                    format!("dmsetup remove {name}"),
+                    format!("dmsetup message /dev/mapper/p 0 'delete {id}'")
+                ]
+            );
+        }
     }
+    let found = store.reconcile(&snapshots_of(&[], Some(&[]))).unwrap();
+    let freeing = found
+        .differences
+        .iter()
+        .filter(|difference| difference.action == StoreAction::RemoveRecord);
+    assert_eq!(freeing.count(), 14);
+    let found = store.reconcile(&snapshots_of(&[], None)).unwrap();
+    assert_eq!(store.apply_reconciliation(&found).unwrap(), 13);
     check(&store);
+    let left = devices(&store);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].state, Removed);
+    let faulty = store.list_ids(&IdFilter::of(IdState::Faulty)).unwrap();
+    assert_eq!(faulty.len(), 13);
+}
+
+#[test]
+fn commands_for_the_pool_quote_what_a_shell_would_read_otherwise() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    let odd: [&[u8]; 6] = [b"a;b", b"$(x)", b"-rf", b"a b", b"\xff", b"'"];
+    for name in odd {
+        store.add_device(&mut DeviceInfo::new(name)).unwrap();
+    }
+    let found = store.reconcile(&snapshots_of(&[], None)).unwrap();
+    for difference in &found.differences {
+        let id = difference.device_id.unwrap();
+        assert_eq!(
+            difference.pool_commands("/dev/mapper/it's"),
+            [format!(
+                "dmsetup message '/dev/mapper/it'\\''s' 0 'delete {id}'"
+            )]
+        );
+    }
+    assert_eq!(found.differences.len(), odd.len());
 }
 
 /// containerd's `async_remove`: the snapshot is gone, its device is marked as removed at once, and
@@ -175,22 +240,17 @@ fn id_that_only_the_pool_has_is_kept_out_of_use() {
     let found = store.reconcile(&state).unwrap();
     let of = |kind, id, action, delete| (kind, String::new(), Some(id), action, delete);
     let expected = [
-        of(OnlyInPool, 0, StoreAction::Nothing, false),
+        of(ForeignId, 0, StoreAction::Nothing, false),
         of(IdWouldCollide, 3, StoreAction::MarkIdFaulty, true),
         of(OnlyInPool, 5, StoreAction::Nothing, true),
         of(IdWouldCollide, 9, StoreAction::MarkIdFaulty, true),
-        of(OnlyInPool, 0xff_ffff, StoreAction::Nothing, false),
+        of(ForeignId, 0xff_ffff, StoreAction::Nothing, false),
     ];
     assert_eq!(rows(&found), expected);
     let commands = found.differences.iter();
-    let commands: Vec<_> = commands
-        .filter_map(|d| d.pool_command("/dev/mapper/it's"))
-        .collect();
-    let quoted = "dmsetup message '/dev/mapper/it'\\''s' 0";
-    assert_eq!(
-        commands,
-        [3, 5, 9].map(|id| format!("{quoted} 'delete {id}'"))
-    );
+    let commands: Vec<_> = commands.flat_map(|d| d.pool_commands("thin")).collect();
+    let delete = |id| format!("dmsetup message thin 0 'delete {id}'");
+    assert_eq!(commands, [3, 5, 9].map(delete));
     assert_eq!(store.apply_reconciliation(&found).unwrap(), 2);
     check(&store);
     let next: Vec<_> = ["d", "e", "f"]
@@ -231,7 +291,7 @@ fn device_that_no_snapshot_knows_is_freed_for_a_new_one() {
             NoSnapshot,
             "jam-in-pool".to_owned(),
             Some(2),
-            StoreAction::MarkFaulty,
+            StoreAction::RemoveRecordKeepId,
             true,
         ),
         (
@@ -258,22 +318,6 @@ fn device_that_no_snapshot_knows_is_freed_for_a_new_one() {
     assert_eq!(add(&store, "jam-lost").device_id, 3);
     assert_eq!(add(&store, "jam-in-pool").device_id, 5);
     check(&store);
-    // A faulty one that the pool has is only to be deleted there.
-    store.mark_faulty("known").unwrap();
-    let state = PoolState {
-        snapshots: Some(vec![]),
-        ..pool(&[4])
-    };
-    let found = store.reconcile(&state).unwrap();
-    let known = found
-        .differences
-        .iter()
-        .find(|d| d.device_id == Some(4))
-        .unwrap();
-    assert_eq!(
-        (known.action, known.delete_from_pool),
-        (StoreAction::Nothing, true)
-    );
 }
 
 #[test]
@@ -308,6 +352,19 @@ fn device_newer_than_the_list_is_left_alone() {
         .differences
         .iter()
         .all(|difference| difference.device_id != Some(4)));
+    // So has the list of snapshots.
+    let state = PoolState {
+        snapshots: Some(
+            ["a", "b", "c", "x"]
+                .map(|name| name.as_bytes().to_vec())
+                .into(),
+        ),
+        devices: None,
+        commit,
+    };
+    let found = store.reconcile(&state).unwrap();
+    let missing: Vec<_> = rows(&found).into_iter().map(|row| (row.0, row.1)).collect();
+    assert_eq!(missing, [(NoDevice, "x".to_owned())]);
 }
 
 #[test]
@@ -353,6 +410,10 @@ fn plan_that_is_out_of_date_is_refused_as_a_whole() {
 fn list_that_no_pool_has_is_refused() {
     let (_directory, path) = assorted();
     let store = PoolMetadata::open(&path).unwrap();
+    assert_error!(
+        store.reconcile(&PoolState::default()),
+        Error::NothingToCompare
+    );
     assert_error!(
         store.reconcile(&pool(&[1, 2, 1])),
         Error::ListedTwice { device_id: 1 }

@@ -15,7 +15,6 @@ mod output;
 mod place;
 mod pool;
 mod progress;
-mod reconcile;
 mod table;
 mod text;
 

@@ -71,7 +71,7 @@ fn every_form_of_the_tools_output_gives_the_same_comparison() {
     // The default form has no numbers of blocks.
     let without_blocks = run("ls").out;
     assert_eq!(without_blocks.lines().count(), found.out.lines().count());
-    assert!(without_blocks.contains("id 5 is in the pool and free in the store"));
+    assert!(without_blocks.contains("id 5 is in the pool; no device has it"));
     let input = place.run_with(["reconcile", "-n", "--pool", "-"], THIN_LS.as_bytes());
     assert_eq!(input.code, 1);
     assert_eq!((devices(&place.store), ids(&place)), before);
@@ -109,12 +109,12 @@ fn differences_are_settled_in_one_commit_and_then_nothing_is_left_for_the_store(
     assert_eq!(
         kinds,
         [
-            "not-in-pool 3",
-            "not-in-pool 7",
-            "faulty-in-pool 2",
-            "faulty-in-pool 4",
-            "faulty-in-pool 5",
-            "faulty-in-pool 9"
+            "OnlyInStore 3",
+            "OnlyInStore 7",
+            "OnlyInPool 2",
+            "OnlyInPool 4",
+            "OnlyInPool 5",
+            "OnlyInPool 9"
         ]
     );
     // Once the pool does not have them any more, they are put back into use.
@@ -152,11 +152,8 @@ fn jam_of_a_device_that_no_snapshot_has_is_ended_beside_the_running_daemon() {
     let run = place.run_with(as_of, names);
     assert_eq!(
         run.out,
-        "device thin-snap-3 (id 3, Activated) is in the store, and no snapshot has it\n  \
-         store: remove the record of thin-snap-3\n  \
-         store: make id 3 faulty, so that it is not given out\n  \
-         pool: deactivate thin-snap-3\n  \
-         pool: delete id 3 from the pool\n\
+        "device \"thin-snap-3\" (id 3, Activated) has no snapshot\n  \
+         store: remove the record of thin-snap-3, and make id 3 faulty, so that no device gets it\n\
          for the pool, as root, once nothing uses these devices:\n  \
          dmsetup remove thin-snap-3\n  \
          dmsetup message /dev/mapper/thin 0 'delete 3'\n"
@@ -223,7 +220,7 @@ fn each_bad_list_has_its_message_and_changes_nothing() {
     let run = place.run_with(["reconcile", "-n", "--pool", "-"], b"0\n1\n");
     assert!(
         run.out
-            .contains("id 0 is in the pool, and no store gives it out"),
+            .contains("id 0 is in the pool; no store gives it out"),
         "{}",
         run.out
     );

@@ -15,6 +15,7 @@ use crate::capi::types::{pm_device, state};
 use crate::device::DeviceRef;
 use crate::error::Error;
 use crate::file::path::{LONGEST_PATH, TOO_LONG};
+use crate::limits::MAX_POOL_ID;
 
 /// Largest struct size that is accepted; a larger one is taken for memory that was never set.
 pub(crate) const LARGEST_STRUCT: usize = 1 << 16;
@@ -72,6 +73,19 @@ pub(crate) unsafe fn values<'a, T>(
 pub(crate) unsafe fn text<'a>(pointer: *const c_char, len: usize, name: &str) -> Outcome<&'a [u8]> {
     // SAFETY: the caller promises that the bytes are there; a c_char is a byte.
     unsafe { values(pointer.cast(), len, isize::MAX as usize, name) }
+}
+
+/// Device ids of the caller's, each of which a pool can have once.
+///
+/// # Safety
+/// `count` is 0, or `ids` is NULL or points to `count` ids that do not change while `'a` lasts.
+pub(crate) unsafe fn id_values<'a>(
+    ids: *const u32,
+    count: usize,
+    name: &str,
+) -> Outcome<&'a [u32]> {
+    // SAFETY: the caller promises that the ids are there.
+    unsafe { values(ids, count, MAX_POOL_ID as usize + 1, name) }
 }
 
 /// A path of the caller's. One that is too long for the system is refused at once: its length may

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::capi::args::{handle, text, values, Out};
+use crate::capi::args::{handle, id_values, text, Out};
 use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
@@ -243,15 +243,6 @@ pub unsafe extern "C" fn pm_replace_device_id(
             Ok(())
         })
     }
-}
-
-/// # Safety
-/// `ids` points to `count` of them, or `count` is 0.
-unsafe fn id_values<'a>(ids: *const u32, count: usize, name: &str) -> Outcome<&'a [u32]> {
-    // Every id of a pool, once.
-    let most = 1 << 24;
-    // SAFETY: the caller promises that the ids are there.
-    unsafe { values(ids, count, most, name) }
 }
 
 /// # Safety

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::capi::args::{handle, read_struct, text, values, Out};
+use crate::capi::args::{handle, id_values, read_struct, text, values, Out};
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::lists::new_list;
@@ -19,8 +19,9 @@ pub const PM_DIFFERENCE_ONLY_IN_POOL: i32 = 2;
 /// The pool has a device that is not in the store, and whose id the store would assign: the kernel
 /// would refuse it (EEXIST).
 pub const PM_DIFFERENCE_ID_WOULD_COLLIDE: i32 = 3;
-/// The device is in the pool, and its state in the store says that it is not.
-pub const PM_DIFFERENCE_STATE_CONTRADICTS: i32 = 4;
+/// The pool has a device with an id that no store assigns, 0 or the last one: another program has
+/// made it.
+pub const PM_DIFFERENCE_FOREIGN_ID: i32 = 4;
 /// An id is faulty, no device has it, and the pool has nothing under it.
 pub const PM_DIFFERENCE_ID_LEAKED: i32 = 5;
 /// No snapshot has the device: the snapshotter cannot make one of that name.
@@ -34,18 +35,21 @@ pub const PM_ACTION_NOTHING: i32 = 0;
 pub const PM_ACTION_FREE_ID: i32 = 1;
 /// Keep the id out of use.
 pub const PM_ACTION_MARK_ID_FAULTY: i32 = 2;
-/// Mark the device and its id as faulty, so that a device of that name can be added again.
-pub const PM_ACTION_MARK_FAULTY: i32 = 3;
 /// Remove the device's record, which frees its id.
-pub const PM_ACTION_REMOVE_RECORD: i32 = 4;
+pub const PM_ACTION_REMOVE_RECORD: i32 = 3;
+/// Remove the device's record, and keep its id out of use: the pool has a device under it, or may
+/// have one.
+pub const PM_ACTION_REMOVE_RECORD_KEEP_ID: i32 = 4;
 
-/// What is known of a pool. PM_POOL_STATE_INIT sets the size.
+/// What is known of a pool and its snapshotter: the devices, the snapshots, or both.
+/// PM_POOL_STATE_INIT sets the size.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_pool_state {
     /// sizeof(pm_pool_state), set by the caller. PM_POOL_STATE_INIT sets it.
     pub struct_size: usize,
-    /// The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1.
+    /// The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1. NULL
+    /// if they are not known; a pointer that is not NULL, with a count of 0, if the pool has none.
     pub device_ids: *const u32,
     /// Number of ids in device_ids.
     pub device_count: usize,
@@ -54,10 +58,10 @@ pub struct pm_pool_state {
     pub snapshots: *const pm_name,
     /// Number of names in snapshots.
     pub snapshot_count: usize,
-    /// The store's commit (pm_stats.commits) just before the pool was listed. Used if in_use is 1:
-    /// devices that were written later are left alone, since the list cannot have them.
+    /// The store's commit (pm_stats.commits) before the lists were made. Used if in_use is 1:
+    /// devices that were written later are left alone, since the lists cannot have them.
     pub commit: u64,
-    /// 1 if the store was in use while the pool was listed, 0 if not.
+    /// 1 if the store was in use while the lists were made, 0 if not.
     pub in_use: i32,
 }
 
@@ -77,10 +81,11 @@ pub struct pm_difference {
     pub state: i32,
     /// The device id, 0 with PM_DIFFERENCE_NO_DEVICE.
     pub device_id: u32,
-    /// 1 if the pool has the device, else 0.
+    /// 1 if the pool is known to have the device, else 0.
     pub in_pool: i32,
-    /// 1 if the device should be deleted from the pool, which is the operator's to do and destroys
-    /// its data: dmsetup message POOL 0 'delete ID'. Else 0.
+    /// 1 if the device should be deleted from the pool, if it is there; else 0. That is the
+    /// operator's to do, and destroys the device's data: dmsetup remove NAME, if the device is
+    /// active, then dmsetup message POOL 0 'delete ID'.
     pub delete_from_pool: i32,
     /// Name of the device, terminated by a NUL. Empty if neither the store nor the snapshotter has
     /// one.
@@ -102,9 +107,9 @@ pub struct pm_reconciliation {
     pub struct_size: usize,
     /// Number of the commit that was compared.
     pub commit: u64,
-    /// Number of devices that are in both.
+    /// Number of devices that are in both. 0 if the pool's are not known.
     pub in_both: u64,
-    /// Number of devices of the store that were left alone because they are newer than the list.
+    /// Number of devices of the store that were left alone because they are newer than the lists.
     pub newer: u64,
     /// Number of differences. 0 if store and pool are in step.
     pub count: usize,
@@ -113,21 +118,27 @@ pub struct pm_reconciliation {
     pub differences: *const *const pm_difference,
 }
 
-/// Compares the store, as of one moment, with what is known of its pool: what is in one of them
-/// only, which states contradict the pool, and what would bring the store in step. Nothing is
-/// changed, so this is also the dry run of pm_apply_reconciliation.
+/// Compares the store, as of one moment, with what is known of its pool and of the snapshotter: what
+/// is in one of them only, and what would bring the store in step. Nothing is changed, so this is
+/// also the dry run of pm_apply_reconciliation.
 ///
-/// If the store is in use meanwhile, read pm_stats.commits first, list the pool then, and pass
-/// both. A snapshot that is just being made has a device that no snapshot knows yet: compare again
-/// before acting on that, or stop the snapshotter.
+/// A device without a snapshot is to be removed from the store, and its id kept out of use unless
+/// the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+/// reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
+/// lacks it.
+///
+/// If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass all
+/// of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the time
+/// that this takes pass between reading the commit and listing the snapshots.
 ///
 /// @param store     The store.
-/// @param pool      What is known of the pool.
+/// @param pool      What is known. Devices and snapshots that are both unknown are refused.
 /// @param found     Receives the differences, on success only: free them with pm_free.
 /// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK (also if there are differences), PM_ERR_CORRUPT, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
-///   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT (also for an id of
-///   more than 24 bits, and one that is listed twice), PM_ERR_STRUCT_SIZE.
+///   PM_ERR_READERS_FULL, PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT (also if neither
+///   list is given, for an id of more than 24 bits, and for one that is listed twice),
+///   PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread; never waits for writers.
 #[unsafe(no_mangle)]
@@ -213,12 +224,10 @@ unsafe fn pool_state(from: &pm_pool_state) -> Outcome<PoolState> {
         let what = format!("pool.in_use is {}, which is neither 0 nor 1", from.in_use);
         return Err(Failure::argument(what));
     }
-    // Every id of a pool, once.
-    let most = 1 << 24;
     // SAFETY: the caller promises that the values are there.
     let (ids, names) = unsafe {
         (
-            values(from.device_ids, from.device_count, most, "pool.device_ids")?,
+            id_values(from.device_ids, from.device_count, "pool.device_ids")?,
             list(from.snapshots, from.snapshot_count, "pool.snapshots")?,
         )
     };
@@ -235,7 +244,7 @@ unsafe fn pool_state(from: &pm_pool_state) -> Outcome<PoolState> {
         ..PoolDevice::default()
     };
     Ok(PoolState {
-        devices: ids.iter().map(device).collect(),
+        devices: (!from.device_ids.is_null()).then(|| ids.iter().map(device).collect()),
         snapshots,
         commit: (from.in_use != 0).then_some(from.commit),
     })
@@ -257,8 +266,8 @@ unsafe fn difference(from: *const pm_difference, at: usize) -> Outcome<Differenc
         PM_ACTION_NOTHING => StoreAction::Nothing,
         PM_ACTION_FREE_ID => StoreAction::FreeId,
         PM_ACTION_MARK_ID_FAULTY => StoreAction::MarkIdFaulty,
-        PM_ACTION_MARK_FAULTY => StoreAction::MarkFaulty,
         PM_ACTION_REMOVE_RECORD => StoreAction::RemoveRecord,
+        PM_ACTION_REMOVE_RECORD_KEEP_ID => StoreAction::RemoveRecordKeepId,
         other => {
             let what = format!("{place}.action is {other}, which is not one of PM_ACTION_*");
             return Err(Failure::argument(what));

@@ -141,7 +141,8 @@ codes! {
     PM_OK: ;
     PM_ERR_NOT_FOUND: NotFound NoDeviceWithId NoSuchIntent;
     PM_ERR_ALREADY_EXISTS: AlreadyExists;
-    PM_ERR_INVALID_ARGUMENT: InvalidOption InvalidImport InvalidId ListedTwice;
+    PM_ERR_INVALID_ARGUMENT: InvalidOption InvalidImport InvalidId ListedTwice
+        NothingToCompare;
     PM_ERR_INVALID_NAME: InvalidName;
     PM_ERR_INVALID_STATE: ;
     PM_ERR_TOO_LONG: TooLong;

@@ -19,6 +19,10 @@ impl fmt::Display for Error {
                 f,
                 "device id {device_id} is listed twice; a pool has each id once"
             ),
+            Error::NothingToCompare => f.write_str(
+                "there is nothing to compare the store with: give the devices of the pool, the \
+                 names of the snapshots' devices, or both",
+            ),
             Error::IdInUse { device_id, name } => write!(
                 f,
                 "device id {device_id} belongs to device {}; remove the device, which frees \

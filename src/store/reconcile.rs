@@ -23,13 +23,17 @@ impl PoolMetadata {
     /// them only, which states contradict the pool, and what would bring the store in step. Nothing
     /// is changed.
     ///
-    /// Where the store is in use meanwhile, note [`Stats::commits`](crate::Stats::commits) first,
-    /// list the pool then, and pass both. A snapshot that is just being made has a device that no
-    /// snapshot knows yet: compare again before that is acted on, or stop the snapshotter.
+    /// A device without a snapshot is taken out of the store, and its id kept out of use unless the
+    /// pool is known not to have it. A device that a snapshot has and the pool lacks is only
+    /// reported. One that is marked as removed is left alone, since its removal is pending, unless
+    /// the pool lacks it.
+    ///
+    /// If the store is in use meanwhile, read [`Stats::commits`](crate::Stats::commits) first, make
+    /// the lists later, and pass all of it: see [`PoolState::commit`].
     ///
     /// # Errors
-    /// [`Error::InvalidId`] for an id of more than 24 bits, [`Error::ListedTwice`]; and those of
-    /// [`get_device`](Self::get_device).
+    /// [`Error::NothingToCompare`], [`Error::InvalidId`] for an id of more than 24 bits,
+    /// [`Error::ListedTwice`]; and those of [`get_device`](Self::get_device).
     pub fn reconcile(&self, pool: &PoolState) -> Result<Reconciliation> {
         let mut reconciler = Reconciler::new(pool)?;
         let snapshot = Snapshot::open(&self.pool.env)?;
@@ -48,10 +52,13 @@ impl PoolMetadata {
             })?;
             snapshot.each_row(Table::Journal, |key, value| {
                 if let JournalRow::Removal {
-                    commit, device_id, ..
+                    commit,
+                    device_id,
+                    name,
+                    ..
                 } = JournalRow::decode(key, value)?
                 {
-                    reconciler.removed(device_id, commit);
+                    reconciler.removed(name, device_id, commit);
                 }
                 Ok(())
             })?;
@@ -62,7 +69,7 @@ impl PoolMetadata {
 
     /// Does the store's part of a plan in one commit, all of it or nothing, and returns how many
     /// differences it has dealt with. What the pool has to do comes after it, if anything:
-    /// [`Difference::pool_command`](crate::Difference::pool_command).
+    /// [`Difference::pool_commands`](crate::Difference::pool_commands).
     ///
     /// Differences can be taken out of the plan first.
     ///
@@ -109,7 +116,7 @@ impl Pool {
     }
 }
 
-/// What a difference asks of the store.
+/// What a difference asks of the store; keeping the id of a removed record comes after it.
 fn operation(difference: &Difference) -> Option<Op<'_>> {
     let name = difference.name.as_deref().unwrap_or_default();
     let device_id = difference.device_id?;
@@ -119,8 +126,7 @@ fn operation(difference: &Difference) -> Option<Op<'_>> {
         StoreAction::MarkIdFaulty => Some(Op::MarkIdsFaulty {
             ids: std::slice::from_ref(difference.device_id.as_ref()?),
         }),
-        StoreAction::MarkFaulty => Some(Op::MarkFaulty { name }),
-        StoreAction::RemoveRecord => Some(Op::Remove { name }),
+        StoreAction::RemoveRecord | StoreAction::RemoveRecordKeepId => Some(Op::Remove { name }),
     }
 }
 
@@ -133,8 +139,10 @@ fn carry_out(
     if !op.name().is_empty() {
         check_generation(batch, op.name(), difference.generation)?;
     }
-    match apply_one(batch, op, record)? {
-        Ok(_) => Ok(()),
-        Err(refusal) => Err(Fault::Error(refusal)),
+    let done = apply_one(batch, op, record)?.map_err(Fault::Error)?;
+    if difference.action == StoreAction::RemoveRecordKeepId {
+        let ids = &[done.device_id];
+        apply_one(batch, &Op::MarkIdsFaulty { ids }, record)?.map_err(Fault::Error)?;
     }
+    Ok(())
 }

@@ -15,7 +15,7 @@ through_rust_and_c!(
     differences_are_found_and_the_chosen_ones_applied,
     plan_of_a_store_that_has_changed_is_refused_as_a_whole,
     device_that_is_newer_than_the_list_is_left_alone,
-    names_of_snapshots_count_only_if_they_are_known,
+    lists_count_only_if_they_are_known,
     list_that_no_pool_has_is_refused,
     store_that_cannot_be_written_is_compared_and_kept,
 );
@@ -79,7 +79,9 @@ impl Reconcile for CStore {
         choose: impl Fn(&Row) -> bool,
         before_it_is_applied: impl FnOnce(),
     ) -> Outcome<(Counts, Vec<Row>, Outcome<u64>)> {
-        let ids: Vec<u32> = pool.devices.iter().map(|device| device.device_id).collect();
+        let devices = pool.devices.as_ref();
+        let ids: Option<Vec<u32>> =
+            devices.map(|all| all.iter().map(|device| device.device_id).collect());
         let names = pool.snapshots.as_ref().map(|names| {
             let name = |name: &Vec<u8>| {
                 let (name, name_len) = chars(name);
@@ -89,8 +91,8 @@ impl Reconcile for CStore {
         });
         let given = pm_pool_state {
             struct_size: size_of::<pm_pool_state>(),
-            device_ids: ids.as_ptr(),
-            device_count: ids.len(),
+            device_ids: ids.as_ref().map_or(ptr::null(), Vec::as_ptr),
+            device_count: ids.as_ref().map_or(0, Vec::len),
             snapshots: names.as_ref().map_or(ptr::null(), Vec::as_ptr),
             snapshot_count: names.as_ref().map_or(0, Vec::len),
             commit: pool.commit.unwrap_or(77),
@@ -147,7 +149,7 @@ fn pool(ids: &[u32]) -> PoolState {
         ..PoolDevice::default()
     };
     PoolState {
-        devices: ids.iter().map(device).collect(),
+        devices: Some(ids.iter().map(device).collect()),
         ..PoolState::default()
     }
 }
@@ -172,7 +174,7 @@ fn differences_are_found_and_the_chosen_ones_applied<S: Reconcile>() {
     let expected = [
         (
             lost,
-            PM_ACTION_MARK_FAULTY,
+            PM_ACTION_NOTHING,
             b"b".to_vec(),
             2,
             state_of("b"),
@@ -181,20 +183,14 @@ fn differences_are_found_and_the_chosen_ones_applied<S: Reconcile>() {
         ),
         (
             jam,
-            PM_ACTION_MARK_FAULTY,
+            PM_ACTION_REMOVE_RECORD_KEEP_ID,
             b"c".to_vec(),
             4,
             state_of("c"),
             true,
             true,
         ),
-        of_id(
-            PM_DIFFERENCE_ONLY_IN_POOL,
-            PM_ACTION_NOTHING,
-            0,
-            true,
-            false,
-        ),
+        of_id(PM_DIFFERENCE_FOREIGN_ID, PM_ACTION_NOTHING, 0, true, false),
         of_id(
             PM_DIFFERENCE_ID_WOULD_COLLIDE,
             PM_ACTION_MARK_ID_FAULTY,
@@ -203,7 +199,7 @@ fn differences_are_found_and_the_chosen_ones_applied<S: Reconcile>() {
             true,
         ),
         of_id(
-            PM_DIFFERENCE_ONLY_IN_POOL,
+            PM_DIFFERENCE_FOREIGN_ID,
             PM_ACTION_NOTHING,
             0xff_ffff,
             true,
@@ -222,10 +218,10 @@ fn differences_are_found_and_the_chosen_ones_applied<S: Reconcile>() {
     ];
     assert_eq!(rows, expected);
     let (_, _, applied) = store.reconcile(&state, |row| row.2 != b"b", || {}).unwrap();
-    assert_eq!(applied.unwrap(), 3, "two have no part in the store");
+    assert_eq!(applied.unwrap(), 3, "three have no part in the store");
     check(&store);
     assert_eq!(counters(&store.stats().unwrap())[5], 11, "one commit");
-    assert_eq!(get(&store, "c").state, DeviceState::Faulty);
+    refused(store.get(b"c"), PM_ERR_NOT_FOUND);
     assert_ne!(get(&store, "b").state, DeviceState::Faulty);
     let ids = store.walk().unwrap().ids().unwrap();
     assert_eq!((ids.free, ids.faulty), (vec![3, 5], vec![1, 4, 6]));
@@ -265,13 +261,13 @@ fn device_that_is_newer_than_the_list_is_left_alone<S: Reconcile>() {
     // A list from before the first commit has none of the devices.
     let state = PoolState {
         commit: Some(0),
-        ..PoolState::default()
+        ..pool(&[])
     };
     let ((_, _, newer), _) = store.differences(&state).unwrap();
     assert_eq!(newer, 4);
 }
 
-fn names_of_snapshots_count_only_if_they_are_known<S: Reconcile>() {
+fn lists_count_only_if_they_are_known<S: Reconcile>() {
     let (_directory, store) = store::<S>();
     store.free_id(5).unwrap();
     let ids = [1, 2, 4];
@@ -279,6 +275,31 @@ fn names_of_snapshots_count_only_if_they_are_known<S: Reconcile>() {
     let names = ["a", "b", "c"];
     assert_eq!(store.differences(&known(&ids, &names)).unwrap().1, []);
     assert_eq!(store.differences(&known(&ids, &[])).unwrap().1.len(), 3);
+    // The id of a device without a snapshot is kept unless the pool is known not to have it.
+    let only_snapshots = PoolState {
+        devices: None,
+        ..known(&[], &["a", "b"])
+    };
+    let action_for_c = |state| {
+        let (counts, rows) = store.differences(state).unwrap();
+        let of_c: Vec<_> = rows.iter().filter(|row| row.2 == b"c").collect();
+        assert_eq!(of_c.len(), 1, "{rows:?}");
+        (counts.1, rows.len(), of_c[0].1, of_c[0].5, of_c[0].6)
+    };
+    assert_eq!(
+        action_for_c(&only_snapshots),
+        (0, 1, PM_ACTION_REMOVE_RECORD_KEEP_ID, false, true)
+    );
+    assert_eq!(
+        action_for_c(&known(&[1, 2], &["a", "b"])),
+        (2, 1, PM_ACTION_REMOVE_RECORD, false, false)
+    );
+    let (_, _, applied) = store.reconcile(&only_snapshots, |_| true, || {}).unwrap();
+    assert_eq!(applied.unwrap(), 1);
+    assert_eq!(store.walk().unwrap().ids().unwrap().faulty, [1, 4]);
+    check(&store);
+    let nothing = store.differences(&PoolState::default());
+    refused(nothing, PM_ERR_INVALID_ARGUMENT).says(&["nothing to compare"]);
 }
 
 fn list_that_no_pool_has_is_refused<S: Reconcile>() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pool_metadata::{Difference, DifferenceKind, PoolState, StoreAction};
 use serde_json::json;
 
 use crate::ask::Consent;
@@ -13,8 +14,7 @@ use crate::doctor::processes;
 use crate::failure::{Failure, Result};
 use crate::json;
 use crate::output::{Output, Style};
-use crate::pool::PoolDevices;
-use crate::reconcile::{changes, commands, compare, Action, Difference, Given, Store};
+use crate::pool;
 use crate::text;
 
 /// Compare the store with the pool, the snapshotter, or both, and settle what differs
@@ -34,8 +34,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     snapshots: Option<PathBuf>,
 
-    /// The store's commit before the lists were made (pmctl stats --commit): what was written
-    /// since is left alone. Needed beside a running containerd
+    /// The store's commit a minute before the lists were made (pmctl stats --commit): what was
+    /// written since is left alone. Needed beside a running containerd, which adds the device of a
+    /// new snapshot before the snapshot
     #[arg(long, value_name = "COMMIT")]
     as_of: Option<u64>,
 
@@ -59,35 +60,38 @@ impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let given = self.given()?;
         let store = context.place.open_for(self.consent)?;
-        let held = Store::read(&store)?;
-        self.refuse_other_pool(&held, &given)?;
-        let found = compare(&held, &given);
+        let found = store.reconcile(&given)?;
+        if given.devices.is_some() && found.in_both == 0 {
+            self.refuse_other_pool(store.stats()?.devices, found.newer)?;
+        }
+        let pool = self.pool_path(context);
         let mut out = Output::new();
-        for difference in &found {
+        for run in runs(&found.differences) {
             match self.json {
-                true => out.line(&as_json(difference))?,
-                false => print(difference, context, &mut out)?,
+                true => out.line(&as_json(run, &pool))?,
+                false => print(run, context, &mut out)?,
             }
         }
-        if found.is_empty() && !self.json {
+        if found.is_in_step() && !self.json {
             out.line(&context.paint.paint(Style::Good, "nothing differs"))?;
         }
         out.finish()?;
-        if found.is_empty() {
+        if found.is_in_step() {
             return Ok(Outcome::Fine);
         }
-        let settled = self.settle(&found, &given, &store, context)?;
-        let commands = commands(&found, &self.pool_name(context));
-        let mut out = Output::new();
-        if !commands.is_empty() && !self.json {
-            out.line("for the pool, as root, once nothing uses these devices:")?;
-            for command in &commands {
-                out.line(&format!("  {command}"))?;
+        let plan: Vec<_> = runs(&found.differences).filter_map(action).collect();
+        let settled = plan.is_empty() || {
+            self.refuse_lists_of_unknown_age(&found.differences, context)?;
+            self.consent.to(&plan)? && {
+                store.apply_reconciliation(&found)?;
+                true
             }
+        };
+        if !self.json {
+            print_commands(&found.differences, &pool)?;
         }
-        out.finish()?;
-        let by_hand = found.iter().any(|difference| {
-            difference.actions.is_empty() || difference.actions.iter().any(|a| !a.is_stores())
+        let by_hand = found.differences.iter().any(|difference| {
+            difference.delete_from_pool || difference.action == StoreAction::Nothing
         });
         Ok(match settled && !by_hand {
             true => Outcome::Fine,
@@ -96,7 +100,7 @@ impl Args {
     }
 
     /// Reads the lists.
-    fn given(&self) -> Result<Given> {
+    fn given(&self) -> Result<PoolState> {
         let from_stdin =
             |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
         if from_stdin(&self.pool) && from_stdin(&self.snapshots) {
@@ -104,117 +108,148 @@ impl Args {
                 "only one of the lists can be on standard input",
             ));
         }
-        let pool = match &self.pool {
-            None => None,
-            Some(path) => {
-                let found = PoolDevices::parse(&read_file(path)?);
-                let named = |what| Failure::problem(format!("{}: {what}", path.display()));
-                Some(found.map_err(named)?)
-            }
+        let mut given = PoolState {
+            commit: self.as_of,
+            ..PoolState::default()
         };
-        let snapshots = match &self.snapshots {
-            None => None,
-            Some(path) => {
-                let bytes = read_file(path)?;
-                let lines = bytes
-                    .split(|byte| *byte == b'\n')
-                    .filter(|line| !line.is_empty());
-                Some(lines.map(name_of).collect::<Result<_>>()?)
-            }
-        };
-        Ok(Given {
-            pool,
-            snapshots,
-            as_of: self.as_of,
-        })
+        if let Some(path) = &self.pool {
+            let named = |what| Failure::problem(format!("{}: {what}", path.display()));
+            given.devices = Some(pool::parse(&read_file(path)?).map_err(named)?);
+        }
+        if let Some(path) = &self.snapshots {
+            let bytes = read_file(path)?;
+            let lines = bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty());
+            given.snapshots = Some(lines.map(name_of).collect::<Result<_>>()?);
+        }
+        Ok(given)
     }
 
     /// Refuses a list in which nothing is the store's: it is most likely another pool's, and every
     /// record would be removed.
-    fn refuse_other_pool(&self, store: &Store, given: &Given) -> Result<()> {
-        let Some(pool) = &given.pool else {
-            return Ok(());
-        };
-        let shared = store
-            .devices
-            .iter()
-            .any(|device| pool.contains(device.device_id));
-        if shared || store.devices.is_empty() || self.other_pool {
+    fn refuse_other_pool(&self, devices: u64, newer: u64) -> Result<()> {
+        if devices <= newer || self.other_pool {
             return Ok(());
         }
         Err(Failure::problem(format!(
             "none of the store's {} is in the list: it is that of another pool, or empty; nothing \
              was changed\n--other-pool goes on, for a pool that was made anew",
-            text::count(store.devices.len() as u64, "device")
+            text::count(devices, "device")
         )))
     }
 
-    /// Makes the changes of the store; whether all of them are made.
-    fn settle(
+    /// Refuses to remove records by lists that may be older than the devices.
+    fn refuse_lists_of_unknown_age(
         &self,
-        found: &[Difference],
-        given: &Given,
-        store: &pool_metadata::PoolMetadata,
+        differences: &[Difference],
         context: &Context,
-    ) -> Result<bool> {
-        let actions = || found.iter().flat_map(|difference| &difference.actions);
-        let plan: Vec<_> = actions()
-            .filter(|a| a.is_stores())
-            .map(Action::words)
-            .collect();
-        if plan.is_empty() {
-            return Ok(true);
+    ) -> Result<()> {
+        let removes = differences.iter().any(|difference| {
+            use StoreAction::{RemoveRecord, RemoveRecordKeepId};
+            matches!(difference.action, RemoveRecord | RemoveRecordKeepId)
+        });
+        if !removes || self.as_of.is_some() || self.consent.is_dry_run() {
+            return Ok(());
         }
-        let removes = actions().any(|action| matches!(action, Action::RemoveRecord(_)));
-        if removes && self.as_of.is_none() && !self.consent.is_dry_run() {
-            let others = processes::open_elsewhere(&context.place.path()?);
-            if let Some(other) = others {
-                return Err(Failure::problem(format!(
-                    "{other} has the store open, and may have made devices since the lists were \
-                     made; nothing was changed\nstop it first, or say of when the lists are: \
-                     commit=$(pmctl stats --commit), then make the lists, then \
-                     --as-of $commit"
-                )));
-            }
-        }
-        if !self.consent.to(&plan)? {
-            return Ok(false);
-        }
-        store.apply(&changes(found, given)).map_err(|e| e.error)?;
-        Ok(true)
+        let Some(other) = processes::open_elsewhere(&context.place.path()?) else {
+            return Ok(());
+        };
+        Err(Failure::problem(format!(
+            "{other} has the store open, and may have made devices since the lists were made; \
+             nothing was changed\nstop it first, or say of when the lists are: \
+             commit=$(pmctl stats --commit), a minute later the lists, then --as-of $commit"
+        )))
     }
 
-    fn pool_name(&self, context: &Context) -> String {
+    /// The path of the pool's device.
+    fn pool_path(&self, context: &Context) -> String {
         let configured = || Some(containerd::read(&context.place.config).ok()?.pool_name);
         let name = self.pool_name.clone().or_else(configured);
-        name.unwrap_or_else(|| "POOL".to_owned())
+        format!("/dev/mapper/{}", name.as_deref().unwrap_or("POOL"))
     }
 }
 
-fn print(difference: &Difference, context: &Context, out: &mut Output) -> Result<()> {
-    out.line(&context.paint.paint(Style::Passing, &difference.what))?;
-    for action in &difference.actions {
-        let whose = if action.is_stores() { "store" } else { "pool" };
-        out.line(&format!("  {whose}: {}", action.words()))?;
-    }
-    Ok(())
+/// The differences one by one, but for leaked ids that follow each other, of which there may be
+/// very many.
+fn runs(differences: &[Difference]) -> impl Iterator<Item = &[Difference]> {
+    differences.chunk_by(|one, next| {
+        let leaked = |each: &Difference| each.kind == DifferenceKind::IdLeaked;
+        leaked(one) && leaked(next) && one.device_id.map(|id| id + 1) == next.device_id
+    })
 }
 
-fn as_json(difference: &Difference) -> String {
-    let words = |stores: bool| -> Vec<_> {
-        let actions = difference.actions.iter();
-        actions
-            .filter(|a| a.is_stores() == stores)
-            .map(Action::words)
-            .collect()
+/// The first and the last id of a run.
+fn ids(run: &[Difference]) -> (Option<u32>, Option<u32>) {
+    let id = |each: Option<&Difference>| each.and_then(|each| each.device_id);
+    (id(run.first()), id(run.last()))
+}
+
+/// What is wrong with a run.
+fn what(run: &[Difference]) -> String {
+    match (run, ids(run)) {
+        ([one], _) => text::escape_message(&one.what),
+        (_, (Some(first), Some(last))) => {
+            format!("the ids {first}-{last} are faulty, and neither a device nor the pool has them")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What is to be done in the store about a run, if anything.
+fn action(run: &[Difference]) -> Option<String> {
+    let difference = run.first()?;
+    let name = || text::word(difference.name.as_deref().unwrap_or_default());
+    let (Some(first), Some(last)) = ids(run) else {
+        return None;
     };
+    Some(match difference.action {
+        StoreAction::Nothing => return None,
+        StoreAction::FreeId if first == last => format!("free id {first}"),
+        StoreAction::FreeId => format!("free the ids {first}-{last}"),
+        StoreAction::MarkIdFaulty => format!("make id {first} faulty, so that no device gets it"),
+        StoreAction::RemoveRecord => format!("remove the record of {}", name()),
+        StoreAction::RemoveRecordKeepId => format!(
+            "remove the record of {}, and make id {first} faulty, so that no device gets it",
+            name()
+        ),
+        _ => "do what this release of pmctl does not know".to_owned(),
+    })
+}
+
+fn print(run: &[Difference], context: &Context, out: &mut Output) -> Result<()> {
+    out.line(&context.paint.paint(Style::Passing, &what(run)))?;
+    match action(run) {
+        Some(action) => out.line(&format!("  store: {action}")),
+        None => Ok(()),
+    }
+}
+
+fn print_commands(differences: &[Difference], pool: &str) -> Result<()> {
+    let mut out = Output::new();
+    let commands = differences
+        .iter()
+        .flat_map(|difference| difference.pool_commands(pool));
+    for (at, command) in commands.enumerate() {
+        if at == 0 {
+            out.line("for the pool, as root, once nothing uses these devices:")?;
+        }
+        out.line(&format!("  {command}"))?;
+    }
+    out.finish()
+}
+
+fn as_json(run: &[Difference], pool: &str) -> String {
+    let (first_id, last_id) = ids(run);
+    let first = run.first();
+    let name = first.and_then(|each| each.name.as_ref());
     json::line(&json!({
-        "kind": difference.kind.word(),
-        "name": difference.name.as_ref().map(|name| text::escape(name)),
-        "first_id": difference.ids.map(|ids| ids.0),
-        "last_id": difference.ids.map(|ids| ids.1),
-        "what": difference.what,
-        "store": words(true),
-        "pool": words(false),
+        "kind": first.map(|each| format!("{:?}", each.kind)),
+        "name": name.map(|name| text::escape(name)),
+        "first_id": first_id,
+        "last_id": last_id,
+        "what": what(run),
+        "store": action(run),
+        "pool": first.map(|each| each.pool_commands(pool)),
     }))
 }

@@ -5,52 +5,37 @@ mod thin_ls;
 
 use std::collections::BTreeMap;
 
-/// A thin device of the pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolDevice {
-    pub id: u32,
-    /// How many of the pool's blocks it has, where the output says so.
-    pub mapped_blocks: Option<u64>,
-    /// The pool's transaction in which it was made, where the output says so.
-    pub transaction: Option<u64>,
+use pool_metadata::PoolDevice;
+
+/// Reads the output of `thin_ls` or `thin_dump`, or a list of ids, one a line.
+pub fn parse(bytes: &[u8]) -> Result<Vec<PoolDevice>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let before = &bytes[..e.valid_up_to()];
+        at(line_of(before, before.len()), "this is no text")
+    })?;
+    let found = match text.trim_start().chars().next() {
+        Some('<') => thin_dump::parse(text)?,
+        _ => thin_ls::parse(text)?,
+    };
+    Ok(found.devices)
 }
 
-/// The devices of a pool, by their ids.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct PoolDevices {
-    devices: BTreeMap<u32, PoolDevice>,
-    /// The line of each, for messages.
+/// The devices of a pool, each once.
+#[derive(Debug, Default)]
+struct PoolDevices {
+    devices: Vec<PoolDevice>,
+    /// The line of each id, for messages.
     lines: BTreeMap<u32, usize>,
 }
 
 impl PoolDevices {
-    /// Reads the output of `thin_ls` or `thin_dump`, or a list of ids, one a line.
-    pub fn parse(bytes: &[u8]) -> Result<PoolDevices, String> {
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            let before = &bytes[..e.valid_up_to()];
-            at(line_of(before, before.len()), "this is no text")
-        })?;
-        match text.trim_start().chars().next() {
-            Some('<') => thin_dump::parse(text),
-            _ => thin_ls::parse(text),
-        }
-    }
-
-    pub fn contains(&self, id: u32) -> bool {
-        self.devices.contains_key(&id)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &PoolDevice> {
-        self.devices.values()
-    }
-
     /// Adds a device that a line tells of.
     fn add(&mut self, device: PoolDevice, line: usize) -> Result<(), String> {
-        let id = device.id;
+        let id = device.device_id;
         if let Some(before) = self.lines.insert(id, line) {
             return Err(at(line, &format!("id {id} is in line {before} as well")));
         }
-        self.devices.insert(id, device);
+        self.devices.push(device);
         Ok(())
     }
 }
@@ -95,20 +80,21 @@ fn line_of(bytes: &[u8], position: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn device(id: u32, mapped_blocks: Option<u64>, transaction: Option<u64>) -> PoolDevice {
+    fn device(
+        device_id: u32,
+        mapped_blocks: Option<u64>,
+        transaction_id: Option<u64>,
+    ) -> PoolDevice {
         PoolDevice {
-            id,
+            device_id,
             mapped_blocks,
-            transaction,
+            transaction_id,
         }
     }
 
     #[test]
     fn output_of_every_form_of_the_tools_is_read() {
-        let of = |text: &str| -> Vec<_> {
-            let found = PoolDevices::parse(text.as_bytes()).unwrap();
-            found.iter().copied().collect()
-        };
+        let of = |text: &str| parse(text.as_bytes()).unwrap();
         let known = [(1, 3, 1), (2, 0, 2), (4, 3, 4), (5, 1, 5), (9, 0, 6)];
         let all = known.map(|(id, blocks, txn)| device(id, Some(blocks), Some(txn)));
         assert_eq!(of(include_str!("../../tests/fixtures/thin_dump.xml")), all);
@@ -135,10 +121,8 @@ mod tests {
                     <device dev_id=\"1\" mapped_blocks=\"1\" transaction=\"2\"><ref name=\"7\"/>\
                     </device>\n<device dev_id=\"2\" mapped_blocks=\"0\" transaction=\"3\"/>\n\
                     </superblock>\n";
-        let found = PoolDevices::parse(text.as_bytes()).unwrap();
-        let all: Vec<_> = found.iter().copied().collect();
         assert_eq!(
-            all,
+            parse(text.as_bytes()).unwrap(),
             [device(1, Some(1), Some(2)), device(2, Some(0), Some(3))]
         );
     }
@@ -201,10 +185,10 @@ mod tests {
             ),
             ("<!-- -->", "the XML is cut short"),
         ] {
-            let error = PoolDevices::parse(text.as_bytes()).unwrap_err();
+            let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(what), "{what}: {error}");
         }
-        let error = PoolDevices::parse(b"1\n\xff\n").unwrap_err();
+        let error = parse(b"1\n\xff\n").unwrap_err();
         assert_eq!(error, "line 2: this is no text");
     }
 }

@@ -1,18 +1,22 @@
 //! The XML that `thin_dump` prints.
 
+use pool_metadata::PoolDevice;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::Reader;
 
-use super::{at, id, line_of, number, PoolDevice, PoolDevices};
+use super::{at, id, line_of, number, PoolDevices};
 
 pub fn parse(text: &str) -> Result<PoolDevices, String> {
     let mut found = PoolDevices::default();
     let mut reader = Reader::from_str(text);
     let mut depth = 0;
     let mut superblocks = 0;
+    // A pool has millions of mappings, each on a line: the lines are counted once.
+    let (mut line, mut counted) = (1, 0);
     loop {
         let begin = reader.buffer_position() as usize;
-        let line = line_of(text.as_bytes(), begin);
+        line += line_of(&text.as_bytes()[counted..begin], begin) - 1;
+        counted = begin;
         let event = reader.read_event().map_err(|e| {
             let line = line_of(text.as_bytes(), reader.error_position() as usize);
             at(line, &format!("the XML is damaged: {e}"))
@@ -62,8 +66,8 @@ fn device(tag: &BytesStart<'_>, line: usize) -> Result<PoolDevice, String> {
         return Err(at(line, "a device without dev_id"));
     };
     Ok(PoolDevice {
-        id: id(&dev_id, line)?,
+        device_id: id(&dev_id, line)?,
         mapped_blocks: optional("mapped_blocks", "a number of blocks")?,
-        transaction: optional("transaction", "a transaction's number")?,
+        transaction_id: optional("transaction", "a transaction's number")?,
     })
 }

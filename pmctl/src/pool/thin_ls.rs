@@ -1,6 +1,8 @@
 //! The table that `thin_ls` prints, in its default form and with `--format`; also a list of ids.
 
-use super::{at, id, number, PoolDevice, PoolDevices};
+use pool_metadata::PoolDevice;
+
+use super::{at, id, number, PoolDevices};
 
 /// How many columns there are by default, the id first.
 const DEFAULT_COLUMNS: usize = 4;
@@ -51,9 +53,9 @@ fn device(words: &[&str], columns: Option<&Columns>, line: usize) -> Result<Pool
         word.transpose()
     };
     Ok(PoolDevice {
-        id: id(words[columns.id], line)?,
+        device_id: id(words[columns.id], line)?,
         mapped_blocks: of(columns.blocks, "a number of blocks")?,
-        transaction: of(columns.transaction, "a transaction's number")?,
+        transaction_id: of(columns.transaction, "a transaction's number")?,
     })
 }
 

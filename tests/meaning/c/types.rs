@@ -122,7 +122,9 @@ fn status_name(error: &Error) -> String {
         .next()
         .unwrap_or("");
     let variant = match variant {
-        "InvalidOption" | "InvalidImport" | "InvalidId" | "ListedTwice" => "InvalidArgument",
+        "InvalidOption" | "InvalidImport" | "InvalidId" | "ListedTwice" | "NothingToCompare" => {
+            "InvalidArgument"
+        }
         "NoDeviceWithId" | "NoSuchIntent" => "NotFound",
         "Lmdb" => "Internal",
         variant => variant,
