@@ -6,8 +6,8 @@ use crate::histogram::Histogram;
 
 /// Counts and sizes of a store at one moment.
 ///
-/// Reading them takes about a microsecond, however large the store, and a little more for every
-/// commit whose pages a reader holds back: `docs/performance.md` has the figures.
+/// Reading them takes one or two microseconds, however large the store and however many pages a
+/// reader holds back: `docs/performance.md` has the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

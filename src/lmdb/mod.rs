@@ -9,6 +9,7 @@ pub(crate) mod create;
 mod detach;
 pub(crate) mod env;
 mod flush;
+mod free_list;
 mod grow;
 mod lock_blocks;
 mod lost_locks;

@@ -1,14 +1,14 @@
 //! Statistics of an environment: what it holds, what is in use of its map, its reader table and its
 //! pages, and what this process has committed.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::lmdb::env::Env;
-use crate::lmdb::raw::{into_error, Database, Environment, LmdbError, ReadTxn};
+use crate::lmdb::free_list;
+use crate::lmdb::raw::{Environment, ReadTxn};
 use crate::lmdb::snapshot::{self, Snapshot};
 use crate::stats::{RunningRead, Stats};
 use crate::sync::read_permits;
@@ -54,7 +54,7 @@ impl Env {
 
         let snapshot = Snapshot::open(self)?;
         let header = snapshot::header(&snapshot)?;
-        let pages = snapshot.free_pages(active.oldest)?;
+        let (pages_free, pages_held) = self.free_pages(&snapshot, active.oldest)?;
         drop(snapshot);
         Ok(Stats {
             devices: header.devices.into(),
@@ -69,8 +69,8 @@ impl Env {
             page_size: self.page_size,
             max_readers: info.max_readers.into(),
             readers_in_use: info.readers.into(),
-            pages_free: pages.all,
-            pages_held: pages.held,
+            pages_free,
+            pages_held,
             readers_active: active.count,
             oldest_reader_commits: info.newest_commit.saturating_sub(seen),
             reader_waits: read_permits::WAITS.load(Ordering::Relaxed),
@@ -85,6 +85,23 @@ impl Env {
             flushes: self.flushes.load(Ordering::Relaxed),
             undone_commits: self.undone_commits.load(Ordering::Relaxed),
         })
+    }
+
+    /// Pages that are free, and those of them that the oldest read holds, which began before.
+    fn free_pages(&self, snapshot: &Snapshot, oldest: Option<u64>) -> Result<(u64, u64)> {
+        let txn = snapshot.txn();
+        let info = txn.environment().info();
+        let info = info.map_err(|e| self.lmdb_error("reading the environment's state", e))?;
+        // LMDB says how many pages the store has as of the newest commit only.
+        let free = match info.newest_commit == snapshot.commit() {
+            true => free_list::free_pages(txn, &self.tables, info.pages as u64, &self.path)?,
+            false => free_list::count_free_pages(txn, &self.path)?,
+        };
+        let held = match oldest {
+            Some(oldest) => free_list::held_pages(txn, &self.path, free, oldest)?,
+            None => 0,
+        };
+        Ok((free, held))
     }
 
     /// The reads that are in progress, in all processes, the one of the oldest commit first.
@@ -122,13 +139,7 @@ impl Env {
             return Ok(None);
         };
         let most = limit / self.page_size;
-        let mut held = 0u64;
-        each_free_row(&txn, &self.path, |freed_by, count| {
-            if freed_by >= oldest.commit {
-                held = held.saturating_add(count);
-            }
-            held <= most
-        })?;
+        let held = free_list::held_pages_beyond(&txn, &self.path, oldest.commit, most)?;
         let running = RunningRead {
             pid: oldest.pid,
             commits_behind: txn.commit().saturating_sub(oldest.commit),
@@ -174,63 +185,4 @@ fn active_readers(lmdb: &Environment) -> Active {
         active.oldest = Some(active.oldest.map_or(seen, |oldest| oldest.min(seen)));
     });
     active
-}
-
-/// Pages that were freed and not used again yet.
-struct FreePages {
-    all: u64,
-    /// Those that the oldest reader may still see.
-    held: u64,
-}
-
-impl Snapshot {
-    /// Counts the pages in LMDB's free list.
-    fn free_pages(&self, oldest_reader: Option<u64>) -> Result<FreePages> {
-        let mut free = FreePages { all: 0, held: 0 };
-        each_free_row(self.txn(), self.env().path(), |freed_by, count| {
-            free.all = free.all.saturating_add(count);
-            // LMDB reuses what was freed before the transaction that the oldest reader sees.
-            if oldest_reader.is_some_and(|oldest| freed_by >= oldest) {
-                free.held = free.held.saturating_add(count);
-            }
-            true
-        })?;
-        Ok(free)
-    }
-}
-
-/// Shows the rows of LMDB's free list to `visit` until it returns false. There is a row for each
-/// transaction that has freed pages, with their number first: shown are both numbers.
-fn each_free_row(
-    txn: &ReadTxn,
-    store: &Path,
-    mut visit: impl FnMut(u64, u64) -> bool,
-) -> Result<()> {
-    enum End {
-        Enough,
-        Row(Error),
-        Lmdb(LmdbError),
-    }
-    impl From<LmdbError> for End {
-        fn from(error: LmdbError) -> End {
-            End::Lmdb(error)
-        }
-    }
-    let number = |bytes: &[u8]| {
-        let first = bytes.first_chunk().copied().map(usize::from_ne_bytes);
-        let corrupt = || Error::corrupt("its list of free pages has a row that is none");
-        first.map(|first| first as u64).ok_or_else(corrupt)
-    };
-    let read = txn.each_row(Database::FREE_LIST, |key, value| {
-        let [key, value] = [key, value].map(number);
-        match visit(key.map_err(End::Row)?, value.map_err(End::Row)?) {
-            true => Ok(()),
-            false => Err(End::Enough),
-        }
-    });
-    match read {
-        Ok(()) | Err(End::Enough) => Ok(()),
-        Err(End::Row(error)) => Err(error.at(store)),
-        Err(End::Lmdb(error)) => Err(into_error("reading the free list", store, error)),
-    }
 }

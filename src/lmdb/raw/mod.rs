@@ -31,7 +31,7 @@ pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
 pub(crate) use handle::{Handle, Quiesced};
 pub(crate) use in_place::{copies_on_write, is_overwritten_in_place, overwrite_in_place};
 pub(crate) use lock_watch::LockWatch;
-pub(crate) use read::{Move, ReadTxn, RowCursor};
+pub(crate) use read::{Move, Order, ReadTxn, RowCursor, Rows};
 pub(crate) use release::{check_release, version};
 pub(crate) use shared_map::lacks_shared_maps;
 pub(crate) use shared_state::{set_newest_in_lock_file, MetaPages};

@@ -1,5 +1,7 @@
 //! Long reads: a read transaction that may move between threads, and a cursor of its own.
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use lmdb_sys as ffi;
 use crate::lmdb::raw::cursor::Cursor;
 use crate::lmdb::raw::environment::Environment;
 use crate::lmdb::raw::error::{LmdbError, LmdbResult};
-use crate::lmdb::raw::value::{get, Database, Row};
+use crate::lmdb::raw::value::{check, get, Database, Row};
 
 /// A read transaction, ended when dropped. It keeps its environment open.
 ///
@@ -67,6 +69,56 @@ impl ReadTxn {
         let cursor = unsafe { Cursor::open(self.txn, database)? };
         // SAFETY: the transaction runs, and `visit` has no access to it.
         unsafe { cursor.each_row(visit) }
+    }
+
+    /// The rows of a database one by one, in the order of keys or in the opposite one.
+    pub fn rows(&self, database: Database, order: Order) -> LmdbResult<Rows<'_>> {
+        let (first, next) = match order {
+            Order::Ascending => (ffi::MDB_FIRST, ffi::MDB_NEXT),
+            Order::Descending => (ffi::MDB_LAST, ffi::MDB_PREV),
+        };
+        Ok(Rows {
+            // SAFETY: the transaction runs, and outlives the cursor.
+            cursor: unsafe { Cursor::open(self.txn, database)? },
+            to: first,
+            next,
+            of: PhantomData,
+        })
+    }
+
+    /// How many pages the tree of a database has, values on pages of their own included. LMDB keeps
+    /// the number.
+    pub fn pages_in(&self, database: Database) -> LmdbResult<u64> {
+        let mut stat = MaybeUninit::uninit();
+        // SAFETY: the transaction runs; `stat` outlives the call.
+        check(unsafe { ffi::mdb_stat(self.txn.as_ptr(), database.0, stat.as_mut_ptr()) })?;
+        // SAFETY: LMDB has filled it in, since it reported success.
+        let stat = unsafe { stat.assume_init() };
+        Ok((stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) as u64)
+    }
+}
+
+/// Rows of one database, shown one by one.
+pub(crate) struct Rows<'t> {
+    cursor: Cursor,
+    to: ffi::MDB_cursor_op,
+    next: ffi::MDB_cursor_op,
+    of: PhantomData<&'t ReadTxn>,
+}
+
+/// In which order [`Rows`] are shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
+    Ascending,
+    Descending,
+}
+
+impl<'t> Rows<'t> {
+    /// The next row, `None` past the last.
+    pub fn next(&mut self) -> LmdbResult<Option<Row<'t>>> {
+        let to = std::mem::replace(&mut self.to, self.next);
+        // SAFETY: the transaction runs for as long as it is borrowed, and is one that reads.
+        unsafe { self.cursor.go(to) }
     }
 }
 
