@@ -4,15 +4,10 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use crate::audit::{Finding, Report};
-use crate::capi::report::{pm_finding, pm_report};
 use crate::capi::status::{Failure, Outcome, PM_ERR_NO_MEMORY};
-use crate::capi::types::{
-    pm_device, pm_ids, pm_name, pm_names, pm_record, pm_running_read, pm_running_reads,
-};
+use crate::capi::types::{pm_device, pm_ids, pm_name, pm_names, pm_record};
 use crate::device::DeviceRef;
 use crate::device_ids::Ids;
-use crate::stats::RunningRead;
 
 /// Frees the block of memory behind a result: a device, a list, a path or a report. The function
 /// that returned it says so. NULL is allowed and does nothing.
@@ -214,79 +209,33 @@ pub(crate) fn new_name(text: &[u8]) -> Outcome<*mut pm_name> {
     Ok(block.cast())
 }
 
-/// A block with a report. `left` is the number of findings that are left, `backup` the path of the
-/// copy of the unchanged file.
-pub(crate) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
-    let count = from.findings.len();
-    let texts_of = |finding: &Finding| {
-        let name = finding.name.as_deref().unwrap_or_default().len();
-        name + finding.what.len() + 2
-    };
-    let texts: usize = from.findings.iter().map(texts_of).sum::<usize>() + backup.len() + 1;
-    let list = size_of::<pm_report>();
-    let bodies = list + count * size_of::<*const pm_finding>();
-    let behind = bodies + count * size_of::<pm_finding>();
-    let block = allocate(behind + texts)?;
-    // SAFETY: the block has room for the head, the list, the findings and the texts, in this order.
-    // Each is aligned, because the sizes of those before the texts are multiples of a pointer's.
+/// A block with pointers to structs: the head that `head` makes, the pointers, the structs that
+/// `make` makes of the items, their texts, and the texts of the head.
+pub(crate) fn new_list<I, S, H, const TEXTS: usize, const OWN: usize>(
+    items: &[I],
+    texts_of: impl Fn(&I) -> [&[u8]; TEXTS],
+    make: impl Fn(&I, [*const c_char; TEXTS]) -> S,
+    own: [&[u8]; OWN],
+    head: impl FnOnce(*const *const S, [*const c_char; OWN]) -> H,
+) -> Outcome<*mut H> {
+    let list = size_of::<H>();
+    let bodies = list + items.len() * size_of::<*const S>();
+    let behind = bodies + items.len() * size_of::<S>();
+    let texts = items.iter().flat_map(&texts_of).chain(own);
+    let block = allocate(behind + texts.map(|text| text.len() + 1).sum::<usize>())?;
+    // SAFETY: the block has room for the head, the pointers, the structs and the texts, in this
+    // order. Each is aligned, because the sizes of those before the texts are multiples of a
+    // pointer's.
     unsafe {
         let mut texts = Texts(block.add(behind));
-        let findings = block.add(list).cast::<*const pm_finding>();
-        for (at, finding) in from.findings.iter().enumerate() {
-            let place = block.add(bodies).cast::<pm_finding>().add(at);
-            let name = finding.name.as_deref().unwrap_or_default();
-            place.write(pm_finding {
-                struct_size: size_of::<pm_finding>(),
-                kind: finding.kind as i32,
-                fix: finding.fix as i32,
-                device_id: finding.device_id.unwrap_or(0),
-                name: texts.put(name),
-                name_len: name.len(),
-                text: texts.put(finding.what.as_bytes()),
-                text_len: finding.what.len(),
-            });
-            findings.add(at).write(place);
+        let pointers = block.add(list).cast::<*const S>();
+        for (at, item) in items.iter().enumerate() {
+            let place = block.add(bodies).cast::<S>().add(at);
+            place.write(make(item, texts_of(item).map(|text| texts.put(text))));
+            pointers.add(at).write(place);
         }
-        block.cast::<pm_report>().write(pm_report {
-            struct_size: size_of::<pm_report>(),
-            total: from.total,
-            unfixable: from.unfixable,
-            left,
-            count,
-            findings,
-            backup: texts.put(backup),
-            backup_len: backup.len(),
-        });
-    }
-    Ok(block.cast())
-}
-
-/// A block with the reads that are running.
-pub(crate) fn new_running_reads(from: &[RunningRead]) -> Outcome<*mut pm_running_reads> {
-    let list = size_of::<pm_running_reads>();
-    let bodies = list + from.len() * size_of::<*const pm_running_read>();
-    let block = allocate(bodies + from.len() * size_of::<pm_running_read>())?;
-    // SAFETY: the block has room for the head, the list and the reads, in this order. Each is
-    // aligned, because the sizes of those before it are multiples of a pointer's.
-    unsafe {
-        let reads = block.add(list).cast::<*const pm_running_read>();
-        for (at, read) in from.iter().enumerate() {
-            let place = block.add(bodies).cast::<pm_running_read>().add(at);
-            // A read of no age would be one whose age is not known.
-            let age = read.age.map_or(0, |age| age.as_nanos().max(1) as u64);
-            place.write(pm_running_read {
-                struct_size: size_of::<pm_running_read>(),
-                commits_behind: read.commits_behind,
-                age_ns: age,
-                pid: read.pid,
-            });
-            reads.add(at).write(place);
-        }
-        block.cast::<pm_running_reads>().write(pm_running_reads {
-            struct_size: list,
-            count: from.len(),
-            reads,
-        });
+        let own = own.map(|text| texts.put(text));
+        block.cast::<H>().write(head(pointers, own));
     }
     Ok(block.cast())
 }

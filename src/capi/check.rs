@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use crate::capi::args::{handle, path, read_optional, Out};
-use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::report::*;
@@ -67,7 +66,7 @@ pub unsafe extern "C" fn pm_check(
             let store = handle(store, "store")?;
             let report = Out::new(report, "report")?;
             let found = store.store()?.check(limit_of(limit))?;
-            report.set(block::new_report(&found, found.total, b"")?);
+            report.set(new_report(&found, found.total, b"")?);
             Ok(())
         })
     }
@@ -104,7 +103,7 @@ pub unsafe extern "C" fn pm_check_file(
             let report = Out::new(report, "report")?;
             let (options, _) = options_or_default(options)?;
             let found = options.check_file(path, limit_of(limit))?;
-            report.set(block::new_report(&found, found.total, b"")?);
+            report.set(new_report(&found, found.total, b"")?);
             Ok(())
         })
     }
@@ -160,7 +159,7 @@ pub unsafe extern "C" fn pm_repair(
             let done = open.repair(path, &how)?;
             let backup = done.backup.as_deref().unwrap_or("".as_ref());
             let (left, backup) = (done.after.total, backup.as_os_str().as_bytes());
-            report.set(block::new_report(&done.before, left, backup)?);
+            report.set(new_report(&done.before, left, backup)?);
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::capi::block::{allocate, Texts};
+use crate::capi::block::{allocate, new_list, Texts};
 use crate::capi::status::Outcome;
 use crate::device_ids::IdList;
 use crate::journal::{Intent, Removal, Removals};
@@ -145,39 +145,6 @@ pub(crate) fn new_id_list(from: &IdList) -> Outcome<*mut pm_id_list> {
     Ok(block.cast())
 }
 
-/// A block with pointers to structs: the head that `head` makes, the pointers, the structs that
-/// `make` makes of the items, and their texts.
-pub(crate) fn new_list<I, S, H, const TEXTS: usize>(
-    items: &[I],
-    texts_of: impl Fn(&I) -> [&[u8]; TEXTS],
-    make: impl Fn(&I, [*const c_char; TEXTS]) -> S,
-    head: impl FnOnce(*const *const S) -> H,
-) -> Outcome<*mut H> {
-    let list = size_of::<H>();
-    let bodies = list + items.len() * size_of::<*const S>();
-    let behind = bodies + items.len() * size_of::<S>();
-    let texts: usize = items
-        .iter()
-        .flat_map(&texts_of)
-        .map(|text| text.len() + 1)
-        .sum();
-    let block = allocate(behind + texts)?;
-    // SAFETY: the block has room for the head, the pointers, the structs and the texts, in this
-    // order. Each is aligned, because the sizes of those before the texts are multiples of a
-    // pointer's.
-    unsafe {
-        let mut texts = Texts(block.add(behind));
-        let pointers = block.add(list).cast::<*const S>();
-        for (at, item) in items.iter().enumerate() {
-            let place = block.add(bodies).cast::<S>().add(at);
-            place.write(make(item, texts_of(item).map(|text| texts.put(text))));
-            pointers.add(at).write(place);
-        }
-        block.cast::<H>().write(head(pointers));
-    }
-    Ok(block.cast())
-}
-
 /// A block with intents.
 pub(crate) fn new_intents(from: &[Intent]) -> Outcome<*mut pm_intent_list> {
     let make = |intent: &Intent, [name]: [_; 1]| pm_intent {
@@ -194,7 +161,8 @@ pub(crate) fn new_intents(from: &[Intent]) -> Outcome<*mut pm_intent_list> {
         from,
         |intent| [&intent.name],
         make,
-        |intents| pm_intent_list {
+        [],
+        |intents, []| pm_intent_list {
             count: from.len(),
             intents,
         },
@@ -214,7 +182,8 @@ pub(crate) fn new_removals(from: &Removals) -> Outcome<*mut pm_removals> {
         &from.removed,
         |removal| [&removal.name],
         make,
-        |removals| pm_removals {
+        [],
+        |removals, []| pm_removals {
             struct_size: size_of::<pm_removals>(),
             commit: from.commit,
             complete: from.complete.into(),

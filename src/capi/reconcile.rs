@@ -3,9 +3,9 @@
 use std::ffi::c_char;
 
 use crate::capi::args::{handle, id_values, read_struct, text, values, Out};
+use crate::capi::block::new_list;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
-use crate::capi::lists::new_list;
 use crate::capi::status::{Failure, Outcome};
 use crate::capi::types::*;
 use crate::reconcile::{
@@ -118,18 +118,18 @@ pub struct pm_reconciliation {
     pub differences: *const *const pm_difference,
 }
 
-/// Compares the store, as of one moment, with what is known of its pool and of the snapshotter: what
-/// is in one of them only, and what would bring the store in step. Nothing is changed, so this is
-/// also the dry run of pm_apply_reconciliation.
+/// Compares the store, as of one moment, with what is known of its pool and of the snapshotter:
+/// what is in one of them only, and what would bring the store in step. Nothing is changed, so this
+/// is also the dry run of pm_apply_reconciliation.
 ///
 /// A device without a snapshot is to be removed from the store, and its id kept out of use unless
 /// the pool is known not to have it. A device that a snapshot has and the pool lacks is only
 /// reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
 /// lacks it.
 ///
-/// If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass all
-/// of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the time
-/// that this takes pass between reading the commit and listing the snapshots.
+/// If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass
+/// all of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the
+/// time that this takes pass between reading the commit and listing the snapshots.
 ///
 /// @param store     The store.
 /// @param pool      What is known. Devices and snapshots that are both unknown are refused.
@@ -311,7 +311,8 @@ fn new_reconciliation(from: &Reconciliation) -> Outcome<*mut pm_reconciliation> 
             [name, each.what.as_bytes()]
         },
         make,
-        |differences| pm_reconciliation {
+        [],
+        |differences, []| pm_reconciliation {
             struct_size: size_of::<pm_reconciliation>(),
             commit: from.commit,
             in_both: from.in_both,

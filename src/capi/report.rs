@@ -2,7 +2,9 @@
 
 use std::ffi::{c_char, CStr};
 
-use crate::audit::{FindingKind, Fix};
+use crate::audit::{Finding, FindingKind, Fix, Report};
+use crate::capi::block::new_list;
+use crate::capi::status::Outcome;
 
 /// The header row is missing or damaged.
 pub const PM_FINDING_HEADER_DAMAGED: i32 = 1;
@@ -119,4 +121,39 @@ pub extern "C" fn pm_fix_name(fix: i32) -> *const c_char {
 fn name_of(names: &[(i32, &'static CStr)], wanted: i32) -> *const c_char {
     let found = names.iter().find(|(number, _)| *number == wanted);
     found.map_or(std::ptr::null(), |(_, name)| name.as_ptr())
+}
+
+/// A block with a report. `left` is the number of findings that are left, `backup` the path of the
+/// copy of the unchanged file.
+pub(crate) fn new_report(from: &Report, left: u64, backup: &[u8]) -> Outcome<*mut pm_report> {
+    let name_len = |finding: &Finding| finding.name.as_ref().map_or(0, Vec::len);
+    let make = |finding: &Finding, [name, text]: [*const c_char; 2]| pm_finding {
+        struct_size: size_of::<pm_finding>(),
+        kind: finding.kind as i32,
+        fix: finding.fix as i32,
+        device_id: finding.device_id.unwrap_or(0),
+        name,
+        name_len: name_len(finding),
+        text,
+        text_len: finding.what.len(),
+    };
+    new_list(
+        &from.findings,
+        |finding| {
+            let name = finding.name.as_deref().unwrap_or_default();
+            [name, finding.what.as_bytes()]
+        },
+        make,
+        [backup],
+        |findings, [at]| pm_report {
+            struct_size: size_of::<pm_report>(),
+            total: from.total,
+            unfixable: from.unfixable,
+            left,
+            count: from.findings.len(),
+            findings,
+            backup: at,
+            backup_len: backup.len(),
+        },
+    )
 }

@@ -1,10 +1,12 @@
 //! Which process reads, and how old what it reads is.
 
 use crate::capi::args::{handle, Out};
-use crate::capi::block;
+use crate::capi::block::new_list;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
-use crate::capi::types::{pm_error, pm_running_reads};
+use crate::capi::status::Outcome;
+use crate::capi::types::{pm_error, pm_running_read, pm_running_reads};
+use crate::stats::RunningRead;
 
 /// Returns the reads that are running at this moment, in all processes that have the store open:
 /// who keeps freed pages from being used again. A read of a process that has died is not among
@@ -28,8 +30,30 @@ pub unsafe extern "C" fn pm_get_running_reads(
         guard(error, || {
             let store = handle(store, "store")?;
             let reads = Out::new(reads, "reads")?;
-            reads.set(block::new_running_reads(&store.store()?.running_reads()?)?);
+            reads.set(new_running_reads(&store.store()?.running_reads()?)?);
             Ok(())
         })
     }
+}
+
+/// A block with the reads that are running.
+fn new_running_reads(from: &[RunningRead]) -> Outcome<*mut pm_running_reads> {
+    let make = |read: &RunningRead, []: [_; 0]| pm_running_read {
+        struct_size: size_of::<pm_running_read>(),
+        commits_behind: read.commits_behind,
+        // A read of no age would be one whose age is not known.
+        age_ns: read.age.map_or(0, |age| age.as_nanos().max(1) as u64),
+        pid: read.pid,
+    };
+    new_list(
+        from,
+        |_| [],
+        make,
+        [],
+        |reads, []| pm_running_reads {
+            struct_size: size_of::<pm_running_reads>(),
+            count: from.len(),
+            reads,
+        },
+    )
 }

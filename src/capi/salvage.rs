@@ -3,10 +3,9 @@
 use std::ffi::c_char;
 
 use crate::capi::args::{path, Out, OutStruct};
-use crate::capi::block;
 use crate::capi::check::limit_of;
 use crate::capi::guard::guard;
-use crate::capi::report::pm_report;
+use crate::capi::report::{new_report, pm_report};
 use crate::capi::store::options_or_default;
 use crate::capi::types::{pm_error, pm_options};
 
@@ -88,7 +87,7 @@ pub unsafe extern "C" fn pm_salvage(
             let done = options.salvage(damaged, target, limit_of(limit))?;
             if let Some(report) = Out::optional(report) {
                 // The store is made: if there is no memory for the report, that is no failure.
-                let block = block::new_report(&done.report, done.report.total, b"");
+                let block = new_report(&done.report, done.report.total, b"");
                 report.set(block.unwrap_or(std::ptr::null_mut()));
             }
             if let Some(salvaged) = salvaged {
