@@ -2543,18 +2543,18 @@ int32_t pm_set_identity(struct pm_store *store,
                         struct pm_error *error);
 
 /**
- * Compares the store, as of one moment, with what is known of its pool and of the snapshotter: what
- * is in one of them only, and what would bring the store in step. Nothing is changed, so this is
- * also the dry run of pm_apply_reconciliation.
+ * Compares the store, as of one moment, with what is known of its pool and of the snapshotter:
+ * what is in one of them only, and what would bring the store in step. Nothing is changed, so this
+ * is also the dry run of pm_apply_reconciliation.
  *
  * A device without a snapshot is to be removed from the store, and its id kept out of use unless
  * the pool is known not to have it. A device that a snapshot has and the pool lacks is only
  * reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
  * lacks it.
  *
- * If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass all
- * of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the time
- * that this takes pass between reading the commit and listing the snapshots.
+ * If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass
+ * all of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the
+ * time that this takes pass between reading the commit and listing the snapshots.
  *
  * @param store     The store.
  * @param pool      What is known. Devices and snapshots that are both unknown are refused.
