@@ -116,11 +116,12 @@ const newPoolMetadataWait = 5 * time.Minute
 // openPatiently opens a store, and migrates a bbolt file first. Where containerd's store would wait
 // for another process without an end, it tries again until patience is over, and says so in the log
 // after the first try, which lasts for the lock wait.
-func openPatiently(path string, lockWait, patience time.Duration) (*PoolMetadata, error) {
+func openPatiently(path string, patience time.Duration, opts ...Option) (*PoolMetadata, error) {
 	began, logged := time.Now(), false
+	lockWait := makeOptions(opts).lockWait
 	for {
 		start := time.Now()
-		m, err := openOrMigrate(path, lockWait)
+		m, err := openOrMigrate(path, opts)
 		if err == nil {
 			logUndone(m, path)
 		}
@@ -151,14 +152,16 @@ func hasWaited(err error, took, lockWait time.Duration) bool {
 		errors.Is(err, ErrAlreadyOpen) && took >= lockWait/2
 }
 
-// openOrMigrate opens a store, and migrates a bbolt file first.
-func openOrMigrate(path string, lockWait time.Duration) (*PoolMetadata, error) {
-	open := func() (*PoolMetadata, error) { return Open(path, WithLockWait(lockWait)) }
+// openOrMigrate opens a store, and migrates a bbolt file first, unless the store is opened
+// read-only.
+func openOrMigrate(path string, opts []Option) (*PoolMetadata, error) {
+	open := func() (*PoolMetadata, error) { return Open(path, opts...) }
+	o := makeOptions(opts)
 	m, err := open()
-	if !errors.Is(err, ErrBboltFile) {
+	if !errors.Is(err, ErrBboltFile) || o.isReadOnly() {
 		return m, err
 	}
-	done, failed := migrate(path, migrateOptionsOf([]MigrateOption{MigrateLockWait(lockWait)}))
+	done, failed := migrate(path, migrateOptionsOf([]MigrateOption{MigrateLockWait(o.lockWait)}))
 	if failed == nil {
 		slog.Info("took over the pool metadata of containerd's own store", "path", path,
 			"devices", done.Devices, "last id", done.IDs.LastID, "free ids", len(done.IDs.Free),

@@ -21,8 +21,9 @@
 //
 // # What holds
 //
-//   - A write that returns nil survives a power cut (see [WithDurability]). A write that returns an
-//     error has changed nothing, except after [ErrInternal].
+//   - A write that returns nil survives a power cut (see [WithDurability]), unless it is deferred
+//     (see [PoolMetadata.Deferred] and [WithDeferredStates]). A write that returns an error has
+//     changed nothing, except after [ErrInternal].
 //   - Reads are MVCC snapshots: they see the store as of one moment and never wait for writers. A
 //     checksum guards each record: damage is [ErrCorrupt] and never a wrong answer.
 //   - Other processes may have the file open at the same time, for reading and for writing. A

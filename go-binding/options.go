@@ -26,6 +26,7 @@ type options struct {
 	identity   string
 
 	maxPinnedGrowth uint64
+	deferredStates  bool
 }
 
 func makeOptions(opts []Option) options {
@@ -125,6 +126,8 @@ const (
 	// DurabilityRelaxed: a power cut may undo the last write, as a whole. See [PoolMetadata.Sync].
 	DurabilityRelaxed Durability = C.PM_DURABILITY_RELAXED
 )
+
+func (o *options) isReadOnly() bool { return o.flags&C.PM_OPEN_READ_ONLY != 0 }
 
 // native returns the options in C's form.
 func (o *options) native(op, doing string) (C.pm_options, error) {

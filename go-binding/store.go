@@ -30,6 +30,7 @@ type sharedStore struct {
 	lockWait time.Duration
 	readOnly bool
 	path     string
+	states   bool        // changes of state are deferred: see WithDeferredStates
 	suspect  atomic.Bool // a write has failed in a way that may stop all writes
 	forgot   runtime.Cleanup
 
@@ -54,15 +55,15 @@ type closeAttempt struct {
 	inside bool // it is made from inside a callback, which it cannot wait for
 }
 
-// NewPoolMetadata opens the store at the given path with the default options, and creates it if
-// there is no file. If the file is the bbolt file of containerd's own store, a store with the same
-// contents replaces it first: see [Migrate].
+// NewPoolMetadata opens the store at the given path as [Open] does, and creates it if there is no
+// file. If the file is the bbolt file of containerd's own store, a store with the same contents
+// replaces it first (see [Migrate]), unless it is to be opened read-only.
 //
 // Where containerd's store would wait for another process for ever, for one that has the bbolt file
 // open, say, NewPoolMetadata waits for five minutes, and logs a warning after ten seconds
 // ([log/slog]). [Open] waits for the lock wait only.
-func NewPoolMetadata(dbfile string) (*PoolMetadata, error) {
-	return openPatiently(dbfile, DefaultLockWait, newPoolMetadataWait)
+func NewPoolMetadata(dbfile string, opts ...Option) (*PoolMetadata, error) {
+	return openPatiently(dbfile, newPoolMetadataWait, opts...)
 }
 
 // Open opens the store at path. If there is no file, it creates one with mode 0600, such that a
@@ -101,8 +102,9 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 	s := &sharedStore{
 		handles:  handles,
 		lockWait: o.lockWait,
-		readOnly: o.flags&C.PM_OPEN_READ_ONLY != 0,
+		readOnly: o.isReadOnly(),
 		path:     absolute(path),
+		states:   o.deferredStates,
 	}
 	s.queue.queue.patient = func(changeList) bool { return s.queue.calling.Load() > 0 }
 	s.locks.queue.patient = func(name string) bool {

@@ -41,10 +41,14 @@ func (m *PoolMetadata) UpdateDevice(_ context.Context, name string, fn DeviceInf
 	return m.commitUpdate(u, name, info, op)
 }
 
-// begun is what must be unchanged when an update ends.
+// begun is the record that an update has begun with, without its texts but for the parent. The
+// device id and the generation must be unchanged when the update ends.
 type begun struct {
 	deviceID   uint32
 	generation uint64
+	size       uint64
+	parent     string
+	state      DeviceState
 }
 
 // beginUpdate locks and reads the device.
@@ -61,7 +65,7 @@ func (m *PoolMetadata) beginUpdate(name string, info *DeviceInfo, op string) (be
 		m.locks.unlock(name)
 		return begun{}, err
 	}
-	return begun{info.DeviceID, generation}, nil
+	return begun{info.DeviceID, generation, info.Size, info.ParentName, info.State}, nil
 }
 
 // checkWritable refuses an update that could not be written in the end, before its callback has
@@ -101,7 +105,7 @@ func (m *PoolMetadata) commitUpdate(u begun, name string, info *DeviceInfo, op s
 	}
 	m.locks.setOpen(name, false)
 	budget := waitBudget{m.lockWait}
-	_, err := m.writeLocked(ChangeUpdate, info, u.generation, &budget, op, doing)
+	_, err := m.writerFor(&u, info).writeLocked(ChangeUpdate, info, u.generation, &budget, op, doing)
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/pool-metadata/pool-metadata/go-binding/containerd"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerdtest/scenario"
 	"golang.org/x/mod/sumdb/dirhash"
 )
 
@@ -30,7 +31,6 @@ const (
 
 	// metadataTest is the file with containerd's tests of its store, which look into that store.
 	metadataTest = "metadata_test.go"
-	scenarioFile = "swap_scenario_test.go"
 )
 
 // TestSwap builds and tests containerd with our store, from the source that the module proxy
@@ -52,8 +52,9 @@ type swap struct {
 	// cache.
 	dir string
 	// real is the overlay of a packager, tests the one for the snapshotter's own tests, and day the
-	// one for the scenario.
+	// one for the scenarios; stock is the path of the one for the scenarios with containerd's store.
 	real, tests, day *containerd.Overlay
+	stock            string
 }
 
 func newSwap(t *testing.T, version string) *swap {
@@ -67,12 +68,10 @@ func newSwap(t *testing.T, version string) *swap {
 		t.Errorf("the version %q and the revision %q", s.real.Version, s.real.Revision)
 	}
 	s.tests = s.overlay(t, "test", containerd.Config{Source: s.real.Source, Tests: true})
-	// The package's own tests are left out, because one of them reads containerd's own store.
-	alone := map[string][]byte{scenarioFile: read(t, "scenario/scenario_test.go.txt")}
-	for _, path := range s.testFiles(t) {
-		alone[filepath.Base(path)] = nil
-	}
-	s.day = s.overlay(t, "scenario", containerd.Config{Source: s.real.Source, Files: alone})
+	retried(t, func() (err error) {
+		s.day, s.stock, err = scenario.Write(s.real, filepath.Join(dir, "scenario"), "..")
+		return err
+	})
 	// Everything that the tests below build.
 	fetch(t, s.real.Source, s.real.JSON, "./cmd/containerd", "./"+s.real.Package+"/plugin")
 	fetch(t, s.tests.Source, s.tests.JSON, "./"+s.tests.Package+"/...")
@@ -115,6 +114,9 @@ func (s *swap) test(t *testing.T) {
 	t.Run("tests", s.ownTests)
 	t.Run("vet", s.vet)
 	t.Run("build", s.build)
+	t.Run("states", func(t *testing.T) {
+		checkUseOfStates(t, filepath.Join(s.real.Source, s.real.Package))
+	})
 	t.Run("scenario", s.scenario)
 	// Last, so that it covers everything above.
 	t.Run("unaltered", s.unaltered)
@@ -252,7 +254,7 @@ func (s *swap) build(t *testing.T) {
 // scenario runs the snapshotter on a fake device mapper, with containerd's store and with ours, and
 // compares the transcripts.
 func (s *swap) scenario(t *testing.T) {
-	theirs, ours := s.transcript(t, s.stockOverlay(t)), s.transcript(t, s.day.JSON)
+	theirs, ours := s.transcript(t, s.stock), s.transcript(t, s.day.JSON)
 	theirLines, ourLines := strings.Split(theirs, "\n"), strings.Split(ours, "\n")
 	for i := range min(len(theirLines), len(ourLines)) {
 		if theirLines[i] != ourLines[i] {
@@ -271,50 +273,20 @@ func (s *swap) scenario(t *testing.T) {
 	}
 }
 
-// stockOverlay keeps containerd's own store: it has only the test files of the scenario's overlay.
-func (s *swap) stockOverlay(t *testing.T) string {
+// play runs one of the scenarios, with an overlay and in an environment.
+func (s *swap) play(t *testing.T, name, overlay string, environment ...string) {
 	t.Helper()
-	var overlay struct{ Replace map[string]string }
-	if err := json.Unmarshal(read(t, s.day.JSON), &overlay); err != nil {
-		t.Fatal(err)
-	}
-	for path := range overlay.Replace {
-		if base := filepath.Base(path); !strings.HasSuffix(base, "_test.go") {
-			delete(overlay.Replace, path)
-		}
-	}
-	text, err := json.Marshal(overlay)
+	pool, err := scenario.FakePool(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(s.dir, "stock.json")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	goTool(t, s.real.Source, append(pool, environment...), "test", "-count=1", forLibrary(t),
+		"-overlay="+overlay, "-run=^"+name+"$", "./"+s.real.Package)
 }
 
 func (s *swap) transcript(t *testing.T, overlay string) string {
 	t.Helper()
-	dm := t.TempDir()
-	for _, name := range []string{"devices", "ids", "bin"} {
-		if err := os.Mkdir(filepath.Join(dm, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, text := range map[string][]byte{
-		"bin/dmsetup":   read(t, "scenario/dmsetup.sh"),
-		"bin/mkfs.ext4": []byte("#!/bin/sh\n"), "devices/pool": nil,
-	} {
-		if err := os.WriteFile(filepath.Join(dm, name), text, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(dm, "transcript")
-	environment := []string{"DM=" + dm, "TRANSCRIPT=" + path,
-		"PATH=" + filepath.Join(dm, "bin") + ":" + os.Getenv("PATH")}
-	goTool(t, s.real.Source, environment, "test", "-count=1", forLibrary(t), "-overlay="+overlay,
-		"-run=^TestScenario$",
-		"./"+s.real.Package)
+	path := filepath.Join(t.TempDir(), "transcript")
+	s.play(t, "TestScenario", overlay, "TRANSCRIPT="+path)
 	return string(read(t, path))
 }

@@ -13,6 +13,7 @@ import (
 
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 	"github.com/pool-metadata/pool-metadata/go-binding/containerd/recovery"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd/settings"
 )
 
 // PoolMetadata is the store of a thin-pool's devices.
@@ -35,8 +36,15 @@ var Opened func(path string, store *PoolMetadata)
 
 // NewPoolMetadata opens the store at a path. It creates a store if there is none, and migrates one
 // of containerd's own. A device that an interrupted prepare has left is taken back.
+//
+// Changes of state that the snapshotter recovers from in the same way, whether they are on disk or
+// not, are not flushed by themselves, unless the environment variable PM_DEFERRED_STATES is "off".
 func NewPoolMetadata(path string) (*PoolMetadata, error) {
-	store, err := poolmetadata.NewPoolMetadata(path)
+	options, err := settings.Options()
+	if err != nil {
+		return nil, err
+	}
+	store, err := poolmetadata.NewPoolMetadata(path, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd/settings"
 	"go.etcd.io/bbolt"
 )
 
@@ -41,7 +42,11 @@ var (
 
 // NewPoolMetadata opens the store at a path.
 func NewPoolMetadata(path string) (*PoolMetadata, error) {
-	store, err := poolmetadata.NewPoolMetadata(path)
+	options, err := settings.Options()
+	if err != nil {
+		return nil, err
+	}
+	store, err := poolmetadata.NewPoolMetadata(path, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # A fake dmsetup: it keeps its state in the directory $DM and writes every call into $DM/log. A call
-# that matches the pattern in $DM/fail fails.
+# that matches the pattern in $DM/fail fails. A change of the pool's own metadata is also added to
+# the file $SAID, if that is set, as one line. Called as blkdiscard, it only adds such a line.
 set -eu
 
 log=$DM/log
@@ -13,6 +14,15 @@ fail() {
 
 if [ -e "$DM/fail" ] && printf '%s\n' "$*" | grep -q -f "$DM/fail"; then
     fail 'Input/output error'
+fi
+
+said() {
+    [ -z "${SAID-}" ] || printf 'pool %s\n' "$*" >>"$SAID"
+}
+
+if [ "${0##*/}" = blkdiscard ]; then
+    [ "$1" = --version ] || said discard "${1##*/}"
+    exit
 fi
 
 # The last argument is the device or the table, the device with or without its directory.
@@ -32,10 +42,12 @@ message() {
     delete)
         [ -e "$DM/ids/$2" ] || fail 'No data available'
         rm "$DM/ids/$2"
+        said "$@"
         return
         ;;
     esac
     : >"$DM/ids/$2"
+    said "$@"
 }
 
 case $1 in
