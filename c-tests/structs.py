@@ -81,10 +81,6 @@ class Ids(ctypes.Structure):
                 ("faulty_count", size_t)]
 
 
-class Change(ctypes.Structure):
-    _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device))]
-
-
 class Id(ctypes.Structure):
     _fields_ = [("device_id", u32), ("state", i32), ("name", pointer), ("name_len", size_t)]
 
@@ -102,6 +98,12 @@ class Intent(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("number", u64), ("commit", u64),
                 ("transaction_id", u64), ("kind", i32), ("device_id", u32), ("name", pointer),
                 ("name_len", size_t)]
+
+
+class Change(ctypes.Structure):
+    _fields_ = [("kind", i32), ("device", ctypes.POINTER(Device)), ("ids", ctypes.POINTER(u32)),
+                ("id_count", size_t), ("changed", ctypes.POINTER(u64)),
+                ("intent", ctypes.POINTER(Intent))]
 
 
 class IntentList(ctypes.Structure):

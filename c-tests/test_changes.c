@@ -16,8 +16,25 @@ static void open_pool(void) {
 
 static pm_change change(int32_t kind, pm_device *device) {
     pm_change made;
+    /* What the kind does not use is neither read nor written. */
+    memset(&made, 0xa5, sizeof made);
     made.kind = kind;
     made.device = device;
+    return made;
+}
+
+static pm_change change_of_ids(int32_t kind, const uint32_t *ids, size_t count,
+                               uint64_t *changed) {
+    pm_change made = change(kind, NULL);
+    made.ids = ids;
+    made.id_count = count;
+    made.changed = changed;
+    return made;
+}
+
+static pm_change change_of_intent(int32_t kind, pm_intent *intent) {
+    pm_change made = change(kind, NULL);
+    made.intent = intent;
     return made;
 }
 
@@ -89,8 +106,77 @@ static void refused_list_reports_the_position_and_changes_no_device(void) {
     refused(PM_ERR_INVALID_STATE, change(PM_CHANGE_STATE, &bad_state));
     refused(PM_ERR_STRUCT_SIZE, change(PM_CHANGE_REMOVE, &bad_size));
     refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_REMOVE, NULL));
-    refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_FREE_ID + 1, &there));
+    refused(PM_ERR_INVALID_ARGUMENT, change(PM_CHANGE_FINISH_INTENT + 1, &there));
     refused(PM_ERR_INVALID_ARGUMENT, change(-1, &there));
+    close_store(store);
+}
+
+static void changes_of_ids_and_intents_report_what_they_did(void) {
+    static const uint32_t odd[] = { 5, 2, 5, 1 }, last = 6;
+    pm_device added = device_named("new");
+    pm_intent begun = PM_INTENT_INIT, ended = PM_INTENT_INIT;
+    pm_intent_list *open = NULL;
+    uint64_t marked = 77, freed = 77, up_to = 77;
+    pm_change list[6];
+    open_pool();
+    begun.kind = PM_INTENT_CREATE;
+    begun.name = "new";
+    begun.name_len = 3;
+    begun.device_id = 3;
+    begun.transaction_id = UINT64_MAX;
+    ended.number = 1;
+    list[0] = change_of_ids(PM_CHANGE_MARK_IDS_FAULTY, odd, COUNT(odd), &marked);
+    list[1] = change(PM_CHANGE_ADD, &added);
+    list[2] = change_of_intent(PM_CHANGE_BEGIN_INTENT, &begun);
+    list[3] = change_of_ids(PM_CHANGE_FREE_FAULTY_IDS, odd, 1, &freed);
+    list[4] = change_of_ids(PM_CHANGE_MARK_IDS_FAULTY_UP_TO, &last, 1, &up_to);
+    OK(pm_apply(store, list, 5, NULL, why()));
+    /* 2 and 5; "new" gets 3; 2 is freed again; then 2, 4 and 6. */
+    CHECK(marked == 2 && added.device_id == 3 && freed == 1 && up_to == 3);
+    CHECK(begun.number == 1 && begun.commit == 2 && added.generation == 2);
+    OK(pm_list_intents(store, &open, why()));
+    CHECK(open->count == 1 && open->intents[0]->transaction_id == UINT64_MAX);
+    pm_free(open);
+    list[0] = change_of_intent(PM_CHANGE_FINISH_INTENT, &ended);
+    list[1] = change_of_ids(PM_CHANGE_FREE_FAULTY_IDS, NULL, 0, NULL);
+    OK(pm_apply_each(store, list, 2, NULL, why()));
+    CHECK_INT(3, commits());
+    FAILS(PM_ERR_NOT_FOUND, pm_finish_intent(store, 1, why()));
+    check_store(store);
+    close_store(store);
+}
+
+static void impossible_change_of_ids_or_intents_is_refused(void) {
+    static const uint32_t ids[] = { 1, (uint32_t)1 << 24 };
+    pm_intent intent = PM_INTENT_INIT, nameless, small, unkind;
+    uint64_t changed = 77;
+    open_pool();
+    intent.kind = PM_INTENT_DELETE;
+    intent.name = "gone";
+    intent.name_len = 4;
+    nameless = small = unkind = intent;
+    nameless.name = NULL;
+    small.struct_size = 8;
+    unkind.kind = 0;
+    refused(PM_ERR_INVALID_ARGUMENT,
+            change_of_ids(PM_CHANGE_MARK_IDS_FAULTY, ids, 2, &changed));
+    refused(PM_ERR_INVALID_ARGUMENT,
+            change_of_ids(PM_CHANGE_MARK_IDS_FAULTY, NULL, 1, &changed));
+    refused(PM_ERR_INVALID_ARGUMENT,
+            change_of_ids(PM_CHANGE_FREE_FAULTY_IDS, ids, SIZE_MAX, &changed));
+    refused(PM_ERR_INVALID_ARGUMENT,
+            change_of_ids(PM_CHANGE_MARK_IDS_FAULTY_UP_TO, ids, 0, &changed));
+    refused(PM_ERR_INVALID_ARGUMENT,
+            change_of_ids(PM_CHANGE_MARK_IDS_FAULTY_UP_TO, ids, 2, &changed));
+    refused(PM_ERR_INVALID_ARGUMENT, change_of_intent(PM_CHANGE_BEGIN_INTENT, NULL));
+    refused(PM_ERR_INVALID_ARGUMENT, change_of_intent(PM_CHANGE_BEGIN_INTENT, &nameless));
+    refused(PM_ERR_INVALID_ARGUMENT, change_of_intent(PM_CHANGE_BEGIN_INTENT, &unkind));
+    refused(PM_ERR_STRUCT_SIZE, change_of_intent(PM_CHANGE_BEGIN_INTENT, &small));
+    refused(PM_ERR_INVALID_ARGUMENT, change_of_intent(PM_CHANGE_FINISH_INTENT, NULL));
+    refused(PM_ERR_STRUCT_SIZE, change_of_intent(PM_CHANGE_FINISH_INTENT, &small));
+    refused(PM_ERR_NOT_FOUND, change_of_intent(PM_CHANGE_FINISH_INTENT, &intent));
+    CHECK_INT(77, changed);
+    CHECK_INT(0, intent.number);
     close_store(store);
 }
 
@@ -211,6 +297,8 @@ static void list_that_one_commit_cannot_take_is_refused_at_once(void) {
 static const struct test tests[] = {
     NAMED(changes_of_all_kinds_set_id_and_generation),
     NAMED(refused_list_reports_the_position_and_changes_no_device),
+    NAMED(changes_of_ids_and_intents_report_what_they_did),
+    NAMED(impossible_change_of_ids_or_intents_is_refused),
     NAMED(list_that_is_none_is_refused),
     NAMED(list_that_one_commit_cannot_take_is_refused_at_once),
     NAMED(each_change_has_an_error_struct_of_its_own),

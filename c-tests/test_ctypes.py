@@ -11,7 +11,7 @@ import traceback
 
 from pool_metadata import (call, lib, OTHERS, paged_walk, parse_records, RECORD, Refused, refused,
                            SIGNATURES, Store, UpdateCallback, WalkCallback)
-from structs import (Change, Device, Error, Ids, Name, Options, pointer, PoolState,
+from structs import (Change, Device, Error, Ids, Intent, Name, Options, pointer, PoolState,
                      Reconciliation, Report, Salvaged, size_t,
                      STRUCTS, text)
 
@@ -318,6 +318,26 @@ def test_a_list_of_changes(path):
         refused("PM_ERR_ALREADY_EXISTS", "pm_apply_each", store.handle, changes, 3, errors)
         assert [error.code for error in errors] == [0, 2, 0] and b'"b"' in errors[1].message
         assert store.names() == [b"b"]
+
+
+def test_a_list_of_changes_of_ids_and_intents(path):
+    with Store(path) as store:
+        marked, ids = ctypes.c_uint64(), (ctypes.c_uint32 * 2)(1, 3)
+        name = ctypes.create_string_buffer(b"a", 1)
+        device, _kept = store.device(b"a")
+        intent = Intent(struct_size=ctypes.sizeof(Intent), kind=1, device_id=2,
+                        name=ctypes.addressof(name), name_len=1)
+        changes = (Change * 3)(Change(8, None, ids, 2, ctypes.pointer(marked)),
+                               Change(0, ctypes.pointer(device)),
+                               Change(10, intent=ctypes.pointer(intent)))
+        call("pm_apply", store.handle, changes, 3, None)
+        assert (marked.value, device.device_id, intent.number, intent.commit) == (2, 2, 1, 1)
+        assert [row[0] for row in store.intents()] == [1]
+        changes[1] = Change(11, intent=ctypes.pointer(intent))
+        changes[2] = Change(7, None, ids, 1)
+        call("pm_apply_each", store.handle, changes, 3, None)
+        assert marked.value == 0 and store.intents() == []
+        assert store.ids(1 << 2) == [(1, 2, b"")]
 
 
 def test_threads(path):

@@ -34,7 +34,7 @@ static void null_store_is_refused(void) {
     pm_device device = device_named("d");
     pm_stats stats = PM_STATS_INIT;
     pm_ids ids = PM_IDS_INIT;
-    pm_change change = { PM_CHANGE_ADD, NULL };
+    pm_change change = { .kind = PM_CHANGE_ADD };
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     pm_walk *walk = UNTOUCHED;
@@ -244,7 +244,7 @@ static void null_output_is_refused(void) {
     pm_device *got = UNTOUCHED;
     pm_update *update = UNTOUCHED;
     pm_walk *walk = NULL;
-    pm_change change = { PM_CHANGE_ADD, NULL };
+    pm_change change = { .kind = PM_CHANGE_ADD };
     uint64_t buffer[64];
     size_t count = 77;
     open_pool();

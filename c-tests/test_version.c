@@ -152,7 +152,7 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(48, sizeof(pm_ids));
     CHECK_INT(24, sizeof(pm_running_reads));
     CHECK_INT(24, offsetof(pm_running_read, pid));
-    CHECK_INT(16, sizeof(pm_change));
+    CHECK_INT(48, sizeof(pm_change));
 }
 
 static void structs_have_the_sizes_that_the_library_says(void) {

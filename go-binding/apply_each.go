@@ -59,10 +59,10 @@ type applyEach struct {
 }
 
 func (e *applyEach) doing(i int) string {
-	if e.changes[i].Record == nil {
-		return "apply a change"
+	if name := e.changes[i].device(); name != "" {
+		return onDevice("change", name)
 	}
-	return onDevice("change", e.changes[i].Record.Name)
+	return "apply a change"
 }
 
 // batch makes pending changes, given by position, as many as one call of the library takes, and
@@ -83,23 +83,23 @@ func (e *applyEach) batch(pending []int, wait bool) (rest []int) {
 		}
 	}()
 	for at, i := range pending {
-		full := len(made) == maxBatchWrites || len(list.texts) >= maxBatchBytes
+		full := len(made) == maxBatchWrites || list.bytes() >= maxBatchBytes
 		if full && !e.late {
 			rest = append(rest, pending[at:]...)
 			break
 		}
-		record := e.changes[i].Record
-		if _, tried := mine[record.Name]; !tried {
-			mine[record.Name] = e.lock(record.Name, wait && at == 0)
+		name := e.changes[i].device()
+		if _, tried := mine[name]; !tried && name != "" {
+			mine[name] = e.lock(name, wait && at == 0)
 		}
 		switch {
-		case mine[record.Name]:
-			list.add(e.changes[i].Kind, &record.DeviceInfo, record.Generation)
+		case mine[name] || name == "":
+			list.addChange(&e.changes[i])
 			made = append(made, i)
 		case e.budget.left > 0:
 			rest = append(rest, i)
 		default:
-			e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), record.Name)
+			e.errs[i] = e.store.errLocked(opApplyEach, e.doing(i), name)
 		}
 	}
 	if len(made) > 0 {
@@ -124,7 +124,7 @@ func (e *applyEach) call(list *changeList, made []int) {
 	for at, i := range made {
 		change := &list.changes[at]
 		if change.status == C.PM_OK {
-			list.applied(at, e.changes[i].Record)
+			list.applied(at, &e.changes[i])
 			continue
 		}
 		if change.status == C.PM_ERR_TIMEOUT {

@@ -20,19 +20,19 @@ func TestApplyEachReportsEachResult(t *testing.T) {
 	stated, added, again, badState := named("stated"), named("added"), named("gone"), named("bad")
 	stated.State, badState.State = Suspended, 99
 	errs := store.ApplyEach([]Change{
-		{ChangeUpdate, &changed},
-		{ChangeUpdate, &stale},
-		{ChangeAdd, named("stated")},
-		{ChangeState, stated},
-		{ChangeAdd, nil},
-		{ChangeRemove, named("gone")},
-		{ChangeAdd, again},
-		{ChangeAdd, named("")},
-		{ChangeState, badState},
-		{ChangeAdd, added},
-		{77, named("bad")},
-		{ChangeMarkFaulty, named("bad")},
-		{ChangeRemove, named("absent")},
+		changing(ChangeUpdate, &changed),
+		changing(ChangeUpdate, &stale),
+		changing(ChangeAdd, named("stated")),
+		changing(ChangeState, stated),
+		changing(ChangeAdd, nil),
+		changing(ChangeRemove, named("gone")),
+		changing(ChangeAdd, again),
+		changing(ChangeAdd, named("")),
+		changing(ChangeState, badState),
+		changing(ChangeAdd, added),
+		changing(77, named("bad")),
+		changing(ChangeMarkFaulty, named("bad")),
+		changing(ChangeRemove, named("absent")),
 	})
 	want := []error{nil, ErrConflict, ErrAlreadyExists, nil, ErrInvalidArgument, nil, nil,
 		ErrInvalidName, ErrInvalidState,
@@ -59,7 +59,8 @@ func TestApplyEachReportsEachResult(t *testing.T) {
 		t.Error(errs)
 	}
 	ok(t, store.Close())
-	for _, err := range store.ApplyEach([]Change{{ChangeAdd, named("late")}, {ChangeAdd, nil}}) {
+	late := []Change{changing(ChangeAdd, named("late")), changing(ChangeAdd, nil)}
+	for _, err := range store.ApplyEach(late) {
 		if !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
@@ -71,10 +72,10 @@ func TestApplyEachOfMoreThanOneCallTakesMakesFewCommits(t *testing.T) {
 	const many = 3*maxBatchWrites + 5
 	var changes []Change
 	for i := range many {
-		changes = append(changes, Change{ChangeAdd, named(fmt.Sprintf("device-%d", i))})
+		changes = append(changes, changing(ChangeAdd, named(fmt.Sprintf("device-%d", i))))
 	}
 	// Two changes of one device are made in their order.
-	changes = append(changes, Change{ChangeRemove, named("device-7")})
+	changes = append(changes, changing(ChangeRemove, named("device-7")))
 	before, err := store.Stats()
 	ok(t, err)
 	for i, err := range store.ApplyEach(changes) {
@@ -97,11 +98,11 @@ func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 	}
 	update, err := store.BeginUpdate("locked")
 	ok(t, err)
-	changes := []Change{{ChangeMarkFaulty, named("a")}}
+	changes := []Change{changing(ChangeMarkFaulty, named("a"))}
 	for range 100 {
-		changes = append(changes, Change{ChangeMarkFaulty, named("locked")})
+		changes = append(changes, changing(ChangeMarkFaulty, named("locked")))
 	}
-	changes = append(changes, Change{ChangeMarkFaulty, named("b")})
+	changes = append(changes, changing(ChangeMarkFaulty, named("b")))
 	start := time.Now()
 	for i, err := range store.ApplyEach(changes) {
 		if locked := i > 0 && i < len(changes)-1; errors.Is(err, ErrTimeout) != locked ||
@@ -125,7 +126,9 @@ func TestApplyEachWaitsOnceForAllLockedDevices(t *testing.T) {
 		update.Abort()
 	}()
 	for attempt := 0; ; attempt++ {
-		errs := store.ApplyEach([]Change{{ChangeRemove, named("locked")}, {ChangeRemove, named("a")}})
+		errs := store.ApplyEach([]Change{
+			changing(ChangeRemove, named("locked")), changing(ChangeRemove, named("a")),
+		})
 		if errs[0] == nil {
 			break
 		}
@@ -169,12 +172,12 @@ func applyWithAFullMap(t *testing.T, wait time.Duration, calls int) (took time.D
 		update, err := store.BeginUpdate(device.Name)
 		ok(t, err)
 		locked = append(locked, update)
-		changes = append(changes, Change{ChangeState, device})
+		changes = append(changes, changing(ChangeState, device))
 	}
 	for i := range calls * maxBatchWrites {
 		device := named(fmt.Sprint("new-", i))
 		device.Error = text
-		changes = append(changes, Change{ChangeAdd, device})
+		changes = append(changes, changing(ChangeAdd, device))
 	}
 	// More than fit into a page of a walk.
 	for i := range 100 {
@@ -221,12 +224,12 @@ func TestApplyEachOfLockedDevicesWithFullMapMakesOtherChanges(t *testing.T) {
 		update, err := store.BeginUpdate(name)
 		ok(t, err)
 		defer time.AfterFunc(wait/5, update.Abort).Stop()
-		changes = append(changes, Change{ChangeAdd, named(name)})
+		changes = append(changes, changing(ChangeAdd, named(name)))
 	}
 	large, err := store.GetRecord("there-0")
 	ok(t, err)
 	large.Error = strings.Repeat("e", MaxErrorLen)
-	changes[0] = Change{ChangeUpdate, &large}
+	changes[0] = changing(ChangeUpdate, &large)
 	var errs []error
 	for _, err := range store.Devices() {
 		ok(t, err)

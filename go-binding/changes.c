@@ -1,9 +1,36 @@
 #include "changes.h"
 #include "report.h"
 
-/* Makes a library change of a Go change, and returns where the texts of the next one begin. */
-static const char *fill(pm_change *change, pm_device *device, const pmgo_change *from,
-                        const char *texts)
+/* What a change points to. */
+typedef union target {
+    pm_device device;
+    pm_intent intent;
+} target;
+
+/* Where the texts and the ids of the next change are. */
+typedef struct blocks {
+    const char *texts;
+    const uint32_t *ids;
+} blocks;
+
+static int is_intent(const pmgo_change *change)
+{
+    return change->kind == PM_CHANGE_BEGIN_INTENT || change->kind == PM_CHANGE_FINISH_INTENT;
+}
+
+static void fill_intent(pm_intent *intent, const pmgo_change *from, const char *name)
+{
+    memset(intent, 0, sizeof *intent);
+    intent->struct_size = sizeof *intent;
+    intent->number = from->number;
+    intent->transaction_id = from->size;
+    intent->kind = from->state;
+    intent->device_id = from->device_id;
+    intent->name = name;
+    intent->name_len = from->name_len;
+}
+
+static void fill_device(pm_device *device, const pmgo_change *from, const char *texts)
 {
     memset(device, 0, sizeof *device);
     device->struct_size = sizeof *device;
@@ -17,31 +44,53 @@ static const char *fill(pm_change *change, pm_device *device, const pmgo_change 
     device->parent_name_len = from->parent_len;
     device->error = texts += from->parent_len;
     device->error_len = from->text_len;
-    change->kind = from->kind;
-    change->device = device;
-    return texts + from->text_len;
 }
 
-/* Copies what the store now has of a device that was written. */
-static void applied(pmgo_change *to, const pm_device *from)
+/* Makes a library change of a Go change. The library uses those of its fields that the kind has. */
+static void fill(pm_change *change, target *to, pmgo_change *from, blocks *at)
 {
-    to->device_id = from->device_id;
-    to->generation = from->generation;
+    change->kind = from->kind;
+    change->ids = at->ids;
+    change->id_count = from->id_count;
+    change->changed = &from->number;
+    change->device = &to->device;
+    change->intent = &to->intent;
+    if (is_intent(from)) {
+        fill_intent(&to->intent, from, at->texts);
+    } else {
+        fill_device(&to->device, from, at->texts);
+    }
+    at->texts += from->name_len + from->parent_len + from->text_len;
+    if (from->id_count > 0) {
+        at->ids += from->id_count;
+    }
+}
+
+/* Copies what the store now has of what was written. */
+static void applied(pmgo_change *to, const target *from)
+{
+    if (is_intent(to)) {
+        to->number = from->intent.number;
+        to->generation = from->intent.commit;
+    } else {
+        to->device_id = from->device.device_id;
+        to->generation = from->device.generation;
+    }
 }
 
 /* A single change takes no memory: most writes are single. */
-static int32_t apply_one(pm_store *store, pmgo_change *only, const char *texts)
+static int32_t apply_one(pm_store *store, pmgo_change *only, blocks at)
 {
     pm_change change;
-    pm_device device;
+    target to;
     pm_error error;
 
-    fill(&change, &device, only, texts);
+    fill(&change, &to, only, &at);
     begin(&error);
     only->status = pm_apply_each(store, &change, 1, NULL, &error);
     only->detail = keep(only->status, &error);
     if (only->status == PM_OK) {
-        applied(only, &device);
+        applied(only, &to);
     }
     return only->status;
 }
@@ -85,38 +134,39 @@ static int32_t apply_each(pm_store *store, const pm_change *list, pmgo_change *c
 }
 
 int32_t pmgo_apply(uintptr_t store, int32_t how, pmgo_change *changes, size_t count,
-                   const char *texts, pmgo_reply *reply)
+                   const char *texts, const uint32_t *ids, pmgo_reply *reply)
 {
     pm_store *to = (pm_store *)store;
+    blocks at = { texts, ids };
     pm_change *list;
-    pm_device *devices;
+    target *targets;
     size_t i;
     int32_t status = PM_ERR_NO_MEMORY;
 
     if (how == PMGO_EACH && count == 1) {
-        return apply_one(to, changes, texts);
+        return apply_one(to, changes, at);
     }
     for (i = 0; i < count; i++) {
         /* The result if there is no memory to call the library with. */
         changes[i].status = PM_ERR_NO_MEMORY;
     }
     list = malloc((count + 1) * sizeof *list);
-    devices = malloc((count + 1) * sizeof *devices);
-    if (list != NULL && devices != NULL) {
+    targets = malloc((count + 1) * sizeof *targets);
+    if (list != NULL && targets != NULL) {
         for (i = 0; i < count; i++) {
-            texts = fill(&list[i], &devices[i], &changes[i], texts);
+            fill(&list[i], &targets[i], &changes[i], &at);
         }
         status = how == PMGO_WHOLE ? apply_whole(to, list, count, reply)
                                    : apply_each(to, list, changes, count);
         for (i = 0; i < count; i++) {
             if (how == PMGO_WHOLE ? status == PM_OK : changes[i].status == PM_OK) {
-                applied(&changes[i], &devices[i]);
+                applied(&changes[i], &targets[i]);
             }
         }
     } else if (how == PMGO_WHOLE) {
         reply->count = count;
     }
     free(list);
-    free(devices);
+    free(targets);
     return status;
 }

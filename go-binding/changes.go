@@ -37,14 +37,37 @@ const (
 	ChangeReplaceID ChangeKind = C.PM_CHANGE_REPLACE_ID
 	// ChangeFreeID frees a faulty id that no device has, as FreeID does; it uses only the id.
 	ChangeFreeID ChangeKind = C.PM_CHANGE_FREE_ID
+	// ChangeFreeFaultyIDs frees all faulty ids that no device has, except IDs, as FreeFaultyIDs
+	// does.
+	ChangeFreeFaultyIDs ChangeKind = C.PM_CHANGE_FREE_FAULTY_IDS
+	// ChangeMarkIDsFaulty keeps IDs out of use that no device has, as MarkIDsFaulty does.
+	ChangeMarkIDsFaulty ChangeKind = C.PM_CHANGE_MARK_IDS_FAULTY
+	// ChangeMarkIDsFaultyUpTo keeps all ids out of use that no device has, from 1 to the only one
+	// of IDs, as MarkIDsFaultyUpTo does.
+	ChangeMarkIDsFaultyUpTo ChangeKind = C.PM_CHANGE_MARK_IDS_FAULTY_UP_TO
+	// ChangeBeginIntent notes that a change of the pool begins, as BeginIntent does.
+	ChangeBeginIntent ChangeKind = C.PM_CHANGE_BEGIN_INTENT
+	// ChangeFinishIntent notes that a change of the pool has ended, as FinishIntent does; it uses
+	// only the intent's number.
+	ChangeFinishIntent ChangeKind = C.PM_CHANGE_FINISH_INTENT
 )
 
-// Change is one change of a list for Apply.
+// Change is one change of a list for Apply and ApplyEach. Fields that its kind does not use are
+// ignored.
 type Change struct {
 	Kind ChangeKind
-	// Record is the device to change. Once the list is applied, its DeviceID and Generation are
-	// those in the store; for a removed device, the id that it had.
+	// Record is the device to change, for the kinds from ChangeAdd to ChangeFreeID. Once the change
+	// is made, its DeviceID and Generation are those in the store; for a removed device, the id
+	// that it had.
 	Record *Record
+	// IDs are those of ChangeFreeFaultyIDs, ChangeMarkIDsFaulty and ChangeMarkIDsFaultyUpTo.
+	IDs []uint32
+	// Changed is set, once a change with IDs is made, to the number of ids that it has made free or
+	// faulty.
+	Changed int
+	// Intent is that of ChangeBeginIntent, which sets its Number and Commit, and of
+	// ChangeFinishIntent.
+	Intent *Intent
 }
 
 // ChangeError says which change of a list was refused, and why.
@@ -75,8 +98,10 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 		if err := change.check(op, doing); err != nil {
 			return &ChangeError{i, err}
 		}
-		list.add(change.Kind, &change.Record.DeviceInfo, change.Record.Generation)
-		names = append(names, change.Record.Name)
+		list.addChange(&change)
+		if name := change.device(); name != "" {
+			names = append(names, name)
+		}
 	}
 	budget := waitBudget{m.lockWait}
 	unlock, locked := m.locks.lockAll(names, &budget)
@@ -96,15 +121,38 @@ func (m *PoolMetadata) Apply(changes []Change) error {
 		}
 		return err
 	}
-	for i, change := range changes {
-		list.applied(i, change.Record)
+	for i := range changes {
+		list.applied(i, &changes[i])
 	}
 	return nil
 }
 
+func (c *Change) hasIDs() bool {
+	return c.Kind >= ChangeFreeFaultyIDs && c.Kind <= ChangeMarkIDsFaultyUpTo
+}
+
+func (c *Change) hasIntent() bool {
+	return c.Kind == ChangeBeginIntent || c.Kind == ChangeFinishIntent
+}
+
+// device returns the name of the device that the change locks, or "".
+func (c *Change) device() string {
+	if c.hasIDs() || c.hasIntent() || c.Record == nil || c.Kind == ChangeFreeID {
+		return ""
+	}
+	return c.Record.Name
+}
+
 // check refuses a change that has no form in C.
 func (c *Change) check(op, doing string) error {
-	if c.Record == nil {
+	switch {
+	case c.hasIDs():
+		return nil
+	case c.hasIntent() && c.Intent == nil:
+		return newError(CodeInvalidArgument, op, doing, "the intent is nil")
+	case c.hasIntent():
+		return nil
+	case c.Record == nil:
 		return newError(CodeInvalidArgument, op, doing, "the record is nil")
 	}
 	return checkState(c.Record.State, op, func() string { return onDevice("change", c.Record.Name) })
@@ -114,6 +162,7 @@ func (c *Change) check(op, doing string) error {
 type changeList struct {
 	changes  []C.pmgo_change
 	texts    []byte
+	ids      []uint32
 	store    C.uintptr_t // the handle that a call of the queue is made with
 	deferred bool        // the commit need not be flushed
 }
@@ -134,16 +183,43 @@ func (l *changeList) add(kind ChangeKind, info *DeviceInfo, generation uint64) {
 	l.texts = append(l.texts, info.Error...)
 }
 
+// addChange adds a change that check has not refused.
+func (l *changeList) addChange(c *Change) {
+	switch {
+	case c.hasIDs():
+		l.changes = append(l.changes, C.pmgo_change{
+			kind: C.int32_t(c.Kind), id_count: C.size_t(len(c.IDs)),
+		})
+		l.ids = append(l.ids, c.IDs...)
+	case c.hasIntent():
+		l.changes = append(l.changes, C.pmgo_change{
+			kind:      C.int32_t(c.Kind),
+			number:    C.uint64_t(c.Intent.Number),
+			size:      C.uint64_t(c.Intent.TransactionID),
+			state:     C.int32_t(c.Intent.Kind),
+			device_id: C.uint32_t(c.Intent.DeviceID),
+			name_len:  size(c.Intent.Name),
+		})
+		l.texts = append(l.texts, c.Intent.Name...)
+	default:
+		l.add(c.Kind, &c.Record.DeviceInfo, c.Record.Generation)
+	}
+}
+
 // append adds the changes of another list.
 func (l *changeList) append(other *changeList) {
 	l.changes = append(l.changes, other.changes...)
 	l.texts = append(l.texts, other.texts...)
+	l.ids = append(l.ids, other.ids...)
 }
+
+// bytes is how much the changes hold beside themselves.
+func (l *changeList) bytes() int { return len(l.texts) + 4*len(l.ids) }
 
 // call is the one place where the package calls the library to write devices.
 func (l *changeList) call(store C.uintptr_t, how C.int32_t, reply *C.pmgo_reply) C.int32_t {
 	return C.pmgo_apply(store, how, unsafe.SliceData(l.changes), C.size_t(len(l.changes)),
-		(*C.char)(unsafe.Pointer(unsafe.SliceData(l.texts))), reply)
+		(*C.char)(unsafe.Pointer(unsafe.SliceData(l.texts))), numbers(l.ids), reply)
 }
 
 // applyEach makes each change by itself: the list says then how each ended.
@@ -151,10 +227,17 @@ func (l *changeList) applyEach(store C.uintptr_t) {
 	l.call(store, C.PMGO_EACH, nil)
 }
 
-// applied sets the id and generation of record to those of change i in the store.
-func (l *changeList) applied(i int, record *Record) {
-	record.DeviceID = uint32(l.changes[i].device_id)
-	record.Generation = uint64(l.changes[i].generation)
+// applied sets in a change what change i of the list has done.
+func (l *changeList) applied(i int, c *Change) {
+	made := &l.changes[i]
+	switch {
+	case c.hasIDs():
+		c.Changed = int(made.number)
+	case c.Kind == ChangeBeginIntent:
+		c.Intent.Number, c.Intent.Commit = uint64(made.number), uint64(made.generation)
+	case c.Kind != ChangeFinishIntent:
+		c.Record.DeviceID, c.Record.Generation = uint32(made.device_id), uint64(made.generation)
+	}
 }
 
 // reset empties the list, and keeps its memory unless that is much.
@@ -163,5 +246,5 @@ func (l *changeList) reset() {
 	if cap(l.texts) > much {
 		l.texts = nil
 	}
-	l.changes, l.texts = l.changes[:0], l.texts[:0]
+	l.changes, l.texts, l.ids = l.changes[:0], l.texts[:0], nil
 }

@@ -28,11 +28,11 @@ func TestApplyMakesAllChangesInOneCommit(t *testing.T) {
 	ok(t, err)
 	commits := stats.Commits
 	ok(t, store.Apply([]Change{
-		{ChangeRemove, gone},
-		{ChangeAdd, added},
-		{ChangeUpdate, &changed},
-		{ChangeState, stated},
-		{ChangeMarkFaulty, named("bad")},
+		changing(ChangeRemove, gone),
+		changing(ChangeAdd, added),
+		changing(ChangeUpdate, &changed),
+		changing(ChangeState, stated),
+		changing(ChangeMarkFaulty, named("bad")),
 	}))
 	if gone.DeviceID != 4 || added.DeviceID != 4 {
 		t.Errorf("the id of what was removed, %d, is not that of what was added then, %d", gone.DeviceID,
@@ -68,16 +68,16 @@ func TestApplyNamesRefusedChangeAndMakesNone(t *testing.T) {
 		change Change
 		want   error
 	}{
-		"exists": {Change{ChangeAdd, named("kept")}, ErrAlreadyExists},
-		"absent": {Change{ChangeRemove, named("absent")}, ErrNotFound},
-		"stale":  {Change{ChangeUpdate, &stale}, ErrConflict},
-		"state":  {Change{ChangeState, badState}, ErrInvalidState},
-		"kind":   {Change{77, badKind}, ErrInvalidArgument},
-		"nil":    {Change{ChangeAdd, nil}, ErrInvalidArgument},
+		"exists": {changing(ChangeAdd, named("kept")), ErrAlreadyExists},
+		"absent": {changing(ChangeRemove, named("absent")), ErrNotFound},
+		"stale":  {changing(ChangeUpdate, &stale), ErrConflict},
+		"state":  {changing(ChangeState, badState), ErrInvalidState},
+		"kind":   {changing(77, badKind), ErrInvalidArgument},
+		"nil":    {changing(ChangeAdd, nil), ErrInvalidArgument},
 	} {
 		first := named("first")
-		err := store.Apply([]Change{{ChangeAdd, first}, {ChangeRemove, named("kept")},
-			{ChangeAdd, named("kept")}, test.change})
+		err := store.Apply([]Change{changing(ChangeAdd, first), changing(ChangeRemove, named("kept")),
+			changing(ChangeAdd, named("kept")), test.change})
 		var refused *ChangeError
 		if !errors.As(err, &refused) || refused.Index != 3 || !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", what, err)

@@ -3,7 +3,6 @@
 package poolmetadata
 
 /*
-#cgo noescape pmgo_ids_change
 #cgo noescape pmgo_list_ids
 #cgo noescape pmgo_list_intents
 #cgo noescape pmgo_walk_removals
@@ -18,7 +17,6 @@ package poolmetadata
 #cgo noescape pmgo_identity_take
 #cgo noescape pmgo_set_identity
 
-#cgo nocallback pmgo_ids_change
 #cgo nocallback pmgo_list_ids
 #cgo nocallback pmgo_list_intents
 #cgo nocallback pmgo_walk_removals
@@ -139,8 +137,9 @@ func (m *PoolMetadata) GetDeviceByID(id uint32) (*DeviceInfo, error) {
 // nothing under it any more. It fails with [ErrIDInUse] if a device has it, and with
 // [ErrIDNotFaulty] if it is free or was never assigned.
 func (m *PoolMetadata) FreeID(id uint32) error {
-	return m.changeOne("FreeID", fmt.Sprintf("free device id %d", id), ChangeFreeID,
-		&Record{DeviceInfo: DeviceInfo{DeviceID: id}})
+	return m.changeOne("FreeID", fmt.Sprintf("free device id %d", id), &Change{
+		Kind: ChangeFreeID, Record: &Record{DeviceInfo: DeviceInfo{DeviceID: id}},
+	})
 }
 
 // ReplaceDeviceID gives a device another id, because the kernel has refused the one that it has
@@ -148,7 +147,8 @@ func (m *PoolMetadata) FreeID(id uint32) error {
 // that was refused; if the device has another one by now, nothing changes ([ErrConflict]).
 func (m *PoolMetadata) ReplaceDeviceID(name string, id uint32) (newID uint32, err error) {
 	record := &Record{DeviceInfo: DeviceInfo{Name: name, DeviceID: id}}
-	err = m.changeOne("ReplaceDeviceID", onDevice("replace the id of", name), ChangeReplaceID, record)
+	err = m.changeOne("ReplaceDeviceID", onDevice("replace the id of", name),
+		&Change{Kind: ChangeReplaceID, Record: record})
 	if err != nil {
 		return 0, err
 	}
@@ -156,11 +156,13 @@ func (m *PoolMetadata) ReplaceDeviceID(name string, id uint32) (newID uint32, er
 }
 
 // changeOne makes one change of a list of its own.
-func (m *PoolMetadata) changeOne(op, doing string, kind ChangeKind, record *Record) error {
+func (m *PoolMetadata) changeOne(op, doing string, change *Change) error {
 	if m.calls.isShut() {
 		return errClosed(op, doing)
 	}
-	err := m.Apply([]Change{{kind, record}})
+	list := []Change{*change}
+	err := m.Apply(list)
+	*change = list[0]
 	if one, is := err.(*ChangeError); is {
 		return one.Err
 	}
@@ -170,7 +172,7 @@ func (m *PoolMetadata) changeOne(op, doing string, kind ChangeKind, record *Reco
 // FreeFaultyIDs frees all faulty ids that no device has, except those of a list: the ids that are
 // in the pool. It returns how many it has freed.
 func (m *PoolMetadata) FreeFaultyIDs(except []uint32) (int, error) {
-	return m.changeIDs("FreeFaultyIDs", "free the faulty ids", C.PMGO_FREE_EXCEPT, except)
+	return m.changeIDs("FreeFaultyIDs", "free the faulty ids", ChangeFreeFaultyIDs, except)
 }
 
 // MarkIDsFaulty keeps ids out of use that no device has: each becomes faulty, whether it was free
@@ -180,22 +182,19 @@ func (m *PoolMetadata) FreeFaultyIDs(except []uint32) (int, error) {
 // After a restore of an older backup, the ids that are in the pool are such a list: the store would
 // assign those of devices that it does not know.
 func (m *PoolMetadata) MarkIDsFaulty(ids []uint32) (int, error) {
-	return m.changeIDs("MarkIDsFaulty", "keep ids out of use", C.PMGO_MARK_FAULTY, ids)
+	return m.changeIDs("MarkIDsFaulty", "keep ids out of use", ChangeMarkIDsFaulty, ids)
 }
 
 // MarkIDsFaultyUpTo keeps all ids from 1 to last out of use that no device has.
 func (m *PoolMetadata) MarkIDsFaultyUpTo(last uint32) (int, error) {
-	return m.changeIDs("MarkIDsFaultyUpTo", "keep ids out of use", C.PMGO_MARK_UP_TO, []uint32{last})
+	return m.changeIDs("MarkIDsFaultyUpTo", "keep ids out of use", ChangeMarkIDsFaultyUpTo,
+		[]uint32{last})
 }
 
-func (m *PoolMetadata) changeIDs(op, doing string, how C.int32_t, ids []uint32) (int, error) {
-	var count C.uint64_t
-	err := m.call(op, doing, func(reply *C.pmgo_reply) C.int32_t {
-		status := C.pmgo_ids_change(m.handle, how, numbers(ids), C.size_t(len(ids)), reply)
-		count = reply.count
-		return status
-	})
-	return int(count), err
+func (m *PoolMetadata) changeIDs(op, doing string, kind ChangeKind, ids []uint32) (int, error) {
+	change := Change{Kind: kind, IDs: ids}
+	err := m.changeOne(op, doing, &change)
+	return change.Changed, err
 }
 
 // DeviceFilter selects devices: by default all.

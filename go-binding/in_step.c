@@ -1,24 +1,6 @@
 #include "in_step.h"
 #include "report.h"
 
-int32_t pmgo_ids_change(uintptr_t store, int32_t how, const uint32_t *ids, size_t count,
-                        pmgo_reply *reply)
-{
-    pm_store *of = (pm_store *)store;
-    pm_error error;
-    int32_t status;
-
-    begin(&error);
-    if (how == PMGO_FREE_EXCEPT) {
-        status = pm_free_faulty_ids(of, ids, count, &reply->count, &error);
-    } else if (how == PMGO_MARK_FAULTY) {
-        status = pm_mark_ids_faulty(of, ids, count, &reply->count, &error);
-    } else {
-        status = pm_mark_ids_faulty_up_to(of, ids[0], &reply->count, &error);
-    }
-    return end(status, &error, reply);
-}
-
 /* Copies a name, and returns where the next one goes. */
 static char *put(char *at, const char *name, size_t len)
 {

@@ -7,17 +7,6 @@
 
 #include "native.h"
 
-/* What pmgo_ids_change does. */
-enum {
-    PMGO_FREE_EXCEPT,  /* frees the faulty ids that no device has, but those of the list */
-    PMGO_MARK_FAULTY,  /* makes those of the list faulty that no device has */
-    PMGO_MARK_UP_TO    /* makes those up to the one in the list faulty */
-};
-
-/* Changes ids: reply->count of them. */
-int32_t pmgo_ids_change(uintptr_t store, int32_t how, const uint32_t *ids, size_t count,
-                        pmgo_reply *reply);
-
 /*
  * A row of a list: an id with its state, an intent or a removal. Its name is in a block that all
  * rows share, one behind the other.

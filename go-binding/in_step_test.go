@@ -1,7 +1,9 @@
 package poolmetadata
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -100,8 +102,8 @@ func TestReplaceDeviceIDAssignsTheNext(t *testing.T) {
 	_, err = store.ReplaceDeviceID("none", 2)
 	wantError(t, err, ErrNotFound)
 	list := []Change{
-		{ChangeReplaceID, &Record{DeviceInfo: DeviceInfo{Name: "c", DeviceID: 4}}},
-		{ChangeFreeID, &Record{DeviceInfo: DeviceInfo{DeviceID: 4}}},
+		changing(ChangeReplaceID, &Record{DeviceInfo: DeviceInfo{Name: "c", DeviceID: 4}}),
+		changing(ChangeFreeID, &Record{DeviceInfo: DeviceInfo{DeviceID: 4}}),
 	}
 	ok(t, store.Apply(list))
 	if id := list[0].Record.DeviceID; id != 6 {
@@ -210,4 +212,52 @@ func TestStoreOfAnotherPoolIsRefused(t *testing.T) {
 	ok(t, err)
 	ok(t, store.SetIdentity(""))
 	ok(t, store.Close())
+}
+
+func TestListsChangeIDsAndIntentsAmongDevices(t *testing.T) {
+	store := assorted(t) // a is 1 and faulty, b is 2, c is 4; 3 and 6 are free, 5 is faulty
+	begun := Intent{Kind: IntentSnapshot, Name: "d", DeviceID: 6, TransactionID: math.MaxUint64}
+	added := &Record{DeviceInfo: DeviceInfo{Name: "d"}}
+	list := []Change{
+		{Kind: ChangeMarkIDsFaulty, IDs: []uint32{3, 2, 8}},
+		changing(ChangeAdd, added),
+		{Kind: ChangeBeginIntent, Intent: &begun},
+		{Kind: ChangeFreeFaultyIDs, IDs: []uint32{8}},
+		{Kind: ChangeMarkIDsFaultyUpTo, IDs: []uint32{9}},
+		changing(ChangeFreeID, &Record{DeviceInfo: DeviceInfo{DeviceID: 9}}),
+	}
+	ok(t, store.Apply(list))
+	if list[0].Changed != 2 || list[3].Changed != 2 || list[4].Changed != 4 || added.DeviceID != 6 {
+		t.Errorf("%+v, %+v", list, added)
+	}
+	if begun.Number != 1 || begun.Commit != added.Generation {
+		t.Errorf("%+v", begun)
+	}
+	intents, err := store.Intents()
+	ok(t, err)
+	if !slices.Equal(intents, []Intent{begun}) {
+		t.Errorf("%+v", intents)
+	}
+	other := Intent{Kind: IntentDelete, Name: "b"}
+	each := []Change{
+		{Kind: ChangeFinishIntent, Intent: &begun},
+		{Kind: ChangeFinishIntent, Intent: &begun},
+		{Kind: ChangeBeginIntent, Intent: &other},
+		{Kind: ChangeFreeFaultyIDs},
+		{Kind: ChangeMarkIDsFaulty, IDs: []uint32{1 << 24}},
+		{Kind: ChangeMarkIDsFaultyUpTo},
+		{Kind: ChangeBeginIntent},
+		{Kind: ChangeBeginIntent, Intent: &Intent{Kind: 9, Name: "b"}},
+	}
+	errs := store.ApplyEach(each)
+	for i, want := range []error{nil, ErrNotFound, nil, nil, ErrInvalidArgument,
+		ErrInvalidArgument, ErrInvalidArgument, ErrInvalidArgument} {
+		if !errors.Is(errs[i], want) {
+			t.Errorf("%d: %v", i, errs[i])
+		}
+	}
+	if other.Number != 2 || each[3].Changed != 4 {
+		t.Errorf("%+v, %+v", other, each)
+	}
+	ok(t, store.Verify())
 }

@@ -102,9 +102,9 @@ func TestApplyWaitsForLockedDevices(t *testing.T) {
 	u, err := store.BeginUpdate("b")
 	ok(t, err)
 	list := []Change{
-		{ChangeRemove, &Record{DeviceInfo: DeviceInfo{Name: "b"}}},
-		{ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Created}}},
-		{ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Activated}}},
+		changing(ChangeRemove, &Record{DeviceInfo: DeviceInfo{Name: "b"}}),
+		changing(ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Created}}),
+		changing(ChangeState, &Record{DeviceInfo: DeviceInfo{Name: "a", State: Activated}}),
 	}
 	store.lockWait = 100 * time.Millisecond
 	err = store.Apply(list)

@@ -128,3 +128,6 @@ func within(t testing.TB, do func()) {
 		t.Fatalf("still not done after %v:\n%s", patience, buf[:runtime.Stack(buf, true)])
 	}
 }
+
+// changing is a change of a device for a list.
+func changing(kind ChangeKind, record *Record) Change { return Change{Kind: kind, Record: record} }

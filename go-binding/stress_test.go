@@ -130,8 +130,8 @@ func (s *stressed) step(goroutine, what, device int) error {
 		}
 		record.Size++
 		other := &Record{DeviceInfo: DeviceInfo{Name: fmt.Sprint((device + 3) % 4), State: Activated}}
-		if err = s.store.Apply([]Change{{ChangeState, other}, {ChangeUpdate, &record}}); errors.Is(err,
-			ErrConflict) {
+		list := []Change{changing(ChangeState, other), changing(ChangeUpdate, &record)}
+		if err = s.store.Apply(list); errors.Is(err, ErrConflict) {
 			return nil
 		}
 	}

@@ -539,6 +539,33 @@
 #define PM_CHANGE_FREE_ID 6
 
 /**
+ * Free all faulty ids that no device has, except ids, as pm_free_faulty_ids does.
+ */
+#define PM_CHANGE_FREE_FAULTY_IDS 7
+
+/**
+ * Keep ids out of use that no device has, as pm_mark_ids_faulty does.
+ */
+#define PM_CHANGE_MARK_IDS_FAULTY 8
+
+/**
+ * Keep all ids out of use from 1 to ids[0], the only one in ids, that no device has, as
+ * pm_mark_ids_faulty_up_to does.
+ */
+#define PM_CHANGE_MARK_IDS_FAULTY_UP_TO 9
+
+/**
+ * Note that a change of the pool begins, as pm_begin_intent does.
+ */
+#define PM_CHANGE_BEGIN_INTENT 10
+
+/**
+ * Note that a change of the pool has ended, as pm_finish_intent does. Only the intent's number is
+ * used.
+ */
+#define PM_CHANGE_FINISH_INTENT 11
+
+/**
  * The id was freed and can be assigned again.
  */
 #define PM_ID_FREE 0
@@ -1199,7 +1226,47 @@ typedef struct pm_names {
 } pm_names;
 
 /**
- * One change in a list for pm_apply or pm_apply_each.
+ * A change of the pool that has begun. PM_INTENT_INIT sets the size.
+ */
+typedef struct pm_intent {
+  /**
+   * sizeof(pm_intent), set by the caller, or by the library in a list. PM_INTENT_INIT sets it.
+   */
+  size_t struct_size;
+  /**
+   * Number of the intent, from 1. pm_begin_intent sets it.
+   */
+  uint64_t number;
+  /**
+   * Number of the commit that wrote it. pm_begin_intent sets it.
+   */
+  uint64_t commit;
+  /**
+   * The pool's transaction id when the change began. The store keeps it as it is, to be compared
+   * with the pool's later.
+   */
+  uint64_t transaction_id;
+  /**
+   * What the change does, one of PM_INTENT_*.
+   */
+  int32_t kind;
+  /**
+   * Device id in the pool, at most 2^24 - 1.
+   */
+  uint32_t device_id;
+  /**
+   * Name of the device, which need not be in the store.
+   */
+  const char *name;
+  /**
+   * Length of name in bytes.
+   */
+  size_t name_len;
+} pm_intent;
+
+/**
+ * One change in a list for pm_apply or pm_apply_each. Fields that its kind does not use are
+ * neither read nor written.
  */
 typedef struct pm_change {
   /**
@@ -1207,10 +1274,30 @@ typedef struct pm_change {
    */
   int32_t kind;
   /**
-   * The device to change. On success its device_id and generation are set to those in the store;
-   * for a removed device, device_id is set to the id that it had.
+   * The device to change, for the kinds up to PM_CHANGE_FREE_ID. On success its device_id and
+   * generation are set to those in the store; for a removed device, device_id is set to the id
+   * that it had.
    */
   struct pm_device *device;
+  /**
+   * The ids of the kinds from PM_CHANGE_FREE_FAULTY_IDS to PM_CHANGE_MARK_IDS_FAULTY_UP_TO, in
+   * any order.
+   */
+  const uint32_t *ids;
+  /**
+   * Number of ids in ids.
+   */
+  size_t id_count;
+  /**
+   * NULL, or receives, on success only, the number of ids that a change with ids has made free
+   * or faulty.
+   */
+  uint64_t *changed;
+  /**
+   * The intent of PM_CHANGE_BEGIN_INTENT, whose number and commit are set on success, and of
+   * PM_CHANGE_FINISH_INTENT.
+   */
+  struct pm_intent *intent;
 } pm_change;
 
 /**
@@ -1249,45 +1336,6 @@ typedef struct pm_id_list {
    */
   const struct pm_id *ids;
 } pm_id_list;
-
-/**
- * A change of the pool that has begun. PM_INTENT_INIT sets the size.
- */
-typedef struct pm_intent {
-  /**
-   * sizeof(pm_intent), set by the caller, or by the library in a list. PM_INTENT_INIT sets it.
-   */
-  size_t struct_size;
-  /**
-   * Number of the intent, from 1. pm_begin_intent sets it.
-   */
-  uint64_t number;
-  /**
-   * Number of the commit that wrote it. pm_begin_intent sets it.
-   */
-  uint64_t commit;
-  /**
-   * The pool's transaction id when the change began. The store keeps it as it is, to be compared
-   * with the pool's later.
-   */
-  uint64_t transaction_id;
-  /**
-   * What the change does, one of PM_INTENT_*.
-   */
-  int32_t kind;
-  /**
-   * Device id in the pool, at most 2^24 - 1.
-   */
-  uint32_t device_id;
-  /**
-   * Name of the device, which need not be in the store.
-   */
-  const char *name;
-  /**
-   * Length of name in bytes.
-   */
-  size_t name_len;
-} pm_intent;
 
 /**
  * The intents that are not finished, as pm_list_intents returns them: one block of memory, to be
@@ -2266,7 +2314,8 @@ int32_t pm_get_device_names(struct pm_store *store,
  *   Of several faults, the structs, kinds and states of all changes come first, then the names and
  *   texts of all, and then what the stored devices refuse; of each, the first in the list.
  *
- * Thread safety: may be called from any thread. The devices must not be in use by another one.
+ * Thread safety: may be called from any thread. What the changes point to must not be in use by
+ * another one.
  */
 int32_t pm_apply(struct pm_store *store,
                  const struct pm_change *changes,
@@ -2285,8 +2334,8 @@ int32_t pm_apply(struct pm_store *store,
  * atomically.
  *
  * @param store     The store.
- * @param changes   The changes, count of them. As with pm_apply, the device_id and generation of
- *   the changes that were made are set.
+ * @param changes   The changes, count of them. As with pm_apply, the results of the changes that
+ *   were made are set.
  * @param count     Number of changes, at most PM_MAX_DEVICE_ID. 0 does nothing.
  * @param errors    NULL, or an array of count structs that all have the same struct_size. Each
  *   receives PM_OK in its code if its change was made, otherwise all details of the failure.
@@ -2298,7 +2347,8 @@ int32_t pm_apply(struct pm_store *store,
  *   written. After PM_ERR_INTERNAL, a bug of the library, errors may not be written either. What
  *   was made is on disk.
  *
- * Thread safety: may be called from any thread. The devices must not be in use by another one.
+ * Thread safety: may be called from any thread. What the changes point to must not be in use by
+ * another one.
  */
 int32_t pm_apply_each(struct pm_store *store,
                       const struct pm_change *changes,

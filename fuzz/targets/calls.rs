@@ -453,8 +453,8 @@ impl Program {
         let Some(((kind, fields), rest)) = changes.split_first().filter(|_| made.len() < 8) else {
             let (store, at, len) = (self.store, made.as_ptr(), made.len());
             let mut refused = 0;
-            // SAFETY: so many structs are there, and their texts live in the calls of this function
-            // that made them.
+            // SAFETY: so many structs are there, and what they point to lives in the calls of this
+            // function that made them.
             return unsafe {
                 match len % 2 {
                     0 => pm_apply(store, at, len, &mut refused, &mut self.error),
@@ -464,7 +464,15 @@ impl Program {
         };
         with_device(fields, |device| {
             let mut change: pm_change = zeroed();
+            let ids = [device.device_id, 7];
+            let mut intent: pm_intent = zeroed();
+            intent.struct_size = size_of::<pm_intent>();
+            (intent.number, intent.kind) = (device.generation, device.state);
+            (intent.name, intent.name_len) = (device.name, device.name_len);
+            intent.device_id = device.device_id;
             change.kind = (*kind).into();
+            (change.ids, change.id_count) = (ids.as_ptr(), (device.size % 3) as usize);
+            change.intent = &mut intent;
             change.device = device;
             made.push(change);
             self.apply_from(rest, made)

@@ -1,8 +1,10 @@
 //! Several changes in one call: atomically as a whole, or each independently.
 
-use crate::capi::args::{device, handle, read_struct, text, values};
+use crate::capi::args::{device, handle, id_values, read_struct, text, values, Out};
 use crate::capi::guard::{guard, ErrorArray};
 use crate::capi::handle::pm_store;
+use crate::capi::journal::new_intent;
+use crate::capi::lists::pm_intent;
 use crate::capi::status::{Failure, Outcome, PM_OK};
 use crate::capi::types::{pm_device, pm_error, state, PM_MAX_DEVICE_ID};
 use crate::error::Error;
@@ -25,16 +27,41 @@ pub const PM_CHANGE_REMOVE: i32 = 4;
 pub const PM_CHANGE_REPLACE_ID: i32 = 5;
 /// Free a faulty id that no device has, as pm_free_id does. Only device_id is used.
 pub const PM_CHANGE_FREE_ID: i32 = 6;
+/// Free all faulty ids that no device has, except ids, as pm_free_faulty_ids does.
+pub const PM_CHANGE_FREE_FAULTY_IDS: i32 = 7;
+/// Keep ids out of use that no device has, as pm_mark_ids_faulty does.
+pub const PM_CHANGE_MARK_IDS_FAULTY: i32 = 8;
+/// Keep all ids out of use from 1 to ids[0], the only one in ids, that no device has, as
+/// pm_mark_ids_faulty_up_to does.
+pub const PM_CHANGE_MARK_IDS_FAULTY_UP_TO: i32 = 9;
+/// Note that a change of the pool begins, as pm_begin_intent does.
+pub const PM_CHANGE_BEGIN_INTENT: i32 = 10;
+/// Note that a change of the pool has ended, as pm_finish_intent does. Only the intent's number is
+/// used.
+pub const PM_CHANGE_FINISH_INTENT: i32 = 11;
 
-/// One change in a list for pm_apply or pm_apply_each.
+/// One change in a list for pm_apply or pm_apply_each. Fields that its kind does not use are
+/// neither read nor written.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_change {
     /// Kind of the change, one of PM_CHANGE_*.
     pub kind: i32,
-    /// The device to change. On success its device_id and generation are set to those in the store;
-    /// for a removed device, device_id is set to the id that it had.
+    /// The device to change, for the kinds up to PM_CHANGE_FREE_ID. On success its device_id and
+    /// generation are set to those in the store; for a removed device, device_id is set to the id
+    /// that it had.
     pub device: *mut pm_device,
+    /// The ids of the kinds from PM_CHANGE_FREE_FAULTY_IDS to PM_CHANGE_MARK_IDS_FAULTY_UP_TO, in
+    /// any order.
+    pub ids: *const u32,
+    /// Number of ids in ids.
+    pub id_count: usize,
+    /// NULL, or receives, on success only, the number of ids that a change with ids has made free
+    /// or faulty.
+    pub changed: *mut u64,
+    /// The intent of PM_CHANGE_BEGIN_INTENT, whose number and commit are set on success, and of
+    /// PM_CHANGE_FINISH_INTENT.
+    pub intent: *mut pm_intent,
 }
 
 /// Makes a list of changes in one commit: all of them, in order, or none. A change sees the effects
@@ -55,7 +82,8 @@ pub struct pm_change {
 ///   Of several faults, the structs, kinds and states of all changes come first, then the names and
 ///   texts of all, and then what the stored devices refuse; of each, the first in the list.
 ///
-/// Thread safety: may be called from any thread. The devices must not be in use by another one.
+/// Thread safety: may be called from any thread. What the changes point to must not be in use by
+/// another one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_apply(
     store: *mut pm_store,
@@ -65,8 +93,8 @@ pub unsafe extern "C" fn pm_apply(
     error: *mut pm_error,
 ) -> i32 {
     let mut position = count;
-    // SAFETY: the handle, the changes with their devices, `refused` and the error are as documented
-    // above.
+    // SAFETY: the handle, the changes with what they point to, `refused` and the error are as
+    // documented above.
     unsafe {
         let status = guard(error, || {
             let store = handle(store, "store")?;
@@ -102,8 +130,8 @@ pub unsafe extern "C" fn pm_apply(
 /// atomically.
 ///
 /// @param store     The store.
-/// @param changes   The changes, count of them. As with pm_apply, the device_id and generation of
-///   the changes that were made are set.
+/// @param changes   The changes, count of them. As with pm_apply, the results of the changes that
+///   were made are set.
 /// @param count     Number of changes, at most PM_MAX_DEVICE_ID. 0 does nothing.
 /// @param errors    NULL, or an array of count structs that all have the same struct_size. Each
 ///   receives PM_OK in its code if its change was made, otherwise all details of the failure.
@@ -115,7 +143,8 @@ pub unsafe extern "C" fn pm_apply(
 ///   written. After PM_ERR_INTERNAL, a bug of the library, errors may not be written either. What
 ///   was made is on disk.
 ///
-/// Thread safety: may be called from any thread. The devices must not be in use by another one.
+/// Thread safety: may be called from any thread. What the changes point to must not be in use by
+/// another one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pm_apply_each(
     store: *mut pm_store,
@@ -124,8 +153,8 @@ pub unsafe extern "C" fn pm_apply_each(
     errors: *mut pm_error,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: the handle, the changes with their devices, `errors` and the error are as documented
-    // above.
+    // SAFETY: the handle, the changes with what they point to, `errors` and the error are as
+    // documented above.
     unsafe {
         guard(error, || {
             let store = handle(store, "store")?;
@@ -176,19 +205,72 @@ unsafe fn list<'a>(changes: *const pm_change, count: usize) -> Outcome<&'a [pm_c
     unsafe { values(changes, count, PM_MAX_DEVICE_ID as usize, "changes") }
 }
 
+/// Gives the caller what a change has done.
+///
 /// # Safety
-/// [`op`] has read the change's device.
+/// [`op`] has read the change.
 unsafe fn set_applied(change: &pm_change, applied: Applied) {
-    // SAFETY: the device is there, and the caller of the exported function lets it be written.
+    // SAFETY: the struct that the kind uses is there, and the caller of the exported function lets
+    // it be written.
     unsafe {
-        (*change.device).device_id = applied.device_id;
-        (*change.device).generation = applied.generation;
+        match change.kind {
+            PM_CHANGE_FREE_FAULTY_IDS
+            | PM_CHANGE_MARK_IDS_FAULTY
+            | PM_CHANGE_MARK_IDS_FAULTY_UP_TO => {
+                if let Some(changed) = Out::optional(change.changed) {
+                    changed.set(applied.number);
+                }
+            }
+            PM_CHANGE_BEGIN_INTENT => {
+                (*change.intent).number = applied.number;
+                (*change.intent).commit = applied.generation;
+            }
+            PM_CHANGE_FINISH_INTENT => {}
+            _ => {
+                (*change.device).device_id = applied.device_id;
+                (*change.device).generation = applied.generation;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// What the change's kind uses is as the header asks for.
+unsafe fn op<'a>(change: &pm_change) -> Outcome<Op<'a>> {
+    // SAFETY: the caller promises that the ids and the intent are as the header asks for.
+    unsafe {
+        Ok(match change.kind {
+            PM_CHANGE_FREE_FAULTY_IDS => Op::FreeFaultyIds {
+                except: id_values(change.ids, change.id_count, "change.ids")?,
+            },
+            PM_CHANGE_MARK_IDS_FAULTY => Op::MarkIdsFaulty {
+                ids: id_values(change.ids, change.id_count, "change.ids")?,
+            },
+            PM_CHANGE_MARK_IDS_FAULTY_UP_TO => {
+                match id_values(change.ids, change.id_count, "change.ids")? {
+                    [last] => Op::MarkIdsFaultyUpTo { last: *last },
+                    _ => {
+                        let count = change.id_count;
+                        let what = format!("change.id_count is {count}, where 1 is needed");
+                        return Err(Failure::argument(what));
+                    }
+                }
+            }
+            PM_CHANGE_BEGIN_INTENT => {
+                let intent = read_struct(change.intent, "change.intent")?;
+                Op::BeginIntent(new_intent(&intent)?)
+            }
+            PM_CHANGE_FINISH_INTENT => Op::FinishIntent {
+                number: read_struct(change.intent, "change.intent")?.number,
+            },
+            _ => op_on_device(change)?,
+        })
     }
 }
 
 /// # Safety
 /// The change's device is NULL or as the header asks for.
-unsafe fn op<'a>(change: &pm_change) -> Outcome<Op<'a>> {
+unsafe fn op_on_device<'a>(change: &pm_change) -> Outcome<Op<'a>> {
     // SAFETY: the device begins with its size, and its texts are as long as it says.
     unsafe {
         let given = read_struct(change.device, "change.device")?;

@@ -7,7 +7,7 @@ use crate::capi::args::{handle, read_struct, text, Out};
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
 use crate::capi::lists::{self, pm_intent, pm_intent_list, pm_removals};
-use crate::capi::status::Failure;
+use crate::capi::status::{Failure, Outcome};
 use crate::capi::types::*;
 use crate::capi::walk::pm_walk;
 use crate::capi::{block, walk};
@@ -41,25 +41,34 @@ pub unsafe extern "C" fn pm_begin_intent(
         guard(error, || {
             let store = handle(store, "store")?;
             let given = read_struct(intent, "intent")?;
-            let kind = IntentKind::from_number(given.kind.into()).ok_or_else(|| {
-                let kind = given.kind;
-                Failure::argument(format!(
-                    "intent.kind is {kind}, which is not one of PM_INTENT_*"
-                ))
-            })?;
-            let op = Op::BeginIntent(IntentRow {
-                number: 0,
-                commit: 0,
-                kind,
-                device_id: given.device_id,
-                transaction_id: given.transaction_id,
-                name: text(given.name, given.name_len, "intent.name")?,
-            });
+            let op = Op::BeginIntent(new_intent(&given)?);
             let begun = store.store()?.pool().commit(&op)?;
             ((*intent).number, (*intent).commit) = (begun.number, begun.generation);
             Ok(())
         })
     }
+}
+
+/// The caller's intent, to begin.
+///
+/// # Safety
+/// Its name has as many bytes as its length says, unchanged while `'a` lasts.
+pub(crate) unsafe fn new_intent<'a>(given: &pm_intent) -> Outcome<IntentRow<'a>> {
+    let kind = IntentKind::from_number(given.kind.into()).ok_or_else(|| {
+        let kind = given.kind;
+        let what = format!("intent.kind is {kind}, which is not one of PM_INTENT_*");
+        Failure::argument(what)
+    })?;
+    // SAFETY: the caller promises that the bytes are there.
+    let name = unsafe { text(given.name, given.name_len, "intent.name")? };
+    Ok(IntentRow {
+        number: 0,
+        commit: 0,
+        kind,
+        device_id: given.device_id,
+        transaction_id: given.transaction_id,
+        name,
+    })
 }
 
 /// Notes that a change of the pool has ended, made or given up.

@@ -5,6 +5,7 @@
 mod backup;
 mod c;
 mod changes;
+mod changes_of_ids;
 #[path = "../common/mod.rs"]
 mod common;
 mod compact;

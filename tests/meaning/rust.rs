@@ -206,21 +206,34 @@ impl Store for RustStore {
 
     fn apply(&self, changes: &[Change]) -> Result<Vec<Applied>, Refusal> {
         match self.0.apply(changes) {
-            Ok(made) => Ok(made.iter().map(|a| (a.device_id, a.generation)).collect()),
+            Ok(made) => Ok(changes.iter().zip(made).map(applied).collect()),
             Err(refused) => Err((refused.index, refused.error.into())),
         }
     }
 
     fn apply_each(&self, changes: &[Change]) -> Vec<Outcome<Applied>> {
         let results = self.0.apply_each(changes).into_iter();
+        let results = changes.iter().zip(results);
         results
-            .map(|result| Ok(result.map(|a| (a.device_id, a.generation))?))
+            .map(|(change, result)| Ok(applied((change, result?))))
             .collect()
     }
 
     fn import(&self, devices: &[DeviceInfo], ids: &Ids) -> Outcome<()> {
         let devices: Vec<_> = devices.iter().map(DeviceInfo::as_ref).collect();
         Ok(self.0.import(&devices, ids)?)
+    }
+}
+
+/// What a change has set.
+fn applied((change, made): (&Change, pool_metadata::Applied)) -> Applied {
+    match change {
+        Change::FreeFaultyIds { .. }
+        | Change::MarkIdsFaulty { .. }
+        | Change::MarkIdsFaultyUpTo { .. }
+        | Change::BeginIntent(_) => (0, made.number),
+        Change::FinishIntent { .. } => (0, 0),
+        _ => (made.device_id, made.generation),
     }
 }
 

@@ -25,7 +25,8 @@ macro_rules! through_rust_and_c {
 pub type Edit<'a> = &'a mut dyn FnMut(&mut DeviceInfo) -> Result<(), i32>;
 /// What a walk's callback does with each device: goes on, or fails with a code that is not 0.
 pub type Visit<'a> = &'a mut dyn FnMut(DeviceInfo) -> Result<(), i32>;
-/// Device id and generation that a change of a list has set.
+/// What a change of a list has set: the device's id and generation; of a change of several ids, 0
+/// and how many it has changed; of an intent that begins, 0 and its number.
 pub type Applied = (u32, u64);
 /// Why a list was refused, and the position of the change at fault, if it was one change's.
 pub type Refusal = (Option<usize>, Failure);

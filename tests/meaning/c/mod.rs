@@ -1,11 +1,13 @@
 //! The C functions as a [`Store`], called as a careful C program would call them.
 
+mod changes;
 mod handles;
 pub mod types;
 
 use crate::subject::{
     waiting, Applied, Edit, Maintenance, Refusal, Report, RunningRead, Store, Visit, DEFAULTS,
 };
+use changes::List;
 use handles::{on_update, on_walk, CUpdate, CWalk, Context};
 use pool_metadata::capi::*;
 use pool_metadata::{Change, DeviceInfo, DeviceState, Ids};
@@ -41,77 +43,6 @@ fn path_chars(path: &Path) -> (*const c_char, usize) {
 impl Drop for CStore {
     fn drop(&mut self) {
         let _ = self.close();
-    }
-}
-
-/// A list of changes as the C functions take it.
-struct List {
-    devices: Vec<pm_device>,
-    changes: Vec<pm_change>,
-    _texts: Vec<DeviceInfo>,
-}
-
-impl List {
-    fn new(changes: &[Change]) -> List {
-        let parts: Vec<_> = changes.iter().map(kind_and_device).collect();
-        let mut devices: Vec<_> = parts.iter().map(|(_, device)| to_c(device)).collect();
-        let changes = parts.iter().zip(&mut devices);
-        let changes = changes.map(|((kind, _), device)| pm_change {
-            kind: *kind,
-            device,
-        });
-        List {
-            changes: changes.collect(),
-            _texts: parts.into_iter().map(|(_, device)| device).collect(),
-            devices,
-        }
-    }
-
-    fn applied(&self) -> impl Iterator<Item = Applied> + '_ {
-        let devices = self.devices.iter();
-        devices.map(|device| (device.device_id, device.generation))
-    }
-}
-
-fn kind_and_device(change: &Change) -> (i32, DeviceInfo) {
-    match change {
-        Change::Add(device) => (PM_CHANGE_ADD, device.clone()),
-        Change::Update(device) => (PM_CHANGE_UPDATE, device.clone()),
-        Change::ChangeState { name, state } => {
-            let device = DeviceInfo::new(name.clone());
-            (
-                PM_CHANGE_STATE,
-                DeviceInfo {
-                    state: *state,
-                    ..device
-                },
-            )
-        }
-        Change::MarkFaulty { name } => (PM_CHANGE_MARK_FAULTY, DeviceInfo::new(name.clone())),
-        Change::Remove { name } => (PM_CHANGE_REMOVE, DeviceInfo::new(name.clone())),
-        Change::ReplaceId { name, device_id } => {
-            let device = DeviceInfo::new(name.clone());
-            let device_id = *device_id;
-            (
-                PM_CHANGE_REPLACE_ID,
-                DeviceInfo {
-                    device_id,
-                    ..device
-                },
-            )
-        }
-        Change::FreeId { device_id } => {
-            let device_id = *device_id;
-            let device = DeviceInfo::default();
-            (
-                PM_CHANGE_FREE_ID,
-                DeviceInfo {
-                    device_id,
-                    ..device
-                },
-            )
-        }
-        other => panic!("a change of a new kind: {other:?}"),
     }
 }
 
