@@ -9,6 +9,7 @@ mod changes_of_ids;
 #[path = "../common/mod.rs"]
 mod common;
 mod compact;
+mod comparing;
 mod damage;
 mod deferred;
 mod device;

@@ -2,7 +2,8 @@
 
 use pool_metadata::capi::{PM_VERIFY_FULL, PM_VERIFY_NONE, PM_VERIFY_QUICK};
 use pool_metadata::{
-    Change, DeviceInfo, DeviceState, Intent, IntentKind, WalkFilter, MAX_ERROR_LEN, MAX_NAME_LEN,
+    Change, DeviceInfo, DeviceState, Intent, IntentKind, PoolDevice, PoolState, WalkFilter,
+    MAX_ERROR_LEN, MAX_NAME_LEN,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -32,6 +33,8 @@ pub enum Op {
     MarkIdsFaultyUpTo(u32),
     BeginIntent(Intent),
     FinishIntent(u64),
+    /// Compare with this, and apply what was found, but a quarter of it.
+    Reconcile(PoolState, usize),
     ById(u32),
     Filtered(WalkFilter),
     Reopen {
@@ -175,8 +178,38 @@ fn write() -> BoxedStrategy<Op> {
         1 => id().prop_map(Op::MarkIdsFaultyUpTo),
         2 => intent().prop_map(Op::BeginIntent),
         2 => (0..6_u64).prop_map(Op::FinishIntent),
+        3 => (pool(), 0..4_usize).prop_map(|(pool, left_out)| Op::Reconcile(pool, left_out)),
     ]
     .boxed()
+}
+
+/// What may be known of a pool: few of the ids and names that the store may have, or most.
+fn pool() -> BoxedStrategy<PoolState> {
+    let some = |ids: Vec<u32>| prop::sample::subsequence(ids.clone(), 0..=ids.len());
+    let devices = prop_oneof![
+        20 => some((0..20).collect()),
+        1 => prop::collection::vec(id(), 0..4),
+    ];
+    let devices = devices.prop_map(|ids| {
+        let device = |device_id| PoolDevice {
+            device_id,
+            ..PoolDevice::default()
+        };
+        ids.into_iter().map(device).collect::<Vec<_>>()
+    });
+    let snapshots = prop::collection::vec(name(), 0..8);
+    let known = (
+        prop::option::weighted(0.7, devices),
+        prop::option::weighted(0.7, snapshots),
+        prop::option::of(0..60_u64),
+    );
+    known
+        .prop_map(|(devices, snapshots, commit)| PoolState {
+            devices,
+            snapshots,
+            commit,
+        })
+        .boxed()
 }
 
 /// A device id: few, so that they meet; now and then one that is no store's, or no pool's.
@@ -220,6 +253,20 @@ pub fn change(op: &Op, read: impl Fn(&[u8]) -> Option<DeviceInfo>) -> Option<Cha
             let _ = edit.apply(&mut device);
             Change::Update(device)
         }
+        Op::ReplaceId(name, by) => Change::ReplaceId {
+            name: name.clone(),
+            device_id: read(name).map_or(1, |device| device.device_id.wrapping_add(*by)),
+        },
+        Op::FreeId(device_id) => Change::FreeId {
+            device_id: *device_id,
+        },
+        Op::FreeFaultyIds(except) => Change::FreeFaultyIds {
+            except: except.clone(),
+        },
+        Op::MarkIdsFaulty(ids) => Change::MarkIdsFaulty { ids: ids.clone() },
+        Op::MarkIdsFaultyUpTo(last) => Change::MarkIdsFaultyUpTo { last: *last },
+        Op::BeginIntent(intent) => Change::BeginIntent(intent.clone()),
+        Op::FinishIntent(number) => Change::FinishIntent { number: *number },
         _ => return None,
     })
 }

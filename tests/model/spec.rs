@@ -1,6 +1,7 @@
 //! What a store means, as plain collections in memory: section by section what docs/design.md
 //! promises of every operation, with nothing of how the store does it.
 
+use crate::steps::{check_ids, check_intent, check_last};
 use pool_metadata::{Change, DeviceInfo, DeviceState, Error, Ids, Intent};
 use pool_metadata::{MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,34 +163,59 @@ impl Spec {
     /// Refuses what no store could do, then waits for devices, then makes the changes.
     fn apply_in_order(&mut self, list: &[Change]) -> Result<Vec<(u32, u64)>, Refused> {
         for (index, change) in list.iter().enumerate() {
-            let possible = match change {
-                Change::Add(device) => check_record(device),
-                // No device of such a name can be there.
-                Change::Update(device) if !is_name(&device.name) => {
-                    self.get(&device.name).map(drop)
-                }
-                Change::Update(device) => check_record(device),
-                other if is_name(name_of(other)) => Ok(()),
-                other => self.get(name_of(other)).map(drop),
-            };
-            possible.map_err(|error| (Some(index), error))?;
+            self.check_possible(change)
+                .map_err(|error| (Some(index), error))?;
         }
         for change in list {
             let unlocked = self.check_unlocked(name_of(change));
             unlocked.map_err(|error| (None, error))?;
         }
         let commits = self.commits;
-        let mut made = Vec::new();
+        let (mut made, mut wrote) = (Vec::new(), false);
         for (index, change) in list.iter().enumerate() {
             self.commits = commits;
             let applied = self.apply_one(change);
-            made.push((applied.map_err(|error| (Some(index), error))?, commits + 1));
+            made.push(applied.map_err(|error| (Some(index), error))?);
+            wrote |= self.commits > commits;
         }
+        self.commits = commits + u64::from(wrote);
         Ok(made)
     }
 
-    /// The id of the device that was changed.
-    fn apply_one(&mut self, change: &Change) -> Result<u32, Error> {
+    fn check_possible(&self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::Add(device) => check_record(device),
+            // No device of such a name can be there.
+            Change::Update(device) if !is_name(&device.name) => self.get(&device.name).map(drop),
+            Change::Update(device) => check_record(device),
+            Change::FreeId { device_id } => check_ids(&[*device_id]),
+            Change::FreeFaultyIds { except: ids } | Change::MarkIdsFaulty { ids } => check_ids(ids),
+            Change::MarkIdsFaultyUpTo { last } => check_last(*last),
+            Change::BeginIntent(intent) => check_intent(intent),
+            Change::FinishIntent { .. } => Ok(()),
+            other if is_name(name_of(other)) => Ok(()),
+            other => self.get(name_of(other)).map(drop),
+        }
+    }
+
+    /// What the change has set: see [`Applied`](crate::subject::Applied).
+    fn apply_one(&mut self, change: &Change) -> Result<(u32, u64), Error> {
+        let number = match change {
+            Change::FreeFaultyIds { except } => self.free_faulty_ids(except)?,
+            Change::MarkIdsFaulty { ids } => self.mark_ids_faulty(ids)?,
+            Change::MarkIdsFaultyUpTo { last } => self.mark_ids_faulty_up_to(*last)?,
+            Change::BeginIntent(intent) => self.begin_intent(intent)?,
+            Change::FinishIntent { number } => {
+                self.finish_intent(*number)?;
+                0
+            }
+            other => return Ok((self.apply_to_device(other)?, self.commits)),
+        };
+        Ok((0, number))
+    }
+
+    /// The id that was changed.
+    fn apply_to_device(&mut self, change: &Change) -> Result<u32, Error> {
         match change {
             Change::Add(device) => {
                 let mut device = device.clone();
@@ -219,6 +245,11 @@ impl Spec {
                 let id = self.get(name)?.device_id;
                 self.remove(name)?;
                 Ok(id)
+            }
+            Change::ReplaceId { name, device_id } => self.replace_id(name, *device_id),
+            Change::FreeId { device_id } => {
+                self.free_id(*device_id)?;
+                Ok(*device_id)
             }
             other => unreachable!("{other:?} is not drawn"),
         }
@@ -261,7 +292,7 @@ impl Spec {
         self.get(name)
     }
 
-    fn check_unlocked(&self, name: &[u8]) -> Result<(), Error> {
+    pub fn check_unlocked(&self, name: &[u8]) -> Result<(), Error> {
         if !self.locked.contains(name) {
             return Ok(());
         }
@@ -301,8 +332,10 @@ fn name_of(change: &Change) -> &[u8] {
         Change::Add(device) | Change::Update(device) => &device.name,
         Change::ChangeState { name, .. }
         | Change::MarkFaulty { name }
-        | Change::Remove { name } => name,
-        other => unreachable!("{other:?} is not drawn"),
+        | Change::Remove { name }
+        | Change::ReplaceId { name, .. } => name,
+        // It is of no device.
+        _ => b"",
     }
 }
 

@@ -11,19 +11,31 @@ use pool_metadata::{DeviceInfo, Error, Intent, WalkFilter, MAX_DEVICE_ID};
 /// Beyond the ids of a pool.
 const BEYOND: u32 = 1 << 24;
 
-fn check_ids(ids: &[u32]) -> Result<(), Error> {
+pub fn check_ids(ids: &[u32]) -> Result<(), Error> {
     match ids.iter().find(|id| **id >= BEYOND) {
         Some(&device_id) => Err(Error::InvalidId { device_id }),
         None => Ok(()),
     }
 }
 
+pub fn check_last(last: u32) -> Result<(), Error> {
+    match last > MAX_DEVICE_ID {
+        true => Err(Error::InvalidId { device_id: last }),
+        false => Ok(()),
+    }
+}
+
+pub fn check_intent(intent: &Intent) -> Result<(), Error> {
+    crate::spec::check_device_name(&intent.name)?;
+    check_ids(&[intent.device_id])
+}
+
 impl Spec {
-    fn owner(&self, id: u32) -> Option<&DeviceInfo> {
+    pub fn owner(&self, id: u32) -> Option<&DeviceInfo> {
         self.devices.values().find(|device| device.device_id == id)
     }
 
-    fn free_id(&mut self, device_id: u32) -> Result<(), Error> {
+    pub fn free_id(&mut self, device_id: u32) -> Result<(), Error> {
         check_ids(&[device_id])?;
         let state = if device_id == 0 || device_id > self.last_id {
             Some("was never assigned")
@@ -43,7 +55,7 @@ impl Spec {
         Ok(())
     }
 
-    fn free_faulty_ids(&mut self, except: &[u32]) -> Result<u64, Error> {
+    pub fn free_faulty_ids(&mut self, except: &[u32]) -> Result<u64, Error> {
         check_ids(except)?;
         let mut freed = self.faulty.clone();
         freed.retain(|id| self.owner(*id).is_none() && !except.contains(id));
@@ -54,7 +66,7 @@ impl Spec {
         Ok(freed.len() as u64)
     }
 
-    fn mark_ids_faulty(&mut self, ids: &[u32]) -> Result<u64, Error> {
+    pub fn mark_ids_faulty(&mut self, ids: &[u32]) -> Result<u64, Error> {
         check_ids(ids)?;
         let before = self.faulty.len();
         let mut ids = ids.to_vec();
@@ -73,7 +85,13 @@ impl Spec {
         Ok(marked as u64)
     }
 
-    fn replace_id(&mut self, name: &[u8], id: u32) -> Result<u32, Error> {
+    pub fn mark_ids_faulty_up_to(&mut self, last: u32) -> Result<u64, Error> {
+        check_last(last)?;
+        let ids: Vec<u32> = (1..=last).collect();
+        self.mark_ids_faulty(&ids)
+    }
+
+    pub fn replace_id(&mut self, name: &[u8], id: u32) -> Result<u32, Error> {
         let mut device = self.get_unlocked(name)?;
         if device.device_id != id {
             return Err(Error::Conflict { name: kept(name) });
@@ -84,9 +102,8 @@ impl Spec {
         Ok(device.device_id)
     }
 
-    fn begin_intent(&mut self, intent: &Intent) -> Result<u64, Error> {
-        crate::spec::check_device_name(&intent.name)?;
-        check_ids(&[intent.device_id])?;
+    pub fn begin_intent(&mut self, intent: &Intent) -> Result<u64, Error> {
+        check_intent(intent)?;
         self.commits += 1;
         self.last_intent += 1;
         self.intents.push(Intent {
@@ -97,7 +114,7 @@ impl Spec {
         Ok(self.last_intent)
     }
 
-    fn finish_intent(&mut self, number: u64) -> Result<(), Error> {
+    pub fn finish_intent(&mut self, number: u64) -> Result<(), Error> {
         let open = self
             .intents
             .iter()
@@ -146,12 +163,7 @@ impl InStep for Model {
     }
 
     fn mark_ids_faulty_up_to(&self, last: u32) -> Outcome<u64> {
-        let mut spec = self.write_spec()?;
-        if last > MAX_DEVICE_ID {
-            return Err(Error::InvalidId { device_id: last }.into());
-        }
-        let ids: Vec<u32> = (1..=last).collect();
-        Ok(spec.mark_ids_faulty(&ids)?)
+        Ok(self.write_spec()?.mark_ids_faulty_up_to(last)?)
     }
 
     fn replace_id(&self, name: &[u8], id: u32) -> Outcome<u32> {
