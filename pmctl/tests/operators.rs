@@ -244,6 +244,20 @@ fn try_out(block: &Block, number: usize) {
                 .filter(|line| line.starts_with("dmsetup message"));
             assert_eq!(of_dmsetup.count(), 2);
         }
+        ("What recovery logs", 0) => {
+            let out = node.run(block, &["reconcile"]);
+            assert!(out.contains("id 9 (1 block) is in the pool"), "{out}");
+            assert_eq!(node.faulty(), [9, 17]);
+        }
+        ("What recovery logs", 1 | 2) => {
+            node.run(block, &[]);
+        }
+        ("What recovery logs", 3) => {
+            let store = PoolMetadata::open(&node.place.store).unwrap();
+            store.add_device(&mut DeviceInfo::new(snap)).unwrap_err();
+            node.run(block, &[]);
+            store.add_device(&mut DeviceInfo::new(snap)).unwrap();
+        }
         ("The store is damaged", 0) => {
             node.damage();
             let out = node.run(block, &["check"]);

@@ -39,6 +39,11 @@ type config struct {
 		Address string `toml:"address"`
 	} `toml:"metrics"`
 
+	Recovery struct {
+		// CompareAtStart says whether each start compares the store with the pool, as SIGHUP does.
+		CompareAtStart bool `toml:"compare_at_start"`
+	} `toml:"recovery"`
+
 	// Snapshotter has what containerd reads from its own section
 	// [plugins."io.containerd.snapshotter.v1.devmapper"].
 	Snapshotter devmapper.Config `toml:"snapshotter"`
@@ -55,6 +60,7 @@ func readConfig(path string) (*config, error) {
 	defer file.Close()
 	c := &config{Address: defaultAddress, StopTimeout: defaultStop.String()}
 	c.Log.Level, c.Log.Format = "info", "text"
+	c.Recovery.CompareAtStart = true
 	if err := toml.NewDecoder(file).DisallowUnknownFields().Decode(c); err != nil {
 		return nil, fmt.Errorf("the configuration %s: %s", path, explain(err))
 	}

@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 
-	"github.com/containerd/log"
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 	"golang.org/x/sys/unix"
 )
@@ -59,21 +58,6 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	return serve(ctx, c)
-}
-
-func setLog(c *config, w io.Writer) error {
-	format := log.TextFormat
-	if c.Log.Format == "json" {
-		format = log.JSONFormat
-	}
-	log.L.Logger.SetOutput(w)
-	if err := log.SetFormat(format); err != nil {
-		return err
-	}
-	if err := log.SetLevel(c.Log.Level); err != nil {
-		return fmt.Errorf("log.level is %q: %w", c.Log.Level, err)
-	}
-	return nil
 }
 
 // containerdVersion returns the version of containerd that the snapshotter in this program is from.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +34,8 @@ func TestShippedConfigurationHasTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if shipped.Address != defaultAddress || shipped.stop != defaultStop ||
-		shipped.Metrics.Address != "" || shipped.Snapshotter.PoolName != "pool" {
+		shipped.Metrics.Address != "" || !shipped.Recovery.CompareAtStart ||
+		shipped.Snapshotter.PoolName != "pool" {
 		t.Errorf("%+v", shipped)
 	}
 	// With every comment that is a setting in force, the values are the same.
@@ -92,6 +95,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"base_image_size is missing":        "[snapshotter]\nroot_path = \"/x\"\n",
 		"adress":                            "adress = \"/x\"\n" + snapshotterSection,
 		"pool_nam":                          snapshotterSection + "pool_nam = \"pool\"\n",
+		"compare_at_start = \"no\"":         "[recovery]\ncompare_at_start = \"no\"\n",
 		"expected":                          "address = \n",
 	} {
 		path := writeConfig(t, text)
@@ -103,6 +107,28 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 	if _, err := readConfig("/nowhere/config.toml"); err == nil ||
 		!strings.Contains(err.Error(), "/nowhere/config.toml") {
 		t.Error(err)
+	}
+}
+
+// What the store's recovery logs has the form of the rest.
+func TestEverythingIsLoggedInOneForm(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	for format, want := range map[string]string{
+		"text": `level=warning msg="a difference" count=2 error=bad pool=p`,
+		"json": `{"count":2,"error":"bad","level":"warning","msg":"a difference","pool":"p","time":`,
+	} {
+		c := &config{}
+		c.Log.Format, c.Log.Level = format, "warn"
+		var logged bytes.Buffer
+		if err := setLog(c, &logged); err != nil {
+			t.Fatal(err)
+		}
+		slog.With("pool", "p").Warn("a difference", "count", 2, "error", errors.New("bad"))
+		slog.Info("nothing differs")
+		if !strings.Contains(logged.String(), want) || strings.Count(logged.String(), "\n") != 1 {
+			t.Errorf("%s: %s", format, &logged)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/containerd/log"
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
+	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd/recovery"
+	"github.com/pool-metadata/pool-metadata/go-binding/containerd/settings"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
@@ -31,8 +35,20 @@ var errStillRunning = errors.New("calls still run")
 
 // serve opens the snapshotter and serves it until the context ends.
 func serve(ctx context.Context, c *config) (err error) {
+	compare, err := settings.Compare()
+	if err != nil {
+		return err
+	}
 	metrics := newMetrics(c.Snapshotter.PoolName)
-	if err := onStore(metrics.setStore); err != nil {
+	// From the start on, since the signal ends a process that does not take it. One more is kept
+	// while the store is being compared.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	if err := onStore(func(store *poolmetadata.PoolMetadata, step *recovery.Recovery) {
+		metrics.setStore(store)
+		step.CompareInBackground(c.Recovery.CompareAtStart && compare, hangups)
+	}); err != nil {
 		return err
 	}
 	// Everything that can be refused at once comes before the snapshotter, which changes things.

@@ -24,6 +24,10 @@ type plan struct {
 	// later one.
 	leftover *poolmetadata.DeviceInfo
 	kept     []kept
+	// beyond says that there are devices beyond the last snapshot, and reached is the last number
+	// that the snapshotter's metadata must have committed, now or before.
+	beyond  bool
+	reached uint64
 	// bare are the keys of snapshots that have no device, sorted. An interrupted removal leaves
 	// such a snapshot.
 	bare []string
@@ -35,9 +39,10 @@ type plan struct {
 // metadata it takes the next number, makes the device, and commits. If that is interrupted, the
 // store has at most one device beyond the last number, and it is the very next one. If there are
 // more, or others, then the metadata is older than the store (someone has put a backup in its
-// place), and they are not leftovers: nothing is taken back.
+// place), and they are not leftovers: nothing is taken back. A single one may still be of a prepare
+// that has ended; see acknowledged.
 func makePlan(pool string, devices []poolmetadata.DeviceInfo, known *snapshots) plan {
-	var p plan
+	p := plan{reached: known.last}
 	var beyond []poolmetadata.DeviceInfo
 	parents := map[string]string{}
 	bare := maps.Clone(known.keys)
@@ -52,13 +57,16 @@ func makePlan(pool string, devices []poolmetadata.DeviceInfo, known *snapshots) 
 			p.keep(device, "its name is not that of a snapshot's device")
 		case number > known.last:
 			beyond = append(beyond, device)
+			// The number before was committed, or it would have been given out again.
+			p.reached = max(p.reached, number-1)
 		case known.keys[number] == "" && device.State != poolmetadata.Removed:
 			// With async_remove, devices in state Removed wait for containerd's clean-up.
 			p.keep(device, "no snapshot has it")
 		}
 	}
 	p.bare = slices.Sorted(maps.Values(bare))
-	if len(beyond) == 0 {
+	p.beyond = len(beyond) > 0
+	if !p.beyond {
 		return p
 	}
 	device := beyond[0]
@@ -67,9 +75,7 @@ func makePlan(pool string, devices []poolmetadata.DeviceInfo, known *snapshots) 
 	switch {
 	case len(beyond) > 1 || number != known.last+1:
 		for _, device := range beyond {
-			p.keep(device, fmt.Sprintf("it is beyond the last snapshot, %d, but not as an "+
-				"interrupted prepare leaves it: the snapshotter's metadata is older than the store",
-				known.last))
+			p.keep(device, older(known.last, "it is not as an interrupted prepare leaves it"))
 		}
 	case len(known.keys) == 0 && known.last == 0:
 		p.keep(device, "the snapshotter's metadata has had no snapshot yet")
@@ -81,6 +87,12 @@ func makePlan(pool string, devices []poolmetadata.DeviceInfo, known *snapshots) 
 		p.leftover = &device
 	}
 	return p
+}
+
+// older is why a device beyond the last snapshot is kept.
+func older(last uint64, because string) string {
+	return fmt.Sprintf("it is beyond the last snapshot, %d, and the snapshotter's metadata is older "+
+		"than the store: %s", last, because)
 }
 
 func (p *plan) keep(device poolmetadata.DeviceInfo, why string) {

@@ -55,8 +55,7 @@ func writeMetadata(t *testing.T, path string, last uint64, numbers ...uint64) {
 
 // pool is a recovery of a new store, with a device mapper that notes calls and has these devices.
 type pool struct {
-	recovery
-	path   string
+	*Recovery
 	active []string
 	// mounted makes the unmount fail.
 	mounted bool
@@ -67,8 +66,9 @@ type pool struct {
 
 func newPool(t *testing.T, devices ...poolmetadata.DeviceInfo) *pool {
 	t.Helper()
-	p := &pool{path: filepath.Join(t.TempDir(), "metadata.db"), failed: map[string]error{}}
-	store, err := poolmetadata.NewPoolMetadata(filepath.Join(filepath.Dir(p.path), "pool.db"))
+	p := &pool{failed: map[string]error{}}
+	path := filepath.Join(t.TempDir(), "pool.db")
+	store, err := poolmetadata.NewPoolMetadata(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,20 +78,24 @@ func newPool(t *testing.T, devices ...poolmetadata.DeviceInfo) *pool {
 			t.Fatal(err)
 		}
 	}
-	p.recovery = recovery{pool: "pool", store: store, dmsetup: p.call,
-		unmount: p.tryUnmount, log: slog.New(slog.NewTextHandler(&p.logged, nil))}
+	p.Recovery = newRecovery(path, store)
+	p.Recovery.pool.run, p.unmount = p.call, p.tryUnmount
+	p.log = slog.New(slog.NewTextHandler(&p.logged, nil))
 	return p
 }
 
-func (p *pool) call(_ context.Context, arguments ...string) error {
+func (p *pool) call(_ context.Context, program string, arguments ...string) (string, error) {
+	if program != "dmsetup" {
+		return "", fmt.Errorf("what is %s?", program)
+	}
 	if arguments[0] == "info" {
 		if !slices.Contains(p.active, arguments[1]) {
-			return errors.New("Device does not exist")
+			return "", errors.New("Device does not exist")
 		}
-		return nil
+		return "", nil
 	}
 	p.calls = append(p.calls, strings.Join(arguments, " "))
-	return p.failed[arguments[0]]
+	return "", p.failed[arguments[0]]
 }
 
 func (p *pool) tryUnmount(device string) error {
@@ -119,19 +123,19 @@ const activated = poolmetadata.Activated
 
 func TestInterruptedPrepareIsTakenBack(t *testing.T) {
 	for _, state := range []poolmetadata.DeviceState{
-		poolmetadata.Created, poolmetadata.Activating, activated, poolmetadata.Deactivating,
-		poolmetadata.Suspending, poolmetadata.Removing,
+		poolmetadata.Created, poolmetadata.Activating, activated, poolmetadata.Removing,
+		poolmetadata.Removed,
 	} {
 		for _, active := range []bool{false, true} {
 			p := newPool(t, snap(1, activated), snap(3, activated), snap(4, state))
-			writeMetadata(t, p.path, 3, 1, 3)
+			writeMetadata(t, p.metadata, 3, 1, 3)
 			want := []string{"message /dev/mapper/pool 0 delete 3"}
 			if active {
 				p.active = []string{"pool-snap-1", "pool-snap-4"}
 				want = slices.Insert(want, 0, "umount /dev/mapper/pool-snap-4",
 					"remove --retry pool-snap-4")
 			}
-			if err := p.run(t.Context(), p.path); err != nil {
+			if err := p.takeBackLeftover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(p.calls, want) {
@@ -146,7 +150,7 @@ func TestInterruptedPrepareIsTakenBack(t *testing.T) {
 			// A second start finds nothing to do, and a new device of that name is possible.
 			p.calls = nil
 			again := snap(4, activated)
-			if err := p.run(t.Context(), p.path); err != nil || len(p.calls) > 0 {
+			if err := p.takeBackLeftover(t.Context()); err != nil || len(p.calls) > 0 {
 				t.Errorf("%v: again: %v, %q", state, err, p.calls)
 			}
 			if err := p.store.AddDevice(t.Context(), &again); err != nil {
@@ -214,9 +218,9 @@ func TestDevicesAreKept(t *testing.T) {
 			"older"},
 	} {
 		p := newPool(t, c.devices...)
-		c.write(p.path)
+		c.write(p.metadata)
 		before := p.names(t)
-		if err := p.run(t.Context(), p.path); err != nil {
+		if err := p.takeBackLeftover(t.Context()); err != nil {
 			p.logged.WriteString(err.Error())
 		}
 		if got := p.names(t); !slices.Equal(got, before) || len(p.calls) > 0 {
@@ -231,8 +235,8 @@ func TestDevicesAreKept(t *testing.T) {
 func TestSnapshotWithoutDeviceIsLogged(t *testing.T) {
 	for _, devices := range [][]poolmetadata.DeviceInfo{nil, {snap(2, activated)}} {
 		p := newPool(t, devices...)
-		writeMetadata(t, p.path, 3, 2, 3)
-		if err := p.run(t.Context(), p.path); err != nil {
+		writeMetadata(t, p.metadata, 3, 2, 3)
+		if err := p.takeBackLeftover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		logged := p.logged.String()
@@ -257,13 +261,13 @@ func write(t *testing.T, path, text string) {
 
 func TestMetadataInUseIsLeftAlone(t *testing.T) {
 	p := newPool(t, snap(4, activated))
-	writeMetadata(t, p.path, 3, 3)
-	db, err := bbolt.Open(p.path, 0o600, nil)
+	writeMetadata(t, p.metadata, 3, 3)
+	db, err := bbolt.Open(p.metadata, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := p.run(t.Context(), p.path); err == nil || !strings.Contains(err.Error(), "in use") {
+	if err := p.takeBackLeftover(t.Context()); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Error(err)
 	}
 	if got := p.names(t); len(got) != 1 || len(p.calls) > 0 {
@@ -277,10 +281,10 @@ func TestFailedTakeBackKeepsRecord(t *testing.T) {
 		"remove": "cannot be deactivated", "message": "cannot be deleted", "umount": "is mounted",
 	} {
 		p := newPool(t, snap(4, activated))
-		writeMetadata(t, p.path, 3, 3)
+		writeMetadata(t, p.metadata, 3, 3)
 		p.active = []string{"pool-snap-4"}
 		p.failed[call], p.mounted = errors.New("Device or resource busy"), call == "umount"
-		if err := p.run(t.Context(), p.path); err == nil || !strings.Contains(err.Error(), want) {
+		if err := p.takeBackLeftover(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", call, err)
 		}
 		if got := p.names(t); len(got) != 1 {
@@ -292,7 +296,7 @@ func TestFailedTakeBackKeepsRecord(t *testing.T) {
 		if call == "remove" {
 			p.active = nil
 		}
-		if err := p.run(t.Context(), p.path); err != nil || len(p.names(t)) != 0 {
+		if err := p.takeBackLeftover(t.Context()); err != nil || len(p.names(t)) != 0 {
 			t.Errorf("%s: again: %v, %q", call, err, p.names(t))
 		}
 	}
@@ -326,10 +330,10 @@ func TestDeviceThatIsMountedElsewhereStaysMounted(t *testing.T) {
 
 func TestNewStoreNeedsNoMetadata(t *testing.T) {
 	p := newPool(t)
-	if err := p.run(t.Context(), p.path); err != nil || p.logged.Len() > 0 {
+	if err := p.takeBackLeftover(t.Context()); err != nil || p.logged.Len() > 0 {
 		t.Errorf("%v, %s", err, &p.logged)
 	}
-	if _, err := os.Stat(p.path); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(p.metadata); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the metadata was made: %v", err)
 	}
 }
@@ -340,7 +344,7 @@ func TestRunLogsWhatFails(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	slog.SetDefault(p.log)
-	Run(t.Context(), filepath.Join(filepath.Dir(p.path), "pool.db"), p.store)
+	Start(t.Context(), p.path, p.store)
 	if !strings.Contains(p.logged.String(), "was not compared") {
 		t.Errorf("the log has %s", &p.logged)
 	}

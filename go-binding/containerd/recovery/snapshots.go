@@ -3,6 +3,7 @@
 package recovery
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,13 +17,18 @@ import (
 // lockWait is how long to wait for another process to close the snapshotter's metadata.
 const lockWait = time.Second
 
+// kindCommitted is how containerd writes the kind of a committed snapshot.
+const kindCommitted = 3
+
 // snapshots is what the snapshotter's own metadata says.
 type snapshots struct {
 	// last is the number of the last snapshot that was committed to the metadata, removed or not.
 	last uint64
 	// keys has the key of each snapshot, by its number.
 	keys map[uint64]string
-	db   *bbolt.DB
+	// committed has the numbers of those that are committed.
+	committed map[uint64]bool
+	db        *bbolt.DB
 }
 
 // readSnapshots reads what the snapshotter keeps beside the store, in the format of containerd's
@@ -45,7 +51,7 @@ func readSnapshots(path string) (*snapshots, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s, the snapshotter's metadata: %w", path, err)
 	}
-	s := &snapshots{keys: map[uint64]string{}, db: db}
+	s := &snapshots{keys: map[uint64]string{}, committed: map[uint64]bool{}, db: db}
 	if err := db.View(s.read); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s, the snapshotter's metadata: %w", path, err), db.Close())
 	}
@@ -65,11 +71,13 @@ func (s *snapshots) read(tx *bbolt.Tx) error {
 	}
 	s.last = bucket.Sequence()
 	return bucket.ForEachBucket(func(key []byte) error {
-		number, n := binary.Uvarint(bucket.Bucket(key).Get([]byte("id")))
+		snapshot := bucket.Bucket(key)
+		number, n := binary.Uvarint(snapshot.Get([]byte("id")))
 		if n <= 0 || number > s.last {
 			return fmt.Errorf("the snapshot %q has no number, or one beyond %d", key, s.last)
 		}
 		s.keys[number] = string(key)
+		s.committed[number] = bytes.Equal(snapshot.Get([]byte("kind")), []byte{kindCommitted})
 		return nil
 	})
 }

@@ -15,16 +15,32 @@ import (
 // [poolmetadata.WithDeferredStates]: "on", which is the default, or "off".
 const DeferredStates = "PM_DEFERRED_STATES"
 
+// ComparePool is the name of the variable that says whether each start compares the store with the
+// pool: "on", which is the default, or "off".
+const ComparePool = "PM_COMPARE_POOL"
+
 // Options returns the options with which the snapshotter opens its store.
 func Options() ([]poolmetadata.Option, error) {
-	switch value := os.Getenv(DeferredStates); value {
+	deferred, err := isOn(DeferredStates)
+	if err != nil || !deferred {
+		return nil, err
+	}
+	return []poolmetadata.Option{poolmetadata.WithDeferredStates()}, nil
+}
+
+// Compare says whether a start compares the store with the pool.
+func Compare() (bool, error) { return isOn(ComparePool) }
+
+// isOn returns the value of a variable that is on unless it is turned off.
+func isOn(variable string) (bool, error) {
+	switch value := os.Getenv(variable); value {
 	case "", "on":
-		return []poolmetadata.Option{poolmetadata.WithDeferredStates()}, nil
+		return true, nil
 	case "off":
-		return nil, nil
+		return false, nil
 	default:
-		return nil, fmt.Errorf(
+		return false, fmt.Errorf(
 			"the environment variable %s is %q: set it to on or off, or unset it, which means on",
-			DeferredStates, value)
+			variable, value)
 	}
 }

@@ -1,0 +1,483 @@
+//go:build linux
+
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
+)
+
+// thin is a thin-pool as the tools show it.
+type thin struct {
+	// status is what follows "thin-pool" in its status, with the block of the metadata snapshot as
+	// its fourth field.
+	status    []string
+	suspended string
+	// list is what thin_ls writes.
+	list  string
+	calls []string
+	// before is called before each run of a tool, and its error is the tool's.
+	before func(ctx context.Context, call string) error
+}
+
+const (
+	reserve = "dmsetup message /dev/mapper/pool 0 reserve_metadata_snap"
+	release = "dmsetup message /dev/mapper/pool 0 release_metadata_snap"
+	list    = "thin_ls --metadata-snap --no-headers --format DEV /dev/loop7"
+)
+
+func (k *thin) run(
+	ctx context.Context, program string, arguments ...string,
+) (string, error) {
+	call := strings.Join(append([]string{program}, arguments...), " ")
+	k.calls = append(k.calls, call)
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if k.before != nil {
+		if err := k.before(ctx, call); err != nil {
+			return "", fmt.Errorf("%s: %w", call, err)
+		}
+	}
+	switch call {
+	case "dmsetup table /dev/mapper/pool":
+		return "0 2097152 thin-pool 7:7 7:0 128 0 1 skip_block_zeroing \n", nil
+	case "dmsetup info -c --noheadings -o suspended /dev/mapper/pool":
+		return k.suspended + "\n", nil
+	case "dmsetup status --noflush /dev/mapper/pool":
+		return "0 2097152 thin-pool " + strings.Join(k.status, " ") + " \n", nil
+	case reserve:
+		if k.status[3] != "-" {
+			return "", errors.New("device-mapper: message ioctl failed: Device or resource busy")
+		}
+		k.status[3] = "25"
+		return "", nil
+	case release:
+		if k.status[3] == "-" {
+			return "", errors.New("device-mapper: message ioctl failed: Invalid argument")
+		}
+		k.status[3] = "-"
+		return "", nil
+	case list:
+		if k.status[3] == "-" {
+			return "", errors.New("no current metadata snap")
+		}
+		return k.list, nil
+	}
+	return "", fmt.Errorf("what is %q?", call)
+}
+
+// newThin is a recovery of a store with these devices, and its pool.
+func newThin(t *testing.T, devices ...poolmetadata.DeviceInfo) (*pool, *thin) {
+	t.Helper()
+	p := newPool(t, devices...)
+	k := &thin{suspended: "Active",
+		status: strings.Fields("0 1651/16384 0/16384 - rw discard_passdown queue_if_no_space - 1024")}
+	p.pool.run, p.pool.sysfs = k.run, t.TempDir()
+	p.lookPath = func(string) (string, error) { return "/usr/sbin/thin_ls", nil }
+	device := filepath.Join(p.pool.sysfs, "7:7")
+	if err := os.Mkdir(device, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(device, "uevent"), "MAJOR=7\nMINOR=7\nDEVNAME=loop7\n")
+	return p, k
+}
+
+// noSnapshot wants the pool, and the notes, to have no metadata snapshot.
+func (p *pool) noSnapshot(t *testing.T, k *thin) {
+	t.Helper()
+	n, err := p.pool.notes.read()
+	if err != nil || n.Reserved || n.Root != "" || k.status[3] != "-" {
+		t.Errorf("the pool has the metadata snapshot %s; noted are %+v, %v", k.status[3], n, err)
+	}
+}
+
+func TestComparisonLogsWhatDiffersBothWays(t *testing.T) {
+	for what, c := range map[string]struct {
+		list string
+		want []string
+		not  string
+	}{
+		"nothing differs": {"1 \n2 \n", []string{"have the same devices", "devices=2"}, "WARN"},
+		"only in the store": {"1\n", []string{`what="device \"pool-snap-2\"`, "differences=1",
+			"not_logged=0", "nothing was changed"}, "pool-snap-1"},
+		"only in the pool": {"1\n2\n3\n", []string{"id 3 is in the pool", "differences=1"},
+			"pool-snap"},
+		"both ways": {"1\n9\n", []string{"pool-snap-2", "id 9 is", "differences=2"}, "snap-1"},
+		"another pool": {"7\n8\n", []string{"none of the store's devices", "differences=4"},
+			"id 7"},
+		"an empty pool": {"", []string{"none of the store's devices", "differences=2"}, "snap-1"},
+		"very many": {"1\n2\n" + numbers(100, 5000), []string{"id 109 is", "differences=4900",
+			"not_logged=4890"}, "id 110 is"},
+	} {
+		p, k := newThin(t, snap(1, activated), snap(2, activated))
+		k.list = c.list
+		before := p.names(t)
+		p.Compare(t.Context())
+		logged := p.logged.String()
+		for _, want := range c.want {
+			if !strings.Contains(logged, want) {
+				t.Errorf("%s: no %q in %s", what, want, logged)
+			}
+		}
+		// The commands have the store's path.
+		lines := strings.ReplaceAll(logged, p.path, "")
+		if strings.Contains(lines, c.not) || strings.Count(logged, "\n") > maxLogged+1 {
+			t.Errorf("%s: the log has %s", what, logged)
+		}
+		if strings.Contains(logged, "WARN") != strings.Contains(logged, "pmctl reconcile -n") {
+			t.Errorf("%s: what is to be typed? %s", what, logged)
+		}
+		if got := p.names(t); !slices.Equal(got, before) {
+			t.Errorf("%s: the store has %q, before %q", what, got, before)
+		}
+		p.noSnapshot(t, k)
+	}
+}
+
+func numbers(from, to int) string {
+	var text strings.Builder
+	for n := from; n < to; n++ {
+		fmt.Fprintln(&text, n)
+	}
+	return text.String()
+}
+
+// What the snapshotter does while the pool is listed is not taken for a difference.
+func TestComparisonLeavesOutWhatIsMadeMeanwhile(t *testing.T) {
+	p, k := newThin(t, snap(1, activated), snap(2, activated))
+	k.list = "1\n2\n"
+	k.before = func(_ context.Context, call string) error {
+		if call != list {
+			return nil
+		}
+		p.remove(t, "pool-snap-2")
+		next := snap(3, activated)
+		next.State = poolmetadata.Creating
+		return p.store.AddDevice(t.Context(), &next)
+	}
+	p.Compare(t.Context())
+	if !strings.Contains(p.logged.String(), "have the same devices") {
+		t.Errorf("the log has %s", &p.logged)
+	}
+}
+
+func TestPoolThatCannotBeListedIsLeftAlone(t *testing.T) {
+	fail := func(broken string) func(context.Context, string) error {
+		return func(_ context.Context, call string) error {
+			if strings.Contains(call, broken) {
+				return errors.New("Input/output error")
+			}
+			return nil
+		}
+	}
+	for what, c := range map[string]struct {
+		set  func(p *pool, k *thin)
+		want string
+	}{
+		"thin_ls is missing": {func(p *pool, _ *thin) {
+			p.lookPath = func(string) (string, error) { return "", errors.New("thin_ls not found") }
+		}, "thin_ls not found; install the package thin-provisioning-tools"},
+		"the pool is suspended": {func(_ *pool, k *thin) { k.suspended = "Suspended" },
+			"the pool pool is not active: Suspended"},
+		"the pool has failed": {func(_ *pool, k *thin) { k.status = []string{"Fail"} },
+			"the pool pool does not work: Fail"},
+		"the pool is read-only": {func(_ *pool, k *thin) { k.status[4] = "ro" }, "is read-only"},
+		"another program has a metadata snapshot": {func(_ *pool, k *thin) { k.status[3] = "31" },
+			"which another program uses; if none does, type: dmsetup message pool 0 release"},
+		"another program was faster": {func(_ *pool, k *thin) {
+			k.before = func(_ context.Context, call string) error {
+				if call == reserve {
+					k.status[3] = "31"
+				}
+				return nil
+			}
+		}, "which another program uses"},
+		"it is no pool": {func(_ *pool, k *thin) { k.before = fail("table") }, "Input/output error"},
+		"the status cannot be read": {func(_ *pool, k *thin) { k.before = fail("status") },
+			"Input/output error"},
+		"the metadata device is unknown": {func(p *pool, _ *thin) { p.pool.sysfs += "/none" },
+			"no such file"},
+		"the metadata device has no name": {func(p *pool, _ *thin) {
+			uevent := filepath.Join(p.pool.sysfs, "7:7", "uevent")
+			if err := os.WriteFile(uevent, nil, 0o600); err != nil {
+				panic(err)
+			}
+		}, "has no name"},
+		"nothing can be noted": {func(p *pool, _ *thin) {
+			p.pool.notes.path = filepath.Join(filepath.Dir(p.path), "none", "x")
+		}, "the notes of the recovery"},
+		"the notes are damaged": {func(p *pool, _ *thin) {
+			p.pool.notes.path = filepath.Dir(p.path)
+		}, "the notes of the recovery"},
+	} {
+		p, k := newThin(t, snap(1, activated))
+		c.set(p, k)
+		held := append([]string{}, k.status...)
+		p.Compare(t.Context())
+		if logged := p.logged.String(); !strings.Contains(logged, c.want) ||
+			!strings.Contains(logged, "was not compared with the pool") ||
+			strings.Count(logged, "\n") != 1 {
+			t.Errorf("%s: the log has %s", what, logged)
+		}
+		if slices.Contains(k.calls, release) {
+			t.Errorf("%s: calls %q", what, k.calls)
+		}
+		if what != "another program was faster" && !slices.Equal(k.status, held) {
+			t.Errorf("%s: the pool is %q, before %q", what, k.status, held)
+		}
+	}
+}
+
+// Whatever fails between the reservation and the list, the metadata snapshot is released.
+func TestMetadataSnapshotIsReleasedWhateverFails(t *testing.T) {
+	for what, c := range map[string]struct {
+		before func(k *thin, cancel func(), ctx context.Context, call string) error
+		want   string
+	}{
+		"thin_ls fails": {func(_ *thin, _ func(), _ context.Context, call string) error {
+			if call == list {
+				return errors.New("the metadata is damaged")
+			}
+			return nil
+		}, "the metadata is damaged"},
+		"thin_ls hangs until the snapshotter stops": {func(
+			_ *thin, cancel func(), ctx context.Context, call string,
+		) error {
+			if call != list {
+				return nil
+			}
+			cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		}, ""},
+		"the snapshotter stops before thin_ls": {func(
+			_ *thin, cancel func(), _ context.Context, call string,
+		) error {
+			if call == reserve {
+				cancel()
+			}
+			return nil
+		}, ""},
+		"the reservation takes too long, and is made": {func(
+			k *thin, _ func(), _ context.Context, call string,
+		) error {
+			if call == reserve {
+				k.status[3] = "25"
+				return context.DeadlineExceeded
+			}
+			return nil
+		}, "deadline exceeded"},
+		"the reservation takes too long, and is not made": {func(
+			_ *thin, _ func(), _ context.Context, call string,
+		) error {
+			if call == reserve {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}, "deadline exceeded"},
+	} {
+		p, k := newThin(t, snap(1, activated))
+		ctx, cancel := context.WithCancel(t.Context())
+		k.before = func(running context.Context, call string) error {
+			return c.before(k, cancel, running, call)
+		}
+		p.Compare(ctx)
+		cancel()
+		if logged := p.logged.String(); !strings.Contains(logged, c.want) ||
+			c.want == "" && logged != "" {
+			t.Errorf("%s: the log has %s", what, logged)
+		}
+		p.noSnapshot(t, k)
+	}
+	for _, text := range []string{"x\n", "1 2\n", "-1\n", "4294967296\n"} {
+		p, k := newThin(t, snap(1, activated))
+		k.list = text
+		if p.Compare(t.Context()); !strings.Contains(p.logged.String(), "which is no id") {
+			t.Errorf("%q: the log has %s", text, &p.logged)
+		}
+		p.noSnapshot(t, k)
+	}
+}
+
+// A process that is killed leaves the metadata snapshot. The next one releases it.
+func TestMetadataSnapshotOfKilledProcessIsReleased(t *testing.T) {
+	for _, c := range []struct {
+		killedAt, root string
+		released       bool
+		want           string
+	}{
+		{"status", "25", false, "perhaps left by a comparison that was interrupted"},
+		{list, "25", true, "have the same devices"},
+		// Somebody has released it by hand meanwhile, and another program has one now.
+		{list, "26", false, "which another program uses"},
+		{list, "-", true, "have the same devices"},
+	} {
+		p, k := newThin(t, snap(1, activated))
+		k.list = "1\n"
+		// Nothing that comes after the kill happens: neither a release, nor a note of it.
+		var killed []byte
+		k.before = func(_ context.Context, call string) (err error) {
+			if k.status[3] != "-" && strings.Contains(call, c.killedAt) && killed == nil {
+				killed, err = os.ReadFile(p.pool.notes.path)
+			}
+			return err
+		}
+		p.Compare(t.Context())
+		write(t, p.pool.notes.path, string(killed))
+		k.status[3], k.before, k.calls = c.root, nil, nil
+		p.logged.Reset()
+		p.Compare(t.Context())
+		if !strings.Contains(p.logged.String(), c.want) {
+			t.Errorf("%+v: the log has %s", c, &p.logged)
+		}
+		if c.released {
+			p.noSnapshot(t, k)
+		} else if k.status[3] != c.root || slices.Contains(k.calls, release) {
+			t.Errorf("%+v: the pool has the metadata snapshot %s; calls %q", c, k.status[3], k.calls)
+		}
+	}
+}
+
+func TestMetadataSnapshotThatCannotBeReleasedIsNoted(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		p, k := newThin(t, snap(1, activated))
+		k.list = "1\n"
+		ctx, cancel := context.WithCancel(t.Context())
+		k.before = func(_ context.Context, call string) error {
+			if call == list && stops {
+				cancel()
+			}
+			if call == release {
+				return errors.New("Input/output error")
+			}
+			return nil
+		}
+		p.Compare(ctx)
+		cancel()
+		want := "type: dmsetup message pool 0 release_metadata_snap"
+		if !strings.Contains(p.logged.String(), want) {
+			t.Errorf("the log has %s", &p.logged)
+		}
+		k.before = nil
+		p.Compare(t.Context())
+		p.noSnapshot(t, k)
+	}
+}
+
+func TestStopEndsComparisonInBackground(t *testing.T) {
+	p, k := newThin(t, snap(1, activated))
+	hangs := make(chan struct{})
+	k.before = func(ctx context.Context, call string) error {
+		if call == list {
+			close(hangs)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}
+	p.CompareInBackground(true, nil)
+	<-hangs
+	p.Stop()
+	p.noSnapshot(t, k)
+	if p.logged.Len() > 0 {
+		t.Errorf("the log has %s", &p.logged)
+	}
+}
+
+func TestComparisonComesWithEachSignal(t *testing.T) {
+	for _, now := range []bool{false, true} {
+		p, k := newThin(t, snap(1, activated))
+		listed := make(chan struct{})
+		k.before = func(_ context.Context, call string) error {
+			if call == list {
+				listed <- struct{}{}
+			}
+			return nil
+		}
+		signals := make(chan os.Signal)
+		p.CompareInBackground(now, signals)
+		if now {
+			<-listed
+		}
+		for range 2 {
+			signals <- syscall.SIGHUP
+			<-listed
+		}
+		p.Stop()
+		p.noSnapshot(t, k)
+	}
+}
+
+// The commands that the log has work as they are: this pool and this store need quotes.
+func TestLoggedCommandsAreWhatAShellRuns(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"pmctl", "dmsetup", "thin_ls"} {
+		script := "#!/bin/sh\n{ printf '%s' " + name + "; printf ' [%s]' \"$@\"; echo; } >>\"$CALLS\"\n" +
+			"case $2 in --commit) echo 7 ;; esac\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	calls := filepath.Join(dir, "calls")
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("CALLS", calls)
+	p := &thinPool{name: "it's $a pool"}
+	commands := p.reconcileCommands("/var/lib/a store/'s.db", "/dev/loop7")
+	if _, err := run(t.Context(), "sh", "-euc", "cd "+dir+"\n"+commands); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(calls)
+	want := "pmctl [stats] [--commit] [--store] [/var/lib/a store/'s.db]\n" +
+		"dmsetup [message] [it's $a pool] [0] [reserve_metadata_snap]\n" +
+		"thin_ls [--metadata-snap] [--format] [DEV] [/dev/loop7]\n" +
+		"dmsetup [message] [it's $a pool] [0] [release_metadata_snap]\n" +
+		"pmctl [reconcile] [-n] [--store] [/var/lib/a store/'s.db] [--pool] [pool.txt] " +
+		"[--pool-name] [it's $a pool] [--as-of] [7]\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s, want\n%s", err, got, want)
+	}
+}
+
+func TestLoggedCommandsAreThoseOfTheOperatorsPage(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/operators.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.ReplaceAll(string(text), `"$PM_STORE"`, "/p.db")
+	page = strings.Join(strings.Fields(strings.ReplaceAll(page, "\\\n", " ")), " ")
+	p := &thinPool{name: "containerd-pool"}
+	want := p.reconcileCommands("/p.db", "/dev/mapper/containerd-pool_tmeta")
+	if !strings.Contains(page, want) {
+		t.Errorf("docs/operators.md has no %s", want)
+	}
+}
+
+func TestToolThatHangsIsEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan error, 1)
+	go func() {
+		_, err := run(ctx, "sleep", "1000")
+		started <- err
+	}()
+	cancel()
+	if err := <-started; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if text, err := run(t.Context(), "echo", "x"); text != "x\n" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	_, err := run(t.Context(), "sh", "-c", "echo bad >&2; exit 3")
+	if err == nil || !strings.Contains(err.Error(), "bad") {
+		t.Error(err)
+	}
+}
