@@ -67,6 +67,7 @@ var all = []testCase{
 	{"runc_container_writes_its_root", container},
 	{"restart_keeps_everything", restart},
 	{"vanished_devices_come_back", reboot},
+	{"differences_of_store_and_pool_are_logged", compare},
 	{"kill_at_work_loses_nothing_acknowledged", kills},
 }
 

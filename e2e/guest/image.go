@@ -13,7 +13,7 @@ import (
 var tools = []string{
 	"dash", "mount", "umount", "losetup", "blkdiscard", "dmsetup", "mkfs.ext4", "mkfs.ext2",
 	"mkfs.xfs", "mkfs.btrfs", "e2fsck", "xfs_repair", "btrfs", "thin_check", "thin_dump",
-	"thin_restore", "runc",
+	"thin_ls", "thin_restore", "runc",
 }
 
 // An Image is what a guest boots: its root file system, in memory.
