@@ -12,7 +12,7 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 
 const PAGE: usize = 4096;
-const MARK: std::ops::Range<usize> = 160..184;
+const MARK: std::ops::Range<usize> = 160..192;
 const LEVELS: [Verify; 3] = [Verify::None, Verify::Quick, Verify::Full];
 
 /// The file of a store in which a page of the newest commit is what it was before that; and the
@@ -58,6 +58,45 @@ fn unfinished_commit_is_undone_and_reported_at_every_level_of_verification() {
             ),
             (0, None)
         );
+    }
+}
+
+/// The next commit gets the places of the one that was undone, and the disk still has most of that.
+/// So a cut of the next one could complete the one before, which nobody has asked for again.
+#[test]
+fn undone_commit_is_not_completed_by_a_later_one_that_is_cut_off() {
+    let (_directory, path) = place();
+    let (file, held) = unfinished(&path);
+    let whole = std::fs::read(&path).unwrap();
+    let page = |bytes: &[u8], at: usize| bytes[at * PAGE..][..PAGE].to_vec();
+    let lost = |at: &usize| page(&whole, *at) != page(&file, *at);
+    let lost = (2..whole.len() / PAGE).find(lost).unwrap();
+    let last = held.iter().map(|device| device.generation).max().unwrap();
+    let mut left = file;
+    for attempt in 0..3 {
+        std::fs::write(&path, &left).unwrap();
+        let store = PoolMetadata::open(&path).unwrap();
+        assert!(store.undone_at_open().is_some(), "attempt {attempt}");
+        assert_eq!(devices(&store), held);
+        left = std::fs::read(&path).unwrap();
+        // As long as the other, so that it takes the same pages.
+        add(&store, "one else");
+        let generation = store.get_device("one else").unwrap().generation;
+        assert_eq!(generation, last + 2 + attempt);
+        store.close().unwrap();
+        let next = std::fs::read(&path).unwrap();
+        // Of the next commit, the disk has the meta page, and what happens to complete the other.
+        let meta = [0, 1].map(|at| page(&next, at));
+        let fields = |bytes: &[u8]| [0, 1].map(|at| bytes[at * PAGE + 24..][..136].to_vec());
+        assert_eq!(fields(&next), fields(&whole), "it has taken other pages");
+        for at in [0, 1] {
+            left[at * PAGE..][..PAGE].copy_from_slice(&meta[at]);
+        }
+        left[lost * PAGE..][..PAGE].copy_from_slice(&page(&whole, lost));
+        // Its flush was cut off, so no mark names it.
+        let newest = |at: &usize| u64::from_le_bytes(meta[*at][144..152].try_into().unwrap());
+        let older = [0, 1].into_iter().min_by_key(newest).unwrap();
+        left[older * PAGE..][MARK].fill(0);
     }
 }
 

@@ -36,7 +36,7 @@ fn mark_flushed(path: &Path) {
     let mut file = std::fs::read(path).unwrap();
     let commit = |page| u64::from_le_bytes(file[page + COMMIT..][..8].try_into().unwrap());
     let newest: u64 = commit(0).max(commit(PAGE));
-    let fields = [newest.to_le_bytes(), [0; 8]].concat();
+    let fields = [newest.to_le_bytes(), [0; 8], [0; 8]].concat();
     let sum = crc32c::crc32c(&fields).to_le_bytes();
     let mark = [&b"pmfl"[..], &sum, &fields].concat();
     let page = if newest.is_multiple_of(2) { PAGE } else { 0 };

@@ -24,7 +24,7 @@ use crate::lmdb::raw::{set_newest_in_lock_file, Environment, WriteTxn};
 use crate::lmdb::write::Step;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
-use crate::sync::primitives::unpoisoned;
+use crate::sync::primitives::{lock, unpoisoned};
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::{Level, Metas, Report, Undo};
 
@@ -98,14 +98,14 @@ impl Env {
         let undone = mark.failed == newest + 1;
         if undone {
             one_flush.undone.store(mark.failed, Ordering::Relaxed);
-            if one_flush.settled.load(Ordering::Relaxed) == mark.failed {
+            if *lock(&one_flush.settled) == mark {
                 return Ok(());
             }
             self.wait_for_reads_behind(newest, waits)?;
         }
         if let Err(error) = self.flush() {
             if mark.flushed < newest {
-                self.note_failed(newest);
+                self.note_failed(one_flush, newest);
             }
             return Err(self.count_failure(one_flush, error));
         }
@@ -114,7 +114,7 @@ impl Env {
             self.verify_on_disk(one_flush, newest)?;
         }
         match undone {
-            true => one_flush.settled.store(mark.failed, Ordering::Relaxed),
+            true => *lock(&one_flush.settled) = mark,
             false => self.note_flushed(newest),
         }
         Ok(())
@@ -123,8 +123,8 @@ impl Env {
     /// Notes that the newest commit, of which somebody may have been told that it is durable, could
     /// not be flushed.
     #[cold]
-    fn note_failed(&self, newest: u64) {
-        let mark = FlushMark::of_failed(newest);
+    fn note_failed(&self, one_flush: &OneFlush, newest: u64) {
+        let mark = FlushMark::of_failed(newest, one_flush.pages.skipped(newest));
         if write_mark(&self.file, self.page_size, mark).is_err() {
             // A later flush would be trusted.
             self.writes_stopped.store(true, Ordering::Relaxed);

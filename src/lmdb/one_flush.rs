@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
 
 use crate::lmdb::raw::MetaPages;
 use crate::verify::flush_mark::FlushMark;
@@ -14,8 +15,9 @@ pub(crate) struct OneFlush {
     pub(super) pages: MetaPages,
     /// The last undone commit that this process knows of.
     pub(super) undone: AtomicU64,
-    /// The undone commit after which this process has flushed and verified the store.
-    pub(super) settled: AtomicU64,
+    /// The mark of the undone commit after which nothing is left to be done before the next: this
+    /// process has flushed and verified the store, or has undone it while it opened the store.
+    pub(super) settled: Mutex<FlushMark>,
     /// Flushes that have failed in a row.
     pub(super) failures: AtomicU32,
     /// LMDB could not write a meta page, and refuses every transaction until it is reopened.
@@ -23,11 +25,12 @@ pub(crate) struct OneFlush {
 }
 
 impl OneFlush {
-    pub fn new(pages: MetaPages) -> OneFlush {
+    /// For a file with these meta pages. `settled` is the mark of a commit that opening has undone.
+    pub fn new(pages: MetaPages, settled: FlushMark) -> OneFlush {
         OneFlush {
             pages,
             undone: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
+            settled: Mutex::new(settled),
             failures: AtomicU32::new(0),
             poisoned: AtomicBool::new(false),
         }
@@ -39,11 +42,13 @@ impl OneFlush {
         self.pages.newest_commit()
     }
 
-    /// Whether the commit with this number, which is being written, comes after one with the same
-    /// number that was undone.
+    /// How many with the number of this commit, which is being written, were undone.
     #[inline]
-    pub fn is_undone(&self, commit: u64) -> bool {
-        self.undone.load(Ordering::Relaxed) == commit
+    pub fn undone_before(&self, commit: u64) -> u64 {
+        match self.undone.load(Ordering::Relaxed) == commit {
+            true => self.pages.skipped(commit),
+            false => 0,
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use crate::sync::exclusion::WalkGate;
 use crate::sync::primitives::unpoisoned;
 use crate::sync::reader_queue::ReaderQueue;
 use crate::sync::writer_gate::WriterGate;
+use crate::verify::flush_mark::FlushMark;
 use crate::verify::head;
 use crate::verify::head::Head;
 
@@ -86,9 +87,9 @@ impl Env {
         let one_flush = match flushes(&config, &head) {
             Flushes::Nothing => {
                 let pages = MetaPages::new(&claimed.file, head.page_size);
-                Some(OneFlush::new(
-                    pages.map_err(|e| Error::io("opening the store", &path, e))?,
-                ))
+                let pages = pages.map_err(|e| Error::io("opening the store", &path, e))?;
+                let settled = undone.as_ref().map_or_else(FlushMark::default, |u| u.mark);
+                Some(OneFlush::new(pages, settled))
             }
             Flushes::Both => None,
         };
@@ -119,7 +120,7 @@ impl Env {
         );
         env.one_flush = one_flush;
         env.undone_commits = AtomicU64::new(undone.is_some().into());
-        env.undone_at_open = undone;
+        env.undone_at_open = undone.map(|undone| undone.why);
         env.finish_opening(&metadata)?;
         Ok(env)
     }

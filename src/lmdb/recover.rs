@@ -8,12 +8,22 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::file::process_lock::FileLock;
-use crate::lmdb::one_flush::mark_flushed;
 use crate::sync::deadline::Deadline;
+use crate::verify::flush_mark::FlushMark;
 use crate::verify::head::Head;
+use crate::verify::Metas;
 
-/// Undoes the commit that was not finished, on the disk as well; what showed that it was not.
-/// `None` if another process has done so meanwhile.
+/// A commit that was not finished, and was undone.
+pub(super) struct Undone {
+    /// What showed that it was not.
+    pub why: String,
+    /// The mark that says so. No read has seen that commit, so nothing is to be waited for, or to
+    /// be verified, before the next one is written.
+    pub mark: FlushMark,
+}
+
+/// Undoes the commit that was not finished, on the disk as well. `None` if another process has done
+/// so meanwhile.
 ///
 /// Until then no process gets past this, so none uses that commit.
 pub(super) fn undo_unfinished(
@@ -22,7 +32,7 @@ pub(super) fn undo_unfinished(
     read_only: bool,
     deadline: &Deadline,
     classify: impl Fn() -> Result<Head>,
-) -> Result<Option<String>> {
+) -> Result<Option<Undone>> {
     if read_only {
         // A store is then read in a copy without it, and a backup refused.
         return Err(Error::Unfinished { path: path.into() });
@@ -34,12 +44,12 @@ pub(super) fn undo_unfinished(
     let file = file.file();
     let undone = file
         .write_all_at(&found.undo.bytes, found.undo.offset)
-        .and_then(|()| file.sync_data());
-    undone.map_err(|e| Error::io("undoing a commit that was not finished", path, e))?;
-    // No read has seen that commit. Without the note, the next write makes sure of that once more.
-    let _ = mark_flushed(file);
+        .and_then(|()| file.sync_data())
+        .and_then(|()| Metas::read(file));
+    let metas = undone.map_err(|e| Error::io("undoing a commit that was not finished", path, e))?;
     let violation = found.violation;
-    Ok(Some(format!(
-        "its newest commit was half written: {violation}"
-    )))
+    Ok(Some(Undone {
+        why: format!("its newest commit was half written: {violation}"),
+        mark: metas.flush_mark(),
+    }))
 }

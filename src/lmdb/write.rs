@@ -181,11 +181,11 @@ impl<'e> WriteTxn<'e> {
         (newest.id + 1 == self.txn.commit_number()).then(|| look(newest))
     }
 
-    /// Whether another commit of this number was undone, which some may have seen.
-    pub fn follows_undone(&self) -> bool {
+    /// How many commits of this number were undone, which some may have seen.
+    pub fn undone_before(&self) -> u64 {
         let number = self.txn.commit_number();
         let one_flush = self.env.one_flush.as_ref();
-        one_flush.is_some_and(|one_flush| one_flush.is_undone(number))
+        one_flush.map_or(0, |one_flush| one_flush.undone_before(number))
     }
 
     /// Writes the header row, which says this.

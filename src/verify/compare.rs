@@ -36,12 +36,17 @@ pub(crate) enum Comparison {
 }
 
 /// Compares the commit of `newer` with that of `before`. No page of either may be written
-/// meanwhile.
-pub(crate) fn compare(source: &dyn ReadAt, before: &Meta, newer: &Meta) -> io::Result<Comparison> {
+/// meanwhile. The header row of `newer` has left out `skipped` numbers.
+pub(crate) fn compare(
+    source: &dyn ReadAt,
+    before: &Meta,
+    newer: &Meta,
+    skipped: u64,
+) -> io::Result<Comparison> {
     if (before.free, before.main) == (newer.free, newer.main) {
         return Ok(Comparison::Whole);
     }
-    match try_compare(source, before, newer) {
+    match try_compare(source, before, newer, skipped) {
         Ok(()) => Ok(Comparison::Whole),
         Err(Stop::Io(error)) => Err(error),
         Err(Stop::Before) => Ok(Comparison::Unclear),
@@ -49,13 +54,14 @@ pub(crate) fn compare(source: &dyn ReadAt, before: &Meta, newer: &Meta) -> io::R
     }
 }
 
-fn try_compare(source: &dyn ReadAt, before: &Meta, newer: &Meta) -> Result<(), Stop> {
+fn try_compare(source: &dyn ReadAt, before: &Meta, newer: &Meta, skipped: u64) -> Result<(), Stop> {
     let before = Side::new(source, before, false)?;
     before.check_newest_list()?;
     let old = before.root()?;
     let newer = Side::new(source, newer, true)?;
     let new = newer.root()?;
-    if new.header.commit <= old.header.commit {
+    // A lower one is of a commit that was undone, or of one before.
+    if new.header.commit <= old.header.commit.saturating_add(skipped) {
         let (now, then) = (new.header.commit, old.header.commit);
         let what = format!("its header is of commit {now}, and the one before of {then}");
         return Err(newer.stop(Structure::Root, None, Kind::Row(what)));

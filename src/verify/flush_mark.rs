@@ -11,8 +11,8 @@ use crate::verify::bytes::{u32_at, u64_at};
 
 /// Where the mark stands in a meta page: behind LMDB's fields, in the same sector.
 pub(crate) const AT: usize = 160;
-/// Bytes of a mark: what it is, its checksum, two numbers of commits.
-pub(crate) const LEN: usize = 24;
+/// Bytes of a mark: what it is, its checksum, three numbers.
+pub(crate) const LEN: usize = 32;
 /// Bytes of a meta page up to the end of the mark.
 pub(crate) const END: usize = AT + LEN;
 
@@ -30,12 +30,20 @@ pub(crate) struct FlushMark {
     /// it was undone: until the next commit, which gets its number, reads of it may still be
     /// running. Or it is in force, and the disk may not have all of it.
     pub failed: u64,
+    /// How many numbers the header row of the commit `failed` leaves out: one for each of that
+    /// commit's predecessors that were undone. Their pages may be on the disk, and the next one of
+    /// that number gets the same places, so without this a power cut could put one of them
+    /// together again.
+    pub skipped: u64,
 }
 
 impl FlushMark {
     /// The mark of a commit that was flushed.
     pub fn of(flushed: u64) -> FlushMark {
-        FlushMark { flushed, failed: 0 }
+        FlushMark {
+            flushed,
+            ..FlushMark::default()
+        }
     }
 
     #[inline]
@@ -43,16 +51,20 @@ impl FlushMark {
         let mut bytes = [0; LEN];
         bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[BODY_AT..][..8].copy_from_slice(&self.flushed.to_le_bytes());
-        bytes[BODY_AT + 8..].copy_from_slice(&self.failed.to_le_bytes());
+        bytes[BODY_AT + 8..][..8].copy_from_slice(&self.failed.to_le_bytes());
+        bytes[BODY_AT + 16..].copy_from_slice(&self.skipped.to_le_bytes());
         let sum = crc::checksum(&[], &bytes[BODY_AT..]);
         bytes[4..BODY_AT].copy_from_slice(&sum);
         bytes
     }
 
     /// The mark for a commit that could not be flushed: the one before it was.
-    pub fn of_failed(failed: u64) -> FlushMark {
-        let flushed = failed - 1;
-        FlushMark { flushed, failed }
+    pub fn of_failed(failed: u64, skipped: u64) -> FlushMark {
+        FlushMark {
+            flushed: failed - 1,
+            failed,
+            skipped,
+        }
     }
 
     /// Where in a file the mark belongs: in the meta page that the commit after it writes.
@@ -74,6 +86,7 @@ impl FlushMark {
         whole.then(|| FlushMark {
             flushed: u64_at(body, 0),
             failed: u64_at(body, 8),
+            skipped: u64_at(body, 16),
         })
     }
 
@@ -94,6 +107,7 @@ mod tests {
         let mark = FlushMark {
             flushed: 300,
             failed: 301,
+            skipped: 2,
         };
         let bytes = mark.encode();
         assert_eq!(FlushMark::parse(&bytes), Some(mark));

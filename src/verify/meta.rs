@@ -167,6 +167,14 @@ impl Metas {
         FlushMark::newest(&self.first, &self.second)
     }
 
+    /// How many numbers the header row of this commit leaves out, as the mark in its meta page says.
+    pub fn skipped(&self, txnid: u64) -> u64 {
+        let page = [&self.first, &self.second][Meta::home(txnid)];
+        let mark = page.get(flush_mark::AT..).and_then(FlushMark::parse);
+        mark.filter(|mark| mark.failed == txnid)
+            .map_or(0, |mark| mark.skipped)
+    }
+
     /// Puts the file's page size into both, so that the other fields of one whose page size is
     /// damaged can be used.
     pub fn with_page_size_fixed(mut self) -> Metas {

@@ -46,7 +46,8 @@ impl Undo {
             0 => &metas.first,
             _ => &metas.second,
         };
-        let mark = FlushMark::of_failed(commit.txnid + 1);
+        let next = commit.txnid + 1;
+        let mark = FlushMark::of_failed(next, metas.skipped(next) + 1);
         let mut bytes = page.get(..TXNID_AT + 8)?.to_vec();
         // A file of one commit has its number in both meta pages.
         let lower = commit.txnid.saturating_sub(1);
@@ -87,7 +88,8 @@ pub(crate) fn in_force(
     let (Some(before), Some(undo)) = (before, Undo::of_newest(metas, &meta)) else {
         return Ok(Ok(newest));
     };
-    Ok(Ok(match compare(source, &before, &meta)? {
+    let skipped = metas.skipped(meta.txnid);
+    Ok(Ok(match compare(source, &before, &meta, skipped)? {
         Comparison::Whole | Comparison::Unclear => newest,
         Comparison::Torn(violation) => InForce {
             meta: before,

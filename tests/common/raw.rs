@@ -74,7 +74,7 @@ pub fn edit(path: &Path, change: impl FnOnce(&mut RwTransaction<'_>, &Tables)) {
 /// Takes the notes of flushes out of a file, as a power cut can.
 pub fn clear_marks(path: &Path) {
     const PAGE: usize = 4096;
-    const MARK: std::ops::Range<usize> = 160..184;
+    const MARK: std::ops::Range<usize> = 160..192;
     let mut bytes = std::fs::read(path).unwrap();
     for meta in bytes.chunks_mut(PAGE).take(2) {
         meta[MARK].fill(0);
@@ -100,7 +100,7 @@ pub fn mark(bytes: &mut [u8]) {
     }
     let commit = |page: usize| u64::from_le_bytes(bytes[page + TXNID..][..8].try_into().unwrap());
     let newest = commit(0).max(commit(PAGE));
-    let fields = [newest.to_le_bytes(), [0; 8]].concat();
+    let fields = [newest.to_le_bytes(), [0; 8], [0; 8]].concat();
     let mark = [&b"pmfl"[..], &crc32c(fields.iter()).to_le_bytes(), &fields].concat();
     let at = (newest as usize + 1) % 2 * PAGE + MARK;
     bytes[at..at + mark.len()].copy_from_slice(&mark);

@@ -72,9 +72,9 @@ fn commit_whose_flush_has_failed_is_verified_on_the_disk_before_the_next_is_writ
     let env = open(&directory);
     // Its row is one that no store has, so that it is not sound.
     let commit = commit_unflushed(&env);
-    env.note_failed(commit);
     let one_flush = env.one_flush.as_ref().unwrap();
-    assert_eq!(one_flush.pages.mark(), FlushMark::of_failed(commit));
+    env.note_failed(one_flush, commit);
+    assert_eq!(one_flush.pages.mark(), FlushMark::of_failed(commit, 0));
     assert_eq!(one_flush.newest_commit(), commit);
     assert!(is_there(&env, KEY));
     let refused = write(&env, LONG);
@@ -103,6 +103,28 @@ fn undone_commit_is_read_on_by_those_that_saw_it_and_by_no_others() {
     write(&env, LONG).unwrap();
     assert!(!is_there(&env, KEY) && is_there(&env, b"next"));
     assert!(!env.writes_stopped.load(Ordering::Relaxed));
+}
+
+/// The number of the commit is no proof that its reads were waited for: a commit of the same number
+/// can be undone again.
+#[test]
+fn reads_of_a_commit_that_is_undone_again_are_waited_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let env: Arc<Env> = open(&directory);
+    let commit = commit_unflushed(&env);
+    env.undo(commit);
+    let waits = env.lock_wait();
+    let writing = env.begin_writing(&waits).unwrap();
+    env.settle(&waits).unwrap();
+    drop(writing);
+    assert_eq!(commit_unflushed(&env), commit);
+    let saw_it = Snapshot::open(&env).unwrap();
+    env.undo(commit);
+    let refused = write(&env, Duration::from_millis(30));
+    assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
+    assert_eq!(keys(&saw_it), 1);
+    drop(saw_it);
+    write(&env, LONG).unwrap();
 }
 
 /// A process can be killed between the two steps of undoing a commit, or LMDB's lock file can

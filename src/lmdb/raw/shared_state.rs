@@ -101,6 +101,14 @@ impl MetaPages {
         marks.max_by_key(|mark| mark.flushed).unwrap_or_default()
     }
 
+    /// How many numbers the header row of this commit leaves out. The caller keeps others from
+    /// writing.
+    pub fn skipped(&self, commit: u64) -> u64 {
+        let mark = self.mark_in(Meta::home(commit) * self.page_size);
+        mark.filter(|mark| mark.failed == commit)
+            .map_or(0, |mark| mark.skipped)
+    }
+
     #[inline]
     fn mark_in(&self, page: usize) -> Option<FlushMark> {
         let mut bytes = [0; flush_mark::LEN];

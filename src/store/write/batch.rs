@@ -29,8 +29,9 @@ impl<'t, 'e> Batch<'t, 'e> {
                 _ => return Err(Error::corrupt("its header row is damaged").into()),
             },
         };
-        // A record of an undone commit may have been read: the generation of no other is the same.
-        let step = 1 + u64::from(txn.follows_undone());
+        // A record of an undone commit may have been read, and its pages may be on the disk: the
+        // generation of no other is the same.
+        let step = txn.undone_before().saturating_add(1);
         header.commit = header
             .commit
             .checked_add(step)
