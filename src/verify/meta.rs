@@ -167,7 +167,8 @@ impl Metas {
         FlushMark::newest(&self.first, &self.second)
     }
 
-    /// How many numbers the header row of this commit leaves out, as the mark in its meta page says.
+    /// How many numbers the header row of this commit leaves out, as the mark in its meta page
+    /// says.
     pub fn skipped(&self, txnid: u64) -> u64 {
         let page = [&self.first, &self.second][Meta::home(txnid)];
         let mark = page.get(flush_mark::AT..).and_then(FlushMark::parse);
