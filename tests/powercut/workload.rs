@@ -3,7 +3,8 @@
 use crate::common::rng::Rng;
 use crate::common::{device, options};
 use pool_metadata::{
-    Change, DeviceInfo, DeviceState, Durability, Ids, Intent, IntentKind, PoolMetadata, Walk,
+    Change, DeviceInfo, DeviceState, Durability, Ids, Intent, IntentKind, PoolDevice, PoolMetadata,
+    PoolState, Walk,
 };
 use std::path::Path;
 
@@ -34,6 +35,8 @@ pub enum Op {
     Remove(Vec<u8>),
     Apply(Vec<Change>),
     Import(usize),
+    /// Bring the store in step with a pool and a snapshotter that have lost these devices.
+    Reconcile(Vec<Vec<u8>>),
     /// Close the store and open it again.
     Reopen,
     /// Keep a snapshot from here on, whose pages are not reused; or release it.
@@ -88,7 +91,7 @@ struct Writer {
 impl Writer {
     fn step(&mut self, durability: Durability) -> Op {
         // Numbers of ids and intents are known where no other script writes.
-        let kind = self.rng.below(if self.prefix.is_empty() { 28 } else { 24 });
+        let kind = self.rng.below(if self.prefix.is_empty() { 29 } else { 24 });
         match kind {
             7..=10 if !self.alive.is_empty() => Op::Text {
                 name: self.pick(),
@@ -114,6 +117,7 @@ impl Writer {
             22 => Op::Hold,
             23 if durability == Durability::Relaxed => Op::Sync,
             24..=27 => Op::Apply(vec![self.in_step(kind)]),
+            28 if self.alive.len() > 3 => Op::Reconcile((0..3).map(|_| self.take()).collect()),
             _ => Op::Add(self.new_device()),
         }
     }
@@ -202,6 +206,7 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::Remove(name) => store.remove_device(name),
         Op::Apply(changes) => store.apply(changes).map(drop).map_err(Into::into),
         Op::Import(count) => take_over(store, *count),
+        Op::Reconcile(lost) => reconcile(store, lost),
         Op::Sync => store.sync(),
         Op::Hold => {
             *held = match held {
@@ -219,7 +224,33 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
 fn needs_more(store: &PoolMetadata, op: &Op) -> bool {
     const ONE_STEP: u64 = 256 << 10;
     let stats = store.stats().unwrap();
-    matches!(op, Op::Apply(_)) || stats.map_size - stats.map_used < ONE_STEP
+    matches!(op, Op::Apply(_) | Op::Reconcile(_)) || stats.map_size - stats.map_used < ONE_STEP
+}
+
+/// Takes devices out of the store that no snapshot has. The pool still has the first, and a device
+/// that the store does not know.
+fn reconcile(store: &PoolMetadata, lost: &[Vec<u8>]) -> pool_metadata::Result<()> {
+    let (mut snapshots, mut ids) = (Vec::new(), Vec::new());
+    for device in store.walk()? {
+        let device = device?;
+        if !lost[1..].contains(&device.name) {
+            ids.push(device.device_id);
+        }
+        if !lost.contains(&device.name) {
+            snapshots.push(device.name);
+        }
+    }
+    ids.push(store.stats()?.last_id as u32 + 2);
+    let in_pool = |device_id| PoolDevice {
+        device_id,
+        ..PoolDevice::default()
+    };
+    let found = store.reconcile(&PoolState {
+        devices: Some(ids.into_iter().map(in_pool).collect()),
+        snapshots: Some(snapshots),
+        commit: None,
+    })?;
+    store.apply_reconciliation(&found).map(drop)
 }
 
 fn take_over(store: &PoolMetadata, count: usize) -> pool_metadata::Result<()> {
