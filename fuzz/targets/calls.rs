@@ -2,86 +2,16 @@
 //! call returns a status, and the store is sound after all of them.
 #![no_main]
 
+mod arguments;
 mod reconcile;
 
-use arbitrary::Arbitrary;
+use arguments::{with, with_device, zeroed, Call, Fields, Text};
 use libfuzzer_sys::fuzz_target;
 use pool_metadata::capi::*;
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
-
-/// A struct of the C API, initialised as in a C program.
-fn zeroed<T>() -> T {
-    // SAFETY: made of numbers and pointers, for each of which zero is a value.
-    unsafe { std::mem::zeroed() }
-}
-
-/// A name or text argument: mostly one of a few, or any bytes, or NULL with a length.
-#[derive(Arbitrary, Debug)]
-enum Text {
-    Known(u8),
-    Any(Vec<u8>),
-    Long(u16),
-    Null(u8),
-}
-
-#[derive(Arbitrary, Debug)]
-struct Fields {
-    struct_size: Option<u16>,
-    name: Text,
-    parent: Text,
-    error: Text,
-    state: i8,
-    size: u64,
-    device_id: u8,
-    generation: u8,
-}
-
-#[derive(Arbitrary, Debug)]
-enum Call {
-    Reopen,
-    Close,
-    Sync,
-    Deferred,
-    Stats(Option<u16>),
-    Add(Fields),
-    Get(Text),
-    Read(Text, u16),
-    ChangeState(Text, i8),
-    MarkFaulty(Text),
-    Remove(Text),
-    Update(Text, Fields, i8),
-    Begin(Text),
-    SetTexts(Text, Text),
-    Commit,
-    Abort,
-    Apply(Vec<(i8, Fields)>),
-    WalkOpen,
-    WalkNext(u16),
-    WalkClose,
-    WalkIds,
-    Walk(i8),
-    Names,
-    RunningReads,
-    ById(u32),
-    ListIds(u8, u32, u32),
-    FreeId(u32),
-    FreeFaultyIds(Vec<u32>),
-    MarkIdsFaulty(Vec<u32>),
-    MarkIdsFaultyUpTo(u16),
-    ReplaceId(Text, u8),
-    WalkFiltered(Option<u16>, u32, Text, u8),
-    Removals(u64),
-    BeginIntent(Option<u16>, i8, u32, Text),
-    FinishIntent(u8),
-    Intents,
-    Identity,
-    SetIdentity(Text),
-    Reconcile(Option<u16>, Vec<u32>, Text, u8, u8),
-    ApplyDifferences(Option<u16>, Vec<reconcile::Fields>),
-}
 
 /// What is open, as a C program would keep it.
 struct Program {
@@ -109,61 +39,6 @@ fn directory() -> &'static Path {
 
 fn path() -> PathBuf {
     directory().join("pool.db")
-}
-
-impl Text {
-    fn bytes(&self) -> Option<Vec<u8>> {
-        match self {
-            Text::Known(number) => Some(format!("device-{}", number % 8).into_bytes()),
-            Text::Any(bytes) => Some(bytes.clone()),
-            Text::Long(len) => Some(vec![b'n'; usize::from(*len) % 5000]),
-            Text::Null(_) => None,
-        }
-    }
-
-    fn len(&self, bytes: &Option<Vec<u8>>) -> usize {
-        match (self, bytes) {
-            (Text::Null(len), _) => usize::from(*len),
-            (_, Some(bytes)) => bytes.len(),
-            (_, None) => 0,
-        }
-    }
-}
-
-/// Calls with a text's pointer and length.
-fn with<R>(text: &Text, call: impl FnOnce(*const c_char, usize) -> R) -> R {
-    let bytes = text.bytes();
-    call(
-        bytes.as_ref().map_or(null(), |b| b.as_ptr().cast()),
-        text.len(&bytes),
-    )
-}
-
-/// Calls with a struct of these fields.
-fn with_device<R>(fields: &Fields, call: impl FnOnce(&mut pm_device) -> R) -> R {
-    with(&fields.name, |name, name_len| {
-        with(&fields.parent, |parent_name, parent_name_len| {
-            with(&fields.error, |error, error_len| {
-                let size = size_of::<pm_device>();
-                call(&mut pm_device {
-                    struct_size: fields
-                        .struct_size
-                        .map_or(size, |other| size.min(other.into())),
-                    size: fields.size,
-                    generation: fields.generation.into(),
-                    device_id: fields.device_id.into(),
-                    state: fields.state.into(),
-                    name,
-                    name_len,
-                    parent_name,
-                    parent_name_len,
-                    error,
-                    error_len,
-                    owner: null_mut(),
-                })
-            })
-        })
-    })
 }
 
 unsafe extern "C-unwind" fn on_update(device: *mut pm_device, user_data: *mut c_void) -> i32 {

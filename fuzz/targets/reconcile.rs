@@ -1,11 +1,9 @@
 //! Calls that compare a store with its pool, and apply differences.
 
-use super::{with, zeroed, Program, Text};
+use super::arguments::{with, zeroed, Difference, Text};
+use super::Program;
 use pool_metadata::capi::*;
 use std::ptr::{null, null_mut};
-
-/// Action, device id, name and generation of a difference.
-pub type Fields = (i8, u32, Text, u8);
 
 impl Program {
     /// Compares, and applies what was found if no id in the pool is so high that keeping it out of
@@ -20,32 +18,33 @@ impl Program {
     ) -> i32 {
         let (store, e): (_, *mut pm_error) = (self.store, &mut self.error);
         let is_high = ids.iter().any(|id| (5000..1 << 24).contains(id));
-        // SAFETY: the lists live until the call returns, and the block is freed after its last use.
-        unsafe {
-            with(name, |name, name_len| {
-                let names = [pm_name { name, name_len }];
-                let mut pool: pm_pool_state = zeroed();
-                let known = size_of::<pm_pool_state>();
-                pool.struct_size = size.map_or(known, |size| known.min(size.into()));
-                (pool.device_ids, pool.device_count) = (ids.as_ptr(), ids.len());
-                (pool.snapshots, pool.snapshot_count) = (names.as_ptr(), names.len());
-                (pool.commit, pool.in_use) = (commit, in_use);
-                let mut found: *mut pm_reconciliation = null_mut();
-                let status = pm_reconcile(store, &pool, &mut found, e);
-                if status != PM_OK || is_high {
-                    pm_free(found.cast());
-                    return status;
-                }
-                let (all, count) = ((*found).differences, (*found).count);
-                let status = pm_apply_reconciliation(store, all, count, null_mut(), e);
-                pm_free(found.cast());
-                status
-            })
-        }
+        with(name, |name, name_len| {
+            let names = [pm_name { name, name_len }];
+            let mut pool: pm_pool_state = zeroed();
+            let known = size_of::<pm_pool_state>();
+            pool.struct_size = size.map_or(known, |size| known.min(size.into()));
+            (pool.device_ids, pool.device_count) = (ids.as_ptr(), ids.len());
+            (pool.snapshots, pool.snapshot_count) = (names.as_ptr(), names.len());
+            (pool.commit, pool.in_use) = (commit, in_use);
+            let mut found: *mut pm_reconciliation = null_mut();
+            // SAFETY: the handle is open or closed, the lists are as long as they say, and all of
+            // it lives until the call returns.
+            let mut status = unsafe { pm_reconcile(store, &pool, &mut found, e) };
+            if status == PM_OK && !is_high {
+                // SAFETY: the library has set `found` to a block that it has not freed.
+                let (all, count) = unsafe { ((*found).differences, (*found).count) };
+                // SAFETY: the differences are those in that block, which lives until the call
+                // returns.
+                status = unsafe { pm_apply_reconciliation(store, all, count, null_mut(), e) };
+            }
+            // SAFETY: NULL or the library's block, freed once and not used again.
+            unsafe { pm_free(found.cast()) };
+            status
+        })
     }
 
     /// Applies differences that no comparison has found.
-    pub fn apply_differences(&mut self, size: Option<u16>, given: &[Fields]) -> i32 {
+    pub fn apply_differences(&mut self, size: Option<u16>, given: &[Difference]) -> i32 {
         if given.iter().any(|(_, id, ..)| (5000..1 << 24).contains(id)) {
             return PM_OK;
         }
@@ -67,7 +66,8 @@ impl Program {
         let pointers: Vec<*const pm_difference> = rows.iter().map(|row| &raw const *row).collect();
         let mut applied = 0;
         let (list, count) = (pointers.as_ptr(), pointers.len());
-        // SAFETY: the structs and their names live until the call returns.
+        // SAFETY: the list has so many pointers, each to a struct with its size; structs and names
+        // live until the call returns.
         unsafe { pm_apply_reconciliation(self.store, list, count, &mut applied, &mut self.error) }
     }
 }
