@@ -6,13 +6,12 @@ which are macros, come from the header's text.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
 
 import cffi
+
+from runner import run_tests
 
 HEADER = os.environ["PM_EXPECTED_HEADER"]
 ffi = cffi.FFI()
@@ -51,6 +50,7 @@ def test_every_struct_has_the_library_s_size(_):
 
 
 def test_a_device_s_life(path):
+    path = path.encode()
     store, device = ffi.new("pm_store **"), struct("pm_device")
     name = ffi.new("char[]", b"base")
     device.name, device.name_len, device.size = name, 4, 10 << 30
@@ -75,6 +75,7 @@ def test_a_device_s_life(path):
 
 
 def test_a_callback_is_called(path):
+    path = path.encode()
     names = []
 
     @ffi.callback("pm_walk_callback")
@@ -109,21 +110,5 @@ def test_numbers_have_names(_):
     assert lib.pm_finding_name(0) == ffi.NULL
 
 
-def main():
-    tests = [(name, run) for name, run in globals().items() if name.startswith("test_")]
-    print(f"plan test_cffi {len(tests)}", flush=True)
-    directory = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    try:
-        for name, run in tests:
-            run(os.path.join(directory, name + ".db").encode())
-            print(f"ok test_cffi: {name[5:]}", flush=True)
-    except Exception:  # pylint: disable=broad-except  # whatever it is, the test has failed
-        print(f"FAILED test_cffi: {traceback.format_exc()}")
-        return 1
-    finally:
-        shutil.rmtree(directory)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests("test_cffi", globals()))

@@ -3,14 +3,13 @@
 import ctypes
 import os
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import traceback
 
 from pool_metadata import (call, lib, OTHERS, paged_walk, parse_records, RECORD, Refused, refused,
                            SIGNATURES, Store, UpdateCallback, WalkCallback)
+from runner import run_tests
 from structs import (Change, Device, Error, Ids, Intent, Name, Options, pointer, PoolState,
                      Reconciliation, Report, Salvaged, size_t,
                      STRUCTS, text)
@@ -363,21 +362,5 @@ def test_threads(path):
         assert store.stats().devices == 400 and store.stats().faulty_ids == 400
 
 
-def main():
-    tests = [(name, run) for name, run in globals().items() if name.startswith("test_")]
-    print(f"plan test_ctypes {len(tests)}", flush=True)
-    directory = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    try:
-        for name, run in tests:
-            run(os.path.join(directory, name + ".db"))
-            print(f"ok test_ctypes: {name[5:]}", flush=True)
-    except Exception:  # pylint: disable=broad-except  # whatever it is, the test has failed
-        print(f"FAILED test_ctypes: {traceback.format_exc()}")
-        return 1
-    finally:
-        shutil.rmtree(directory)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests("test_ctypes", globals()))
