@@ -101,7 +101,7 @@ fn undone_commit_is_not_completed_by_a_later_one_that_is_cut_off() {
 }
 
 #[test]
-fn unfinished_commit_is_not_seen_by_those_who_only_look() {
+fn unfinished_commit_is_not_seen_by_read_only_handles() {
     let (_directory, path) = place();
     let (file, held) = unfinished(&path);
     std::fs::write(&path, &file).unwrap();
@@ -141,7 +141,8 @@ fn restore_of_a_file_with_an_unfinished_commit_is_refused() {
     PoolMetadata::restore(&backup, &restored).unwrap();
 }
 
-/// The same damage to a commit that is known to have been flushed.
+/// A commit that is known to have been flushed was whole, so a page that does not fit to it is
+/// damaged.
 #[test]
 fn damaged_page_of_a_flushed_commit_is_damage() {
     let (_directory, path) = place();

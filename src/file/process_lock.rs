@@ -224,7 +224,8 @@ impl FileLock {
 
     /// Of a lock file: whether processes of this one's PID namespace have it open with LMDB, and
     /// no others. LMDB locks, for each process, the byte that has its id as its number (mdb.c,
-    /// `mdb_reader_pid`). The system translates the id of a lock's holder for who asks.
+    /// `mdb_reader_pid`). The system gives the id of a lock's holder as it is in the PID namespace
+    /// of the process that asks.
     pub fn is_lmdbs_here_alone(&self) -> io::Result<bool> {
         /// More than any process id (`PID_MAX_LIMIT` of the kernel).
         const PID_END: i64 = 1 << 22;
