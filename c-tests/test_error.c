@@ -231,7 +231,12 @@ static void smallest_sizes(void) {
     pm_ids ids = PM_IDS_INIT;
     pm_repair_options repair = PM_REPAIR_OPTIONS_INIT;
     pm_salvaged salvaged = PM_SALVAGED_INIT;
+    pm_filter filter = PM_FILTER_INIT;
+    pm_intent intent = PM_INTENT_INIT;
+    pm_pool_state pool = PM_POOL_STATE_INIT;
     pm_report *report;
+    pm_walk *walk;
+    pm_reconciliation *differences;
     int accepted;
     for (accepted = 0; accepted < 2; accepted++) {
         size_t less = accepted ? 0 : 1;
@@ -256,7 +261,17 @@ static void smallest_sizes(void) {
         salvaged.struct_size = 40 - less;
         FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
               pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, &salvaged, NULL, why()));
+        filter.struct_size = 48 - less;
+        CHECK_INT(accepted ? PM_OK : refused, pm_walk_open_filtered(store, &filter, &walk, NULL));
+        intent.struct_size = 56 - less;
+        intent.kind = -1;
+        FAILS(accepted ? PM_ERR_INVALID_ARGUMENT : refused,
+              pm_begin_intent(store, &intent, why()));
+        pool.struct_size = 56 - less;
+        FAILS(accepted ? PM_ERR_INVALID_ARGUMENT : refused,
+              pm_reconcile(store, &pool, &differences, why()));
     }
+    pm_walk_close(walk);
     CHECK(stats.devices == 1 && stats.pages_free == 0);
 }
 

@@ -42,6 +42,10 @@ type Salvaged struct {
 // Generations start again. The report keeps the first limit findings; 0 stands for
 // [DefaultFindings]. The new store has the damaged file's owner and mode, as far as the process may
 // set them. Of the options, only [WithLockWait] has an effect.
+//
+// The pool still has the devices that the new store lacks: those that are lost, and, if the file is
+// an old copy, those that were made since. Their ids are assigned again unless they are faulty.
+// Compare the two before the store is used: [PoolMetadata.Reconcile].
 func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged, error) {
 	const op, doing = "Salvage", "salvage the store"
 	o := makeOptions(opts)

@@ -1165,7 +1165,7 @@ typedef int32_t (*pm_walk_callback)(const struct pm_device *device, void *user_d
  */
 typedef struct pm_filter {
   /**
-   * sizeof(pm_filter), set by the caller. PM_FILTER_INIT sets it.
+   * sizeof(pm_filter), set by the caller, at least 48. PM_FILTER_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1230,7 +1230,8 @@ typedef struct pm_names {
  */
 typedef struct pm_intent {
   /**
-   * sizeof(pm_intent), set by the caller, or by the library in a list. PM_INTENT_INIT sets it.
+   * sizeof(pm_intent), set by the caller, at least 56, or by the library in a list.
+   * PM_INTENT_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1412,7 +1413,7 @@ typedef struct pm_removals {
  */
 typedef struct pm_pool_state {
   /**
-   * sizeof(pm_pool_state), set by the caller. PM_POOL_STATE_INIT sets it.
+   * sizeof(pm_pool_state), set by the caller, at least 56. PM_POOL_STATE_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -2909,6 +2910,10 @@ int32_t pm_repair(const char *path,
  *
  * Generations start again from the beginning. All devices are held in memory at once. The new
  * store has the damaged file's owner and mode, as far as the process may set them.
+ *
+ * The pool still has the devices that the new store lacks: those that are lost, and, if the file
+ * is an old copy, those that were made since. Their ids are assigned again unless they are faulty.
+ * Compare the two before the store is used: pm_reconcile.
  *
  * @param damaged   Path of the damaged file, damaged_len bytes.
  * @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last

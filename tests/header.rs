@@ -67,3 +67,23 @@ fn committed_header_is_the_generated_one() {
         "include/pool_metadata.h is not what src/capi says; run `make header` and commit the result"
     );
 }
+
+/// A program that was compiled with an older header passes a shorter struct: which ones still work
+/// has to be known. c-tests/test_error.c holds the numbers.
+#[test]
+fn every_struct_whose_size_a_caller_sets_says_the_smallest_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let header = std::fs::read_to_string(root.join("include/pool_metadata.h")).unwrap();
+    let comments = header.split("  size_t struct_size;").map(|before| {
+        let at = before.rfind("/**").unwrap();
+        before[at..].replace("\n   *", "")
+    });
+    let set_by_callers: Vec<String> = comments
+        .filter(|comment| comment.contains("set by the caller"))
+        .collect();
+    assert!(set_by_callers.len() > 8, "{set_by_callers:?}");
+    for comment in set_by_callers {
+        let says = comment.contains(", at least ") || comment.contains("The smallest has room");
+        assert!(says, "{comment}");
+    }
+}

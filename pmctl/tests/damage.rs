@@ -195,7 +195,11 @@ fn what_cannot_be_repaired_is_named_and_salvaged() {
     let out = place.run(["salvage", "new.db"]).expect(1);
     assert!(out.contains("snap-2"), "{out}");
     assert!(
-        out.ends_with("(pmctl ls --store new.db): pmctl restore new.db\n"),
+        out.ends_with(
+            "(pmctl ls --store new.db): pmctl restore new.db\n\
+             the pool still has what is missing in it: before containerd starts, compare the two \
+             (pmctl reconcile --pool FILE)\n"
+        ),
         "{out}"
     );
     assert_eq!(std::fs::read(&place.store).unwrap(), damaged);

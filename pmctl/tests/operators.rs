@@ -277,7 +277,7 @@ fn try_out(block: &Block, number: usize) {
         }
         ("The store is damaged", 3) => {
             node.damage();
-            node.run(block, &["salvage"]);
+            node.run(block, &["salvage", "reconcile"]);
             assert!(node.has("containerd-pool-snap-1"));
         }
         ("Backups", 0) => {

@@ -50,7 +50,8 @@ pub const PM_INTENT_DELETE: i32 = 3;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_intent {
-    /// sizeof(pm_intent), set by the caller, or by the library in a list. PM_INTENT_INIT sets it.
+    /// sizeof(pm_intent), set by the caller, at least 56, or by the library in a list.
+    /// PM_INTENT_INIT sets it.
     pub struct_size: usize,
     /// Number of the intent, from 1. pm_begin_intent sets it.
     pub number: u64,

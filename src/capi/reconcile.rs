@@ -46,7 +46,7 @@ pub const PM_ACTION_REMOVE_RECORD_KEEP_ID: i32 = 4;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_pool_state {
-    /// sizeof(pm_pool_state), set by the caller. PM_POOL_STATE_INIT sets it.
+    /// sizeof(pm_pool_state), set by the caller, at least 56. PM_POOL_STATE_INIT sets it.
     pub struct_size: usize,
     /// The ids of all devices that the pool has, in any order, each once and at most 2^24 - 1. NULL
     /// if they are not known; a pointer that is not NULL, with a count of 0, if the pool has none.

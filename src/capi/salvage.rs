@@ -44,6 +44,10 @@ pub struct pm_salvaged {
 /// Generations start again from the beginning. All devices are held in memory at once. The new
 /// store has the damaged file's owner and mode, as far as the process may set them.
 ///
+/// The pool still has the devices that the new store lacks: those that are lost, and, if the file
+/// is an old copy, those that were made since. Their ids are assigned again unless they are faulty.
+/// Compare the two before the store is used: pm_reconcile.
+///
 /// @param damaged   Path of the damaged file, damaged_len bytes.
 /// @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last
 ///   name.

@@ -147,7 +147,7 @@ pub unsafe extern "C" fn pm_walk_open(
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_filter {
-    /// sizeof(pm_filter), set by the caller. PM_FILTER_INIT sets it.
+    /// sizeof(pm_filter), set by the caller, at least 48. PM_FILTER_INIT sets it.
     pub struct_size: usize,
     /// The states that a device may have: bit n for the state n, so 1 << PM_STATE_FAULTY for faulty
     /// devices. 0 for any.

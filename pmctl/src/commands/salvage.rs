@@ -11,6 +11,11 @@ use crate::output::{Output, Style};
 use crate::progress::Progress;
 use crate::text;
 
+/// What to do after that: ids of devices that are not in the new store would be given out again.
+const NEXT: &str =
+    "the pool still has what is missing in it: before containerd starts, compare the \
+                    two (pmctl reconcile --pool FILE)";
+
 /// Make a new store of every record that is still whole in a damaged one
 ///
 /// The damaged file is only read; no process may have it open. Exit code 1: something is missing in
@@ -73,6 +78,7 @@ impl Args {
         out.line(&format!(
             "once you are content with it (pmctl ls --store {target}): pmctl restore {target}"
         ))?;
+        out.line(NEXT)?;
         out.finish()?;
         Ok(match found.complete {
             true => Outcome::Fine,

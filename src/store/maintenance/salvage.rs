@@ -58,6 +58,10 @@ impl OpenOptions {
     /// set them. Generations start over. The first `limit` findings are kept for the
     /// report. All devices are in memory at once. Of the options, only the lock wait counts.
     ///
+    /// The pool still has the devices that the new store lacks: those that are lost, and, if the
+    /// file is an old copy, those that were made since. Their ids are assigned again unless they
+    /// are faulty. Compare the two before the store is used: [`PoolMetadata::reconcile`].
+    ///
     /// # Errors
     /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is
     /// open as a store; [`Error::NotAStore`] if there is nothing of a store in it; and those of
