@@ -6,7 +6,7 @@ use crate::commands;
 use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::output::{Color, Paint};
-use crate::place::Place;
+use crate::place::{Place, COMMON};
 
 const AFTER_HELP: &str = "\
 Names: what is not printable UTF-8 is shown and given as \\xNN, a backslash as \\\\.
@@ -28,7 +28,8 @@ pub struct Cli {
     pub place: Place,
 
     /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, help_heading = COMMON)]
+    #[arg(value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
     #[command(subcommand)]

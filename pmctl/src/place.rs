@@ -11,25 +11,30 @@ use crate::ask::Consent;
 use crate::containerd;
 use crate::failure::{Failure, Result};
 
+/// The heading of the options that every command has.
+pub const COMMON: &str = "Options of every command";
+
 /// The options that say which store it is.
 #[derive(Args, Debug)]
 pub struct Place {
     /// Path of the store; by default the one that containerd's configuration names
-    #[arg(short, long, global = true, env = "PM_STORE", value_name = "PATH")]
+    #[arg(short, long, global = true, help_heading = COMMON, env = "PM_STORE", value_name = "PATH")]
     pub store: Option<PathBuf>,
 
     /// containerd's configuration, which names the store (root_path and pool_name)
-    #[arg(long, global = true, value_name = "FILE", default_value = containerd::CONFIG)]
+    #[arg(long, global = true, help_heading = COMMON)]
+    #[arg(value_name = "FILE", default_value = containerd::CONFIG)]
     pub config: PathBuf,
 
     /// How long to wait for another process that writes
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "10")]
+    #[arg(long, global = true, help_heading = COMMON)]
+    #[arg(value_name = "SECONDS", default_value = "10")]
     #[arg(value_parser = seconds)]
     pub wait: Duration,
 
     /// Refuse the store of another pool than this: the name, such as the UUID of the pool's
     /// metadata device, that the store was given, or is given with the first change
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "NAME")]
     pub identity: Option<String>,
 }
 

@@ -233,7 +233,18 @@ fn list_of_another_pool_is_refused() {
     for list in ["", "100\n200\n"] {
         place
             .run_with(["reconcile", "-y", "--pool", "-"], list.as_bytes())
-            .expect_error(1, "none of the store's 4 devices is in the list");
+            .expect_error(
+                1,
+                "none of the store's 4 devices is in the list of the pool's devices",
+            );
+    }
+    for list in ["", "other-snap-1\nother-snap-3\nother-snap-1\n"] {
+        place
+            .run_with(["reconcile", "-y", "--snapshots", "-"], list.as_bytes())
+            .expect_error(
+                1,
+                "none of the store's 4 devices is in the list of snapshots",
+            );
     }
     assert_eq!(devices(&place.store), before);
     let anew = ["reconcile", "-y", "--pool", "-", "--other-pool"];

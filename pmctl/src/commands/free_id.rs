@@ -69,10 +69,9 @@ impl Args {
         freed.sort_unstable();
         freed.dedup();
         let shown: Vec<_> = freed.iter().map(u32::to_string).collect();
-        if !self
-            .consent
-            .to(&[format!("free the ids {}", shown.join(" "))])?
-        {
+        let which = if freed.len() == 1 { "id" } else { "the ids" };
+        let plan = format!("free {which} {}", shown.join(" "));
+        if !self.consent.to(&[plan])? {
             return Ok(Outcome::Fine);
         }
         let changes = freed.iter().map(|id| Change::FreeId { device_id: *id });

@@ -1,8 +1,9 @@
 //! `pmctl reconcile`: compares the store with the pool and the snapshotter.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pool_metadata::{Difference, DifferenceKind, PoolState, StoreAction};
+use pool_metadata::{Difference, DifferenceKind, PoolState, Reconciliation, StoreAction};
 use serde_json::json;
 
 use crate::ask::Consent;
@@ -40,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "COMMIT")]
     as_of: Option<u64>,
 
-    /// Go on although the pool has none of the store's devices
+    /// Go on although the pool, or the snapshots, have none of the store's devices
     #[arg(long)]
     other_pool: bool,
 
@@ -61,9 +62,7 @@ impl Args {
         let given = self.given()?;
         let store = context.place.open_for(self.consent)?;
         let found = store.reconcile(&given)?;
-        if given.devices.is_some() && found.in_both == 0 {
-            self.refuse_other_pool(store.stats()?.devices, found.newer)?;
-        }
+        self.refuse_other_pool(&given, &found, store.stats()?.devices)?;
         let pool = self.pool_path(context);
         let mut out = Output::new();
         for run in runs(&found.differences) {
@@ -126,15 +125,35 @@ impl Args {
         Ok(given)
     }
 
-    /// Refuses a list in which nothing is the store's: it is most likely another pool's, and every
-    /// record would be removed.
-    fn refuse_other_pool(&self, devices: u64, newer: u64) -> Result<()> {
-        if devices <= newer || self.other_pool {
+    /// Refuses a list in which nothing is the store's: it is most likely another pool's, or the
+    /// program that should have written it has failed, and every record would be removed.
+    fn refuse_other_pool(
+        &self,
+        given: &PoolState,
+        found: &Reconciliation,
+        devices: u64,
+    ) -> Result<()> {
+        let number = |kind| {
+            let differences = found.differences.iter();
+            differences.filter(|each| each.kind == kind).count()
+        };
+        let names = given.snapshots.as_ref();
+        let unknown = number(DifferenceKind::NoDevice);
+        let list = if given.devices.is_some() && found.in_both == 0 {
+            "list of the pool's devices"
+        } else if names.is_some_and(|names| names.iter().collect::<BTreeSet<_>>().len() == unknown)
+            && number(DifferenceKind::NoSnapshot) > 0
+        {
+            "list of snapshots"
+        } else {
+            return Ok(());
+        };
+        if devices <= found.newer || self.other_pool {
             return Ok(());
         }
         Err(Failure::problem(format!(
-            "none of the store's {} is in the list: it is that of another pool, or empty; nothing \
-             was changed\n--other-pool goes on, for a pool that was made anew",
+            "none of the store's {} is in the {list}: it is that of another pool, or empty; \
+             nothing was changed\n--other-pool goes on, for a pool that was made anew",
             text::count(devices, "device")
         )))
     }

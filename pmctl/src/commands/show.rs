@@ -13,6 +13,8 @@ use crate::output::{style_of, Output, Style};
 use crate::text;
 
 /// Show everything about devices: their records, the states of their ids, their snapshots
+///
+/// The store is kept by name: to find snapshots, and a device by its id, all devices are read.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Names of the devices

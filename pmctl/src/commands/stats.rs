@@ -16,7 +16,9 @@ use crate::text;
 
 /// Show counts, sizes, and which processes are reading
 ///
-/// The times of commits are known to the process that makes them alone: see docs/statistics.md.
+/// Flushes and the times of commits are counted by each process for itself, since it opened the
+/// store: no other process can read those of containerd. With the proxy, they are among its
+/// Prometheus metrics (docs/containerd.md).
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// As one JSON object, sizes in bytes
