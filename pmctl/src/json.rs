@@ -1,7 +1,7 @@
 //! Devices, and the other lines of a dump, as JSON. Every value is exact; names and texts are
 //! escaped as everywhere (see `text`).
 
-use pool_metadata::{DeviceInfo, DeviceRef, DeviceState};
+use pool_metadata::{DeviceInfo, DeviceRef, DeviceState, IntentKind};
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -78,6 +78,61 @@ pub struct IdLine {
 pub enum IdState {
     Free,
     Faulty,
+}
+
+/// The pool that the store belongs to.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    pub identity: String,
+}
+
+/// A change of the pool that has begun and is not known to have ended. A store that is loaded gives
+/// it another number.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    /// "create", "snapshot" or "delete".
+    pub intent: String,
+    pub name: String,
+    pub id: u32,
+    pub transaction: u64,
+    #[serde(default)]
+    pub number: u64,
+}
+
+impl From<&pool_metadata::Intent> for Intent {
+    fn from(intent: &pool_metadata::Intent) -> Intent {
+        Intent {
+            intent: intent.kind.to_string(),
+            name: text::escape(&intent.name),
+            id: intent.device_id,
+            transaction: intent.transaction_id,
+            number: intent.number,
+        }
+    }
+}
+
+impl Intent {
+    /// The intent that this shows.
+    pub fn intent(&self) -> Result<pool_metadata::Intent, String> {
+        let mut known = IntentKind::ALL.into_iter();
+        let kind = known.find(|kind| kind.to_string() == self.intent);
+        let kind = kind.ok_or_else(|| {
+            let given = text::escape_message(&self.intent);
+            format!("\"{given}\" is no kind of change; there are create, snapshot, delete")
+        })?;
+        let name = text::unescape(self.name.as_bytes())?;
+        if self.id >> 24 != 0 {
+            return Err(format!("id {} has more than 24 bits", self.id));
+        }
+        Ok(pool_metadata::Intent::new(
+            kind,
+            name,
+            self.id,
+            self.transaction,
+        ))
+    }
 }
 
 /// The last line of a dump, by which one that was cut short is known.

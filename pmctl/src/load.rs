@@ -1,11 +1,13 @@
 //! The lines of a dump, checked against each other.
 
+mod check;
+
 use std::collections::HashMap;
 
-use pool_metadata::{DeviceInfo, Ids, MAX_DEVICE_ID, MAX_ERROR_LEN, MAX_NAME_LEN};
+use pool_metadata::{DeviceInfo, Ids, Intent, MAX_DEVICE_ID, MAX_INTENTS};
 use serde_json::Value;
 
-use crate::json::{self, Begin, End, IdLine, IdState, VERSION};
+use crate::json::{self, Begin, End, IdLine, IdState, Identity, VERSION};
 use crate::text;
 
 /// What a dump holds, and what is wrong with it.
@@ -14,6 +16,8 @@ pub struct Loaded {
     /// Sorted by name.
     pub devices: Vec<DeviceInfo>,
     pub ids: Ids,
+    pub identity: Option<Vec<u8>>,
+    pub intents: Vec<Intent>,
     /// Numbers of lines, and what is wrong there.
     pub problems: Vec<(usize, String)>,
 }
@@ -93,6 +97,12 @@ impl Reader {
             let line: IdLine = from(value)?;
             return self.ids(&line);
         }
+        if value.get("identity").is_some() {
+            return self.identity(&from(value)?);
+        }
+        if value.get("intent").is_some() {
+            return self.intent(&from(value)?);
+        }
         let device: json::Device = from(value)?;
         self.device(device.record()?)
     }
@@ -113,6 +123,26 @@ impl Reader {
         self.loaded.ids.last_id = begin.last_id;
         self.claims = vec![Claims::default(); begin.last_id as usize + 1];
         self.begun = true;
+        Ok(())
+    }
+
+    fn identity(&mut self, line: &Identity) -> Checked {
+        let identity = text::unescape(line.identity.as_bytes())?;
+        check::identity(&identity)?;
+        if self.loaded.identity.is_some() {
+            return Err("there is more than one identity".to_owned());
+        }
+        self.loaded.identity = Some(identity);
+        Ok(())
+    }
+
+    fn intent(&mut self, line: &json::Intent) -> Checked {
+        let intent = line.intent()?;
+        check::name(&intent.name)?;
+        if self.loaded.intents.len() == MAX_INTENTS as usize {
+            return Err(format!("there are more than {MAX_INTENTS} intents"));
+        }
+        self.loaded.intents.push(intent);
         Ok(())
     }
 
@@ -148,7 +178,7 @@ impl Reader {
     }
 
     fn device(&mut self, device: DeviceInfo) -> Checked {
-        check_texts(&device)?;
+        check::texts(&device)?;
         let id = device.device_id;
         self.in_range(id)?;
         let name = text::escape(&device.name);
@@ -181,7 +211,7 @@ impl Reader {
         }
         // A line that was refused may be that of an id that nothing else is known of.
         if problems.is_empty() {
-            problems.extend(lost(&self.claims).into_iter().map(|what| (1, what)));
+            problems.extend(check::lost(&self.claims).into_iter().map(|what| (1, what)));
         }
         for (id, claims) in (0..).zip(&self.claims).skip(1) {
             match claims {
@@ -193,54 +223,6 @@ impl Reader {
         self.loaded.devices.sort_by(|a, b| a.name.cmp(&b.name));
         self.loaded
     }
-}
-
-/// Ids up to the last of which no line says anything.
-fn lost(claims: &[Claims]) -> Vec<String> {
-    let of_nothing = |claims: &Claims| claims.device == 0 && claims.listed == 0;
-    let lost: Vec<u32> = (0..)
-        .zip(claims)
-        .skip(1)
-        .filter(|(_, claims)| of_nothing(claims))
-        .map(|(id, _)| id)
-        .collect();
-    lost.chunk_by(|a, b| a + 1 == *b)
-        .map(|run| {
-            let (first, last) = (run[0], run[run.len() - 1]);
-            let ids = match first == last {
-                true => first.to_string(),
-                false => format!("{first}-{last}"),
-            };
-            format!(
-                "no line says what ids up to last_id are for {ids}: add \
-                 {{\"ids\":\"{ids}\",\"state\":\"free\"}}, or \"faulty\" if the pool may have them"
-            )
-        })
-        .collect()
-}
-
-fn check_texts(device: &DeviceInfo) -> Checked {
-    if device.name.is_empty() {
-        return Err("the name is empty".to_owned());
-    }
-    for (what, name) in [("name", &device.name), ("parent", &device.parent_name)] {
-        if name.len() > MAX_NAME_LEN {
-            let len = name.len();
-            return Err(format!(
-                "the {what} has {len} bytes, more than {MAX_NAME_LEN}"
-            ));
-        }
-        if name.contains(&0) {
-            return Err(format!("the {what} holds a NUL byte"));
-        }
-    }
-    if device.error.len() > MAX_ERROR_LEN {
-        let len = device.error.len();
-        return Err(format!(
-            "the error text has {len} bytes, more than {MAX_ERROR_LEN}"
-        ));
-    }
-    Ok(())
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
@@ -338,6 +320,20 @@ mod tests {
                 "this is no JSON: EOF while parsing an object at column 11",
             ),
             ("7", "invalid type"),
+            (r#"{"identity":""}"#, "the identity is empty"),
+            (
+                r#"{"intent":"move","name":"a","id":1,"transaction":1}"#,
+                "\"move\" is no kind of change",
+            ),
+            (
+                r#"{"intent":"create","name":"","id":1,"transaction":1}"#,
+                "the name is empty",
+            ),
+            (
+                r#"{"intent":"create","name":"a","id":16777216,"transaction":1}"#,
+                "id 16777216 has more than 24 bits",
+            ),
+            (r#"{"intent":"create","name":"a","id":1}"#, "missing field"),
         ] {
             let found = problems(&[BEGIN, A, line, REST, END]);
             assert!(
@@ -347,6 +343,9 @@ mod tests {
         }
         let found = problems(&[BEGIN, r#"{"ids":"1-3","state":"free"}"#, A, END]);
         assert_eq!(found, [(3, "id 1 is free by line 2".to_owned())]);
+        let pool = r#"{"identity":"p"}"#;
+        let found = problems(&[BEGIN, pool, A, pool, REST, END]);
+        assert_eq!(found, [(4, "there is more than one identity".to_owned())]);
         let found = problems(&[BEGIN, REST, r#"{"ids":"3","state":"free"}"#, A, END]);
         assert_eq!(found, [(3, "id 3 is in line 2 as well".to_owned())]);
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{devices, Place};
 use insta::assert_snapshot;
-use pool_metadata::{DeviceInfo, PoolMetadata};
+use pool_metadata::{DeviceInfo, Intent, IntentKind, PoolMetadata};
 
 #[test]
 fn dump_of_a_store_loads_into_another_one_and_is_the_same_again() {
@@ -15,6 +15,12 @@ fn dump_of_a_store_loads_into_another_one_and_is_the_same_again() {
     device.error = vec![0, 255, b'"', b'\\'];
     device.size = u64::MAX;
     store.add_device(&mut device).unwrap();
+    store.set_identity(Some(b"pool\xff")).unwrap();
+    let gone = Intent::new(IntentKind::Delete, "gone", 3, 1);
+    let gone = store.begin_intent(&gone).unwrap();
+    let begun = Intent::new(IntentKind::Snapshot, &b"\xfe"[..], 0xff_ffff, u64::MAX);
+    store.begin_intent(&begun).unwrap();
+    store.finish_intent(gone).unwrap();
     store.close().unwrap();
     let dump = place.run(["dump"]).expect(0);
     assert_snapshot!("dump", dump);
@@ -42,6 +48,24 @@ fn dump_of_a_store_loads_into_another_one_and_is_the_same_again() {
             .unwrap()
     };
     assert_eq!(ids(&new), ids(&place.store));
+    let loaded = PoolMetadata::open(&new).unwrap();
+    assert_eq!(
+        loaded.identity().unwrap().as_deref(),
+        Some(&b"pool\xff"[..])
+    );
+    let open = loaded.intents().unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].kind, &*open[0].name), (begun.kind, &*begun.name));
+    assert_eq!(open[0].transaction_id, u64::MAX);
+    drop(loaded);
+    let other = place.path("other.db");
+    let arguments = ["load", "-y", "-", "--identity", "x", "--store"];
+    let arguments = arguments.into_iter().chain([other.to_str().unwrap()]);
+    place.run_with(arguments, dump.as_bytes()).expect_error(
+        1,
+        "the lines are those of the pool \"pool\\xff\", not of \"x\"",
+    );
+    assert!(!other.exists());
 }
 
 #[test]

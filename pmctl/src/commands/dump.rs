@@ -2,19 +2,23 @@
 
 use crate::context::{Context, Outcome};
 use crate::failure::Result;
-use crate::json::{self, Begin, End, IdLine, IdState};
+use crate::json::{self, Begin, End, IdLine, IdState, Identity};
 use crate::output::Output;
+use crate::text;
 
 /// Print the whole store, as of one moment, as lines of JSON that `pmctl load` reads
 ///
-/// The first line has the highest id that was given out, the next ones have the ids that are free
-/// or faulty, then there is a line for each device, and one for the end. The lines can be edited.
+/// The first line has the highest id that was given out. Then come the pool that the store belongs
+/// to, changes of the pool that have begun and not ended, the ids that are free or faulty, and the
+/// devices, each on a line; the last line is the end's. The lines can be edited. What was removed
+/// before is not among them.
 #[derive(clap::Args, Debug)]
 pub struct Args {}
 
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let store = context.place.read()?;
+        let (identity, intents) = (store.identity()?, store.intents()?);
         let mut walk = store.walk()?;
         let ids = walk.ids()?;
         let mut out = Output::new();
@@ -22,6 +26,13 @@ impl Args {
             pmctl_dump: json::VERSION,
             last_id: ids.last_id,
         }))?;
+        if let Some(identity) = &identity {
+            let identity = text::escape(identity);
+            out.line(&json::line(&Identity { identity }))?;
+        }
+        for intent in &intents {
+            out.line(&json::line(&json::Intent::from(intent)))?;
+        }
         for (list, state) in [(&ids.free, IdState::Free), (&ids.faulty, IdState::Faulty)] {
             for (first, last) in runs(list) {
                 let ids = match first == last {

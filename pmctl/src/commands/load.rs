@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pool_metadata::{DeviceInfo, Error, OpenOptions};
+use pool_metadata::{Change, DeviceInfo, Error, OpenOptions, PoolMetadata};
 
 use crate::ask::Consent;
 use crate::commands::devices::read_file;
@@ -37,6 +37,7 @@ impl Args {
         if !loaded.problems.is_empty() {
             return Err(self.refusal(&loaded));
         }
+        refuse_other_pool(&loaded, context)?;
         refuse_used(&path, &context.place.alone())?;
         let (devices, ids) = (&loaded.devices, &loaded.ids);
         let plan = format!(
@@ -55,6 +56,12 @@ impl Args {
         let imported = store.import(&records, ids);
         drop(progress);
         imported?;
+        finish(&store, &loaded).map_err(|error| {
+            Failure::problem(format!(
+                "the devices and ids are loaded, the pool's identity and the changes of the pool \
+                 that had begun are not: {error}"
+            ))
+        })?;
         store.close()?;
         let mut out = Output::new();
         let path = text::escape_message(&path.to_string_lossy());
@@ -78,6 +85,28 @@ impl Args {
         }
         lines.push("nothing was loaded: correct these lines, and load the file again".to_owned());
         Failure::Problem(lines.join("\n"))
+    }
+}
+
+/// Loads what an import has no place for.
+fn finish(store: &PoolMetadata, loaded: &Loaded) -> pool_metadata::Result<()> {
+    if let Some(identity) = &loaded.identity {
+        store.set_identity(Some(identity))?;
+    }
+    let intents = loaded.intents.iter().cloned().map(Change::BeginIntent);
+    store.apply(&intents.collect::<Vec<_>>())?;
+    Ok(())
+}
+
+/// Refuses the lines of another pool than the one that was named.
+fn refuse_other_pool(loaded: &Loaded, context: &Context) -> Result<()> {
+    match (&loaded.identity, &context.place.identity) {
+        (Some(found), Some(named)) if found != named.as_bytes() => Err(Failure::problem(format!(
+            "the lines are those of the pool \"{}\", not of \"{}\"; nothing was loaded",
+            text::escape(found),
+            text::escape_message(named)
+        ))),
+        _ => Ok(()),
     }
 }
 
