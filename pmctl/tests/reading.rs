@@ -3,11 +3,11 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{add, chain, pmctl, Place};
 use insta::assert_snapshot;
-use pool_metadata::{DeviceInfo, DeviceState};
+use pool_metadata::{DeviceInfo, DeviceState, Ids};
 
 /// A store whose names are not what a terminal should get.
 fn strange_names() -> Place {
@@ -327,4 +327,41 @@ fn output_that_cannot_be_written_is_a_failure() {
         err.contains("the output cannot be written: No space left"),
         "{err}"
     );
+}
+
+/// A list in order of names is printed while it is read; sorting it takes memory for each device.
+#[test]
+fn list_takes_no_memory_for_each_device() {
+    const DEVICES: u32 = 150_000;
+    let place = Place::with(|store| {
+        let device = |n| DeviceInfo {
+            device_id: n,
+            ..DeviceInfo::new(format!("containerd-pool-snap-{n:06}"))
+        };
+        let devices: Vec<_> = (1..=DEVICES).map(device).collect();
+        let devices: Vec<_> = devices.iter().map(DeviceInfo::as_ref).collect();
+        let ids = Ids {
+            last_id: DEVICES,
+            ..Ids::default()
+        };
+        store.import(&devices, &ids).unwrap();
+    });
+    let with_little_memory = |sorted: &[&str]| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -d 16000 && exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_pmctl"))
+            .args(["ls", "--no-header"])
+            .args(sorted)
+            .env("PM_STORE", &place.store);
+        command.output().unwrap()
+    };
+    let listed = with_little_memory(&[]);
+    let err = String::from_utf8_lossy(&listed.stderr);
+    assert!(listed.status.success(), "{err}");
+    let lines = listed.stdout.iter().filter(|byte| **byte == b'\n');
+    assert_eq!(lines.count(), DEVICES as usize);
+    // So little that one which keeps what it has read fails.
+    let sorted = with_little_memory(&["--sort", "size"]);
+    assert!(!sorted.status.success());
 }
