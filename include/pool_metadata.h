@@ -549,7 +549,7 @@
 #define PM_CHANGE_MARK_IDS_FAULTY 8
 
 /**
- * Keep all ids out of use from 1 to ids[0], the only one in ids, that no device has, as
+ * Keep all ids out of use from 1 to the only one in ids that no device has, as
  * pm_mark_ids_faulty_up_to does.
  */
 #define PM_CHANGE_MARK_IDS_FAULTY_UP_TO 9

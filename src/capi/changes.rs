@@ -31,7 +31,7 @@ pub const PM_CHANGE_FREE_ID: i32 = 6;
 pub const PM_CHANGE_FREE_FAULTY_IDS: i32 = 7;
 /// Keep ids out of use that no device has, as pm_mark_ids_faulty does.
 pub const PM_CHANGE_MARK_IDS_FAULTY: i32 = 8;
-/// Keep all ids out of use from 1 to ids[0], the only one in ids, that no device has, as
+/// Keep all ids out of use from 1 to the only one in ids that no device has, as
 /// pm_mark_ids_faulty_up_to does.
 pub const PM_CHANGE_MARK_IDS_FAULTY_UP_TO: i32 = 9;
 /// Note that a change of the pool begins, as pm_begin_intent does.
