@@ -25,7 +25,8 @@ class Device(ctypes.Structure):
 class Options(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("flags", u32), ("max_readers", u32), ("map_size", u64),
                 ("lock_wait_ms", u64), ("verify", i32), ("durability", i32),
-                ("identity", text), ("identity_len", size_t), ("max_pinned_growth", u64)]
+                ("identity", text), ("identity_len", size_t), ("max_pinned_growth", u64),
+                ("deferred_commits", u64), ("deferred_age_ms", u64)]
 
 
 class Histogram(ctypes.Structure):
@@ -39,7 +40,7 @@ class Stats(ctypes.Structure):
         "pages_held", "readers_active", "oldest_reader_commits", "reader_waits", "reader_refusals",
         "walks_open", "oldest_walk_ns", "writers_waiting", "writes_stopped", "is_copy")
     ] + [("commit_operations", Histogram), ("commit_nanoseconds", Histogram),
-         ("flushes", u64), ("undone_commits", u64)]
+         ("flushes", u64), ("undone_commits", u64), ("deferred_commits", u64)]
 
 
 class Name(ctypes.Structure):

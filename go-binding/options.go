@@ -27,6 +27,8 @@ type options struct {
 
 	maxPinnedGrowth uint64
 	deferredStates  bool
+	deferredCommits uint64
+	deferredAge     time.Duration
 }
 
 func makeOptions(opts []Option) options {
@@ -34,11 +36,18 @@ func makeOptions(opts []Option) options {
 	for _, apply := range opts {
 		apply(&o)
 	}
-	// The library counts in milliseconds. The longest duration cannot be rounded up.
-	if part := o.lockWait % time.Millisecond; part > 0 && o.lockWait < math.MaxInt64-time.Millisecond {
-		o.lockWait += time.Millisecond - part
-	}
+	o.lockWait = wholeMilliseconds(o.lockWait)
+	o.deferredAge = wholeMilliseconds(o.deferredAge)
 	return o
+}
+
+// wholeMilliseconds rounds a duration up, since the library counts in milliseconds. The longest
+// cannot be rounded up.
+func wholeMilliseconds(d time.Duration) time.Duration {
+	if part := d % time.Millisecond; part > 0 && d < math.MaxInt64-time.Millisecond {
+		d += time.Millisecond - part
+	}
+	return d
 }
 
 // WithReadOnly opens the store for reading only: it must exist, and every write fails with
@@ -93,6 +102,19 @@ func WithMaxPinnedGrowth(bytes uint64) Option {
 	return func(o *options) { o.maxPinnedGrowth = bytes }
 }
 
+// WithDeferredCommits limits how many deferred commits may be left unflushed: the next one is
+// flushed, with all before it. The pages that they free are not used again before the flush after
+// the next, so this also limits by how much the file grows. 0 stands for the default of 1000.
+func WithDeferredCommits(n uint64) Option {
+	return func(o *options) { o.deferredCommits = n }
+}
+
+// WithDeferredAge limits how long a deferred commit may be left unflushed: a thread of the library
+// flushes it then. It is counted in milliseconds, rounded up; 0 stands for the default of a second.
+func WithDeferredAge(age time.Duration) Option {
+	return func(o *options) { o.deferredAge = max(age, 0) }
+}
+
 // WithIdentity says which pool the store has to belong to: 1 to 255 bytes of the caller's choice,
 // such as the UUID of the pool's metadata device. The store keeps it when it is first opened for
 // writing with one; from then on another one fails with [ErrOtherPool]. "" stands for none.
@@ -123,7 +145,9 @@ type Durability int32
 const (
 	// DurabilityFull: a write that has returned survives a power cut.
 	DurabilityFull Durability = C.PM_DURABILITY_FULL
-	// DurabilityRelaxed: a power cut may undo the last write, as a whole. See [PoolMetadata.Sync].
+	// DurabilityRelaxed: every write is deferred, so a power cut may undo the writes of the last
+	// second, and no more than 1,000 commits, last ones first and each as a whole: the store is
+	// never damaged by that. See [PoolMetadata.Deferred].
 	DurabilityRelaxed Durability = C.PM_DURABILITY_RELAXED
 )
 
@@ -145,5 +169,7 @@ func (o *options) native(op, doing string) (C.pm_options, error) {
 		durability:   C.int32_t(o.durability),
 
 		max_pinned_growth: C.uint64_t(o.maxPinnedGrowth),
+		deferred_commits:  C.uint64_t(o.deferredCommits),
+		deferred_age_ms:   C.uint64_t(o.deferredAge / time.Millisecond),
 	}, nil
 }

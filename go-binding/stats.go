@@ -59,11 +59,13 @@ type Stats struct {
 	CommitNanoseconds Histogram `json:"commit_nanoseconds"`
 
 	// How often this process has flushed the store's file since it opened the store: once for each
-	// commit.
+	// commit that is not deferred.
 	Flushes uint64 `json:"flushes"`
 	// How many commits this process has undone: one that a power cut had left half written, when it
 	// opened the store, and those whose flush failed.
 	UndoneCommits uint64 `json:"undone_commits"`
+	// How many deferred commits of this process are not flushed yet: see [PoolMetadata.Deferred].
+	DeferredCommits uint64 `json:"deferred_commits"`
 }
 
 // HistogramBuckets is how many buckets a [Histogram] has.
@@ -151,5 +153,6 @@ func (m *PoolMetadata) Stats() (Stats, error) {
 		CommitNanoseconds: histogram(&s.commit_nanoseconds),
 		Flushes:           uint64(s.flushes),
 		UndoneCommits:     uint64(s.undone_commits),
+		DeferredCommits:   uint64(s.deferred_commits),
 	}, nil
 }

@@ -52,7 +52,7 @@ func TestStatsShowCommits(t *testing.T) {
 }
 
 func TestStatsShowOpenWalk(t *testing.T) {
-	store := newStore(t, WithDurability(DurabilityRelaxed))
+	store := newStore(t)
 	add(t, store, DeviceInfo{Name: "dev"})
 	for i := range 2000 {
 		add(t, store, DeviceInfo{Name: deviceName(i)})
@@ -129,7 +129,7 @@ func TestUpperBoundOfBucketOutOfRange(t *testing.T) {
 }
 
 func TestGrowthThatAWalkCausesHasALimit(t *testing.T) {
-	store := newStore(t, WithDurability(DurabilityRelaxed), WithMaxPinnedGrowth(4096))
+	store := newStore(t, WithMaxPinnedGrowth(4096))
 	for i := range 2000 {
 		add(t, store, DeviceInfo{Name: deviceName(i)})
 	}

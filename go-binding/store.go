@@ -208,7 +208,7 @@ func (m *PoolMetadata) tryClose(inside bool) error {
 	return nil
 }
 
-// Sync fsyncs the writes that [DurabilityRelaxed] has not. Other stores have nothing to fsync.
+// Sync makes durable what was deferred: see [PoolMetadata.Deferred] and [DurabilityRelaxed].
 func (m *PoolMetadata) Sync() error {
 	return m.call("Sync", "flush the store", func(reply *C.pmgo_reply) C.int32_t {
 		return C.pmgo_sync(m.handle, reply)

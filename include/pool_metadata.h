@@ -491,7 +491,9 @@
 #define PM_DURABILITY_FULL 0
 
 /**
- * The same as PM_DURABILITY_FULL at present: no commit needs more than one fsync call.
+ * Every write of the store is deferred, as those through pm_deferred: a power failure may undo the
+ * writes of the last second, and no more than 1,000 commits (deferred_age_ms, deferred_commits),
+ * last ones first and each as a whole, and never damages the store.
  */
 #define PM_DURABILITY_RELAXED 1
 
@@ -859,6 +861,18 @@ typedef struct pm_options {
    * fails with PM_ERR_PINNED. 0 selects no limit.
    */
   uint64_t max_pinned_growth;
+  /**
+   * How many deferred commits may be left unflushed: the next one is flushed, with all before
+   * it. The pages that they free are not used again before the flush after the next, so this
+   * also bounds by how much the file grows. 0 selects the default, 1000.
+   */
+  uint64_t deferred_commits;
+  /**
+   * How long in milliseconds a deferred commit may be left unflushed: a thread of the library's
+   * own flushes it then. The first deferred write starts the thread, and closing the store ends
+   * it. 0 selects the default, 1000.
+   */
+  uint64_t deferred_age_ms;
 } pm_options;
 
 /**
@@ -1031,7 +1045,7 @@ typedef struct pm_stats {
   struct pm_histogram commit_nanoseconds;
   /**
    * Flushes of the store's file that this process has made since it opened the store: one for
-   * each commit.
+   * each commit that is not deferred.
    */
   uint64_t flushes;
   /**
@@ -1039,6 +1053,10 @@ typedef struct pm_stats {
    * opened the store, and those whose flush failed.
    */
   uint64_t undone_commits;
+  /**
+   * Deferred commits of this process that are not flushed yet (pm_deferred).
+   */
+  uint64_t deferred_commits;
 } pm_stats;
 
 /**
@@ -1860,7 +1878,8 @@ int32_t pm_open(const char *path,
  * @param error     NULL, or receives the details of a failure.
  * @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
  *   at once inside a walk's callback: the store then stays open and can be closed later;
- *   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
+ *   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_IO if what was deferred could not be
+ *   flushed: the store is closed all the same; PM_ERR_CLOSED, PM_ERR_FORKED,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, also while other threads use the store.
@@ -1893,8 +1912,8 @@ int32_t pm_close(struct pm_store *store, struct pm_error *error);
 int32_t pm_deferred(struct pm_store *store, struct pm_store **deferred, struct pm_error *error);
 
 /**
- * Flushes the store's file (fsync). Every write was flushed before it returned; what a process
- * that was killed has written, and nobody was told of, may be left.
+ * Flushes the store's file (fsync): what was deferred is durable then, and what a process that was
+ * killed has left.
  *
  * @param store     The store.
  * @param error     NULL, or receives the details of a failure.
@@ -2955,7 +2974,7 @@ int32_t pm_salvage(const char *damaged,
 #define PM_ERROR_INIT { sizeof(pm_error), 0, 0, 0, { 0 } }
 #define PM_DEVICE_INIT \
     { sizeof(pm_device), 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
-#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0, 0 }
+#define PM_OPTIONS_INIT { sizeof(pm_options), 0, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0 }
 #define PM_FILTER_INIT { sizeof(pm_filter), 0, 0, 0, NULL, 0, 0 }
 #define PM_INTENT_INIT { sizeof(pm_intent), 0, 0, 0, 0, 0, NULL, 0 }
 #define PM_POOL_STATE_INIT { sizeof(pm_pool_state), NULL, 0, NULL, 0, 0, 0 }

@@ -73,11 +73,14 @@ pub struct Stats {
     /// The time before the commit, waiting included, does not count.
     pub commit_nanoseconds: Histogram,
     /// Flushes of the store's file that this process has made since it opened the store: one for
-    /// each commit.
+    /// each commit that is not deferred.
     pub flushes: u64,
     /// Commits that this process has undone: one that a power cut had left half written, when it
     /// opened the store, and those whose flush failed.
     pub undone_commits: u64,
+    /// Deferred commits of this process that are not flushed yet: see
+    /// [`PoolMetadata::deferred`](crate::PoolMetadata::deferred).
+    pub deferred_commits: u64,
 }
 
 /// A read that is running: in this process or in another one.

@@ -11,7 +11,7 @@ mod common;
 use child::open;
 use common::peer::Peer;
 use common::{add, campaign, check, place};
-use pool_metadata::{DeviceState, Durability, Error, OpenOptions, PoolMetadata, Stats};
+use pool_metadata::{DeviceState, Error, OpenOptions, PoolMetadata, Stats};
 use std::collections::VecDeque;
 
 const DEVICES: usize = 1000;
@@ -137,7 +137,6 @@ fn limit_of_pinned_growth_names_the_process_that_reads_and_ends_with_it() {
     const LIMIT: u64 = 512 << 10;
     let (_directory, path) = place();
     let store = OpenOptions::new()
-        .durability(Durability::Relaxed)
         .max_pinned_growth(LIMIT)
         .open(&path)
         .unwrap();

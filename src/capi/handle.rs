@@ -27,21 +27,25 @@ pub struct pm_store {
     pool: UnsafeCell<Option<Arc<Pool>>>,
     cleared: AtomicBool,
     lock_wait: Duration,
-    /// Whether pm_deferred has made it: then it does not keep the store open.
-    deferred: bool,
+    /// Whether pm_open has made it, and so its end is the store's.
+    is_first: bool,
     /// The handle that was made before this one, so that leak checkers can reach all of them.
     older: *const pm_store,
 }
 
 static NEWEST: AtomicPtr<pm_store> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes the handle for an open store.
-pub(crate) fn new(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
+/// Makes the handle for a store that was just opened.
+pub(crate) fn of_opened(store: &PoolMetadata, lock_wait: Duration) -> *mut pm_store {
+    new(store, lock_wait, true)
+}
+
+fn new(store: &PoolMetadata, lock_wait: Duration, is_first: bool) -> *mut pm_store {
     let handle = Box::into_raw(Box::new(pm_store {
         pool: UnsafeCell::new(Some(Arc::clone(store.pool()))),
         cleared: AtomicBool::new(false),
         lock_wait,
-        deferred: store.pool().deferred,
+        is_first,
         older: ptr::null(),
     }));
     let mut newest = NEWEST.load(Ordering::Acquire);
@@ -64,20 +68,21 @@ impl pm_store {
     pub(crate) fn deferred(&self) -> Result<*mut pm_store> {
         let store = self.store()?;
         store.pool().env.check_usable()?;
-        Ok(new(&store.deferred(), self.lock_wait))
+        Ok(new(&store.deferred(), self.lock_wait, false))
     }
 
     /// Ends the handle, and closes the store if pm_open has made it.
     pub(crate) fn close(&self) -> Result<()> {
         let store = self.store()?;
-        let closed = match self.deferred {
-            true => store.pool().env.check_usable(),
-            false => store.close(),
+        let closed = match self.is_first {
+            true => store.close(),
+            false => store.pool().env.check_usable(),
         };
+        let is_closed = matches!(store.pool().env.check_usable(), Err(Error::Closed));
         drop(store);
         // A store may have been closed by a failure, or through its other handle: its memory is
         // released here as well.
-        if matches!(closed, Ok(()) | Err(Error::Closed)) {
+        if is_closed || closed.is_ok() {
             self.clear();
         }
         closed

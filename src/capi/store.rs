@@ -61,7 +61,7 @@ pub unsafe extern "C" fn pm_open(
             let store = Out::new(store, "store")?;
             let (options, lock_wait) = options_or_default(options)?;
             let opened = options.open(path)?;
-            store.set(handle::new(&opened, lock_wait));
+            store.set(handle::of_opened(&opened, lock_wait));
             Ok(())
         })
     }
@@ -126,6 +126,12 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     if from.map_size != 0 {
         options.map_size(from.map_size);
     }
+    if from.deferred_commits != 0 {
+        options.deferred_commits(from.deferred_commits);
+    }
+    if from.deferred_age_ms != 0 {
+        options.deferred_age(Duration::from_millis(from.deferred_age_ms));
+    }
     if from.max_readers != 0 {
         options.max_readers(from.max_readers);
     }
@@ -149,7 +155,8 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 /// @param error     NULL, or receives the details of a failure.
 /// @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
 ///   at once inside a walk's callback: the store then stays open and can be closed later;
-///   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_CLOSED, PM_ERR_FORKED,
+///   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_IO if what was deferred could not be
+///   flushed: the store is closed all the same; PM_ERR_CLOSED, PM_ERR_FORKED,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
 ///
 /// Thread safety: may be called from any thread, also while other threads use the store.
@@ -197,8 +204,8 @@ pub unsafe extern "C" fn pm_deferred(
     }
 }
 
-/// Flushes the store's file (fsync). Every write was flushed before it returned; what a process
-/// that was killed has written, and nobody was told of, may be left.
+/// Flushes the store's file (fsync): what was deferred is durable then, and what a process that was
+/// killed has left.
 ///
 /// @param store     The store.
 /// @param error     NULL, or receives the details of a failure.
@@ -285,6 +292,7 @@ fn c_stats(from: &Stats) -> pm_stats {
         commit_nanoseconds: c_histogram(&from.commit_nanoseconds),
         flushes: from.flushes,
         undone_commits: from.undone_commits,
+        deferred_commits: from.deferred_commits,
     }
 }
 

@@ -140,6 +140,14 @@ pub struct pm_options {
     /// while the file grows. A write of this process that would make the file longer beyond that
     /// fails with PM_ERR_PINNED. 0 selects no limit.
     pub max_pinned_growth: u64,
+    /// How many deferred commits may be left unflushed: the next one is flushed, with all before
+    /// it. The pages that they free are not used again before the flush after the next, so this
+    /// also bounds by how much the file grows. 0 selects the default, 1000.
+    pub deferred_commits: u64,
+    /// How long in milliseconds a deferred commit may be left unflushed: a thread of the library's
+    /// own flushes it then. The first deferred write starts the thread, and closing the store ends
+    /// it. 0 selects the default, 1000.
+    pub deferred_age_ms: u64,
 }
 
 /// Open for reading only: the store must exist, and every write fails with PM_ERR_READ_ONLY.
@@ -169,7 +177,9 @@ pub const PM_VERIFY_FULL: i32 = 3;
 
 /// A write that has returned survives a power failure. A commit makes one fsync call.
 pub const PM_DURABILITY_FULL: i32 = 0;
-/// The same as PM_DURABILITY_FULL at present: no commit needs more than one fsync call.
+/// Every write of the store is deferred, as those through pm_deferred: a power failure may undo the
+/// writes of the last second, and no more than 1,000 commits (deferred_age_ms, deferred_commits),
+/// last ones first and each as a whole, and never damages the store.
 pub const PM_DURABILITY_RELAXED: i32 = 1;
 
 /// Number of buckets of a pm_histogram.
@@ -256,11 +266,13 @@ pub struct pm_stats {
     /// The time before the commit, waiting included, does not count.
     pub commit_nanoseconds: pm_histogram,
     /// Flushes of the store's file that this process has made since it opened the store: one for
-    /// each commit.
+    /// each commit that is not deferred.
     pub flushes: u64,
     /// Commits that this process has undone: one that a power cut had left half written, when it
     /// opened the store, and those whose flush failed.
     pub undone_commits: u64,
+    /// Deferred commits of this process that are not flushed yet (pm_deferred).
+    pub deferred_commits: u64,
 }
 
 /// A read that is running, in this process or in another one. Pages that were freed since the

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::verify::bytes::ReadAt;
-use crate::verify::meta::TXNID_AT;
+use crate::verify::meta::{LEN as META_LEN, TXNID_AT};
 
 /// How much is copied at a time.
 const CHUNK: usize = 1 << 20;
@@ -47,6 +47,8 @@ pub(crate) fn write_metas(
     page_size: u64,
     write: impl Fn(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
+    // What a store notes there of flushes is no part of a copy.
+    page[META_LEN..].fill(0);
     for (commit, number) in [(commit, commit & 1), (commit.wrapping_sub(1), !commit & 1)] {
         page[..8].copy_from_slice(&number.to_le_bytes());
         page[TXNID_AT..][..8].copy_from_slice(&commit.to_le_bytes());

@@ -20,7 +20,7 @@ use crate::file::copying::{copy_range, write_metas};
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
-use crate::verify::newest::in_force;
+use crate::verify::newest::{in_force, InForce};
 use crate::verify::Metas;
 
 /// A file in memory, which has no name.
@@ -55,10 +55,9 @@ impl PrivateFile {
         let before = read()?;
         // What is wrong with a meta page was found before, unless it is being written just now.
         let found = in_force(from, &before).map_err(|e| Error::io("reading the file", original, e));
-        let Some(meta) = found?
-            .ok()
-            .map(|found| found.meta)
-            .filter(|meta| meta.check_range().is_ok())
+        let Some(InForce {
+            meta, unfinished, ..
+        }) = found?.ok().filter(|found| found.meta.check_range().is_ok())
         else {
             return Ok(false);
         };
@@ -69,13 +68,24 @@ impl PrivateFile {
         let len = self.file.set_len(meta.needed());
         len.map_err(|e| failed(original, e))?;
         copy_range(from, original, 2 * meta.page_size..meta.needed(), write)?;
-        if read()?.of_commit(meta.txnid) != Some(meta) {
+        let after = read()?;
+        let is_whole = match unfinished {
+            // Nobody writes before a process has put it right.
+            Some(_) => after == before,
+            None => after.of_commit(meta.txnid) == Some(meta),
+        };
+        if !is_whole {
             return Ok(false);
         }
-        let page = match Meta::home(meta.txnid) {
+        let home = Meta::home(meta.txnid);
+        let mut page = match home {
             0 => before.first,
             _ => before.second,
         };
+        // What has to be written there first, if its own meta page is not in its place.
+        for undo in unfinished.iter().flat_map(|found| &found.undo) {
+            undo.apply(home as u64 * meta.page_size, &mut page);
+        }
         write_metas(page, meta.txnid, meta.page_size, write)?;
         Ok(true)
     }

@@ -230,7 +230,7 @@ impl FileLock {
         /// More than any process id (`PID_MAX_LIMIT` of the kernel).
         const PID_END: i64 = 1 << 22;
         let all = self.locks.all_elsewhere(1, PID_END)?;
-        let is_here = |lock: &Found| lock.start == lock.pid.into();
+        let is_here = |lock: &Found| lock.start == i64::from(lock.pid);
         Ok(!all.is_empty() && all.iter().all(is_here))
     }
 

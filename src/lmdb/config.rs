@@ -11,6 +11,9 @@ pub(crate) struct Config {
     pub lock_wait: Duration,
     /// Bytes; 0 for no limit.
     pub max_pinned_growth: u64,
+    /// How many commits, and how long, may be left unflushed.
+    pub deferred_commits: u64,
+    pub deferred_age: Duration,
     pub sharing: Sharing,
     /// Whether to open a store whose header row is damaged.
     pub damaged_header: bool,

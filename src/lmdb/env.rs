@@ -233,6 +233,9 @@ impl Env {
             .acquire(&deadline)
             .map_err(busy("another thread is writing to it"))?;
         self.check_usable()?;
+        let flushed = self
+            .settle_at_close(&deadline)
+            .map_err(busy("another process is writing to it"))?;
         // Walks first: they can be long, and short reads, which may belong to a walk's caller, go
         // on meanwhile.
         let no_walk = self
@@ -243,7 +246,12 @@ impl Env {
             .quiesce(&writer, &no_walk, &deadline)
             .map_err(busy("another thread is reading from it"))?;
         quiesced.close();
-        Ok(())
+        drop(no_walk);
+        drop(writer);
+        if let Some(one_flush) = &self.one_flush {
+            one_flush.flusher.stop();
+        }
+        flushed
     }
 
     /// Releases the files, which LMDB has closed: they can be opened again, though this handle

@@ -17,7 +17,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Result, SystemError};
-use crate::file::direct::OnDisk;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::lmdb::raw::{set_newest_in_lock_file, Environment, WriteTxn};
@@ -25,8 +24,9 @@ use crate::lmdb::write::Step;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 use crate::sync::primitives::{lock, unpoisoned};
+use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
-use crate::verify::{Level, Metas, Report, Undo};
+use crate::verify::{Meta, Metas, Undo};
 
 /// How often in a row flushes may fail before the store takes no more writes.
 const MOST_FAILURES: u32 = 8;
@@ -48,7 +48,15 @@ impl Env {
         let waits = self.lock_wait();
         let _writing = self.begin_writing(&waits)?;
         let _flushing = self.begin_flushing();
-        self.settle(&waits)?;
+        if let Some(one_flush) = &self.one_flush {
+            let newest = one_flush.newest_commit();
+            if let Some(flushed) = self.flush_anchored(one_flush, newest, false) {
+                return flushed;
+            }
+            if !one_flush.pages.is_marked(newest) {
+                return self.settle_newest(one_flush, newest, &waits);
+            }
+        }
         // Every commit was flushed before, so a failure says nothing of them.
         self.flush()
             .map_err(|e| Error::io("flushing the store", &self.path, e))
@@ -60,7 +68,12 @@ impl Env {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
-        let is_flushed = || one_flush.pages.mark().flushed >= one_flush.newest_commit();
+        let is_flushed = || {
+            let mark = one_flush.pages.mark();
+            mark.flushed >= one_flush.newest_commit()
+                && !mark.deferring
+                && one_flush.pages.anchors() == [0; 2]
+        };
         if is_flushed() {
             return Ok(());
         }
@@ -72,9 +85,28 @@ impl Env {
         if is_flushed() {
             return Ok(());
         }
+        let newest = one_flush.newest_commit();
+        let metas = Metas::read(&self.file)
+            .map_err(|e| Error::io("reading the meta pages", &self.path, e))?;
         match self.settle(&self.lock_wait()) {
             Err(error @ Error::Corrupt { .. }) => Err(error),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(()) => {
+                let anchors = metas.anchors();
+                if !anchors.is_empty() {
+                    self.skip_what_may_be_left(one_flush, lost(&metas, &anchors, newest));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the next commit leave out numbers: a power cut may have left pages of commits that were
+    /// deferred, without their meta pages.
+    fn skip_what_may_be_left(&self, one_flush: &OneFlush, mark: FlushMark) {
+        if write_mark(&self.file, self.page_size, mark).is_ok() {
+            one_flush.undone.store(mark.failed, Ordering::Relaxed);
+            *lock(&one_flush.settled) = mark;
         }
     }
 
@@ -88,23 +120,44 @@ impl Env {
         let newest = one_flush.newest_commit();
         match one_flush.pages.is_marked(newest) {
             true => Ok(()),
-            false => self.settle_newest(one_flush, newest, waits),
+            false => self.settle_or_defer(one_flush, newest, waits),
         }
     }
 
     #[cold]
-    fn settle_newest(&self, one_flush: &OneFlush, newest: u64, waits: &LockWait) -> Result<()> {
+    fn settle_or_defer(&self, one_flush: &OneFlush, newest: u64, waits: &LockWait) -> Result<()> {
+        match self.go_on_deferring(one_flush, newest) {
+            Some(deferring) => deferring,
+            None => {
+                self.end_deferral(one_flush);
+                self.settle_newest(one_flush, newest, waits)
+            }
+        }
+    }
+
+    /// Flushes the newest commit, with all that was deferred before it by whatever process.
+    #[cold]
+    pub(super) fn settle_newest(
+        &self,
+        one_flush: &OneFlush,
+        newest: u64,
+        waits: &LockWait,
+    ) -> Result<()> {
         let mark = one_flush.pages.mark();
+        let is_deferred = one_flush.pages.anchors() != [0; 2];
         let undone = mark.failed == newest + 1;
         if undone {
             one_flush.undone.store(mark.failed, Ordering::Relaxed);
-            if *lock(&one_flush.settled) == mark {
+            if *lock(&one_flush.settled) == mark && !is_deferred {
                 return Ok(());
             }
             self.wait_for_reads_behind(newest, waits)?;
         }
+        if mark.failed != 0 && mark.failed >= newest && mark.flushed < newest {
+            self.write_again(newest, mark.flushed)?;
+        }
         if let Err(error) = self.flush() {
-            if mark.flushed < newest {
+            if mark.flushed < newest && !undone {
                 self.note_failed(one_flush, newest);
             }
             return Err(self.count_failure(one_flush, error));
@@ -113,8 +166,17 @@ impl Env {
         if undone || mark.failed == newest {
             self.verify_on_disk(one_flush, newest)?;
         }
+        if is_deferred {
+            self.remove_anchors()
+                .map_err(|error| self.count_failure(one_flush, error))?;
+        }
         match undone {
-            true => *lock(&one_flush.settled) = mark,
+            true => {
+                let skipped = one_flush.pages.skipped(newest + 1);
+                let mark = FlushMark::of_failed(newest + 1, skipped);
+                let _ = write_mark(&self.file, self.page_size, mark);
+                *lock(&one_flush.settled) = mark;
+            }
             false => self.note_flushed(newest),
         }
         Ok(())
@@ -123,8 +185,17 @@ impl Env {
     /// Notes that the newest commit, of which somebody may have been told that it is durable, could
     /// not be flushed.
     #[cold]
-    fn note_failed(&self, one_flush: &OneFlush, newest: u64) {
-        let mark = FlushMark::of_failed(newest, one_flush.pages.skipped(newest));
+    pub(super) fn note_failed(&self, one_flush: &OneFlush, failed: u64) {
+        let skipped = one_flush.pages.skipped(failed);
+        let mark = match one_flush.pages.anchors() {
+            [0, 0] => FlushMark::of_failed(failed, skipped),
+            _ => FlushMark {
+                failed,
+                skipped,
+                deferring: true,
+                ..one_flush.pages.mark()
+            },
+        };
         if write_mark(&self.file, self.page_size, mark).is_err() {
             // A later flush would be trusted.
             self.writes_stopped.store(true, Ordering::Relaxed);
@@ -132,12 +203,17 @@ impl Env {
     }
 
     /// Flushes the commit that was just written, or undoes it. The caller holds the writer lock
-    /// between processes.
-    #[inline]
+    /// between processes. Inlined, since docs/performance.md counts a lone write's instructions.
+    #[inline(always)]
     pub(super) fn flush_commit(&self, commit: u64) -> Result<()> {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
+        if one_flush.is_anchored.load(Ordering::Relaxed) {
+            if let Some(flushed) = self.flush_anchored(one_flush, commit, true) {
+                return flushed;
+            }
+        }
         if let Err(error) = self.flush() {
             self.undo(commit);
             return Err(self.count_failure(one_flush, error));
@@ -150,7 +226,7 @@ impl Env {
     /// Counts a flush that has failed; the error that says so. A full disk is no failure of the
     /// disk.
     #[cold]
-    fn count_failure(&self, one_flush: &OneFlush, error: io::Error) -> Error {
+    pub(super) fn count_failure(&self, one_flush: &OneFlush, error: io::Error) -> Error {
         self.handle.watch().expire();
         let doing = "flushing a commit";
         if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) {
@@ -168,24 +244,40 @@ impl Env {
 
     /// Notes that the newest commit is on the disk. Without the note it is flushed once more, so a
     /// failure does no harm.
-    fn note_flushed(&self, commit: u64) {
+    pub(super) fn note_flushed(&self, commit: u64) {
         let _ = write_mark(&self.file, self.page_size, FlushMark::of(commit));
     }
 
     /// Undoes the newest commit, of which nobody was told that it is durable.
     #[cold]
     fn undo(&self, commit: u64) {
-        if self.try_undo(commit).is_err() {
+        self.undo_with(commit, Undo::of_newest);
+    }
+
+    /// Undoes the newest commit, whose flush is noted as failed. What was deferred before it stays.
+    pub(super) fn undo_deferred(&self, commit: u64) {
+        self.undo_with(commit, |metas, newest| {
+            let undo = Undo::of_newest(metas, newest)?;
+            Some(undo.with_mark(mark_of_undone(metas, newest.txnid)))
+        });
+    }
+
+    fn undo_with(&self, commit: u64, undo: impl FnOnce(&Metas, &Meta) -> Option<Undo>) {
+        if self.try_undo(commit, undo).is_err() {
             // Others may see it, and it may be lost: nothing may be written after it.
             self.writes_stopped.store(true, Ordering::Relaxed);
         }
     }
 
-    fn try_undo(&self, commit: u64) -> Result<()> {
+    fn try_undo(
+        &self,
+        commit: u64,
+        undo: impl FnOnce(&Metas, &Meta) -> Option<Undo>,
+    ) -> Result<()> {
         let fail = |e| Error::io("undoing a commit that could not be flushed", &self.path, e);
         let metas = Metas::read(&self.file).map_err(fail)?;
         let newest = metas.of_commit(commit);
-        let undo = newest.and_then(|newest| Undo::of_newest(&metas, &newest));
+        let undo = newest.and_then(|newest| undo(&metas, &newest));
         let undo = undo.ok_or(Error::Internal {
             what: "the meta pages are not of the last two commits",
         })?;
@@ -247,7 +339,12 @@ impl Env {
             let before = commit
                 .checked_sub(1)
                 .and_then(|before| metas.of_commit(before));
-            match before.and_then(|before| Undo::of_next(&metas, &before)) {
+            let undo = before.and_then(|before| Undo::of_next(&metas, &before));
+            let undo = match metas.anchors().is_empty() {
+                true => undo,
+                false => undo.map(|undo| undo.with_mark(mark_of_undone(&metas, commit))),
+            };
+            match undo {
                 Some(undo) => self.file.write_all_at(&undo.bytes, undo.offset),
                 None => Err(io::ErrorKind::InvalidData.into()),
             }
@@ -281,30 +378,15 @@ impl Env {
             })
         })
     }
+}
 
-    /// Verifies the commit in force as the disk has it, as far as the system allows. If it is not
-    /// sound there, the store takes no more writes.
-    fn verify_on_disk(&self, one_flush: &OneFlush, commit: u64) -> Result<()> {
-        let fail = |e| self.count_failure(one_flush, e);
-        let disk = OnDisk::of(&self.file);
-        let metas = Metas::read(&disk).map_err(fail)?;
-        // Rows that are to be repaired need not be sound.
-        let level = match self.config.damaged_header {
-            true => Level::Structure,
-            false => Level::Full,
-        };
-        let what = match metas.of_commit(commit) {
-            Some(meta) => {
-                let report = Report::of_commit(&disk, &meta, level).map_err(fail)?;
-                if report.is_sound() {
-                    return Ok(());
-                }
-                report.to_string()
-            }
-            None => "its meta page is not on the disk".to_owned(),
-        };
-        self.writes_stopped.store(true, Ordering::Relaxed);
-        Err(Error::corrupt(format!("after a failed flush, {what}")).at(&self.path))
+/// The mark in the meta page of a commit that is undone, where commits before it are deferred: the
+/// last that was flushed is an earlier one.
+fn mark_of_undone(metas: &Metas, commit: u64) -> FlushMark {
+    FlushMark {
+        flushed: metas.flush_mark().flushed,
+        deferring: true,
+        ..FlushMark::of_failed(commit, metas.skipped(commit) + 1)
     }
 }
 

@@ -3,12 +3,15 @@
 //! Above this module there are tables, keys, values and snapshots; `raw` alone calls LMDB, and
 //! shows no pointer.
 
+mod after_failure;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
+mod deferred;
 mod detach;
 pub(crate) mod env;
 mod flush;
+mod flusher;
 mod free_list;
 mod grow;
 mod lock_blocks;

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
 
+use crate::lmdb::deferred::Deferred;
+use crate::lmdb::flusher::Flusher;
 use crate::lmdb::raw::MetaPages;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::{newest_meta, Metas};
@@ -20,6 +22,14 @@ pub(crate) struct OneFlush {
     pub(super) settled: Mutex<FlushMark>,
     /// Flushes that have failed in a row.
     pub(super) failures: AtomicU32,
+    /// What this process has deferred, which its writer looks at.
+    pub(super) deferred: Mutex<Deferred>,
+    /// Whether commits of this process are deferred behind anchors.
+    pub(super) is_anchored: AtomicBool,
+    /// Deferred commits that are not flushed, and the last of them, for the statistics.
+    pub(super) unflushed: AtomicU64,
+    pub(super) last_deferred: AtomicU64,
+    pub(super) flusher: Flusher,
     /// LMDB could not write a meta page, and refuses every transaction until it is reopened.
     pub poisoned: AtomicBool,
 }
@@ -32,6 +42,11 @@ impl OneFlush {
             undone: AtomicU64::new(0),
             settled: Mutex::new(settled),
             failures: AtomicU32::new(0),
+            deferred: Mutex::default(),
+            is_anchored: AtomicBool::new(false),
+            unflushed: AtomicU64::new(0),
+            last_deferred: AtomicU64::new(0),
+            flusher: Flusher::default(),
             poisoned: AtomicBool::new(false),
         }
     }
@@ -63,6 +78,7 @@ pub(crate) fn mark_flushed(file: &File) -> io::Result<()> {
 }
 
 /// Notes in the meta page that the next commit writes which one is on the disk.
+#[inline]
 pub(super) fn write_mark(file: &File, page_size: u64, mark: FlushMark) -> io::Result<()> {
     file.write_all_at(&mark.encode(), mark.offset(page_size))
 }

@@ -119,8 +119,8 @@ impl Env {
             held,
         );
         env.one_flush = one_flush;
-        env.undone_commits = AtomicU64::new(undone.is_some().into());
-        env.undone_at_open = undone.map(|undone| undone.why);
+        env.undone_at_open = undone.and_then(|undone| undone.why);
+        env.undone_commits = AtomicU64::new(env.undone_at_open.is_some().into());
         env.finish_opening(&metadata)?;
         Ok(env)
     }
@@ -381,6 +381,8 @@ pub(crate) mod tests {
             max_readers: 1024,
             lock_wait: std::time::Duration::from_secs(60),
             max_pinned_growth: 0,
+            deferred_commits: 1000,
+            deferred_age: std::time::Duration::from_secs(60),
             sharing: Sharing::Many,
             damaged_header: false,
         };

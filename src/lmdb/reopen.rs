@@ -46,6 +46,10 @@ impl Env {
         let head = head::identify(&self.file, &self.path, deadline)?;
         let mut config = self.config.clone();
         self.unmark_lmdb_open();
+        if let Some(one_flush) = &self.one_flush {
+            // Its pins end with the environment.
+            self.end_deferral(one_flush);
+        }
         if self.handle.watch().is_detached() {
             // Nobody writes any more, and the lock file cannot be written to.
             config = Config {

@@ -12,12 +12,14 @@ use crate::lmdb::raw::{Environment, ReadTxn};
 use crate::lmdb::snapshot::{self, Snapshot};
 use crate::stats::{RunningRead, Stats};
 use crate::sync::read_permits;
+use crate::verify::anchor::Anchor;
 
 /// Reads in progress at one moment, in all processes.
-#[derive(Default)]
 struct Active {
-    count: u64,
-    oldest: Option<u64>,
+    /// The commits that they see, the oldest first, without the pins of deferred commits.
+    seen: Vec<u64>,
+    /// The oldest commit whose pages are kept, by a read or a pin.
+    kept: Option<u64>,
 }
 
 /// A read in progress, and the commit that it sees.
@@ -37,7 +39,7 @@ impl Env {
         self.clear_dead_readers()?;
         let lmdb = self.lmdb()?;
         // Read before the snapshot below begins, which would be counted.
-        let active = active_readers(&lmdb);
+        let active = self.active(&lmdb);
         let info = lmdb
             .info()
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
@@ -50,11 +52,12 @@ impl Env {
             Err(e) => return Err(Error::io("reading the file's size", &self.path, e)),
         };
         let (walks_open, oldest_walk) = self.snapshots.open();
-        let seen = active.oldest.unwrap_or(info.newest_commit);
+        let seen = active.seen.first().copied();
+        let seen = seen.unwrap_or(info.newest_commit);
 
         let snapshot = Snapshot::open(self)?;
         let header = snapshot::header(&snapshot)?;
-        let (pages_free, pages_held) = self.free_pages(&snapshot, active.oldest)?;
+        let (pages_free, pages_held) = self.free_pages(&snapshot, active.kept)?;
         drop(snapshot);
         Ok(Stats {
             devices: header.devices.into(),
@@ -71,7 +74,7 @@ impl Env {
             readers_in_use: info.readers.into(),
             pages_free,
             pages_held,
-            readers_active: active.count,
+            readers_active: active.seen.len() as u64,
             oldest_reader_commits: info.newest_commit.saturating_sub(seen),
             reader_waits: read_permits::WAITS.load(Ordering::Relaxed),
             reader_refusals: read_permits::REFUSALS.load(Ordering::Relaxed),
@@ -84,6 +87,7 @@ impl Env {
             commit_nanoseconds: self.commits.nanoseconds.read(),
             flushes: self.flushes.load(Ordering::Relaxed),
             undone_commits: self.undone_commits.load(Ordering::Relaxed),
+            deferred_commits: self.count_unflushed(),
         })
     }
 
@@ -166,7 +170,37 @@ impl Env {
             }
         }
         reads.sort_by_key(|read| (read.commit, std::cmp::Reverse(read.age)));
+        for pinned in self.pinned() {
+            let is_pin = |read: &ActiveRead| read.commit == pinned && read.age.is_none();
+            if let Some(at) = reads.iter().position(is_pin) {
+                reads.remove(at);
+            }
+        }
         reads
+    }
+
+    /// What the reads in LMDB's reader table see.
+    fn active(&self, lmdb: &Environment) -> Active {
+        let mut seen = Vec::new();
+        lmdb.each_active_reader(|_, commit| seen.push(commit));
+        seen.sort_unstable();
+        let kept = seen.first().copied();
+        for pinned in self.pinned() {
+            if let Ok(at) = seen.binary_search(&pinned) {
+                seen.remove(at);
+            }
+        }
+        Active { seen, kept }
+    }
+
+    /// The commits that are pinned while commits are deferred, by whatever process: there is a read
+    /// of each, of which nobody has to know.
+    fn pinned(&self) -> Vec<u64> {
+        let anchors = Anchor::read_both(&self.file, self.page_size).unwrap_or_default();
+        let mut commits: Vec<_> = anchors.iter().flatten().map(Anchor::commit).collect();
+        commits.sort_unstable();
+        commits.dedup();
+        commits
     }
 
     /// Slots in LMDB's reader table.
@@ -176,13 +210,4 @@ impl Env {
         info.map(|info| info.max_readers)
             .map_err(|e| self.lmdb_error("reading the environment's state", e))
     }
-}
-
-fn active_readers(lmdb: &Environment) -> Active {
-    let mut active = Active::default();
-    lmdb.each_active_reader(|_, seen| {
-        active.count += 1;
-        active.oldest = Some(active.oldest.map_or(seen, |oldest| oldest.min(seen)));
-    });
-    active
 }

@@ -225,6 +225,8 @@ pub(crate) struct Writing<'e> {
     writer: Writer<'e>,
     /// Whether a transaction has run.
     ran: Cell<bool>,
+    /// Whether its commits may be left unflushed.
+    deferred: Cell<bool>,
 }
 
 impl Env {
@@ -250,6 +252,7 @@ impl Env {
                 process: Cell::new(Some(lock)),
                 writer,
                 ran: Cell::new(false),
+                deferred: Cell::new(false),
             })
         })
     }
@@ -259,6 +262,12 @@ impl Writing<'_> {
     /// The store's path.
     pub fn path(&self) -> &Path {
         &self.env.path
+    }
+
+    /// Says whether the commits from here on may be left unflushed.
+    #[inline]
+    pub fn defer(&self, deferred: bool) {
+        self.deferred.set(deferred);
     }
 
     /// Runs `work` in a write transaction and commits what it wrote; nothing is written if it
@@ -281,7 +290,11 @@ impl Writing<'_> {
         loop {
             self.lock_process()?;
             self.env.settle(self.waits)?;
-            match self.env.try_write(&self.writer, rewrite, &mut work) {
+            let deferred = self.deferred.get();
+            match self
+                .env
+                .try_write(&self.writer, deferred, rewrite, &mut work)
+            {
                 Ok(done) => return Ok(done),
                 Err(Fault::Error(error)) => return Err(error.at(&self.env.path)),
                 Err(Fault::MapFull) => grow(grow::To::Larger)?,
@@ -326,6 +339,7 @@ impl Env {
     fn try_write<R>(
         &self,
         writer: &Writer<'_>,
+        deferred: bool,
         rewrite: bool,
         work: &mut impl FnMut(&mut WriteTxn<'_>) -> Step<R>,
     ) -> Step<R> {
@@ -349,7 +363,11 @@ impl Env {
             txn.rewrite_devices(&lmdb)?;
         }
         if txn.writes == 0 {
-            return Ok(done); // nothing to commit
+            // Nothing to commit. What it has found as it was to be may be deferred.
+            if !deferred {
+                self.flush_what_is_deferred()?;
+            }
+            return Ok(done);
         }
         // LMDB keeps changed pages in memory up to here, but for those that a very large commit has
         // spilled to where nothing refers to yet.
@@ -369,7 +387,10 @@ impl Env {
         if let Some(used) = used {
             let _ = self.cover(used);
         }
-        self.flush_commit(id)?;
+        match deferred {
+            false => self.flush_commit(id)?,
+            true => self.defer(id)?,
+        }
         self.commits.add(operations, start.elapsed());
         let newest = header.zip(used);
         let newest = newest.map(|(header, used)| Newest {

@@ -278,8 +278,8 @@ impl PoolMetadata {
         self.pool.env.undone_at_open()
     }
 
-    /// Flushes the store's file. Every write was flushed before it returned; what a process that
-    /// was killed has written, and nobody was told of, may be left.
+    /// Flushes the store's file: what was deferred is durable then, and what a process that was
+    /// killed has left.
     ///
     /// # Errors
     /// Those of every write.
@@ -295,7 +295,8 @@ impl PoolMetadata {
     /// the process. A power cut may take it back, together with all that was written after it:
     /// what is in force then is one whole commit, no older than the last that was flushed. It is
     /// durable once a later write that is not deferred has returned, or [`sync`](Self::sync), or
-    /// [`close`](Self::close).
+    /// [`close`](Self::close), and after [`OpenOptions::deferred_age`] or
+    /// [`OpenOptions::deferred_commits`] at the latest.
     ///
     /// The store is the same, so closing it through either handle closes it for both, and it is
     /// closed by itself only when both were dropped.
@@ -304,12 +305,14 @@ impl PoolMetadata {
     }
 
     /// Closes the store. Calls in flight in other threads finish first; calls after it fail with
-    /// [`Error::Closed`], a second `close` as well. Dropping the store closes it too.
+    /// [`Error::Closed`], a second `close` as well. Dropping the store closes it too. What was
+    /// deferred is flushed first.
     ///
     /// # Errors
     /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the
     /// store is then as it was, and can be closed later. Inside a walk's callback it fails at once,
     /// with [`Error::Busy`], and inside an update's with [`Error::NestedWrite`].
+    /// [`Error::Io`] if what was deferred could not be flushed: the store is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.pool.check_not_in_update()?;
         self.pool.env.close()

@@ -8,7 +8,7 @@ use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
 use crate::store::journal::check_identity;
 use crate::store::maintenance::upgrade::upgrade;
-use crate::store::options::OpenOptions;
+use crate::store::options::{Durability, OpenOptions};
 use crate::store::verify::verify_opened;
 use crate::store::write::pool::Pool;
 use crate::store::PoolMetadata;
@@ -50,7 +50,12 @@ impl OpenOptions {
         let env = Arc::new(env);
         verify_opened(&env, self.verify)?;
         env.settle_at_open()?;
-        let pool = Arc::new(Pool::new(env));
+        env.permit_deferral();
+        let pool = match self.durability {
+            Durability::Full => Pool::new(env),
+            Durability::Relaxed => Pool::new(env).deferred(),
+        };
+        let pool = Arc::new(pool);
         if let Some(identity) = &self.identity {
             pool.claim_identity(identity)?;
         }
@@ -60,6 +65,9 @@ impl OpenOptions {
     pub(crate) fn config(&self) -> Result<Config> {
         let refuse = |option, why| Err(Error::InvalidOption { option, why });
         self.identity.as_deref().map_or(Ok(()), check_identity)?;
+        if self.deferred_commits == 0 {
+            return refuse("deferred_commits", "at least 1");
+        }
         if self.map_size > Self::MAX_MAP_SIZE {
             return refuse("map_size", "at most 2^46 bytes (64 TiB)");
         }
@@ -72,6 +80,8 @@ impl OpenOptions {
             max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
             lock_wait: self.lock_wait,
             max_pinned_growth: self.max_pinned_growth,
+            deferred_commits: self.deferred_commits,
+            deferred_age: self.deferred_age,
             sharing: Sharing::Many,
             damaged_header: false,
         })

@@ -22,10 +22,13 @@ pub enum Verify {
 /// Whether a write that has returned survives a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// It survives. A commit makes one fsync call.
+    /// It survives: a commit makes one fsync call.
     #[default]
     Full,
-    /// It survives as well, at present: no commit needs more than one fsync call.
+    /// Every write of the store is deferred: a power failure may undo the writes of the last
+    /// second, and no more than 1,000 commits ([`OpenOptions::deferred_age`],
+    /// [`OpenOptions::deferred_commits`]), last ones first and each as a whole, and never damages
+    /// the store. See [`PoolMetadata::deferred`](crate::PoolMetadata::deferred).
     Relaxed,
 }
 
@@ -40,6 +43,8 @@ pub struct OpenOptions {
     pub(super) durability: Durability,
     pub(super) identity: Option<Vec<u8>>,
     pub(super) max_pinned_growth: u64,
+    pub(super) deferred_commits: u64,
+    pub(super) deferred_age: Duration,
 }
 
 impl Default for OpenOptions {
@@ -53,6 +58,8 @@ impl Default for OpenOptions {
             durability: Durability::default(),
             identity: None,
             max_pinned_growth: 0,
+            deferred_commits: Self::DEFAULT_DEFERRED_COMMITS,
+            deferred_age: Self::DEFAULT_DEFERRED_AGE,
         }
     }
 }
@@ -64,6 +71,11 @@ impl OpenOptions {
     pub const DEFAULT_MAX_READERS: u32 = 1024;
     /// 10 seconds.
     pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
+
+    /// 1,000 commits.
+    pub const DEFAULT_DEFERRED_COMMITS: u64 = 1000;
+    /// 1 second.
+    pub const DEFAULT_DEFERRED_AGE: Duration = Duration::from_secs(1);
 
     /// Largest map size in bytes: 64 TiB, half of a process's address space.
     pub const MAX_MAP_SIZE: u64 = 1 << 46;
@@ -138,6 +150,23 @@ impl OpenOptions {
     /// Whether a write that has returned survives a power failure.
     pub fn durability(&mut self, durability: Durability) -> &mut OpenOptions {
         self.durability = durability;
+        self
+    }
+
+    /// How many deferred commits may be left unflushed, at least 1: the next one is flushed, with
+    /// all before it. See [`PoolMetadata::deferred`](crate::PoolMetadata::deferred).
+    ///
+    /// The pages that they free are not used again before the flush after the next, so this also
+    /// bounds by how much the file grows.
+    pub fn deferred_commits(&mut self, commits: u64) -> &mut OpenOptions {
+        self.deferred_commits = commits;
+        self
+    }
+
+    /// How long a deferred commit may be left unflushed: a thread of the store's own flushes it
+    /// then. The thread is started by the first deferred write, and ends with the store.
+    pub fn deferred_age(&mut self, age: Duration) -> &mut OpenOptions {
+        self.deferred_age = age;
         self
     }
 

@@ -22,7 +22,7 @@ use crate::verify::meta::Meta;
 use crate::verify::page::{Row, Value};
 use crate::verify::space::Space;
 use crate::verify::tree::Rows;
-use crate::verify::violation::{CheckError, Kind, Structure, Violation};
+use crate::verify::violation::{CheckError, Kind, Location, Structure, Violation};
 
 /// What came of a comparison.
 #[derive(Debug)]
@@ -47,14 +47,46 @@ pub(crate) fn compare(
         return Ok(Comparison::Whole);
     }
     match try_compare(source, before, newer, skipped) {
-        Ok(()) => Ok(Comparison::Whole),
+        Ok(_) => Ok(Comparison::Whole),
         Err(Stop::Io(error)) => Err(error),
         Err(Stop::Before) => Ok(Comparison::Unclear),
         Err(Stop::Newer(violation)) => Ok(Comparison::Torn(violation)),
     }
 }
 
-fn try_compare(source: &dyn ReadAt, before: &Meta, newer: &Meta, skipped: u64) -> Result<(), Stop> {
+/// The pages that a commit has in other places than an earlier one, in ascending order, or what is
+/// wrong with them.
+pub(crate) fn written_pages(
+    source: &dyn ReadAt,
+    before: &Meta,
+    newer: &Meta,
+) -> io::Result<Result<Vec<u64>, Violation>> {
+    match try_compare(source, before, newer, 0) {
+        Ok(pair) => {
+            let mut pages: Vec<_> = pair.newer.pages.iter().collect();
+            let is_old = |page: &u64| pair.before.values.is_reached(*page);
+            pages.extend(pair.newer.values.reached().filter(|page| !is_old(page)));
+            pages.sort_unstable();
+            Ok(Ok(pages))
+        }
+        Err(Stop::Io(error)) => Err(error),
+        Err(Stop::Newer(violation)) => Ok(Err(violation)),
+        Err(Stop::Before) => Ok(Err(Violation {
+            location: Location {
+                structure: Structure::File,
+                page: None,
+            },
+            kind: Kind::Row("the last commit that was flushed is damaged".to_owned()),
+        })),
+    }
+}
+
+fn try_compare<'a>(
+    source: &'a dyn ReadAt,
+    before: &'a Meta,
+    newer: &'a Meta,
+    skipped: u64,
+) -> Result<Pair<'a>, Stop> {
     let before = Side::new(source, before, false)?;
     before.check_newest_list()?;
     let old = before.root()?;
@@ -79,7 +111,8 @@ fn try_compare(source: &dyn ReadAt, before: &Meta, newer: &Meta, skipped: u64) -
         return Err(pair.newer.stop(Structure::File, None, Kind::Row(what)));
     }
     free_lists(&pair)?;
-    check_pages(&pair)
+    check_pages(&pair)?;
+    Ok(pair)
 }
 
 /// The rows of a table, of which nothing counts but that they add up.

@@ -13,11 +13,11 @@ use crate::verify::bytes::{u32_at, u64_at};
 pub(crate) const AT: usize = 160;
 /// Bytes of a mark: what it is, its checksum, three numbers.
 pub(crate) const LEN: usize = 32;
-/// Bytes of a meta page up to the end of the mark.
-pub(crate) const END: usize = AT + LEN;
 
 /// What a mark begins with: "pmfl".
 const MAGIC: u32 = u32::from_le_bytes(*b"pmfl");
+/// The bit of the second number that says that commits are deferred. No commit's number is so high.
+const DEFERRING: u64 = 1 << 63;
 /// Where the numbers stand in a mark.
 pub(crate) const BODY_AT: usize = 8;
 
@@ -35,10 +35,14 @@ pub(crate) struct FlushMark {
     /// that number gets the same places, so without this a power cut could put one of them
     /// together again.
     pub skipped: u64,
+    /// Whether commits are deferred: the file has anchors, and a commit after `flushed` that was
+    /// not undone need not be on the disk.
+    pub deferring: bool,
 }
 
 impl FlushMark {
     /// The mark of a commit that was flushed.
+    #[inline]
     pub fn of(flushed: u64) -> FlushMark {
         FlushMark {
             flushed,
@@ -51,7 +55,8 @@ impl FlushMark {
         let mut bytes = [0; LEN];
         bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[BODY_AT..][..8].copy_from_slice(&self.flushed.to_le_bytes());
-        bytes[BODY_AT + 8..][..8].copy_from_slice(&self.failed.to_le_bytes());
+        let deferring = if self.deferring { DEFERRING } else { 0 };
+        bytes[BODY_AT + 8..][..8].copy_from_slice(&(self.failed | deferring).to_le_bytes());
         bytes[BODY_AT + 16..].copy_from_slice(&self.skipped.to_le_bytes());
         let sum = crc::checksum(&[], &bytes[BODY_AT..]);
         bytes[4..BODY_AT].copy_from_slice(&sum);
@@ -64,6 +69,7 @@ impl FlushMark {
             flushed: failed - 1,
             failed,
             skipped,
+            deferring: false,
         }
     }
 
@@ -85,8 +91,9 @@ impl FlushMark {
         let whole = u32_at(bytes, 0) == MAGIC && bytes[4..BODY_AT] == crc::checksum(&[], body);
         whole.then(|| FlushMark {
             flushed: u64_at(body, 0),
-            failed: u64_at(body, 8),
+            failed: u64_at(body, 8) & !DEFERRING,
             skipped: u64_at(body, 16),
+            deferring: u64_at(body, 8) & DEFERRING != 0,
         })
     }
 
@@ -94,7 +101,8 @@ impl FlushMark {
     pub fn newest(first: &[u8], second: &[u8]) -> FlushMark {
         let mark = |page: &[u8]| page.get(AT..).and_then(FlushMark::parse);
         let marks = [mark(first), mark(second)].into_iter().flatten();
-        marks.max_by_key(|mark| mark.flushed).unwrap_or_default()
+        let newest = marks.max_by_key(|mark| (mark.flushed, mark.failed));
+        newest.unwrap_or_default()
     }
 }
 
@@ -108,6 +116,7 @@ mod tests {
             flushed: 300,
             failed: 301,
             skipped: 2,
+            deferring: true,
         };
         let bytes = mark.encode();
         assert_eq!(FlushMark::parse(&bytes), Some(mark));
@@ -123,16 +132,19 @@ mod tests {
     #[test]
     fn newest_mark_counts_and_a_meta_page_without_one_says_nothing() {
         let page = |flushed| {
-            let mut page = [0; END];
+            let mut page = [0; AT + LEN];
             page[AT..].copy_from_slice(&FlushMark::of(flushed).encode());
             page
         };
         let none = FlushMark::default();
-        assert_eq!(FlushMark::newest(&[0; END], &[]), none);
+        assert_eq!(FlushMark::newest(&[0; AT + LEN], &[]), none);
         for (first, second) in [(7, 6), (6, 7)] {
             let newest = FlushMark::newest(&page(first), &page(second));
             assert_eq!(newest, FlushMark::of(7));
         }
-        assert_eq!(FlushMark::newest(&[0; END], &page(3)), FlushMark::of(3));
+        assert_eq!(
+            FlushMark::newest(&[0; AT + LEN], &page(3)),
+            FlushMark::of(3)
+        );
     }
 }

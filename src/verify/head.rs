@@ -32,6 +32,8 @@ pub(crate) struct Head {
     pub is_current: bool,
     /// A commit that a power cut has left half written. The rest is of the one before it.
     pub unfinished: Option<Unfinished>,
+    /// Whether commits are deferred, or were when the power was cut.
+    pub is_deferred: bool,
 }
 
 /// Reads the head of a store, or refuses the file with the error for what it is instead.
@@ -259,7 +261,11 @@ impl FileProbe<'_> {
     }
 
     fn finish(&self, in_force: InForce, header: Parsed) -> Result<Head> {
-        let InForce { meta, unfinished } = in_force;
+        let InForce {
+            meta,
+            unfinished,
+            is_deferred,
+        } = in_force;
         let is_current = matches!(header, Parsed::Known(_));
         let commits = match header {
             Parsed::Known(header) | Parsed::Older(header) => header.commit,
@@ -283,6 +289,7 @@ impl FileProbe<'_> {
             commits,
             is_current,
             unfinished,
+            is_deferred,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::verify::anchor::{self, Anchor};
 use crate::verify::bytes::{u16_at, u32_at, u64_at, ReadAt};
 use crate::verify::flush_mark::{self, FlushMark};
 use crate::verify::page;
@@ -76,17 +77,24 @@ impl Meta {
         if u64_at(page, 0) != number as u64 {
             return Err(Kind::PageNumber(u64_at(page, 0)));
         }
-        let tree = |at| {
-            let record = page[at..].first_chunk::<TREE_LEN>();
-            record.map(TreeRecord::parse).ok_or(Kind::MetaShort)
+        let fields = page.first_chunk().ok_or(Kind::MetaShort)?;
+        Ok(Meta::of_fields(fields))
+    }
+
+    /// What the fields say that LMDB writes for each commit.
+    pub(super) fn of_fields(page: &[u8; LEN]) -> Meta {
+        let tree = |at: usize| {
+            let mut record = [0; TREE_LEN];
+            record.copy_from_slice(&page[at..at + TREE_LEN]);
+            TreeRecord::parse(&record)
         };
-        Ok(Meta {
+        Meta {
             page_size: u32_at(page, PAGE_SIZE_AT).into(),
-            free: tree(TREES_AT)?,
-            main: tree(TREES_AT + TREE_LEN)?,
+            free: tree(TREES_AT),
+            main: tree(TREES_AT + TREE_LEN),
             last_page: u64_at(page, LAST_PAGE_AT),
             txnid: u64_at(page, TXNID_AT),
-        })
+        }
     }
 
     /// Refuses a meta page that has another page size than the file.
@@ -124,7 +132,8 @@ impl Meta {
     }
 }
 
-/// The beginnings of both meta pages, with the flush marks, not necessarily as of one moment.
+/// The beginnings of both meta pages, with the flush marks and the anchors, not necessarily as of
+/// one moment.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Metas {
     pub first: Vec<u8>,
@@ -176,6 +185,13 @@ impl Metas {
             .map_or(0, |mark| mark.skipped)
     }
 
+    /// The anchors, if commits are deferred or were when the power was cut.
+    pub fn anchors(&self) -> Vec<Anchor> {
+        let anchors = [&self.first, &self.second].map(|page| Anchor::parse(page));
+        let fits = |anchor: &Anchor| anchor.meta().page_size == self.page_size;
+        anchors.into_iter().flatten().filter(fits).collect()
+    }
+
     /// Puts the file's page size into both, so that the other fields of one whose page size is
     /// damaged can be used.
     pub fn with_page_size_fixed(mut self) -> Metas {
@@ -198,9 +214,10 @@ impl Metas {
     }
 }
 
-/// The beginning of the meta page at `offset`, with the flush mark, as much of it as the file has.
+/// The beginning of the meta page at `offset`, with the flush mark and the anchor, as much of it as
+/// the file has.
 fn beginning(source: &(impl ReadAt + ?Sized), offset: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; flush_mark::END];
+    let mut bytes = vec![0; anchor::END];
     let got = source.read_up_to(&mut bytes, offset)?;
     bytes.truncate(got);
     Ok(bytes)

@@ -4,6 +4,8 @@
 //! [`head`] finds out what kind of file it is before LMDB opens it. [`Report`] then checks one
 //! snapshot of it, from the meta page to the rows, before LMDB uses the first of its pages.
 
+pub(crate) mod anchor;
+pub(crate) mod anchored;
 mod branches;
 pub(crate) mod bytes;
 mod compare;
@@ -23,6 +25,7 @@ mod structure;
 mod tree;
 mod violation;
 
+pub(crate) use compare::written_pages;
 pub(crate) use meta::{Meta, Metas};
 pub(crate) use newest::Undo;
 pub(crate) use report::Report;

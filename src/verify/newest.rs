@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::verify::anchored;
 use crate::verify::bytes::ReadAt;
 use crate::verify::compare::{compare, Comparison};
 use crate::verify::flush_mark::{self, FlushMark};
@@ -15,17 +16,19 @@ pub(crate) struct InForce {
     pub meta: Meta,
     /// The commit after it, if that is not whole.
     pub unfinished: Option<Unfinished>,
+    /// Whether there are anchors: commits are deferred, or were when the power was cut.
+    pub is_deferred: bool,
 }
 
-/// A commit that was being written when the power was cut.
+/// What was being written when the power was cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Unfinished {
-    /// What shows that.
-    pub violation: Violation,
-    pub undo: Undo,
+    /// What shows that; `None` if only the meta page of the commit before it is missing.
+    pub violation: Option<Violation>,
+    pub undo: Vec<Undo>,
 }
 
-/// Bytes that put the commit before the newest in force.
+/// Bytes that put an earlier commit than the newest in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Undo {
     pub offset: u64,
@@ -33,10 +36,26 @@ pub(crate) struct Undo {
 }
 
 impl Undo {
+    /// Puts it into the page at this offset, if it belongs there.
+    pub fn apply(&self, page_at: u64, page: &mut [u8]) {
+        let at = self.offset.checked_sub(page_at).map(|at| at as usize);
+        if let Some(there) = at.and_then(|at| page.get_mut(at..at + self.bytes.len())) {
+            there.copy_from_slice(&self.bytes);
+        }
+    }
+
     /// Undoes the newest commit; `None` if the one before it is not there.
     pub fn of_newest(metas: &Metas, newest: &Meta) -> Option<Undo> {
         let before = metas.of_commit(newest.txnid.checked_sub(1)?)?;
         Undo::of_next(metas, &before)
+    }
+
+    /// The same, with this mark.
+    pub fn with_mark(mut self, mark: FlushMark) -> Undo {
+        self.bytes.truncate(TXNID_AT + 8 - MAP_SIZE_AT);
+        self.bytes.resize(flush_mark::AT - MAP_SIZE_AT, 0);
+        self.bytes.extend(mark.encode());
+        self
     }
 
     /// Undoes what the commit after `commit` has written to its meta page: that gets the content of
@@ -70,6 +89,10 @@ pub(crate) fn in_force(
     source: &dyn ReadAt,
     metas: &Metas,
 ) -> io::Result<std::result::Result<InForce, Kind>> {
+    let anchors = metas.anchors();
+    if !anchors.is_empty() {
+        return anchored::in_force(source, metas, &anchors);
+    }
     let meta = match structure::newest(metas) {
         Ok(meta) => meta,
         Err(kind) => return Ok(Err(kind)),
@@ -77,6 +100,7 @@ pub(crate) fn in_force(
     let newest = InForce {
         meta,
         unfinished: None,
+        is_deferred: false,
     };
     if metas.flush_mark().flushed >= meta.txnid {
         return Ok(Ok(newest));
@@ -93,7 +117,11 @@ pub(crate) fn in_force(
         Comparison::Whole | Comparison::Unclear => newest,
         Comparison::Torn(violation) => InForce {
             meta: before,
-            unfinished: Some(Unfinished { violation, undo }),
+            unfinished: Some(Unfinished {
+                violation: Some(violation),
+                undo: vec![undo],
+            }),
+            is_deferred: false,
         },
     }))
 }

@@ -8,10 +8,12 @@ use crate::common::seccomp::die_at_the_next_flush;
 use pool_metadata::{BackupOptions, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
-use workload::{perform, second, Op, Script, BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
+use workload::{perform, second, Op, Script, Threads};
+use workload::{BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
 
 fn parse(argument: &str) -> (u64, &Path) {
     let (seed, path) = argument.split_once(':').unwrap();
@@ -34,6 +36,10 @@ impl Mouth {
 
 /// Takes the steps of a script, and reports each before and after it.
 fn play(script: &Script, path: &Path) {
+    play_with(script, path, || {});
+}
+
+fn play_with(script: &Script, path: &Path, mut after_each: impl FnMut()) {
     let mut said = Mouth::of(path);
     let mut store = script.open(path);
     let mut held = None;
@@ -46,6 +52,7 @@ fn play(script: &Script, path: &Path) {
             store = script.open(path);
         } else {
             perform(&store, &mut held, op);
+            after_each();
         }
         said.say(&format!("done {index}"));
     }
@@ -71,6 +78,83 @@ pub fn one(argument: &str) {
 pub fn relaxed(argument: &str) {
     let (seed, path) = parse(argument);
     play(&workload::relaxed(seed), path);
+}
+
+pub fn deferred(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::deferred(seed), path);
+}
+
+/// As `deferred`, but that nothing keeps freed pages from being used again.
+pub fn unpinned(argument: &str) {
+    /// Where LMDB's reader table begins in the lock file, and bytes of a slot (mdb.c).
+    const READERS_AT: usize = 128;
+    const SLOT: usize = 64;
+    let (seed, path) = parse(argument);
+    let lock_path = path.with_file_name("pool.db-lock");
+    let mut lock_file = None;
+    play_with(&workload::deferred(seed), path, || {
+        // Closing the file would drop the locks that this process has on it.
+        let file: &File = lock_file.get_or_insert_with(|| {
+            let mut options = File::options();
+            options.read(true).write(true).open(&lock_path).unwrap()
+        });
+        let len = file.metadata().unwrap().len() as usize;
+        for at in (READERS_AT..len - SLOT).step_by(SLOT) {
+            // As a slot whose read has ended.
+            file.write_all_at(&u64::MAX.to_ne_bytes(), at as u64)
+                .unwrap();
+        }
+    });
+    std::mem::forget(lock_file);
+}
+
+pub fn deferred_next(argument: &str) {
+    let (seed, path) = parse(argument);
+    play(&workload::deferred_next(seed), path);
+}
+
+/// Takes the steps of a script in turn with other processes, of which every other one is killed
+/// once its step is done.
+pub fn deferred_turns(argument: &str) {
+    let (seed, path) = parse(argument);
+    let script = workload::deferred_turns(seed);
+    let mut said = Mouth::of(path);
+    let mut store = script.open(path);
+    said.say("opened");
+    for (index, op) in script.ops.iter().enumerate() {
+        said.say(&format!("begin {index}"));
+        match Turn::of(index / 2) {
+            _ if matches!(op, Op::Reopen) => {
+                store.close().unwrap();
+                store = script.open(path);
+            }
+            Turn::Own => perform(&store, &mut None, op),
+            turn => {
+                let mut other = Command::new(std::env::current_exe().unwrap());
+                other
+                    .args(["powercut::deferred_turn", argument])
+                    .env(STEP, index.to_string());
+                let ended = other.status().unwrap();
+                let killed = ended.signal() == Some(libc::SIGKILL);
+                assert!(killed == (turn == Turn::Killed) && (killed || ended.success()));
+            }
+        }
+        said.say(&format!("done {index}"));
+    }
+    said.say(&format!("map {}", store.stats().unwrap().map_size));
+}
+
+/// Takes one step of that script.
+pub fn deferred_turn(argument: &str) {
+    let (seed, path) = parse(argument);
+    let script = workload::deferred_turns(seed);
+    let index: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let store = script.open(path);
+    perform(&store, &mut None, &script.ops[index]);
+    if Turn::of(index / 2) == Turn::Killed {
+        nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap();
+    }
 }
 
 /// Takes the steps of a script in turn with other processes, of which every other one is killed
@@ -145,10 +229,18 @@ pub fn turn(argument: &str) {
     perform(&store, &mut None, &script.ops[index]);
 }
 
-/// Runs the scripts in threads, and reports at the end how many commits were made.
 pub fn threads(argument: &str) {
     let (seed, path) = parse(argument);
-    let threads = workload::threads(seed);
+    play_in_threads(&workload::threads(seed), path);
+}
+
+pub fn deferred_threads(argument: &str) {
+    let (seed, path) = parse(argument);
+    play_in_threads(&workload::deferred_threads(seed), path);
+}
+
+/// Runs the scripts in threads, and reports at the end how many commits were made.
+fn play_in_threads(threads: &Threads, path: &Path) {
     let store = threads.scripts[0].open(path);
     Mouth::of(path).say("opened");
     std::thread::scope(|scope| {

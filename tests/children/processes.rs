@@ -19,6 +19,7 @@ pub fn remote(path: &Path) {
         let (verb, name) = line.split_once(' ').unwrap();
         let result = match verb {
             "add" => store.add_device(&mut device(name)),
+            "defer" => store.deferred().add_device(&mut device(name)),
             "remove" => store.remove_device(name),
             "fault" => store.mark_faulty(name),
             "activate" => store.change_device_state(name, DeviceState::Activated),

@@ -79,7 +79,8 @@ roles! {
         take_reader_slots
     }
     powercut {
-        backup, import, next, one, relaxed, repair, replacing, salvage, threads, turn, turns
+        backup, deferred, deferred_next, deferred_threads, deferred_turn, deferred_turns, import,
+        next, one, relaxed, repair, replacing, salvage, threads, turn, turns, unpinned
     }
     processes { count, grow, remote }
     repair { hold, repair_on }

@@ -106,6 +106,17 @@ pub fn mark(bytes: &mut [u8]) {
     bytes[at..at + mark.len()].copy_from_slice(&mark);
 }
 
+/// Removes the anchors from the bytes of a file.
+pub fn remove_anchors(bytes: &mut [u8]) {
+    const PAGE: usize = 4096;
+    const ANCHOR: std::ops::Range<usize> = 512..648;
+    for page in [0, PAGE] {
+        if let Some(anchor) = bytes.get_mut(page + ANCHOR.start..page + ANCHOR.end) {
+            anchor.fill(0);
+        }
+    }
+}
+
 /// Replaces one row's value.
 pub fn rewrite(
     txn: &mut RwTransaction<'_>,

@@ -57,6 +57,12 @@ fn options(from: &pm_options) -> OpenOptions {
     if from.map_size != 0 {
         options.map_size(from.map_size);
     }
+    if from.deferred_commits != 0 {
+        options.deferred_commits(from.deferred_commits);
+    }
+    if from.deferred_age_ms != 0 {
+        options.deferred_age(Duration::from_millis(from.deferred_age_ms));
+    }
     if from.max_readers != 0 {
         options.max_readers(from.max_readers);
     }
@@ -146,6 +152,7 @@ impl Store for RustStore {
             commit_nanoseconds: histogram(&stats.commit_nanoseconds),
             flushes: stats.flushes,
             undone_commits: stats.undone_commits,
+            deferred_commits: stats.deferred_commits,
         })
     }
 

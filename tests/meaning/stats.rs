@@ -173,7 +173,6 @@ fn write_beyond_the_limit_of_pinned_growth_is_refused_until_the_read_ends<S: Sto
     const LIMIT: u64 = 1 << 20;
     let options = pm_options {
         max_pinned_growth: LIMIT,
-        durability: PM_DURABILITY_RELAXED,
         ..DEFAULTS
     };
     let (_directory, store) = new_store::<S>(&options);

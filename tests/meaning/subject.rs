@@ -135,6 +135,8 @@ pub const DEFAULTS: pm_options = pm_options {
     identity: std::ptr::null(),
     identity_len: 0,
     max_pinned_growth: 0,
+    deferred_commits: 0,
+    deferred_age_ms: 0,
 };
 
 /// Options with that lock wait, which a test can afford to run into.

@@ -32,6 +32,8 @@ pub struct Campaign {
     pub lies_from: usize,
     /// Whether every commit is marked as flushed, so that none is looked at before it is used.
     pub unchecked: bool,
+    /// Whether no commit has an anchor.
+    pub unanchored: bool,
     /// After how many violations to stop, and after which one.
     pub enough: usize,
     pub until: Option<&'static str>,
@@ -70,8 +72,13 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
         for (index, survivors) in plans.into_iter().enumerate() {
             let mut rng = Rng::of(campaign.seed, &[number, index]);
             let mut image = disk.image(survivors, &mut rng);
-            if let (true, Some(store)) = (campaign.unchecked, image.get_mut(STORE)) {
-                raw::mark(store);
+            if let Some(store) = image.get_mut(STORE) {
+                if campaign.unchecked {
+                    raw::mark(store);
+                }
+                if campaign.unanchored {
+                    raw::remove_anchors(store);
+                }
             }
             found.images += 1;
             let outcome = seen.entry(digest(&image)).or_insert_with(|| {

@@ -93,12 +93,18 @@ fn store_may_be_absent(said: &[&str]) -> Result<(), String> {
 pub struct Single {
     /// What the store holds before the first step and after each.
     pub states: Vec<Dump>,
+    /// Whether each step makes durable what was done up to it.
+    pub durable: Vec<bool>,
 }
 
 impl Single {
     pub fn new(script: &Script, start: &Path) -> Single {
         let states = states(script, start);
-        Single { states }
+        let durable = (0..script.ops.len()).map(|step| script.is_durable(step));
+        Single {
+            states,
+            durable: durable.collect(),
+        }
     }
 }
 
@@ -120,19 +126,32 @@ impl Subject for Single {
         let Some(found) = found else {
             return store_may_be_absent(said);
         };
-        let may_be = &self.states[done..=begun];
+        let least = flushed(&self.durable[..done]);
+        let may_be = &self.states[least..=begun];
         if may_be.contains(found) {
             return Ok(());
         }
         let is = self.states.iter().position(|state| state == found);
         Err(format!(
-            "{done} steps were done and {begun} begun; what is there is that after {is:?}"
+            "{done} steps were done, {least} of them to stay, and {begun} begun; what is there is \
+             that after {is:?}"
         ))
     }
 }
 
+/// How many steps must be there, of those that were done.
+fn flushed(durable: &[bool]) -> usize {
+    durable
+        .iter()
+        .rposition(|it| *it)
+        .map_or(0, |last| last + 1)
+}
+
 /// Several threads, each with devices of its own.
-pub struct Many(Vec<Vec<Own>>);
+pub struct Many {
+    states: Vec<Vec<Own>>,
+    durable: Vec<Vec<bool>>,
+}
 
 /// One thread's devices, without what depends on the others.
 type Own = BTreeMap<Vec<u8>, DeviceInfo>;
@@ -162,7 +181,14 @@ impl Many {
                 .map(|dump| own(&dump.devices, thread))
                 .collect()
         };
-        Many(threads.scripts.iter().enumerate().map(states).collect())
+        let durable = threads.scripts.iter().map(|script| {
+            let steps = 0..script.ops.len();
+            steps.map(|step| script.is_durable(step)).collect()
+        });
+        Many {
+            states: threads.scripts.iter().enumerate().map(states).collect(),
+            durable: durable.collect(),
+        }
     }
 }
 
@@ -174,7 +200,7 @@ impl Subject for Many {
         let Some(found) = open_left(directory, thorough)? else {
             return Ok(None);
         };
-        let threads = self.0.iter().enumerate();
+        let threads = self.states.iter().enumerate();
         let is = threads.map(|(thread, states)| {
             let found = own(&found.devices, thread);
             let same = states
@@ -195,7 +221,8 @@ impl Subject for Many {
                 let words = format!("{word} {thread}");
                 said.iter().filter(|said| **said == words).count()
             };
-            let may_be = count("done")..=count("begin");
+            let done = &self.durable[thread][..count("done")];
+            let may_be = flushed(done)..=count("begin");
             if !is.iter().any(|state| may_be.contains(state)) {
                 return Err(format!(
                     "thread {thread}: any of the states {may_be:?} was due, and {is:?} is there"

@@ -7,6 +7,7 @@ use pool_metadata::{
     PoolState, Walk,
 };
 use std::path::Path;
+use std::time::Duration;
 
 pub const STORE: &str = "pool.db";
 pub const BACKUP: &str = "backup.db";
@@ -19,7 +20,7 @@ pub const SALVAGED: &str = "salvaged.db";
 /// The file that a recorded process writes its words to. It is no part of the disk.
 pub const SAID: &str = "said";
 
-/// One step of a process. All but the last three are writes.
+/// One step of a process. All but the last four are writes.
 #[derive(Clone, Debug)]
 pub enum Op {
     Add(DeviceInfo),
@@ -41,8 +42,10 @@ pub enum Op {
     Reopen,
     /// Keep a snapshot from here on, whose pages are not reused; or release it.
     Hold,
-    /// Flush what relaxed durability has left.
+    /// Flush what was deferred.
     Sync,
+    /// A write that may be deferred.
+    Deferred(Box<Op>),
 }
 
 /// A process: opens a store and takes these steps one after the other.
@@ -50,6 +53,9 @@ pub enum Op {
 pub struct Script {
     pub ops: Vec<Op>,
     pub durability: Durability,
+    /// How many commits, and how long, may be left unflushed.
+    pub deferred_commits: u64,
+    pub deferred_age: Duration,
 }
 
 impl Script {
@@ -65,14 +71,49 @@ impl Script {
             faulty: Vec::new(),
         };
         let ops = (0..steps).map(|_| writer.step(durability)).collect();
-        Script { ops, durability }
+        Script {
+            ops,
+            durability,
+            deferred_commits: 1000,
+            deferred_age: Duration::from_secs(3600),
+        }
     }
 
     pub fn open(&self, path: &Path) -> PoolMetadata {
         // A small map, so that it has to grow.
         let mut options = options(60_000);
-        options.map_size(1 << 20).durability(self.durability);
+        options
+            .map_size(1 << 20)
+            .durability(self.durability)
+            .deferred_commits(self.deferred_commits)
+            .deferred_age(self.deferred_age);
         options.open(path).unwrap()
+    }
+
+    /// Has some of the writes deferred: of sixteen, so many.
+    pub fn deferring(mut self, seed: u64, sixteenths: u64) -> Script {
+        let mut rng = Rng::of(seed, &[0xdefe]);
+        let is_write = |op: &Op| !matches!(op, Op::Reopen | Op::Hold | Op::Sync);
+        self.ops = self
+            .ops
+            .drain(..)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|op| match is_write(&op) && rng.below(16) < sixteenths {
+                true => Op::Deferred(Box::new(op)),
+                false => op,
+            })
+            .collect();
+        self
+    }
+
+    /// Whether what was done up to this step survives a power cut once it has returned.
+    pub fn is_durable(&self, step: usize) -> bool {
+        match &self.ops[step] {
+            Op::Sync | Op::Reopen => true,
+            Op::Hold | Op::Deferred(_) => false,
+            _ => self.durability == Durability::Full,
+        }
     }
 }
 
@@ -208,6 +249,7 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::Import(count) => take_over(store, *count),
         Op::Reconcile(lost) => reconcile(store, lost),
         Op::Sync => store.sync(),
+        Op::Deferred(op) => return perform(&store.deferred(), held, op),
         Op::Hold => {
             *held = match held {
                 Some(_) => None,
@@ -224,7 +266,8 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
 fn needs_more(store: &PoolMetadata, op: &Op) -> bool {
     const ONE_STEP: u64 = 256 << 10;
     let stats = store.stats().unwrap();
-    matches!(op, Op::Apply(_) | Op::Reconcile(_)) || stats.map_size - stats.map_used < ONE_STEP
+    let is_list = |op: &Op| matches!(op, Op::Apply(_) | Op::Reconcile(_));
+    is_list(op) || stats.map_size - stats.map_used < ONE_STEP
 }
 
 /// Takes devices out of the store that no snapshot has. The pool still has the first, and a device
@@ -308,10 +351,30 @@ pub fn relaxed(seed: u64) -> Script {
     Script::random(seed, "", 40, Durability::Relaxed)
 }
 
+/// Commits that are deferred and others, with bounds that are reached.
+pub fn deferred(seed: u64) -> Script {
+    let mut script = one(seed).deferring(seed, [8, 13, 16, 11][seed as usize % 4]);
+    script.deferred_commits = [1000, 1000, 5, 2][seed as usize % 4];
+    if seed % 8 > 5 {
+        script.deferred_age = Duration::from_millis(3);
+    }
+    script
+}
+
+/// Commits that are deferred, by a process that finds a store which a power cut has left.
+pub fn deferred_next(seed: u64) -> Script {
+    next(seed).deferring(seed, 11)
+}
+
 pub fn import(seed: u64) -> Script {
     let mut script = Script::random(seed, "", 10, Durability::Full);
     script.ops.insert(0, Op::Import(500));
     script
+}
+
+/// Steps of several processes, some of which defer.
+pub fn deferred_turns(seed: u64) -> Script {
+    turns(seed).deferring(seed, 12)
 }
 
 /// Steps of several processes.
@@ -334,4 +397,15 @@ pub fn second(seed: u64) -> Script {
 
 pub fn threads(seed: u64) -> Threads {
     Threads::random(seed, 6, 12)
+}
+
+/// Threads of which some defer, so that commits are shared by both kinds.
+pub fn deferred_threads(seed: u64) -> Threads {
+    let mut threads = threads(seed);
+    for (number, script) in threads.scripts.iter_mut().enumerate() {
+        *script = script
+            .clone()
+            .deferring(seed + number as u64, [4, 12, 16][number % 3]);
+    }
+    threads
 }

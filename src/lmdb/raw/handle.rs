@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::lmdb::raw::environment::Environment;
 use crate::lmdb::raw::error::{LmdbResult, NotBegun};
 use crate::lmdb::raw::lock_watch::LockWatch;
+use crate::lmdb::raw::pins::Pins;
 use crate::lmdb::raw::value::{get, Database};
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::OpenState;
@@ -25,6 +26,7 @@ pub(crate) struct Handle {
     /// Reader `i` belongs to the thread that holds read permit `i`, while the state is open; all of
     /// them belong to the one that has the environment quiesced.
     readers: Box<[Reader]>,
+    pins: Pins,
     watch: Arc<LockWatch>,
     /// The process that opened it.
     stamp: u64,
@@ -62,6 +64,7 @@ impl Handle {
             state: OpenState::default(),
             environment: Mutex::new(Some(Arc::new(environment))),
             readers: (0..process::PERMITS).map(reader).collect(),
+            pins: Pins::default(),
             watch,
             stamp: process::stamp(),
         }
@@ -186,8 +189,26 @@ impl Handle {
             .is_none_or(|environment| Arc::strong_count(environment) == 1)
     }
 
+    /// Pins the newest commit, which the process's writer keeps from being followed by another;
+    /// false if that cannot be done, or if it is not this one.
+    pub fn pin(&self, commit: u64) -> bool {
+        let environment = self.environment();
+        environment.is_ok_and(|environment| {
+            self.watch.is_sound() && self.pins.add(&environment, commit).unwrap_or(false)
+        })
+    }
+
+    /// Ends the pins of commits before this one. The process's writer calls this.
+    pub fn unpin_before(&self, commit: u64) {
+        // A transaction that cannot give its slot back is left as it is.
+        if self.watch.is_sound() {
+            self.pins.end_before(commit);
+        }
+    }
+
     /// Ends every pooled transaction. The caller has the readers to itself.
     fn free_readers(&self) {
+        self.pins.end_before(u64::MAX);
         for reader in &self.readers {
             reader.free();
         }

@@ -18,6 +18,7 @@ mod handle;
 mod in_place;
 mod key_order;
 mod lock_watch;
+mod pins;
 mod read;
 mod release;
 mod shared_map;

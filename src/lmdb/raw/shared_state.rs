@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::verify::anchor;
 use crate::verify::flush_mark::{self, FlushMark};
 use crate::verify::meta::{Meta, LAST_PAGE_AT, TXNID_AT};
 
@@ -93,12 +94,28 @@ impl MetaPages {
         words == [commit, 0]
     }
 
+    /// The commits that have anchors in the first and the second meta page; 0 for none. The caller
+    /// keeps others from writing.
+    pub fn anchors(&self) -> [u64; 2] {
+        [0, self.page_size].map(|page| {
+            let start = self.map.word(page + anchor::AT).load(Ordering::Acquire);
+            match start as u32 == anchor::MAGIC {
+                true => self
+                    .map
+                    .word(page + anchor::COMMIT_AT)
+                    .load(Ordering::Acquire),
+                false => 0,
+            }
+        })
+    }
+
     /// What is known of the newest commits. The caller keeps others from writing.
     #[inline]
     pub fn mark(&self) -> FlushMark {
         let marks = [self.mark_in(0), self.mark_in(self.page_size)];
         let marks = marks.into_iter().flatten();
-        marks.max_by_key(|mark| mark.flushed).unwrap_or_default()
+        let newest = marks.max_by_key(|mark| (mark.flushed, mark.failed));
+        newest.unwrap_or_default()
     }
 
     /// How many numbers the header row of this commit leaves out. The caller keeps others from

@@ -184,6 +184,8 @@ pub(super) fn copy_config() -> Config {
         max_readers: OpenOptions::MIN_MAX_READERS,
         lock_wait: Duration::ZERO,
         max_pinned_growth: 0,
+        deferred_commits: 1,
+        deferred_age: Duration::ZERO,
         sharing: Sharing::Temporary,
         damaged_header: false,
     }

@@ -99,7 +99,9 @@ fn whole_commit_without_a_flush_mark_is_in_force() {
         for step in 0..120 {
             workload.step(step % 60 < 40);
             let bytes = workload.unmarked();
-            let InForce { meta, unfinished } = found(&bytes);
+            let InForce {
+                meta, unfinished, ..
+            } = found(&bytes);
             assert_eq!(meta.txnid, newest(&bytes));
             assert!(unfinished.is_none(), "{seed}, {step}: {unfinished:?}");
         }
@@ -150,7 +152,9 @@ fn commit_with_a_missing_sector_is_undone() {
             let at = changed[workload.below(changed.len())];
             let new = torn[at..at + 512].to_vec();
             torn[at..at + 512].copy_from_slice(old(at));
-            let InForce { meta, unfinished } = found(&torn);
+            let InForce {
+                meta, unfinished, ..
+            } = found(&torn);
             let is_undone = unfinished.is_some();
             assert_eq!(meta.txnid + u64::from(is_undone), commit);
             let report = Report::of_commit(&&torn[..], &meta, Level::Full).unwrap();

@@ -7,9 +7,9 @@ use crate::lmdb::write::{Step, WriteTxn, Writing};
 use crate::store::write::apply::{apply, apply_one};
 use crate::store::write::batch::Batch;
 use crate::store::write::device_locks::DeviceLock;
-use crate::store::write::op::{Applied, Change, Op};
+use crate::store::write::op::{Applied, Op};
 use crate::store::write::pool::Pool;
-use crate::store::write::queue::CommitLead;
+use crate::store::write::queue::{CommitLead, Submitted};
 use crate::sync::commit_queue::Entered;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 
@@ -54,9 +54,11 @@ impl Pool {
     fn submit(&self, op: &Op<'_>, waits: &LockWait) -> Result<Applied> {
         loop {
             let entered = waits.wait_for(WaitFor::Turn, |deadline| {
-                let entered = self
-                    .queue
-                    .enter(deadline, || self.env.waits_on(), || op.to_change());
+                let submit = || Submitted {
+                    change: op.to_change(),
+                    deferred: self.deferred,
+                };
+                let entered = self.queue.enter(deadline, || self.env.waits_on(), submit);
                 entered.ok_or_else(|| deadline.expired("the commits of other threads"))
             })?;
             match entered {
@@ -73,11 +75,15 @@ impl Pool {
         let writing = self.env.begin_writing(waits)?;
         let mut budget = BatchBudget::default();
         budget.fits(own);
-        let followers = lead.drain(GROUP_COMMIT_DELAY, |work| budget.fits(&work.as_op()));
+        let followers = lead.drain(GROUP_COMMIT_DELAY, |work| budget.fits(&work.change.as_op()));
+        if self.deferred {
+            // What several threads share is flushed if any of them needs that.
+            writing.defer(followers.iter().all(|work| work.deferred));
+        }
         if followers.is_empty() {
             return write_one(&writing, own);
         }
-        let followers = followers.into_iter().map(Change::as_op);
+        let followers = followers.into_iter().map(|work| work.change.as_op());
         let ops: Vec<_> = std::iter::once(*own).chain(followers).collect();
         let mut results = write_batch(&writing, &ops).into_iter();
         let own = results.next().unwrap_or(Err(Error::Internal {
@@ -131,7 +137,11 @@ impl Pool {
         })?;
         match entered {
             // Dropped, and so handed off, after the writer's locks.
-            Entered::Leader(_lead) => Ok(work(&self.env.begin_writing(waits)?)),
+            Entered::Leader(_lead) => {
+                let writing = self.env.begin_writing(waits)?;
+                writing.defer(self.deferred);
+                Ok(work(&writing))
+            }
             Entered::Done(_) => Err(Error::Internal {
                 what: "another thread did work that shares its commit with no other",
             }),

@@ -20,12 +20,23 @@ pub(crate) struct Pool {
     pub(crate) queue: Arc<CommitQueue>,
     /// Whether what is written through it may be committed without a flush of its own.
     pub(crate) deferred: bool,
+    end: Arc<End>,
+}
+
+/// The end of all writes: flushes what they have deferred.
+struct End(Arc<Env>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.finish_deferral();
+    }
 }
 
 impl Pool {
     /// The pool of an environment that was just opened.
     pub fn new(env: Arc<Env>) -> Pool {
         Pool {
+            end: Arc::new(End(Arc::clone(&env))),
             env,
             locks: DeviceLocks::default(),
             queue: Arc::new(queue::new_queue()),
@@ -40,6 +51,7 @@ impl Pool {
             locks: self.locks.clone(),
             queue: Arc::clone(&self.queue),
             deferred: true,
+            end: Arc::clone(&self.end),
         }
     }
 

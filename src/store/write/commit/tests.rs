@@ -3,6 +3,7 @@ use std::time::Instant;
 use super::*;
 use crate::device::{DeviceInfo, DeviceState};
 use crate::store::options::OpenOptions;
+use crate::store::write::op::Change;
 
 /// A walk keeps the map from growing, which blocks only the operations that need a larger one.
 #[test]

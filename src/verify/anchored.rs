@@ -1,0 +1,169 @@
+//! Which commit is in force in a file with anchors: where commits were deferred when the power was
+//! cut, or the process killed.
+//!
+//! The pages of the commits that have an anchor, and of all between them, are written over by
+//! nobody. So a later commit can be compared with either, however many were made in between.
+
+use std::io;
+
+use crate::verify::anchor::{self, Anchor};
+use crate::verify::bytes::ReadAt;
+use crate::verify::compare::{compare, Comparison};
+use crate::verify::flush_mark::FlushMark;
+use crate::verify::meta::{Meta, Metas, MAP_SIZE_AT};
+use crate::verify::newest::{InForce, Undo, Unfinished};
+use crate::verify::violation::{Kind, Violation};
+
+/// A commit that may be in force, and the fields of its meta page.
+#[derive(Clone, Copy, PartialEq)]
+struct Candidate {
+    meta: Meta,
+    fields: Anchor,
+}
+
+/// The commit that is in force in a file with these anchors, of which there is at least one.
+pub(super) fn in_force(
+    source: &dyn ReadAt,
+    metas: &Metas,
+    anchors: &[Anchor],
+) -> io::Result<Result<InForce, Kind>> {
+    let slots = match slots(metas) {
+        Ok(slots) => slots,
+        Err(kind) => return Ok(Err(kind)),
+    };
+    let mut violation = None;
+    let (base, torn) = match base(source, metas, anchors, &slots)? {
+        Ok(base) => (base, None),
+        Err((base, torn, found)) => {
+            violation = Some(found);
+            (base, Some(torn))
+        }
+    };
+    let flushed = metas.flush_mark().flushed;
+    let mut newer: Vec<_> = slots
+        .iter()
+        .filter(|slot| slot.meta.txnid > base.meta.txnid && Some(**slot) != torn)
+        .collect();
+    newer.sort_by_key(|slot| std::cmp::Reverse(slot.meta.txnid));
+    let mut chosen = base;
+    for slot in newer {
+        // One that the mark names was flushed as a whole: what is wrong with it is damage.
+        let outcome = match slot.meta.txnid <= flushed {
+            true => Comparison::Whole,
+            false => {
+                let skipped = metas.skipped(slot.meta.txnid);
+                compare(source, &base.meta, &slot.meta, skipped)?
+            }
+        };
+        match outcome {
+            Comparison::Whole | Comparison::Unclear => {
+                chosen = *slot;
+                break;
+            }
+            Comparison::Torn(found) => violation = violation.or(Some(found)),
+        }
+    }
+    let undo = patches(&chosen, &slots, metas, anchors);
+    let unfinished = (!undo.is_empty()).then_some(Unfinished { violation, undo });
+    Ok(Ok(InForce {
+        meta: chosen.meta,
+        unfinished,
+        is_deferred: true,
+    }))
+}
+
+/// What the meta pages say.
+fn slots(metas: &Metas) -> Result<[Candidate; 2], Kind> {
+    let [first, second] = metas.parse();
+    let candidate = |meta, page: &[u8]| {
+        let fields = Anchor::of_page(page, 0).ok_or(Kind::MetaShort)?;
+        Ok(Candidate { meta, fields })
+    };
+    Ok([
+        candidate(first?, &metas.first)?,
+        candidate(second?, &metas.second)?,
+    ])
+}
+
+/// The newest commit that has an anchor and was flushed. If the newest anchor's was not, the one
+/// before it, with that and what shows it.
+fn base(
+    source: &dyn ReadAt,
+    metas: &Metas,
+    anchors: &[Anchor],
+    slots: &[Candidate; 2],
+) -> io::Result<Result<Candidate, (Candidate, Candidate, Violation)>> {
+    let candidate = |anchor: &Anchor| Candidate {
+        meta: anchor.meta(),
+        fields: *anchor,
+    };
+    let mut sorted: Vec<_> = anchors.iter().map(candidate).collect();
+    sorted.sort_by_key(|anchor| anchor.meta.txnid);
+    let newest = sorted[sorted.len() - 1];
+    let commit = newest.meta.txnid;
+    // The next commit is begun once the flush of this one has ended.
+    let is_flushed =
+        slots.iter().any(|slot| slot.meta.txnid > commit) || metas.flush_mark().flushed >= commit;
+    if is_flushed {
+        return Ok(Ok(newest));
+    }
+    let before = |each: &&Candidate| each.meta.txnid < commit;
+    // The first anchor is flushed together with its commit, which comes right after one that was.
+    let previous = |each: &&Candidate| each.meta.txnid + 1 == commit;
+    let older = sorted.iter().find(before);
+    let Some(older) = older.or_else(|| slots.iter().find(previous)) else {
+        return Ok(Ok(newest));
+    };
+    let skipped = metas.skipped(commit);
+    Ok(match compare(source, &older.meta, &newest.meta, skipped)? {
+        Comparison::Whole | Comparison::Unclear => Ok(newest),
+        Comparison::Torn(found) => Err((*older, newest, found)),
+    })
+}
+
+/// What puts a commit in force: its fields in its own meta page, a number before its own in the
+/// other, and its anchor in the place of one of a later commit.
+fn patches(
+    chosen: &Candidate,
+    slots: &[Candidate; 2],
+    metas: &Metas,
+    anchors: &[Anchor],
+) -> Vec<Undo> {
+    let page_size = metas.page_size;
+    let commit = chosen.meta.txnid;
+    let lower = commit.saturating_sub(1);
+    let patch = |number: u64| Undo {
+        offset: Meta::home(number) as u64 * page_size + MAP_SIZE_AT as u64,
+        bytes: chosen.fields.numbered(number),
+    };
+    let mut patches = Vec::new();
+    if slots[Meta::home(lower)].meta.txnid != lower {
+        patches.push(patch(lower).with_mark(lost(metas, anchors, commit)));
+    }
+    let home = &slots[Meta::home(commit)];
+    if (home.meta, home.fields.numbered(commit)) != (chosen.meta, chosen.fields.numbered(commit)) {
+        patches.push(patch(commit));
+    }
+    // An anchor of a commit that is not in force must not be left by itself.
+    let undone = [&metas.first, &metas.second].map(|page| {
+        let anchor = Anchor::parse(page);
+        anchor.is_some_and(|anchor| anchor.commit() > commit)
+    });
+    for place in (0..2).filter(|place| undone[*place]) {
+        patches.push(Undo {
+            offset: anchor::offset(place, page_size),
+            bytes: chosen.fields.encode().to_vec(),
+        });
+    }
+    patches
+}
+
+/// The mark in the meta page of the commit after this one, by which no commit that has left pages
+/// on the disk can come back: see [`FlushMark::skipped`].
+pub(crate) fn lost(metas: &Metas, anchors: &[Anchor], commit: u64) -> FlushMark {
+    let windows = anchors.iter().map(|anchor| anchor.window);
+    // A commit whose flush fails comes after all of them.
+    let most = windows.max().unwrap_or(0).saturating_add(1);
+    let skipped = metas.skipped(commit + 1).saturating_add(most);
+    FlushMark::of_failed(commit + 1, skipped)
+}
