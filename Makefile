@@ -49,9 +49,10 @@ SO      := $(if $(findstring musl,$(TARGET)),,$(RELEASE)/$(NAME).so)
 A       := $(DIST)/$(NAME).a
 SOURCES := Cargo.toml $(wildcard Cargo.lock .cargo/config.toml build.rs) \
            $(shell find src -name '*.rs')
-# What `make bench-writers` has printed. While it runs, a second file says that it met its targets,
-# which the exit code of a pipe does not.
+# What `make bench-writers` and `make e2e-bench` have printed. While they run, a second file says
+# that they met their targets, which the exit code of a pipe does not.
 WRITERS := $(BUILD)/bench-writers.txt
+CYCLE   := $(BUILD)/bench-cycle.txt
 # The manual pages of section 3, written from the header's comments; this file is made with them.
 MANUAL  := $(BUILD)/man/written
 # In a target directory of its own: as a part of it, cargo builds the library with its rlib, and so
@@ -80,7 +81,8 @@ endif
 .PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz \
         coverage header man install install-library uninstall clean distclean help setup-build \
         setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers bench-processes \
-        charts forget-skipped test-rust test-run test-symbols test-c test-install \
+        charts chart-writers chart-cycle chart-none forget-skipped test-rust test-run \
+        test-symbols test-c test-install \
         test-reproducible test-go test-containerd test-powercut powercut test-kills kills \
         fuzz-go lint-go e2e e2e-bench setup-e2e proxy setup-proxy packages test-packages \
         setup-packages dist test-dist test-cross setup-cross
@@ -240,7 +242,9 @@ e2e: setup-e2e $(A)
 ## flushes and time of containerd's operations, with either store (DELAYS='0 5': ms a flush)
 e2e-bench: setup-e2e $(A)
 	scripts/proxy.sh
-	E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run '^$$' -bench Cycle -benchtime 1x
+	{ E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run '^$$' -bench Cycle -benchtime 1x \
+	    && touch $(CYCLE).met; } | tee $(CYCLE)
+	rm $(CYCLE).met
 
 test-powercut: $(A)
 	scripts/powercut.sh migration
@@ -281,9 +285,15 @@ test-go test-containerd proxy packages test-packages e2e e2e-bench test-powercut
 test-kills kills fuzz-go lint-go bench-go bench-writers: ;
 endif
 
-## draw the charts of docs/performance.md from what `make bench-writers` has printed
-charts:
-	$(CARGO) run --quiet --package pool-metadata-charts -- $(WRITERS) docs/charts
+## draw the charts of docs/performance.md from what bench-writers and e2e-bench have printed
+charts: $(or $(patsubst $(BUILD)/bench-%.txt,chart-%,$(wildcard $(WRITERS) $(CYCLE))),chart-none)
+
+chart-none:
+	@echo 'charts: run make bench-writers or make e2e-bench first'; exit 1
+
+chart-writers chart-cycle:
+	$(CARGO) run --quiet --package pool-metadata-charts -- \
+	    $(@:chart-%=%) $(BUILD)/bench-$(@:chart-%=%).txt docs/charts
 
 ## processes that write to one store: eight beside one, and one beside a stopped one
 bench-processes:

@@ -1,33 +1,40 @@
-//! Draws the charts of docs/performance.md: `pool-metadata-charts WRITERS.TXT DIRECTORY`.
+//! Draws the charts of docs/performance.md: `pool-metadata-charts writers|cycle PRINTED DIRECTORY`.
 //!
-//! WRITERS.TXT is what `make bench-writers` has printed. Every line that is not understood is
-//! passed over, since the benchmark prints ratios and headings as well; a file without a single
-//! measurement is an error.
+//! PRINTED is what `make bench-writers` or `make e2e-bench` has printed. Every line that is not
+//! understood is passed over, since the benchmarks print other lines as well; a file without a
+//! single measurement is an error.
 
-mod chart;
+mod cycle;
+mod cycle_chart;
 mod writers;
+mod writers_chart;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-fn run(input: &Path, directory: &Path) -> Result<PathBuf> {
-    let text = std::fs::read_to_string(input).map_err(|e| format!("{}: {e}", input.display()))?;
-    let rows = writers::parse(&text).map_err(|e| format!("{}: {e}", input.display()))?;
+fn run(what: &str, input: &Path, directory: &Path) -> Result<PathBuf> {
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", input.display());
+    let text = std::fs::read_to_string(input).map_err(|e| named(&e))?;
     std::fs::create_dir_all(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    let chart = directory.join("writers.svg");
-    chart::draw(&rows, &chart).map_err(|e| format!("{}: {e}", chart.display()))?;
+    let chart = directory.join(what).with_extension("svg");
+    let drawn = match what {
+        "writers" => writers_chart::draw(&writers::parse(&text).map_err(|e| named(&e))?, &chart),
+        "cycle" => cycle_chart::draw(&cycle::parse(&text).map_err(|e| named(&e))?, &chart),
+        _ => return Err(format!("there is no chart {what:?}: writers or cycle").into()),
+    };
+    drawn.map_err(|e| format!("{}: {e}", chart.display()))?;
     Ok(chart)
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [input, directory] = arguments.as_slice() else {
-        eprintln!("usage: pool-metadata-charts WRITERS.TXT DIRECTORY");
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, what, input, directory] = arguments.as_slice() else {
+        eprintln!("usage: pool-metadata-charts writers|cycle PRINTED DIRECTORY");
         return ExitCode::from(2);
     };
-    match run(input, directory) {
+    match run(what, Path::new(input), Path::new(directory)) {
         Ok(chart) => {
             println!("{}", chart.display());
             ExitCode::SUCCESS
