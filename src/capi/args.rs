@@ -209,6 +209,18 @@ impl<T> Out<T> {
     }
 }
 
+/// Gives the caller a result that it may do without: nothing for NULL.
+///
+/// # Safety
+/// As for [`Out::new`].
+#[inline]
+pub(crate) unsafe fn set_optional<T>(pointer: *mut T, value: T) {
+    // SAFETY: the caller promises that there is memory for a T, or NULL.
+    if let Some(out) = unsafe { Out::optional(pointer) } {
+        out.set(value);
+    }
+}
+
 /// Where the caller wants a struct that begins with its own size.
 pub(crate) struct OutStruct<T> {
     to: *mut T,

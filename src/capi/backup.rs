@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::capi::args::{handle, path, Out};
+use crate::capi::args::{handle, path, set_optional, Out};
 use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
@@ -172,9 +172,7 @@ pub unsafe extern "C" fn pm_compact(
             let (options, _) = options_or_default(options)?;
             let compacted = options.compact(path)?;
             for (out, len) in [(before, compacted.before), (after, compacted.after)] {
-                if let Some(out) = Out::optional(out) {
-                    out.set(len);
-                }
+                set_optional(out, len);
             }
             Ok(())
         })

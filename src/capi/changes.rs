@@ -1,6 +1,6 @@
 //! Several changes in one call: atomically as a whole, or each independently.
 
-use crate::capi::args::{device, handle, id_values, read_struct, text, values, Out};
+use crate::capi::args::{device, handle, id_values, read_struct, set_optional, text, values};
 use crate::capi::guard::{guard, ErrorArray};
 use crate::capi::handle::pm_store;
 use crate::capi::journal::new_intent;
@@ -217,9 +217,7 @@ unsafe fn set_applied(change: &pm_change, applied: Applied) {
             PM_CHANGE_FREE_FAULTY_IDS
             | PM_CHANGE_MARK_IDS_FAULTY
             | PM_CHANGE_MARK_IDS_FAULTY_UP_TO => {
-                if let Some(changed) = Out::optional(change.changed) {
-                    changed.set(applied.number);
-                }
+                set_optional(change.changed, applied.number);
             }
             PM_CHANGE_BEGIN_INTENT => {
                 (*change.intent).number = applied.number;

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use crate::capi::args::{handle, read_struct, text, Out};
+use crate::capi::args::{handle, read_struct, set_optional, text, Out};
 use crate::capi::guard::{guard, guard_cancellable};
 use crate::capi::handle::pm_store;
 use crate::capi::status::{Failure, Outcome, PM_ERR_BUFFER_TOO_SMALL};
@@ -115,9 +115,7 @@ pub unsafe extern "C" fn pm_read_device(
             let size = store.read(name, |found| match buffer.put(&found) {
                 Ok(size) | Err(size) => Ok(size),
             })?;
-            if let Some(needed) = Out::optional(needed) {
-                needed.set(size);
-            }
+            set_optional(needed, size);
             if size > capacity {
                 return Err(too_small(size, capacity));
             }

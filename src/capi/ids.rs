@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::capi::args::{handle, id_values, text, Out};
+use crate::capi::args::{handle, id_values, set_optional, text, Out};
 use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn pm_free_faulty_ids(
         guard(error, || {
             let store = handle(store, "store")?;
             let except = id_values(except, except_count, "except")?;
-            set(freed, store.store()?.free_faulty_ids(except)?);
+            set_optional(freed, store.store()?.free_faulty_ids(except)?);
             Ok(())
         })
     }
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn pm_mark_ids_faulty(
         guard(error, || {
             let store = handle(store, "store")?;
             let ids = id_values(ids, count, "ids")?;
-            set(marked, store.store()?.mark_ids_faulty(ids)?);
+            set_optional(marked, store.store()?.mark_ids_faulty(ids)?);
             Ok(())
         })
     }
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn pm_mark_ids_faulty_up_to(
     unsafe {
         guard(error, || {
             let store = handle(store, "store")?;
-            set(marked, store.store()?.mark_ids_faulty_up_to(last_id)?);
+            set_optional(marked, store.store()?.mark_ids_faulty_up_to(last_id)?);
             Ok(())
         })
     }
@@ -242,14 +242,5 @@ pub unsafe extern "C" fn pm_replace_device_id(
             new_id.set(store.store()?.replace_device_id(name, device_id)?);
             Ok(())
         })
-    }
-}
-
-/// # Safety
-/// `to` is NULL or points to memory for a number.
-unsafe fn set(to: *mut u64, number: u64) {
-    // SAFETY: the caller promises that there is memory, or NULL.
-    if let Some(to) = unsafe { Out::optional(to) } {
-        to.set(number);
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::capi::args::{handle, owned, read_optional, text, Out};
+use crate::capi::args::{handle, owned, read_optional, set_optional, text, Out};
 use crate::capi::block;
 use crate::capi::cancel::Uncancelled;
 use crate::capi::device::{too_small, RecordBuffer};
@@ -257,9 +257,7 @@ pub unsafe extern "C" fn pm_walk_next(
             let page = fill_page(&mut state, buffer)?;
             match page.too_large {
                 Some(size) if page.count == 0 => {
-                    if let Some(needed) = Out::optional(needed) {
-                        needed.set(size);
-                    }
+                    set_optional(needed, size);
                     Err(too_small(size, capacity))
                 }
                 _ => {
