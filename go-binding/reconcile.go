@@ -139,8 +139,8 @@ type Reconciliation struct {
 // snapshotter: what is in one of them only, and what would bring the store in step. Nothing is
 // changed. If neither is known, it fails with [ErrInvalidArgument].
 //
-// A device without a snapshot is to be removed from the store, and its id kept out of use unless
-// the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+// A device that belongs to no snapshot is to be removed from the store, and its id kept out of use
+// unless the pool is known not to have it. A device that a snapshot has and the pool lacks is only
 // reported. One in state Removed is left alone, since its removal is pending, unless the pool lacks
 // it.
 //

@@ -2617,8 +2617,8 @@ int32_t pm_set_identity(struct pm_store *store,
  * what is in one of them only, and what would bring the store in step. Nothing is changed, so this
  * is also the dry run of pm_apply_reconciliation.
  *
- * A device without a snapshot is to be removed from the store, and its id kept out of use unless
- * the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+ * A device that belongs to no snapshot is to be removed from the store, and its id kept out of use
+ * unless the pool is known not to have it. A device that a snapshot has and the pool lacks is only
  * reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
  * lacks it.
  *

@@ -295,9 +295,9 @@ fn judge(
         (Some(false), Some(false)) => (
             NoSnapshot,
             RemoveRecord,
-            "has no snapshot, and is not in the pool",
+            "belongs to no snapshot, and is not in the pool",
         ),
-        (Some(false), _) => (NoSnapshot, RemoveRecordKeepId, "has no snapshot"),
+        (Some(false), _) => (NoSnapshot, RemoveRecordKeepId, "belongs to no snapshot"),
         // What is faulty is known to have no data.
         (Some(true), Some(false)) if state != DeviceState::Faulty => (
             OnlyInStore,

@@ -152,7 +152,7 @@ fn jam_of_a_device_that_no_snapshot_has_is_ended_beside_the_running_daemon() {
     let run = place.run_with(as_of, names);
     assert_eq!(
         run.out,
-        "device \"thin-snap-3\" (id 3, Activated) has no snapshot\n  \
+        "device \"thin-snap-3\" (id 3, Activated) belongs to no snapshot\n  \
          store: remove the record of thin-snap-3, and make id 3 faulty, so that no device gets it\n\
          for the pool, as root, once nothing uses these devices:\n  \
          dmsetup remove thin-snap-3\n  \

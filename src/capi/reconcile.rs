@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::capi::args::{handle, id_values, read_struct, text, values, Out};
+use crate::capi::args::{handle, id_values, read_struct, set_optional, text, values, Out};
 use crate::capi::block::new_list;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
@@ -122,8 +122,8 @@ pub struct pm_reconciliation {
 /// what is in one of them only, and what would bring the store in step. Nothing is changed, so this
 /// is also the dry run of pm_apply_reconciliation.
 ///
-/// A device without a snapshot is to be removed from the store, and its id kept out of use unless
-/// the pool is known not to have it. A device that a snapshot has and the pool lacks is only
+/// A device that belongs to no snapshot is to be removed from the store, and its id kept out of use
+/// unless the pool is known not to have it. A device that a snapshot has and the pool lacks is only
 /// reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
 /// lacks it.
 ///
@@ -201,9 +201,7 @@ pub unsafe extern "C" fn pm_apply_reconciliation(
                 ..Reconciliation::default()
             };
             let done = store.store()?.apply_reconciliation(&plan)?;
-            if let Some(applied) = Out::optional(applied) {
-                applied.set(done);
-            }
+            set_optional(applied, done);
             Ok(())
         })
     }

@@ -23,10 +23,10 @@ impl PoolMetadata {
     /// them only, which states contradict the pool, and what would bring the store in step. Nothing
     /// is changed.
     ///
-    /// A device without a snapshot is taken out of the store, and its id kept out of use unless the
-    /// pool is known not to have it. A device that a snapshot has and the pool lacks is only
-    /// reported. One that is marked as removed is left alone, since its removal is pending, unless
-    /// the pool lacks it.
+    /// A device that belongs to no snapshot is to be taken out of the store, and its id kept out of
+    /// use unless the pool is known not to have it. A device that a snapshot has and the pool lacks
+    /// is only reported. One that is marked as removed is left alone, since its removal is pending,
+    /// unless the pool lacks it.
     ///
     /// If the store is in use meanwhile, read [`Stats::commits`](crate::Stats::commits) first, make
     /// the lists later, and pass all of it: see [`PoolState::commit`].
