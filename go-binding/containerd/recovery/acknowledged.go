@@ -19,7 +19,7 @@ func (r *Recovery) acknowledged(
 	device *poolmetadata.DeviceInfo, known *snapshots, noted uint64,
 ) (string, error) {
 	if noted > known.last {
-		return fmt.Sprintf("it has had the snapshot %d", noted), nil
+		return fmt.Sprintf("the metadata has had the snapshot %d", noted), nil
 	}
 	if used(device.State) {
 		return fmt.Sprintf("no prepare leaves it in state %s", device.State), nil

@@ -108,11 +108,11 @@ func TestMetadataOlderByOneSnapshotRemovesNothing(t *testing.T) {
 		"the snapshotter was stopped": {func(t *testing.T, p *pool) {
 			p.newer(t)
 			p.Stop()
-		}, "it has had the snapshot 4"},
+		}, "the metadata has had the snapshot 4"},
 		"the snapshotter was started": {func(t *testing.T, p *pool) {
 			p.newer(t)
 			p.start(t)
-		}, "it has had the snapshot 4"},
+		}, "the metadata has had the snapshot 4"},
 		"there were two such devices": {func(t *testing.T, p *pool) {
 			next := snap(5, activated)
 			if err := p.store.AddDevice(t.Context(), &next); err != nil {
@@ -121,7 +121,7 @@ func TestMetadataOlderByOneSnapshotRemovesNothing(t *testing.T) {
 			p.older(t)
 			p.start(t)
 			p.remove(t, next.Name)
-		}, "it has had the snapshot 4"},
+		}, "the metadata has had the snapshot 4"},
 	} {
 		p := newPool(t, snap(1, activated), snap(3, activated), snap(4, activated))
 		if c.happens(t, p); t.Failed() {

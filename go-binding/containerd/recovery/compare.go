@@ -52,8 +52,8 @@ func (r *Recovery) Compare(ctx context.Context) {
 
 func (r *Recovery) compare(ctx context.Context) error {
 	if _, err := r.lookPath(thinLs); err != nil {
-		return fmt.Errorf("%w; install the package thin-provisioning-tools, or turn the comparison off",
-			err)
+		return fmt.Errorf("%w; install the package thin-provisioning-tools, which some distributions "+
+			"call device-mapper-persistent-data, or turn the comparison off", err)
 	}
 	stats, err := r.store.Stats()
 	if err != nil {

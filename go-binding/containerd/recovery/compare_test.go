@@ -309,22 +309,28 @@ func TestMetadataSnapshotIsReleasedWhateverFails(t *testing.T) {
 	}
 }
 
-// A process that is killed leaves the metadata snapshot. The next one releases it.
+// A process that is killed leaves the metadata snapshot, and so does a power cut. The next start
+// releases it.
 func TestMetadataSnapshotOfKilledProcessIsReleased(t *testing.T) {
 	for _, c := range []struct {
-		killedAt, root string
-		released       bool
-		want           string
+		killedAt, root, boot string
+		released             bool
+		want                 string
 	}{
-		{"status", "25", false, "perhaps left by a comparison that was interrupted"},
-		{list, "25", true, "have the same devices"},
+		{"status", "25", "first", false, "perhaps left by a comparison that was interrupted"},
+		{"status", "25", "second", true, "have the same devices"},
+		{"status", "25", "", false, "perhaps left by a comparison that was interrupted"},
+		{list, "25", "first", true, "have the same devices"},
+		{list, "25", "second", true, "have the same devices"},
 		// Somebody has released it by hand meanwhile, and another program has one now.
-		{list, "26", false, "which another program uses"},
-		{list, "-", true, "have the same devices"},
+		{list, "26", "first", false, "which another program uses"},
+		{list, "26", "second", false, "which another program uses"},
+		{list, "-", "first", true, "have the same devices"},
 	} {
 		p, k := newThin(t, snap(1, activated))
 		k.list = "1\n"
 		// Nothing that comes after the kill happens: neither a release, nor a note of it.
+		p.pool.boot = "first"
 		var killed []byte
 		k.before = func(_ context.Context, call string) (err error) {
 			if k.status[3] != "-" && strings.Contains(call, c.killedAt) && killed == nil {
@@ -335,6 +341,7 @@ func TestMetadataSnapshotOfKilledProcessIsReleased(t *testing.T) {
 		p.Compare(t.Context())
 		write(t, p.pool.notes.path, string(killed))
 		k.status[3], k.before, k.calls = c.root, nil, nil
+		p.pool.boot = c.boot
 		p.logged.Reset()
 		p.Compare(t.Context())
 		if !strings.Contains(p.logged.String(), c.want) {

@@ -22,9 +22,11 @@ type note struct {
 	// commits is another one.
 	LastSnapshot uint64 `json:"last_snapshot"`
 	Commit       uint64 `json:"commit"`
-	// Reserved says that the pool may have a metadata snapshot of this package's, and Root, once
-	// it is known, is its block in the pool's metadata.
+	// Reserved says that the pool may have a metadata snapshot of this package's, and Boot in which
+	// boot of the machine it was reserved. Root, once it is known, is its block in the pool's
+	// metadata.
 	Reserved bool   `json:"metadata_snapshot,omitempty"`
+	Boot     string `json:"metadata_snapshot_boot,omitempty"`
 	Root     string `json:"metadata_snapshot_root,omitempty"`
 }
 

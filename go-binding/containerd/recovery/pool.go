@@ -30,6 +30,8 @@ type thinPool struct {
 	notes *notes
 	// sysfs is where the kernel has a directory for each block device.
 	sysfs string
+	// boot is another text after each boot of the machine, or "" if it is not known.
+	boot string
 }
 
 func (p *thinPool) path() string { return "/dev/mapper/" + p.name }
@@ -75,7 +77,7 @@ func (p *thinPool) ids(ctx context.Context, device string) (ids []uint32, err er
 	if err := p.releaseOwn(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.notes.change(func(n *note) { n.Reserved = true }); err != nil {
+	if err := p.notes.change(func(n *note) { n.Reserved, n.Boot = true, p.boot }); err != nil {
 		return nil, err
 	}
 	// From here on, whatever happens, nothing may stay behind.
@@ -179,10 +181,12 @@ func (p *thinPool) releaseOwn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Whoever had one before the machine went down does not use it any more.
+	rebooted := n.Boot != p.boot && n.Boot != "" && p.boot != ""
 	switch {
 	case root == "":
 		return nil
-	case n.Reserved && n.Root == root:
+	case n.Reserved && (n.Root == root || n.Root == "" && rebooted):
 		return p.release(ctx)
 	case n.Reserved && n.Root == "":
 		// The process ended between the message and the note of the block.
@@ -209,5 +213,5 @@ func (p *thinPool) release(ctx context.Context) error {
 }
 
 func (p *thinPool) forget() error {
-	return p.notes.change(func(n *note) { n.Reserved, n.Root = false, "" })
+	return p.notes.change(func(n *note) { n.Reserved, n.Boot, n.Root = false, "", "" })
 }

@@ -68,11 +68,19 @@ func newRecovery(path string, store *poolmetadata.PoolMetadata) *Recovery {
 	return &Recovery{
 		pool: thinPool{
 			name: strings.TrimSuffix(filepath.Base(path), ".db"), run: run,
-			notes: &notes{path: path + noteSuffix}, sysfs: "/sys/dev/block",
+			notes: &notes{path: path + noteSuffix}, sysfs: "/sys/dev/block", boot: bootID(),
 		},
 		store: store, path: path, metadata: filepath.Join(filepath.Dir(path), metadataFile),
 		unmount: unmount, lookPath: exec.LookPath, log: slog.Default(), stop: func() {},
 	}
+}
+
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // Stop ends a comparison that runs in the background, and notes how far the snapshotter's metadata
