@@ -68,10 +68,27 @@ func compare(ctx context.Context, l *life) error {
 	if err := l.compareAgain(ctx, "the store and the pool have the same devices"); err != nil {
 		return err
 	}
-	if status, err := l.dmsetup("status", pool); err != nil || len(status) < 7 || status[6] != "-" {
-		return fmt.Errorf("the pool keeps a metadata snapshot: %q, %v", status, err)
+	if err := l.noMetadataSnapshot(); err != nil {
+		return err
 	}
 	return l.check(ctx)
+}
+
+// noMetadataSnapshot waits until the pool has no metadata snapshot, of which a comparison that was
+// killed may have left one to the next.
+func (l *life) noMetadataSnapshot() error {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		status, err := l.dmsetup("status", "/dev/mapper/"+l.pool)
+		if err != nil || len(status) < 7 {
+			return fmt.Errorf("the pool's status is %q, %w", status, err)
+		}
+		if status[6] == "-" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the pool keeps a metadata snapshot: %q", status)
+		}
+	}
 }
 
 // compareAgain has the store and the pool compared once more, and waits for these texts in the log.

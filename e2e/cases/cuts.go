@@ -112,6 +112,9 @@ func cut(ctx context.Context, d *daemon, seed uint64, last bool) error {
 		return err
 	}
 	if last {
+		if err := l.noMetadataSnapshot(); err != nil {
+			return err
+		}
 		return d.stop()
 	}
 	for worker := range 2 {
