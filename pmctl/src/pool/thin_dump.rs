@@ -15,7 +15,8 @@ pub fn parse(text: &str) -> Result<PoolDevices, String> {
     let (mut line, mut counted) = (1, 0);
     loop {
         let begin = reader.buffer_position() as usize;
-        line += line_of(&text.as_bytes()[counted..begin], begin) - 1;
+        let passed = text.as_bytes().get(counted..begin).unwrap_or_default();
+        line += line_of(passed, passed.len()) - 1;
         counted = begin;
         let event = reader.read_event().map_err(|e| {
             let line = line_of(text.as_bytes(), reader.error_position() as usize);
