@@ -66,8 +66,10 @@ func TestShippedConfigurationHasTheDefaults(t *testing.T) {
 
 func TestUnitNamesTheDefaults(t *testing.T) {
 	for file, wanted := range map[string][]string{
-		"devmapper-snapshotter.service": {"-config " + defaultConfig, "Type=notify"},
-		"devmapper-snapshotter.socket":  {"ListenStream=" + defaultAddress + "\n"},
+		"devmapper-snapshotter.service": {
+			"-config " + defaultConfig, "Type=notify", "ExecReload=/bin/sh -c \"kill -HUP $MAINPID\"\n",
+		},
+		"devmapper-snapshotter.socket": {"ListenStream=" + defaultAddress + "\n"},
 	} {
 		text, err := os.ReadFile(filepath.Join("systemd", file))
 		if err != nil {
