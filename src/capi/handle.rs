@@ -76,7 +76,10 @@ impl pm_store {
         let store = self.store()?;
         let closed = match self.is_first {
             true => store.close(),
-            false => store.pool().env.check_usable(),
+            false => store
+                .pool()
+                .check_not_in_update()
+                .and_then(|()| store.pool().env.check_usable()),
         };
         let is_closed = matches!(store.pool().env.check_usable(), Err(Error::Closed));
         drop(store);

@@ -24,6 +24,7 @@ use crate::lmdb::write::Step;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 use crate::sync::primitives::{lock, unpoisoned};
+use crate::verify::anchor::Anchor;
 use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::{Meta, Metas, Undo};
@@ -93,12 +94,22 @@ impl Env {
             Err(_) => Ok(()),
             Ok(()) => {
                 let anchors = metas.anchors();
-                if !anchors.is_empty() {
+                if !anchors.is_empty() && !self.is_pinned(&anchors)? {
                     self.skip_what_may_be_left(one_flush, lost(&metas, &anchors, newest));
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Whether a process reads the commit of an anchor, as that does which has made it. Then no
+    /// power was cut since.
+    fn is_pinned(&self, anchors: &[Anchor]) -> Result<bool> {
+        let mut found = false;
+        self.lmdb()?.each_active_reader(|_, seen| {
+            found |= anchors.iter().any(|anchor| anchor.commit() == seen);
+        });
+        Ok(found)
     }
 
     /// Has the next commit leave out numbers: a power cut may have left pages of commits that were

@@ -61,6 +61,9 @@ pub(crate) fn written_pages(
     before: &Meta,
     newer: &Meta,
 ) -> io::Result<Result<Vec<u64>, Violation>> {
+    if (before.free, before.main) == (newer.free, newer.main) {
+        return Ok(Ok(Vec::new()));
+    }
     match try_compare(source, before, newer, 0) {
         Ok(pair) => {
             let mut pages: Vec<_> = pair.newer.pages.iter().collect();

@@ -83,12 +83,18 @@ impl FileProbe<'_> {
     }
 
     fn read_head(&self, deadline: &Deadline) -> Result<Head> {
+        let mut first_seen = None;
         deadline.poll(
             "a moment without a commit, to read the file's first pages",
             || {
                 let before = self.metas()?;
+                let newest = newest::number(&before);
+                // Who commits has looked at what a power cut may have left. With that, and with
+                // deferred commits, the look can take longer than there is without a commit.
+                let is_in_use = first_seen.is_some_and(|first| newest > first);
+                first_seen = first_seen.or(Some(newest));
                 let found = self
-                    .in_force(&before)
+                    .in_force(&before, is_in_use)
                     .and_then(|found| Ok((self.header_row(&found.meta)?, found)));
                 // A writer may change the pages while they are read. The result counts only if the
                 // meta pages have not changed meanwhile.
@@ -123,7 +129,7 @@ impl FileProbe<'_> {
         Metas::read(self.file).map_err(|e| Error::io("reading the file", self.path, e))
     }
 
-    fn in_force(&self, metas: &Metas) -> Result<InForce> {
+    fn in_force(&self, metas: &Metas, is_in_use: bool) -> Result<InForce> {
         if metas.first.is_empty() {
             return Err(self.not_a_store(
                 "it is empty (0 bytes), and becomes one when it is opened for writing",
@@ -135,7 +141,11 @@ impl FileProbe<'_> {
         let [first, second] = metas.parse();
         first.map_err(|kind| self.no_meta("first", kind))?;
         second.map_err(|kind| self.no_meta("second", kind))?;
-        let in_force = newest::in_force(self.file, metas)
+        let found = match is_in_use {
+            true => Ok(newest::as_written(metas)),
+            false => newest::in_force(self.file, metas),
+        };
+        let in_force = found
             .map_err(|e| Error::io("reading the file", self.path, e))?
             .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;
         let checked = in_force.meta.check_range();

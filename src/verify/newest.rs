@@ -80,6 +80,21 @@ impl Undo {
     }
 }
 
+/// LMDB's number of the newest commit, if a meta page is one.
+pub(crate) fn number(metas: &Metas) -> u64 {
+    let numbers = metas.parse().map(|meta| meta.map_or(0, |meta| meta.txnid));
+    numbers.into_iter().max().unwrap_or(0)
+}
+
+/// The newest commit, of a file that a process writes to: no power cut has left it as it is.
+pub(crate) fn as_written(metas: &Metas) -> std::result::Result<InForce, Kind> {
+    Ok(InForce {
+        meta: structure::newest(metas)?,
+        unfinished: None,
+        is_deferred: !metas.anchors().is_empty(),
+    })
+}
+
 /// The commit that is in force in a file whose meta pages are these.
 ///
 /// A commit that the flush mark names was flushed as a whole, so whatever is wrong with it is

@@ -24,8 +24,11 @@ pub fn victim(argument: &str) {
     let (prefix, path) = argument.split_once(':').unwrap();
     let store = small().open(path).unwrap();
     say(b'O');
+    // A kill takes back nothing, whether it was flushed or not.
+    let deferred = store.deferred();
     for step in 0.. {
-        take(&store, prefix, step).unwrap();
+        let store = if step % 3 == 0 { &store } else { &deferred };
+        take(store, prefix, step).unwrap();
         say(b'+');
     }
 }

@@ -37,6 +37,8 @@ pub enum Op {
     Reconcile(PoolState, usize),
     ById(u32),
     Filtered(WalkFilter),
+    /// Do this, which is a write, through the handle for deferred writes.
+    Deferred(Box<Op>),
     Reopen {
         /// One of `PM_VERIFY_*`.
         verify: i32,
@@ -278,6 +280,7 @@ pub fn op() -> BoxedStrategy<Op> {
     let verify = select(vec![PM_VERIFY_NONE, PM_VERIFY_QUICK, PM_VERIFY_FULL]);
     prop_oneof![
         30 => write(),
+        6 => write().prop_map(|op| Op::Deferred(Box::new(op))),
         3 => name().prop_map(Op::Get),
         2 => id().prop_map(Op::ById),
         2 => filter().prop_map(Op::Filtered),

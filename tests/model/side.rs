@@ -60,6 +60,8 @@ impl<S: Reconcile> Side<S> {
             flags: if read_only { PM_OPEN_READ_ONLY } else { 0 },
             map_size,
             verify,
+            // What is flushed, and when, is the same in all of them.
+            deferred_age_ms: 3_600_000,
             ..waiting(LOCK_WAIT_MS)
         };
         S::open(path, &options).unwrap()
@@ -125,6 +127,13 @@ impl<S: Reconcile> Side<S> {
             }
             Op::Commit(..) | Op::Abort(_) => {}
             Op::Walk(shown, inside) => self.walk(*shown, inside.as_deref()),
+            Op::Deferred(op) => {
+                let deferred = self.store.deferred().unwrap();
+                let first = std::mem::replace(&mut self.store, deferred);
+                self.step(op);
+                self.store = first;
+                return;
+            }
             Op::Reopen {
                 verify,
                 read_only_between,
