@@ -140,12 +140,12 @@ static void structs_keep_their_layout(void) {
     CHECK_INT(88, sizeof(pm_device));
     CHECK_INT(32, offsetof(pm_device, name));
     CHECK_INT(80, offsetof(pm_device, owner));
-    CHECK_INT(64, sizeof(pm_options));
+    CHECK_INT(80, sizeof(pm_options));
     CHECK_INT(32, offsetof(pm_options, verify));
     CHECK_INT((2 + 40) * 8, sizeof(pm_histogram));
     CHECK_INT(13 * 8, offsetof(pm_stats, pages_free));
     CHECK_INT(24 * 8, offsetof(pm_stats, commit_operations));
-    CHECK_INT((24 + 2 * (2 + 40) + 2) * 8, sizeof(pm_stats));
+    CHECK_INT((24 + 2 * (2 + 40) + 3) * 8, sizeof(pm_stats));
     CHECK_INT(40, sizeof(pm_record));
     CHECK_INT(16, sizeof(pm_name));
     CHECK_INT(16, sizeof(pm_names));

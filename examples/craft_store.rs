@@ -107,7 +107,7 @@ fn mark_flushed(path: &Path) -> Outcome<()> {
         Ok(u64::from_le_bytes(number))
     };
     let newest = commit(0)?.max(commit(PAGE)?);
-    let fields = [newest.to_le_bytes(), [0; 8]].concat();
+    let fields = [newest.to_le_bytes(), [0; 8], [0; 8]].concat();
     let sum = crc32c::crc32c(&fields).to_le_bytes();
     let mark = [&b"pmfl"[..], &sum, &fields].concat();
     let page = if newest.is_multiple_of(2) { PAGE } else { 0 };

@@ -2983,7 +2983,7 @@ int32_t pm_salvage(const char *damaged,
 #define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }
 #define PM_STATS_INIT \
     { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, { 0, 0, { 0 } }, { 0, 0, { 0 } }, 0, 0 }
+      0, { 0, 0, { 0 } }, { 0, 0, { 0 } }, 0, 0, 0 }
 
 /* Returns the name in a record, terminated by a NUL. */
 static inline const char *pm_record_name(const pm_record *record)
