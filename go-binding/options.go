@@ -109,6 +109,14 @@ func WithDeferredCommits(n uint64) Option {
 	return func(o *options) { o.deferredCommits = n }
 }
 
+// WithExpectDeferred makes the store get ready for deferred writes when it is opened, with one
+// flush, and stay so while nobody writes. Without it, the first of several deferred writes has that
+// flush in between, and so has the first after the age below without any. The first write of
+// another process has two flushes more than otherwise. A store that is opened read-only ignores it.
+func WithExpectDeferred() Option {
+	return func(o *options) { o.flags |= C.PM_OPEN_EXPECT_DEFERRED }
+}
+
 // WithDeferredAge limits how long a deferred commit may be left unflushed: a thread of the library
 // flushes it then. It is counted in milliseconds, rounded up; 0 stands for the default of a second.
 func WithDeferredAge(age time.Duration) Option {

@@ -463,6 +463,15 @@
 #define PM_OPEN_READ_ONLY 1
 
 /**
+ * Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): get ready for them when the store
+ * is opened, with one flush, and stay so while nobody writes. Without it, the first of several
+ * deferred writes has that flush in between, and so has the first after deferred_age_ms without
+ * any. The first write of another process has two flushes more than otherwise. Ignored together
+ * with PM_OPEN_READ_ONLY.
+ */
+#define PM_OPEN_EXPECT_DEFERRED 2
+
+/**
  * Verify as much as the default level does, which is PM_VERIFY_FULL.
  */
 #define PM_VERIFY_DEFAULT 0

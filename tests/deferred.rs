@@ -144,6 +144,52 @@ fn idle_store_is_flushed_and_keeps_no_pages() {
     assert_eq!(left(&path).len(), 15);
 }
 
+/// The flush that the second deferred commit has otherwise is made before the first write.
+#[test]
+fn store_that_expects_deferred_commits_needs_no_flush_in_between() {
+    let (_directory, path) = place();
+    let mut options = patient();
+    options.expect_deferred(true);
+    for name in ["a", "b"] {
+        let store = options.open(&path).unwrap();
+        assert!(stats(&store).flushes >= 1 && has_anchors(&path));
+        let deferred = store.deferred();
+        for count in 1..4 {
+            let defer = || drop(add(&deferred, format!("{name}-{count}")));
+            assert_eq!(flushes(&store, defer), (0, count));
+        }
+        assert_eq!(flushes(&store, || drop(add(&store, name))), (1, 0));
+        store.close().unwrap();
+        assert!(!has_anchors(&path));
+    }
+    assert_eq!(left(&path).len(), 8);
+    // It is of no use to one that does not write.
+    let store = options.read_only(true).open(&path).unwrap();
+    assert!(!has_anchors(&path) && names(&store).len() == 8);
+}
+
+/// The anchors of one that does not are removed by then: see the test above.
+#[test]
+fn idle_store_that_expects_deferred_commits_stays_ready_for_them() {
+    let (_directory, path) = place();
+    let mut options = options(10_000);
+    options
+        .deferred_age(Duration::from_millis(5))
+        .expect_deferred(true);
+    let store = options.open(&path).unwrap();
+    for round in 0..3 {
+        add(&store.deferred(), format!("{round}-0"));
+        add(&store.deferred(), format!("{round}-1"));
+        wait_until("what was deferred is flushed", || {
+            stats(&store).deferred_commits == 0
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(has_anchors(&path));
+    }
+    drop(store);
+    assert_eq!(left(&path).len(), 6);
+}
+
 /// Pins are no reads that anybody could end.
 #[test]
 fn pins_are_not_listed_as_running_reads() {

@@ -89,7 +89,7 @@ pub(crate) unsafe fn options_or_default(
 /// # Safety
 /// The identity is NULL, or as long as the struct says.
 unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
-    if from.flags & !PM_OPEN_READ_ONLY != 0 {
+    if from.flags & !(PM_OPEN_READ_ONLY | PM_OPEN_EXPECT_DEFERRED) != 0 {
         let flags = from.flags;
         return Err(Failure::argument(format!(
             "options.flags has unknown bits: {flags:#x}"
@@ -119,6 +119,7 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
     let mut options = OpenOptions::new();
     options
         .read_only(from.flags & PM_OPEN_READ_ONLY != 0)
+        .expect_deferred(from.flags & PM_OPEN_EXPECT_DEFERRED != 0)
         .verify(verify)
         .durability(durability)
         .lock_wait(lock_wait)

@@ -162,6 +162,12 @@ pub struct pm_options {
 /// (a PID namespace other than the machine's first), unless the store is open in that container and
 /// in no other, and on overlayfs, unless another process has the store open.
 pub const PM_OPEN_READ_ONLY: u32 = 1;
+/// Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): get ready for them when the store
+/// is opened, with one flush, and stay so while nobody writes. Without it, the first of several
+/// deferred writes has that flush in between, and so has the first after deferred_age_ms without
+/// any. The first write of another process has two flushes more than otherwise. Ignored together
+/// with PM_OPEN_READ_ONLY.
+pub const PM_OPEN_EXPECT_DEFERRED: u32 = 2;
 
 /// Verify as much as the default level does, which is PM_VERIFY_FULL.
 pub const PM_VERIFY_DEFAULT: i32 = 0;

@@ -148,6 +148,20 @@ impl Env {
         Ok(())
     }
 
+    /// Gives the newest commit, which was flushed, its anchors before one is deferred: the second
+    /// deferred commit needs no flush then. If that fails, it has that flush, as without this. The
+    /// caller holds the writer lock between processes.
+    pub(super) fn get_ready(&self, one_flush: &OneFlush) {
+        let newest = one_flush.newest_commit();
+        let mut deferred = lock(&one_flush.deferred);
+        let is_plain = matches!(deferred.state, Deferral::None)
+            && one_flush.pages.mark() == FlushMark::of(newest)
+            && one_flush.pages.anchors() == [0; 2];
+        if is_plain && self.handle.pin(newest) {
+            let _ = self.add_anchors(one_flush, &mut deferred, newest);
+        }
+    }
+
     /// Leaves a commit that was just written unflushed, or flushes it if a bound is reached. The
     /// caller holds the writer lock between processes.
     #[cold]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::Result;
-use crate::lmdb::deferred::{Deferral, Unflushed};
+use crate::lmdb::deferred::{Deferral, Deferred, Unflushed};
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::OneFlush;
 use crate::sync::deadline::Deadline;
@@ -143,7 +143,11 @@ impl Env {
         let _flushing = self.begin_flushing();
         let newest = one_flush.newest_commit();
         let (is_anchored, due) = {
-            let deferred = lock(&one_flush.deferred);
+            let mut deferred = lock(&one_flush.deferred);
+            if self.is_ready(one_flush, &deferred) {
+                deferred.unflushed.watched = false;
+                return None;
+            }
             let unflushed = &deferred.unflushed;
             let since = match unflushed.count {
                 0 => unflushed.last,
@@ -174,7 +178,31 @@ impl Env {
             return again();
         }
         lock(&one_flush.deferred).unflushed.watched = false;
+        if one_flush.expects_deferral.load(Ordering::Relaxed) {
+            self.get_ready(one_flush);
+        }
         None
+    }
+
+    /// Whether nothing is unflushed, and what was made ready for deferred writes stays so.
+    fn is_ready(&self, one_flush: &OneFlush, deferred: &Deferred) -> bool {
+        one_flush.expects_deferral.load(Ordering::Relaxed)
+            && matches!(deferred.state, Deferral::Anchored(_))
+            && deferred.unflushed.count == 0
+    }
+
+    /// Gets ready for deferred writes, in a store that was just opened, and stays so while nobody
+    /// writes.
+    pub fn expect_deferral(&self) {
+        let Some(one_flush) = &self.one_flush else {
+            return;
+        };
+        one_flush.expects_deferral.store(true, Ordering::Relaxed);
+        let now = Deadline::over(Duration::ZERO);
+        if let Ok(_lock) = self.process_lock.lock_writer(&self.path, &now) {
+            let _flushing = self.begin_flushing();
+            self.get_ready(one_flush);
+        }
     }
 
     /// Flushes what this process has deferred, where the store is about to be closed. The caller

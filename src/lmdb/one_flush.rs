@@ -29,6 +29,8 @@ pub(crate) struct OneFlush {
     /// Deferred commits that are not flushed, and the last of them, for the statistics.
     pub(super) unflushed: AtomicU64,
     pub(super) last_deferred: AtomicU64,
+    /// Whether deferred writes are expected, so that this process is to be ready for them.
+    pub(super) expects_deferral: AtomicBool,
     pub(super) flusher: Flusher,
     /// LMDB could not write a meta page, and refuses every transaction until it is reopened.
     pub poisoned: AtomicBool,
@@ -46,6 +48,7 @@ impl OneFlush {
             is_anchored: AtomicBool::new(false),
             unflushed: AtomicU64::new(0),
             last_deferred: AtomicU64::new(0),
+            expects_deferral: AtomicBool::new(false),
             flusher: Flusher::default(),
             poisoned: AtomicBool::new(false),
         }

@@ -51,6 +51,9 @@ impl OpenOptions {
         verify_opened(&env, self.verify)?;
         env.settle_at_open()?;
         env.permit_deferral();
+        if self.expect_deferred && !self.read_only {
+            env.expect_deferral();
+        }
         let pool = match self.durability {
             Durability::Full => Pool::new(env),
             Durability::Relaxed => Pool::new(env).deferred(),

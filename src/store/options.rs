@@ -45,6 +45,7 @@ pub struct OpenOptions {
     pub(super) max_pinned_growth: u64,
     pub(super) deferred_commits: u64,
     pub(super) deferred_age: Duration,
+    pub(super) expect_deferred: bool,
 }
 
 impl Default for OpenOptions {
@@ -60,6 +61,7 @@ impl Default for OpenOptions {
             max_pinned_growth: 0,
             deferred_commits: Self::DEFAULT_DEFERRED_COMMITS,
             deferred_age: Self::DEFAULT_DEFERRED_AGE,
+            expect_deferred: false,
         }
     }
 }
@@ -167,6 +169,16 @@ impl OpenOptions {
     /// then. The thread is started by the first deferred write, and ends with the store.
     pub fn deferred_age(&mut self, age: Duration) -> &mut OpenOptions {
         self.deferred_age = age;
+        self
+    }
+
+    /// Expect deferred writes: get ready for them when the store is opened, with one flush, and
+    /// stay so while nobody writes. Without it, the first of several deferred writes has that flush
+    /// in between, and so has the first after [`deferred_age`](Self::deferred_age) without any. The
+    /// first write of another process has two flushes more than otherwise. A store that is opened
+    /// read-only ignores it.
+    pub fn expect_deferred(&mut self, expect: bool) -> &mut OpenOptions {
+        self.expect_deferred = expect;
         self
     }
 

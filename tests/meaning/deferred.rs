@@ -15,6 +15,7 @@ through_rust_and_c!(
     deferred_writes_are_there_after_close,
     closed_store_refuses_deferred_writes,
     read_only_store_refuses_deferred_writes,
+    store_that_expects_deferred_writes_need_not_get_any,
 );
 
 fn deferred_writes_are_those_of_the_store_itself<S: Store>() {
@@ -136,4 +137,26 @@ fn read_only_store_refuses_deferred_writes<S: Store>() {
     refused(deferred.remove(b"a"), PM_ERR_READ_ONLY);
     assert_eq!(get(&deferred, "a"), a);
     store.close().unwrap();
+}
+
+fn store_that_expects_deferred_writes_need_not_get_any<S: Store>() {
+    let (_directory, path) = place();
+    for flags in [PM_OPEN_EXPECT_DEFERRED, 0] {
+        let options = pm_options { flags, ..DEFAULTS };
+        let store = S::open(&path, &options).unwrap();
+        let ready = store.stats().unwrap().flushes;
+        assert_eq!(ready > 0, flags == PM_OPEN_EXPECT_DEFERRED);
+        let name = format!("{flags}");
+        let added = add(&store, name.as_str());
+        assert_eq!(store.stats().unwrap().flushes, ready + 1);
+        let viewer = pm_options {
+            flags: flags | PM_OPEN_READ_ONLY,
+            ..DEFAULTS
+        };
+        store.close().unwrap();
+        let store = S::open(&path, &viewer).unwrap();
+        assert_eq!(get(&store, &name), added);
+        refused(store.remove(name.as_bytes()), PM_ERR_READ_ONLY);
+        store.close().unwrap();
+    }
 }

@@ -39,6 +39,7 @@ fn options(from: &pm_options) -> OpenOptions {
     let mut options = OpenOptions::new();
     options
         .read_only(from.flags & PM_OPEN_READ_ONLY != 0)
+        .expect_deferred(from.flags & PM_OPEN_EXPECT_DEFERRED != 0)
         .verify(match from.verify {
             PM_VERIFY_NONE => Verify::None,
             PM_VERIFY_QUICK => Verify::Quick,
