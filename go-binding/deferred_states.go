@@ -23,10 +23,15 @@ package poolmetadata
 //   - from Removed to Removing. Undone, the device is Removed, and deleted in the pool, as before
 //     its record goes.
 //
+// It includes [WithExpectDeferred].
+//
 // In every other case one of the two outcomes would be new: a device that was acknowledged would be
 // marked as faulty, or a device would stay in use that is deleted in the pool.
 func WithDeferredStates() Option {
-	return func(o *options) { o.deferredStates = true }
+	return func(o *options) {
+		o.deferredStates = true
+		WithExpectDeferred()(o)
+	}
 }
 
 // What the snapshotter does at its start with a device, by the device's state.

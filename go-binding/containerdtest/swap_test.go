@@ -118,6 +118,7 @@ func (s *swap) test(t *testing.T) {
 		checkUseOfStates(t, filepath.Join(s.real.Source, s.real.Package))
 	})
 	t.Run("scenario", s.scenario)
+	t.Run("flushes", s.flushes)
 	// Last, so that it covers everything above.
 	t.Run("unaltered", s.unaltered)
 }

@@ -7,6 +7,7 @@ package settings
 import (
 	"fmt"
 	"os"
+	"time"
 
 	poolmetadata "github.com/pool-metadata/pool-metadata/go-binding"
 )
@@ -25,7 +26,10 @@ func Options() ([]poolmetadata.Option, error) {
 	if err != nil || !deferred {
 		return nil, err
 	}
-	return []poolmetadata.Option{poolmetadata.WithDeferredStates()}, nil
+	// What is left unflushed for long was acknowledged to nobody: the call has failed.
+	return []poolmetadata.Option{
+		poolmetadata.WithDeferredStates(), poolmetadata.WithDeferredAge(time.Minute),
+	}, nil
 }
 
 // Compare says whether a start compares the store with the pool.

@@ -6,7 +6,7 @@ import (
 )
 
 func TestDeferredStatesAreOnUnlessTurnedOff(t *testing.T) {
-	for value, options := range map[string]int{"": 1, "on": 1, "off": 0} {
+	for value, options := range map[string]int{"": 2, "on": 2, "off": 0} {
 		t.Setenv(DeferredStates, value)
 		if got, err := Options(); err != nil || len(got) != options {
 			t.Errorf("%q: %d options, %v", value, len(got), err)
