@@ -247,7 +247,7 @@ e2e-bench: setup-e2e $(A)
 	rm $(CYCLE).met
 
 test-powercut: $(A)
-	scripts/powercut.sh migration
+	scripts/powercut.sh go
 
 ## simulate power cuts (POWERCUT=20: times the length of the tests' run; SEED=1)
 powercut: $(A)

@@ -12,7 +12,7 @@ use std::rc::Rc;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dump {
     pub devices: Rc<Vec<DeviceInfo>>,
-    ids: Ids,
+    pub ids: Ids,
     intents: Vec<Intent>,
     removals: Removals,
     commits: u64,

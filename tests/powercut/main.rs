@@ -12,6 +12,7 @@ mod common;
 mod backup;
 mod disk;
 mod explore;
+mod further;
 mod judge;
 mod migration;
 #[path = "../common/page_size.rs"]
@@ -21,6 +22,7 @@ mod ptrace;
 mod record;
 mod repairing;
 mod replacing;
+mod snapshotter;
 mod workload;
 
 use backup::Backup;
@@ -469,4 +471,17 @@ fn migration_leaves_the_old_or_the_new_file_whole() {
         survive("migration", seed, &recording, &subject, 20);
     }
     finds(&recording, &subject, Broken::NameFlushes, "lost");
+}
+
+/// `scripts/powercut.sh` builds the snapshotters and names their directory in `PM_SNAPSHOTTERS`.
+#[test]
+#[ignore = "needs programs in Go: make test-powercut"]
+fn snapshotter_recovers_as_if_every_write_was_flushed() {
+    if !ptrace::is_allowed() {
+        return;
+    }
+    let programs = Path::new(&std::env::var_os("PM_SNAPSHOTTERS").unwrap()).to_owned();
+    for version in snapshotter::versions(&programs) {
+        snapshotter::campaign(&programs, &version);
+    }
 }
