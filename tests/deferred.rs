@@ -5,6 +5,7 @@
 mod common;
 
 use common::peer::Peer;
+use common::rng::Rng;
 use common::{add, check, device, devices, error_of, options, place, raw, sys, wait_until};
 use pool_metadata::{Change, DeviceInfo, DeviceState, Durability, Error, OpenOptions};
 use pool_metadata::{PoolMetadata, Stats};
@@ -407,4 +408,81 @@ fn lmdb_reads_a_store_that_has_deferred() {
     };
     drop(store);
     assert_eq!(rows(), 5);
+}
+
+/// With commits one after the other there is no moment without one, in which what a power cut may
+/// have left could be looked at; and there is no need for one.
+#[test]
+fn store_is_opened_beside_a_process_that_defers_without_a_pause() {
+    let (_directory, path) = place();
+    let mut busy = Peer::start("processes::defer_on", &path);
+    busy.expect("ready");
+    for round in 0..20 {
+        let read_only = round % 2 == 0;
+        let store = options(20_000).read_only(read_only).open(&path).unwrap();
+        assert_eq!(names(&store), ["a"]);
+        if !read_only {
+            store
+                .change_device_state("a", DeviceState::Suspended)
+                .unwrap();
+        }
+        store.verify().unwrap();
+    }
+    busy.tell("stop");
+    busy.expect("stopped");
+    drop(busy);
+    assert_eq!(left(&path), ["a"]);
+}
+
+/// What a process that deferred has left, with one bit flipped somewhere: it is refused, or what is
+/// in force is one of its commits, no older than the last that was flushed. One that is not the
+/// newest is reported.
+#[test]
+fn damage_to_deferred_commits_is_refused_or_undoes_them_and_says_so() {
+    let (directory, path) = place();
+    let store = patient().open(&path).unwrap();
+    let deferred = store.deferred();
+    for number in 0..60 {
+        add(&deferred, format!("old-{number}"));
+    }
+    add(&store, "flushed");
+    let mut states = vec![devices(&store)];
+    for number in 0..12 {
+        let mut large = device(format!("new-{number}"));
+        large.error = vec![b'e'; number * 700];
+        deferred.add_device(&mut large).unwrap();
+        states.push(devices(&store));
+    }
+    let sound = std::fs::read(&path).unwrap();
+    let used = stats(&store).map_used;
+    let damaged_path = directory.path().join("damaged.db");
+    let mut rng = Rng::of(1, &[]);
+    let (mut refused, mut undone, mut whole) = (0, 0, 0);
+    for _ in 0..400 {
+        let mut damaged = sound.clone();
+        // Half of the flips are in the meta pages, where the anchors are.
+        let at = match rng.below(2) {
+            0 => rng.below(2) * 4096 + rng.below(700),
+            _ => rng.below(used),
+        };
+        damaged[at as usize] ^= 1 << rng.below(8);
+        std::fs::write(&damaged_path, damaged).unwrap();
+        let _ = std::fs::remove_file(directory.path().join("damaged.db-lock"));
+        let Ok(opened) = patient().open(&damaged_path) else {
+            refused += 1;
+            continue;
+        };
+        let found = devices(&opened);
+        let state = states.iter().position(|state| *state == found);
+        let state = state.unwrap_or_else(|| panic!("byte {at}: a state that never was"));
+        let is_newest = state + 1 == states.len();
+        assert_eq!(opened.undone_at_open().is_some(), !is_newest, "byte {at}");
+        check(&opened);
+        match is_newest {
+            true => whole += 1,
+            false => undone += 1,
+        }
+    }
+    println!("{refused} refused, {undone} undone, {whole} whole");
+    assert!(refused > 0 && undone > 10 && whole > 100);
 }

@@ -8,6 +8,7 @@ use crate::subjects::time::wall_time;
 use crate::subjects::write::Writes;
 use crate::subjects::Run;
 use crate::table::Table;
+use pool_metadata::capi::{pm_options, PM_DURABILITY_RELAXED, PM_VERIFY_NONE};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -85,5 +86,40 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
         let figures = in_turn(&mut run, &mut peer, 1, turns).medians();
         let what = format!("durable {name} on disk / (pwrite + fdatasync)");
         table.ratio(what, figures, target);
+    }
+    let mut relaxed = updates::<Relaxed>(pool, &scratch.file("relaxed.db"));
+    let mut durable = updates::<Rc<Store>>(pool, &scratch.file("durable.db"));
+    let figures = in_turn(&mut relaxed, &mut durable, RELAXED_BATCH, RELAXED_TURNS).medians();
+    let what = "pm_update_device on disk, relaxed / durable";
+    table.ratio(what.to_owned(), figures, Some(0.1));
+}
+
+/// So many that flushes by the bound on deferred commits count, too.
+const RELAXED_BATCH: u64 = 500;
+const RELAXED_TURNS: usize = 10;
+
+/// A store with relaxed durability.
+struct Relaxed(Rc<Store>);
+
+impl Writes for Relaxed {
+    fn open(path: &Path, _pool: &Pool) -> Relaxed {
+        // SAFETY: all zeros is a valid `pm_options`.
+        let mut options: pm_options = unsafe { std::mem::zeroed() };
+        options.struct_size = size_of::<pm_options>();
+        options.verify = PM_VERIFY_NONE;
+        options.durability = PM_DURABILITY_RELAXED;
+        Relaxed(Store::open_with(path, &options))
+    }
+
+    fn touch(&self) {
+        self.0.walk_callback();
+    }
+
+    fn add(&self, name: &[u8]) {
+        Store::add(&self.0, name);
+    }
+
+    fn update(&self, name: &[u8]) {
+        Store::update(&self.0, name);
     }
 }

@@ -1,8 +1,9 @@
 //! Roles of `tests/processes`.
 
 use crate::common::{add, child, device, devices, options};
-use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Options with a small map, so that it has to grow.
 pub fn small() -> OpenOptions {
@@ -94,4 +95,31 @@ pub fn grow(path: &Path) {
         store.add_device(&mut large(number)).unwrap();
     }
     assert_grown(&store);
+}
+
+/// Changes a device's state again and again, without flushes of its own, until it is told to stop.
+/// The bound on deferred commits keeps the file small.
+pub fn defer_on(path: &Path) {
+    let mut options = options(20_000);
+    options
+        .durability(Durability::Relaxed)
+        .deferred_commits(100);
+    let store = options.open(path).unwrap();
+    add(&store, "a");
+    child::say("ready");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for state in DeviceState::ALL.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                store.change_device_state("a", *state).unwrap();
+            }
+        });
+        child::listen();
+        stop.store(true, Ordering::Relaxed);
+    });
+    store.close().unwrap();
+    child::say("stopped");
 }

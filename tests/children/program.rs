@@ -82,7 +82,7 @@ roles! {
         backup, deferred, deferred_next, deferred_threads, deferred_turn, deferred_turns, import,
         next, one, relaxed, repair, replacing, salvage, threads, turn, turns, unpinned
     }
-    processes { count, grow, remote }
+    processes { count, defer_on, grow, remote }
     repair { hold, repair_on }
     restore { hold, open_on, restore_on }
     rights {

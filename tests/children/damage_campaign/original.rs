@@ -4,7 +4,7 @@
 use super::random::Random;
 use crate::common::pages::{Pages, Tree, HEADER};
 use crate::common::{check, device, devices};
-use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
 use std::path::Path;
 
 pub const DEVICES: usize = 3000;
@@ -29,12 +29,7 @@ impl Original {
     /// Makes the store in that directory.
     pub fn make(directory: &Path) -> Original {
         let path = directory.join("original.db");
-        let open = || {
-            OpenOptions::new()
-                .durability(Durability::Relaxed)
-                .open(&path)
-                .unwrap()
-        };
+        let open = || PoolMetadata::open(&path).unwrap();
         let store = open();
         let mut random = Random::of_case(1, 1);
         // In random order, and with some that are removed again.
