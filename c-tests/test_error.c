@@ -247,7 +247,7 @@ static void smallest_sizes(void) {
         device.struct_size = 88 - less;
         device.state = 14;
         FAILS(accepted ? PM_ERR_INVALID_STATE : refused, pm_add_device(store, &device, why()));
-        options.struct_size = 64 - less;
+        options.struct_size = 80 - less;
         options.flags = 4;
         FAILS(accepted ? PM_ERR_INVALID_ARGUMENT : refused,
               pm_check_file(PM_LIT("none"), &options, 0, &report, why()));
