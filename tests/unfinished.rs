@@ -10,6 +10,7 @@ use pool_metadata::capi::{pm_restore, PM_ERR_UNFINISHED};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
 use std::path::Path;
 use std::ptr::{null, null_mut};
+use std::time::Duration;
 
 const PAGE: usize = 4096;
 const MARK: std::ops::Range<usize> = 160..192;
@@ -97,6 +98,59 @@ fn undone_commit_is_not_completed_by_a_later_one_that_is_cut_off() {
         let newest = |at: &usize| u64::from_le_bytes(meta[*at][144..152].try_into().unwrap());
         let older = [0, 1].into_iter().min_by_key(newest).unwrap();
         left[older * PAGE..][MARK].fill(0);
+    }
+}
+
+/// Of a durable commit behind deferred ones, the disk may have the anchor and some pages, and not
+/// the meta page. The next commit gets its number and its places, so it leaves out numbers.
+#[test]
+fn commit_of_which_the_disk_has_the_anchor_alone_does_not_come_back() {
+    let (_directory, path) = place();
+    let store = options(100)
+        .deferred_age(Duration::from_secs(3600))
+        .open(&path)
+        .unwrap();
+    for n in 0..20 {
+        add(&store, format!("device-{n}"));
+    }
+    for n in 0..4 {
+        add(&store.deferred(), format!("deferred-{n}"));
+    }
+    let (mut left, held) = (std::fs::read(&path).unwrap(), devices(&store));
+    add(&store, "one more");
+    let lost = store.get_device("one more").unwrap().generation;
+    let whole = std::fs::read(&path).unwrap();
+    store.close().unwrap();
+    let changed = |page: &usize| left[page * PAGE..][..PAGE] != whole[page * PAGE..][..PAGE];
+    let pages: Vec<_> = (2..left.len() / PAGE).filter(changed).collect();
+    for page in &pages[1..] {
+        left[page * PAGE..][..PAGE].copy_from_slice(&whole[page * PAGE..][..PAGE]);
+    }
+    for page in [0, PAGE] {
+        left[page + 512..page + PAGE].copy_from_slice(&whole[page + 512..page + PAGE]);
+    }
+    std::fs::write(&path, &left).unwrap();
+    let store = PoolMetadata::open(&path).unwrap();
+    assert!(store.undone_at_open().is_some());
+    assert_eq!(devices(&store), held);
+    add(&store, "one else");
+    assert!(store.get_device("one else").unwrap().generation > lost);
+    check(&store);
+}
+
+/// The size of a store is what its meta page says, and nothing has vouched for that.
+#[test]
+fn unfinished_commit_that_claims_a_huge_file_is_undone() {
+    let (_directory, path) = place();
+    let (mut file, held) = unfinished(&path);
+    let newest = |page: &usize| file[page + 144..page + 152].to_vec();
+    let at = [0, PAGE].into_iter().max_by_key(newest).unwrap() + 136;
+    for bit in [40, 50, 62] {
+        file[at..at + 8].copy_from_slice(&(1u64 << bit).to_le_bytes());
+        std::fs::write(&path, &file).unwrap();
+        let store = PoolMetadata::open(&path).unwrap();
+        assert!(store.undone_at_open().is_some(), "bit {bit}");
+        assert_eq!(devices(&store), held);
     }
 }
 

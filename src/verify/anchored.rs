@@ -137,9 +137,6 @@ fn patches(
         bytes: chosen.fields.numbered(number),
     };
     let mut patches = Vec::new();
-    if slots[Meta::home(lower)].meta.txnid != lower {
-        patches.push(patch(lower).with_mark(lost(metas, anchors, commit)));
-    }
     let home = &slots[Meta::home(commit)];
     if (home.meta, home.fields.numbered(commit)) != (chosen.meta, chosen.fields.numbered(commit)) {
         patches.push(patch(commit));
@@ -154,6 +151,10 @@ fn patches(
             offset: anchor::offset(place, page_size),
             bytes: chosen.fields.encode().to_vec(),
         });
+    }
+    // Whatever is undone, pages of the next commit's number may be on the disk.
+    if !patches.is_empty() || slots[Meta::home(lower)].meta.txnid != lower {
+        patches.push(patch(lower).with_mark(lost(metas, anchors, commit)));
     }
     patches
 }

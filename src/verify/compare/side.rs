@@ -49,19 +49,24 @@ pub(super) struct Tables {
 
 impl<'a> Side<'a> {
     pub fn new(source: &'a dyn ReadAt, meta: &'a Meta, is_newer: bool) -> Result<Side<'a>, Stop> {
-        let space = || Space::new(source, meta.page_size as usize, meta.last_page);
+        let in_range = meta.check_range();
+        // There may be no memory for as many pages as it says.
+        let last_page = in_range.as_ref().map_or(0, |()| meta.last_page);
+        let space = || Space::new(source, meta.page_size as usize, last_page);
         let side = Side {
             meta,
             is_newer,
-            pages: BitSet::up_to(meta.last_page),
+            pages: BitSet::up_to(last_page),
             values: space(),
             free: space(),
         };
+        if let Err(kind) = in_range {
+            return Err(side.stop(Structure::Meta, None, kind));
+        }
         let (len, needed) = (source.size()?, meta.needed());
-        match meta.check_range() {
-            Ok(()) if len >= needed => Ok(side),
-            Ok(()) => Err(side.stop(Structure::File, None, Kind::CutShort { len, needed })),
-            Err(kind) => Err(side.stop(Structure::Meta, None, kind)),
+        match len >= needed {
+            true => Ok(side),
+            false => Err(side.stop(Structure::File, None, Kind::CutShort { len, needed })),
         }
     }
 
