@@ -104,7 +104,8 @@ func WithMaxPinnedGrowth(bytes uint64) Option {
 
 // WithDeferredCommits limits how many deferred commits may be left unflushed: the next one is
 // flushed, with all before it. The pages that they free are not used again before the flush after
-// the next, so this also limits by how much the file grows. 0 stands for the default of 1000.
+// the next, so this also limits by how much the file grows. 0 stands for the default of 1000; more
+// than 2^32 count as that.
 func WithDeferredCommits(n uint64) Option {
 	return func(o *options) { o.deferredCommits = n }
 }

@@ -873,7 +873,8 @@ typedef struct pm_options {
   /**
    * How many deferred commits may be left unflushed: the next one is flushed, with all before
    * it. The pages that they free are not used again before the flush after the next, so this
-   * also bounds by how much the file grows. 0 selects the default, 1000.
+   * also bounds by how much the file grows. 0 selects the default, 1000; more than 2^32 count
+   * as that.
    */
   uint64_t deferred_commits;
   /**

@@ -348,6 +348,71 @@ fn failed_flush_of_what_was_deferred_is_made_up_for() {
     }
 }
 
+/// What is deferred stays unflushed then, and closing the store makes up for it.
+#[test]
+fn close_flushes_what_a_failed_flush_has_left() {
+    for deferring in 1..4 {
+        let (_directory, path) = place();
+        let mut options = options(100);
+        options.deferred_age(Duration::from_secs(3600));
+        let store = options.open(&path).unwrap();
+        add(&store, "a");
+        for number in 0..deferring {
+            add(&store.deferred(), format!("deferred-{number}"));
+        }
+        sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
+            error_of(store.add_device(&mut device("new")));
+            // The walk keeps it from being closed.
+            let _walk = store.walk().unwrap();
+            error_of(store.close());
+        });
+        assert!(has_anchors(&path), "nothing has flushed it yet");
+        store.close().unwrap();
+        assert!(!has_anchors(&path), "{deferring}");
+        assert_eq!(left(&path).len(), 1 + deferring);
+    }
+}
+
+/// The thread tries a flush again that has failed, and is not the one to use up all attempts.
+#[test]
+fn disk_that_fails_for_a_moment_does_not_stop_writes() {
+    let (_directory, path) = place();
+    let mut options = options(10_000);
+    options.deferred_age(Duration::ZERO);
+    let store = options.open(&path).unwrap();
+    // The thread starts here, and so its flushes fail, too.
+    sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
+        add(&store.deferred(), "a");
+    });
+    wait_until("a flush has failed", || stats(&store).flushes > 0);
+    std::thread::sleep(Duration::from_millis(200));
+    add(&store, "b");
+    check(&store);
+}
+
+/// After a process was killed, the next commit leaves out as many numbers as could be deferred.
+#[test]
+fn number_of_deferred_commits_can_be_as_large_as_any() {
+    let (directory, path) = place();
+    let mut options = patient();
+    let store = options.deferred_commits(u64::MAX).open(&path).unwrap();
+    for number in 0..3 {
+        add(&store.deferred(), format!("{number}"));
+    }
+    let left = directory.path().join("left.db");
+    std::fs::copy(&path, &left).unwrap();
+    for round in 3..6 {
+        let store = options.open(&left).unwrap();
+        for number in 0..3 {
+            add(&store.deferred(), format!("{round}-{number}"));
+        }
+        check(&store);
+        std::fs::copy(&left, &path).unwrap();
+        drop(store);
+        std::fs::copy(&path, &left).unwrap();
+    }
+}
+
 /// What a process has deferred that was killed is there, and is flushed before the next write.
 #[test]
 fn killed_process_loses_nothing_that_it_has_deferred() {

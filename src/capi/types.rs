@@ -142,7 +142,8 @@ pub struct pm_options {
     pub max_pinned_growth: u64,
     /// How many deferred commits may be left unflushed: the next one is flushed, with all before
     /// it. The pages that they free are not used again before the flush after the next, so this
-    /// also bounds by how much the file grows. 0 selects the default, 1000.
+    /// also bounds by how much the file grows. 0 selects the default, 1000; more than 2^32 count
+    /// as that.
     pub deferred_commits: u64,
     /// How long in milliseconds a deferred commit may be left unflushed: a thread of the library's
     /// own flushes it then. The first deferred write starts the thread, and closing the store ends

@@ -93,10 +93,9 @@ impl Env {
         };
         let count = one_flush.unflushed.load(Ordering::Relaxed);
         // Another process may have flushed them.
-        let last = one_flush.last_deferred.load(Ordering::Relaxed);
-        match count > 0 && one_flush.pages.mark().flushed >= last {
-            true => 0,
-            false => count,
+        match count > 0 && one_flush.owes_a_flush() {
+            true => count,
+            false => 0,
         }
     }
 

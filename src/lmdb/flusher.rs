@@ -16,6 +16,11 @@ use crate::lmdb::one_flush::OneFlush;
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::{lock, unpoisoned};
 
+/// How long the thread waits at least before it tries again what has failed: so much, and twice as
+/// long after each flush that fails, so often. A disk that fails for a moment stops no writes.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+const MOST_DOUBLINGS: u32 = 8;
+
 /// The thread, if it was started, and when it is to look again.
 #[derive(Default)]
 pub(super) struct Flusher {
@@ -135,7 +140,11 @@ impl Env {
         let one_flush = self.one_flush.as_ref()?;
         let age = self.config.deferred_age;
         self.check_writable().ok()?;
-        let again = || Instant::now().checked_add(age);
+        let again = || {
+            let failures = one_flush.failures.load(Ordering::Relaxed);
+            let pause = LEAST_PAUSE * (1 << failures.min(MOST_DOUBLINGS));
+            Instant::now().checked_add(age.max(pause))
+        };
         let waits = self.lock_wait();
         let Ok(_writing) = self.begin_writing(&waits) else {
             return again();
@@ -164,9 +173,10 @@ impl Env {
             return Some(due);
         }
         if is_anchored == Some(true) {
-            if let Some(flushed) = self.flush_anchored(one_flush, newest, false) {
-                drop(flushed);
-                return again();
+            match self.flush_anchored(one_flush, newest, false) {
+                Some(Ok(())) => return Instant::now().checked_add(age),
+                Some(Err(_)) => return again(),
+                None => {}
             }
         }
         self.end_deferral(one_flush);
@@ -212,7 +222,7 @@ impl Env {
             return Ok(Ok(()));
         };
         let is_none = || matches!(lock(&one_flush.deferred).state, Deferral::None);
-        if self.writes_stopped.load(Ordering::Relaxed) || is_none() {
+        if self.writes_stopped.load(Ordering::Relaxed) || is_none() && !one_flush.owes_a_flush() {
             return Ok(Ok(()));
         }
         let _lock = self.process_lock.lock_writer(&self.path, deadline)?;

@@ -60,6 +60,13 @@ impl OneFlush {
         self.pages.newest_commit()
     }
 
+    /// Whether what this process has deferred may not be on the disk. It may look so while another
+    /// process writes.
+    #[cold]
+    pub fn owes_a_flush(&self) -> bool {
+        self.pages.mark().flushed < self.last_deferred.load(Ordering::Relaxed)
+    }
+
     /// How many with the number of this commit, which is being written, were undone.
     #[inline]
     pub fn undone_before(&self, commit: u64) -> u64 {

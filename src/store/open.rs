@@ -83,7 +83,7 @@ impl OpenOptions {
             max_readers: self.max_readers.max(Self::MIN_MAX_READERS),
             lock_wait: self.lock_wait,
             max_pinned_growth: self.max_pinned_growth,
-            deferred_commits: self.deferred_commits,
+            deferred_commits: self.deferred_commits.min(Self::MAX_DEFERRED_COMMITS),
             deferred_age: self.deferred_age,
             sharing: Sharing::Many,
             damaged_header: false,

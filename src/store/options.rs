@@ -76,6 +76,9 @@ impl OpenOptions {
 
     /// 1,000 commits.
     pub const DEFAULT_DEFERRED_COMMITS: u64 = 1000;
+    /// 2^32 commits, more than are made between two flushes. The next commit after a power cut
+    /// leaves out as many numbers, of which there have to be enough.
+    pub const MAX_DEFERRED_COMMITS: u64 = 1 << 32;
     /// 1 second.
     pub const DEFAULT_DEFERRED_AGE: Duration = Duration::from_secs(1);
 
@@ -156,7 +159,8 @@ impl OpenOptions {
     }
 
     /// How many deferred commits may be left unflushed, at least 1: the next one is flushed, with
-    /// all before it. See [`PoolMetadata::deferred`](crate::PoolMetadata::deferred).
+    /// all before it. See [`PoolMetadata::deferred`](crate::PoolMetadata::deferred). Values above
+    /// [`MAX_DEFERRED_COMMITS`](Self::MAX_DEFERRED_COMMITS) count as that.
     ///
     /// The pages that they free are not used again before the flush after the next, so this also
     /// bounds by how much the file grows.
