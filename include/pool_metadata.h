@@ -821,7 +821,7 @@ typedef struct pm_walk pm_walk;
  */
 typedef struct pm_options {
   /**
-   * sizeof(pm_options), set by the caller, at least 64. PM_OPTIONS_INIT sets it.
+   * sizeof(pm_options), set by the caller, at least 80. PM_OPTIONS_INIT sets it.
    */
   size_t struct_size;
   /**

@@ -110,7 +110,7 @@ pub struct pm_device {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_options {
-    /// sizeof(pm_options), set by the caller, at least 64. PM_OPTIONS_INIT sets it.
+    /// sizeof(pm_options), set by the caller, at least 80. PM_OPTIONS_INIT sets it.
     pub struct_size: usize,
     /// PM_OPEN_* flags, or 0.
     pub flags: u32,
