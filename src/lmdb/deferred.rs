@@ -20,7 +20,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
-use crate::sync::primitives::lock;
+use crate::sync::primitives::unpoisoned;
 use crate::verify::anchor::{self, Anchor};
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::meta::{Meta, LEN as META_LEN};
@@ -103,7 +103,7 @@ impl Env {
     /// `None` if it has deferred nothing, or others have written since: then the newest commit has
     /// to be flushed. The caller holds the writer lock between processes.
     pub(super) fn go_on_deferring(&self, one_flush: &OneFlush, newest: u64) -> Option<Result<()>> {
-        let mut deferred = lock(&one_flush.deferred);
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
         let mark = one_flush.pages.mark();
         match &deferred.state {
             Deferral::First(commit) if *commit == newest && mark.flushed + 1 == newest => {
@@ -152,7 +152,7 @@ impl Env {
     /// caller holds the writer lock between processes.
     pub(super) fn get_ready(&self, one_flush: &OneFlush) {
         let newest = one_flush.newest_commit();
-        let mut deferred = lock(&one_flush.deferred);
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
         let is_plain = matches!(deferred.state, Deferral::None)
             && one_flush.pages.mark() == FlushMark::of(newest)
             && one_flush.pages.anchors() == [0; 2];
@@ -168,7 +168,7 @@ impl Env {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
-        let mut deferred = lock(&one_flush.deferred);
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
         let goes_on = match &mut deferred.state {
             Deferral::Anchored(own) if is_in_force(one_flush, own, commit - 1) => {
                 own.newest = commit;
@@ -227,7 +227,7 @@ impl Env {
         newest: u64,
         just_written: bool,
     ) -> Option<Result<()>> {
-        let mut deferred = lock(&one_flush.deferred);
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
         let before = newest - u64::from(just_written);
         let Deferral::Anchored(own) = &mut deferred.state else {
             return None;
@@ -299,7 +299,8 @@ impl Env {
 
     /// Forgets what this process has deferred, where the caller settles it or has settled it.
     pub(super) fn end_deferral(&self, one_flush: &OneFlush) {
-        self.forget_deferred(one_flush, &mut lock(&one_flush.deferred));
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
+        self.forget_deferred(one_flush, &mut deferred);
     }
 
     /// Removes the anchors, on the disk as well. The newest commit was flushed.

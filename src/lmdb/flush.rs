@@ -23,7 +23,7 @@ use crate::lmdb::raw::{set_newest_in_lock_file, Environment, WriteTxn};
 use crate::lmdb::write::Step;
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
-use crate::sync::primitives::{lock, unpoisoned};
+use crate::sync::primitives::unpoisoned;
 use crate::verify::anchor::Anchor;
 use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
@@ -117,7 +117,7 @@ impl Env {
     fn skip_what_may_be_left(&self, one_flush: &OneFlush, mark: FlushMark) {
         if write_mark(&self.file, self.page_size, mark).is_ok() {
             one_flush.undone.store(mark.failed, Ordering::Relaxed);
-            *lock(&one_flush.settled) = mark;
+            *unpoisoned(one_flush.settled.lock()) = mark;
         }
     }
 
@@ -159,7 +159,7 @@ impl Env {
         let undone = mark.failed == newest + 1;
         if undone {
             one_flush.undone.store(mark.failed, Ordering::Relaxed);
-            if *lock(&one_flush.settled) == mark && !is_deferred {
+            if *unpoisoned(one_flush.settled.lock()) == mark && !is_deferred {
                 return Ok(());
             }
             self.wait_for_reads_behind(newest, waits)?;
@@ -186,7 +186,7 @@ impl Env {
                 let skipped = one_flush.pages.skipped(newest + 1);
                 let mark = FlushMark::of_failed(newest + 1, skipped);
                 let _ = write_mark(&self.file, self.page_size, mark);
-                *lock(&one_flush.settled) = mark;
+                *unpoisoned(one_flush.settled.lock()) = mark;
             }
             false => self.note_flushed(newest),
         }

@@ -14,7 +14,7 @@ use crate::lmdb::deferred::{Deferral, Deferred, Unflushed};
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::OneFlush;
 use crate::sync::deadline::Deadline;
-use crate::sync::primitives::{lock, unpoisoned};
+use crate::sync::primitives::unpoisoned;
 
 /// How long the thread waits at least before it tries again what has failed: so much, and twice as
 /// long after each flush that fails, so often. A disk that fails for a moment stops no writes.
@@ -54,8 +54,8 @@ impl Flusher {
         let Some(env) = self.env.get() else {
             return false;
         };
-        let mut thread = lock(&self.thread);
-        let mut state = lock(&self.alarm.state);
+        let mut thread = unpoisoned(self.thread.lock());
+        let mut state = unpoisoned(self.alarm.state.lock());
         if state.stopped {
             return false;
         }
@@ -71,9 +71,9 @@ impl Flusher {
     /// Ends the thread, once a flush that it has begun is done. The caller holds no lock that it
     /// may wait for.
     pub fn stop(&self) {
-        lock(&self.alarm.state).stopped = true;
+        unpoisoned(self.alarm.state.lock()).stopped = true;
         self.alarm.changed.notify_one();
-        let thread = lock(&self.thread).take();
+        let thread = unpoisoned(self.thread.lock()).take();
         if let Some(thread) = thread {
             // It does not panic; if it did, it would be at its end as well.
             let _ = thread.join();
@@ -96,7 +96,7 @@ fn run(env: &Weak<Env>, alarm: &Alarm) {
             return;
         };
         let next = env.look_after_deferred();
-        let mut state = lock(&alarm.state);
+        let mut state = unpoisoned(alarm.state.lock());
         // A write may have asked for an earlier look meanwhile.
         state.due = [state.due, next].into_iter().flatten().min();
     }
@@ -105,7 +105,7 @@ fn run(env: &Weak<Env>, alarm: &Alarm) {
 impl Alarm {
     /// Sleeps until it is due; false once the thread is to end.
     fn sleep(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = unpoisoned(self.state.lock());
         loop {
             if state.stopped {
                 return false;
@@ -152,7 +152,7 @@ impl Env {
         let _flushing = self.begin_flushing();
         let newest = one_flush.newest_commit();
         let (is_anchored, due) = {
-            let mut deferred = lock(&one_flush.deferred);
+            let mut deferred = unpoisoned(one_flush.deferred.lock());
             if self.is_ready(one_flush, &deferred) {
                 deferred.unflushed.watched = false;
                 return None;
@@ -187,7 +187,7 @@ impl Env {
         if settled.is_err() {
             return again();
         }
-        lock(&one_flush.deferred).unflushed.watched = false;
+        unpoisoned(one_flush.deferred.lock()).unflushed.watched = false;
         if one_flush.expects_deferral.load(Ordering::Relaxed) {
             self.get_ready(one_flush);
         }
@@ -221,7 +221,7 @@ impl Env {
         let Some(one_flush) = &self.one_flush else {
             return Ok(Ok(()));
         };
-        let is_none = || matches!(lock(&one_flush.deferred).state, Deferral::None);
+        let is_none = || matches!(unpoisoned(one_flush.deferred.lock()).state, Deferral::None);
         if self.writes_stopped.load(Ordering::Relaxed) || is_none() && !one_flush.owes_a_flush() {
             return Ok(Ok(()));
         }

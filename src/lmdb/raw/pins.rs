@@ -12,7 +12,7 @@ use lmdb_sys as ffi;
 
 use crate::lmdb::raw::environment::Environment;
 use crate::lmdb::raw::error::LmdbResult;
-use crate::sync::primitives::lock;
+use crate::sync::primitives::unpoisoned;
 
 /// The pins of one environment, in the order of their commits.
 ///
@@ -44,7 +44,7 @@ impl Pins {
             pin.end();
             return Ok(false);
         }
-        lock(&self.0).push(pin);
+        unpoisoned(self.0.lock()).push(pin);
         Ok(true)
     }
 
@@ -52,7 +52,7 @@ impl Pins {
     ///
     /// The environment that they were begun in is open, or all of them were ended.
     pub fn end_before(&self, commit: u64) {
-        for pin in lock(&self.0).extract_if(.., |pin| pin.commit < commit) {
+        for pin in unpoisoned(self.0.lock()).extract_if(.., |pin| pin.commit < commit) {
             pin.end();
         }
     }
