@@ -390,6 +390,24 @@ fn disk_that_fails_for_a_moment_does_not_stop_writes() {
     check(&store);
 }
 
+/// By the anchors, a store that is opened knows that the next commit has to leave out numbers. So
+/// the mark that says so is flushed before they are removed, after what was deferred.
+#[test]
+fn opening_flushes_the_mark_before_it_removes_the_anchors() {
+    let (directory, path) = place();
+    let store = patient().open(&path).unwrap();
+    for number in 0..3 {
+        add(&store.deferred(), format!("{number}"));
+    }
+    let left = directory.path().join("left.db");
+    std::fs::copy(&path, &left).unwrap();
+    let opened = patient().open(&left).unwrap();
+    assert_eq!(stats(&opened).flushes, 3);
+    assert!(!has_anchors(&left));
+    assert_eq!(names(&opened), names(&store));
+    check(&opened);
+}
+
 /// After a process was killed, the next commit leaves out as many numbers as could be deferred.
 #[test]
 fn number_of_deferred_commits_can_be_as_large_as_any() {

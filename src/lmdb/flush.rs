@@ -21,11 +21,8 @@ use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::lmdb::raw::{set_newest_in_lock_file, Environment, WriteTxn};
 use crate::lmdb::write::Step;
-use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
 use crate::sync::primitives::unpoisoned;
-use crate::verify::anchor::Anchor;
-use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::{Meta, Metas, Undo};
 
@@ -61,64 +58,6 @@ impl Env {
         // Every commit was flushed before, so a failure says nothing of them.
         self.flush()
             .map_err(|e| Error::io("flushing the store", &self.path, e))
-    }
-
-    /// Flushes the newest commit of a store that was just opened and verified, if it is not known
-    /// to be on the disk and nobody writes. If the flush fails, the next write tries it again.
-    pub fn settle_at_open(&self) -> Result<()> {
-        let Some(one_flush) = &self.one_flush else {
-            return Ok(());
-        };
-        let is_flushed = || {
-            let mark = one_flush.pages.mark();
-            mark.flushed >= one_flush.newest_commit()
-                && !mark.deferring
-                && one_flush.pages.anchors() == [0; 2]
-        };
-        if is_flushed() {
-            return Ok(());
-        }
-        let now = Deadline::over(Duration::ZERO);
-        let _lock = match self.process_lock.lock_writer(&self.path, &now) {
-            Err(Error::Timeout { .. }) => return Ok(()),
-            lock => lock?,
-        };
-        if is_flushed() {
-            return Ok(());
-        }
-        let newest = one_flush.newest_commit();
-        let metas = Metas::read(&self.file)
-            .map_err(|e| Error::io("reading the meta pages", &self.path, e))?;
-        match self.settle(&self.lock_wait()) {
-            Err(error @ Error::Corrupt { .. }) => Err(error),
-            Err(_) => Ok(()),
-            Ok(()) => {
-                let anchors = metas.anchors();
-                if !anchors.is_empty() && !self.is_pinned(&anchors)? {
-                    self.skip_what_may_be_left(one_flush, lost(&metas, &anchors, newest));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether a process reads the commit of an anchor, as that does which has made it. Then no
-    /// power was cut since.
-    fn is_pinned(&self, anchors: &[Anchor]) -> Result<bool> {
-        let mut found = false;
-        self.lmdb()?.each_active_reader(|_, seen| {
-            found |= anchors.iter().any(|anchor| anchor.commit() == seen);
-        });
-        Ok(found)
-    }
-
-    /// Has the next commit leave out numbers: a power cut may have left pages of commits that were
-    /// deferred, without their meta pages.
-    fn skip_what_may_be_left(&self, one_flush: &OneFlush, mark: FlushMark) {
-        if write_mark(&self.file, self.page_size, mark).is_ok() {
-            one_flush.undone.store(mark.failed, Ordering::Relaxed);
-            *unpoisoned(one_flush.settled.lock()) = mark;
-        }
     }
 
     /// Makes sure that the newest commit is on the disk before another is written over the one

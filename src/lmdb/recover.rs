@@ -1,4 +1,4 @@
-//! Opening a store whose newest commit a power cut has left half written.
+//! Opening a store that a power cut has left with its newest commit half written, or unflushed.
 //!
 //! The commit before is in force then. LMDB, which believes the meta page with the highest number,
 //! must not see the other, so this comes before it opens the file.
@@ -7,11 +7,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::file::process_lock::FileLock;
+use crate::lmdb::env::Env;
+use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::sync::deadline::Deadline;
-use crate::verify::anchor;
+use crate::sync::primitives::unpoisoned;
+use crate::verify::anchor::{self, Anchor};
+use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::head::Head;
 use crate::verify::{Metas, Undo};
@@ -72,4 +78,73 @@ fn put_in_force(file: &File, undo: &[Undo], page_size: u64) -> io::Result<Metas>
         file.sync_data()?;
     }
     Metas::read(file)
+}
+
+impl Env {
+    /// Flushes the newest commit of a store that was just opened and verified, if it is not known
+    /// to be on the disk and nobody writes. If the flush fails, the next write tries it again.
+    pub fn settle_at_open(&self) -> Result<()> {
+        let Some(one_flush) = &self.one_flush else {
+            return Ok(());
+        };
+        let is_flushed = || {
+            let mark = one_flush.pages.mark();
+            mark.flushed >= one_flush.newest_commit()
+                && !mark.deferring
+                && one_flush.pages.anchors() == [0; 2]
+        };
+        if is_flushed() {
+            return Ok(());
+        }
+        let now = Deadline::over(Duration::ZERO);
+        let _lock = match self.process_lock.lock_writer(&self.path, &now) {
+            Err(Error::Timeout { .. }) => return Ok(()),
+            lock => lock?,
+        };
+        if is_flushed() {
+            return Ok(());
+        }
+        let newest = one_flush.newest_commit();
+        let metas = Metas::read(&self.file)
+            .map_err(|e| Error::io("reading the meta pages", &self.path, e))?;
+        let anchors = metas.anchors();
+        let failed = metas.flush_mark().failed != 0;
+        if !anchors.is_empty() && !failed && !self.is_pinned(&anchors)? {
+            let skipping = lost(&metas, &anchors, newest);
+            if self.flush().is_ok() {
+                // If this fails, the next write does the rest.
+                let _ = self.settle_what_was_cut(one_flush, skipping);
+            } else if metas.flush_mark().flushed < newest {
+                self.note_failed(one_flush, newest);
+            }
+            return Ok(());
+        }
+        match self.settle(&self.lock_wait()) {
+            Err(error @ Error::Corrupt { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a process reads the commit of an anchor, as that does which has made it. Then no
+    /// power was cut since.
+    fn is_pinned(&self, anchors: &[Anchor]) -> Result<bool> {
+        let mut found = false;
+        self.lmdb()?.each_active_reader(|_, seen| {
+            found |= anchors.iter().any(|anchor| anchor.commit() == seen);
+        });
+        Ok(found)
+    }
+
+    /// Removes the anchors, where a power cut may have left pages of commits that were deferred,
+    /// without their meta pages. The newest commit was flushed, and this mark has the next one
+    /// leave out numbers. It is on the disk before the anchors are gone, which show that it is
+    /// needed.
+    fn settle_what_was_cut(&self, one_flush: &OneFlush, skipping: FlushMark) -> io::Result<()> {
+        write_mark(&self.file, self.page_size, skipping)?;
+        self.flush()?;
+        self.remove_anchors()?;
+        one_flush.undone.store(skipping.failed, Ordering::Relaxed);
+        *unpoisoned(one_flush.settled.lock()) = skipping;
+        Ok(())
+    }
 }
