@@ -50,7 +50,7 @@ fn draw_panel(
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(62)
-        .build_cartesian_2d(0.0..steps.len() as f64, 0.0..most * 1.3)?;
+        .build_cartesian_2d(0.0..steps.len() as f64, 0.0..most * 1.45)?;
     chart
         .configure_mesh()
         .disable_x_mesh()

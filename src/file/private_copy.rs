@@ -20,7 +20,8 @@ use crate::file::copying::{copy_range, write_metas};
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
-use crate::verify::newest::{in_force, InForce};
+use crate::verify::newest::in_force;
+use crate::verify::undo::InForce;
 use crate::verify::Metas;
 
 /// A file in memory, which has no name.

@@ -18,72 +18,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::error::Result;
+use crate::lmdb::deferral::{Anchored, Deferral, Deferred};
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::sync::primitives::unpoisoned;
 use crate::verify::anchor::{self, Anchor};
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::meta::{Meta, LEN as META_LEN};
-
-/// What a process has deferred.
-#[derive(Debug, Default)]
-pub(super) enum Deferral {
-    /// Nothing.
-    #[default]
-    None,
-    /// This commit, and the one before it was flushed.
-    First(u64),
-    /// Any number of commits: the last that was flushed has an anchor and a pin.
-    Anchored(Anchored),
-}
-
-/// Commits that are deferred behind two anchors.
-#[derive(Debug)]
-pub(super) struct Anchored {
-    /// The newest commit, which is this process's.
-    newest: u64,
-    /// The commits of the anchors in both meta pages, and which of them is the older one.
-    anchors: [u64; 2],
-    older: usize,
-}
-
-impl Anchored {
-    /// The last commit that was flushed.
-    fn flushed(&self) -> u64 {
-        self.anchors[1 - self.older]
-    }
-}
-
-/// What the bounds are about.
-#[derive(Debug)]
-pub(super) struct Unflushed {
-    /// Deferred commits that are not flushed.
-    pub(super) count: u64,
-    /// When the first of them was made, and the last of all.
-    pub(super) first: Instant,
-    pub(super) last: Instant,
-    /// Whether the thread looks after them.
-    pub(super) watched: bool,
-}
-
-impl Default for Unflushed {
-    fn default() -> Unflushed {
-        let now = Instant::now();
-        Unflushed {
-            count: 0,
-            first: now,
-            last: now,
-            watched: false,
-        }
-    }
-}
-
-/// What the process's writer knows of deferred commits.
-#[derive(Debug, Default)]
-pub(super) struct Deferred {
-    pub(super) state: Deferral,
-    pub(super) unflushed: Unflushed,
-}
 
 impl Env {
     /// Deferred commits of this process that are not flushed.

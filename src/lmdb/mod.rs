@@ -4,9 +4,11 @@
 //! shows no pointer.
 
 mod after_failure;
+mod bounds;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
+mod deferral;
 mod deferred;
 mod detach;
 pub(crate) mod env;

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
 
-use crate::lmdb::deferred::Deferred;
+use crate::lmdb::deferral::Deferred;
 use crate::lmdb::flusher::Flusher;
 use crate::lmdb::raw::MetaPages;
 use crate::verify::flush_mark::FlushMark;

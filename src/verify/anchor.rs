@@ -12,7 +12,7 @@ use std::io;
 
 use crate::format::crc;
 use crate::verify::bytes::{u32_at, u64_at, ReadAt};
-use crate::verify::meta::{Meta, LEN as META_LEN, MAP_SIZE_AT, TXNID_AT};
+use crate::verify::meta::{Meta, Metas, BEGINNING, LEN as META_LEN, MAP_SIZE_AT, TXNID_AT};
 
 /// Where an anchor stands in a meta page: at the beginning of the second sector.
 pub(crate) const AT: usize = 512;
@@ -24,6 +24,7 @@ const WINDOW_AT: usize = FIELDS_AT + FIELDS;
 const FIELDS_AT: usize = 8;
 /// Bytes of a meta page up to the end of the anchor.
 pub(crate) const END: usize = AT + LEN;
+const _: () = assert!(END <= BEGINNING);
 /// Where in a meta page the number of the anchor's commit stands.
 pub(crate) const COMMIT_AT: usize = AT + FIELDS_AT + TXNID_AT - MAP_SIZE_AT;
 
@@ -93,6 +94,15 @@ impl Anchor {
         let mut fields = self.fields.to_vec();
         fields[TXNID_AT - MAP_SIZE_AT..].copy_from_slice(&commit.to_le_bytes());
         fields
+    }
+}
+
+impl Metas {
+    /// The anchors, if commits are deferred or were when the power was cut.
+    pub fn anchors(&self) -> Vec<Anchor> {
+        let anchors = [&self.first, &self.second].map(|page| Anchor::parse(page));
+        let fits = |anchor: &Anchor| anchor.meta().page_size == self.page_size;
+        anchors.into_iter().flatten().filter(fits).collect()
     }
 }
 

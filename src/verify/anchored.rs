@@ -11,7 +11,7 @@ use crate::verify::bytes::ReadAt;
 use crate::verify::compare::{compare, Comparison};
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::meta::{Meta, Metas, MAP_SIZE_AT};
-use crate::verify::newest::{InForce, Undo, Unfinished};
+use crate::verify::undo::{InForce, Undo, Unfinished};
 use crate::verify::violation::{Kind, Violation};
 
 /// A commit that may be in force, and the fields of its meta page.

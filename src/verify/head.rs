@@ -14,8 +14,9 @@ use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
 use crate::verify::evidence;
 use crate::verify::meta::{self, Meta, Metas};
-use crate::verify::newest::{self, InForce, Unfinished};
+use crate::verify::newest;
 use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
+use crate::verify::undo::{InForce, Unfinished};
 use crate::verify::violation::{Kind, Location, Structure, Violation};
 
 /// bbolt's magic number (its db.go), at the same offset in its meta pages.

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::verify::anchor::{self, Anchor};
 use crate::verify::bytes::{u16_at, u32_at, u64_at, ReadAt};
 use crate::verify::flush_mark::{self, FlushMark};
 use crate::verify::page;
@@ -24,6 +23,8 @@ pub(crate) const LAST_PAGE_AT: usize = TREES_AT + 2 * TREE_LEN;
 pub(crate) const TXNID_AT: usize = LAST_PAGE_AT + 8;
 /// Bytes of a page up to the end of these fields.
 pub(crate) const LEN: usize = TXNID_AT + 8;
+/// Bytes at the beginning of a meta page that are read: these, the flush mark, and the anchor.
+pub(crate) const BEGINNING: usize = 1024;
 // The flush mark lies behind them.
 const _: () = assert!(LEN <= flush_mark::AT);
 
@@ -185,13 +186,6 @@ impl Metas {
             .map_or(0, |mark| mark.skipped)
     }
 
-    /// The anchors, if commits are deferred or were when the power was cut.
-    pub fn anchors(&self) -> Vec<Anchor> {
-        let anchors = [&self.first, &self.second].map(|page| Anchor::parse(page));
-        let fits = |anchor: &Anchor| anchor.meta().page_size == self.page_size;
-        anchors.into_iter().flatten().filter(fits).collect()
-    }
-
     /// Puts the file's page size into both, so that the other fields of one whose page size is
     /// damaged can be used.
     pub fn with_page_size_fixed(mut self) -> Metas {
@@ -217,7 +211,7 @@ impl Metas {
 /// The beginning of the meta page at `offset`, with the flush mark and the anchor, as much of it as
 /// the file has.
 fn beginning(source: &(impl ReadAt + ?Sized), offset: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; anchor::END];
+    let mut bytes = vec![0; BEGINNING];
     let got = source.read_up_to(&mut bytes, offset)?;
     bytes.truncate(got);
     Ok(bytes)

@@ -23,10 +23,11 @@ mod rows;
 mod space;
 mod structure;
 mod tree;
+pub(crate) mod undo;
 mod violation;
 
 pub(crate) use compare::written_pages;
 pub(crate) use meta::{Meta, Metas};
-pub(crate) use newest::Undo;
 pub(crate) use report::Report;
 pub(crate) use structure::{newest as newest_meta, Level};
+pub(crate) use undo::Undo;

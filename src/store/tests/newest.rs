@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::device::DeviceInfo;
 use crate::store::{Change, PoolMetadata};
 use crate::verify::flush_mark;
-use crate::verify::newest::{in_force, InForce};
+use crate::verify::newest::in_force;
+use crate::verify::undo::InForce;
 use crate::verify::{Level, Meta, Metas, Report};
 
 /// Changes of a store, chosen at random.
