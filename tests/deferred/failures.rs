@@ -1,0 +1,121 @@
+//! What a flush that fails leaves of deferred commits, and what comes next.
+
+use super::*;
+
+#[test]
+fn durable_write_whose_flush_fails_is_undone_and_the_deferred_ones_stay() {
+    for deferring in 0..4 {
+        for errno in [libc::EIO, libc::ENOSPC] {
+            let (_directory, path) = place();
+            let store = patient().open(&path).unwrap();
+            let deferred = store.deferred();
+            add(&store, "a");
+            for number in 0..deferring {
+                add(&deferred, format!("deferred-{number}"));
+            }
+            let before = devices(&store);
+            let error = sys::with_errno(sys::FLUSHES, errno, None, || {
+                error_of(store.add_device(&mut device("new")))
+            });
+            assert_eq!(error.os_error(), Some(errno), "{error:?}");
+            assert_eq!(devices(&store), before);
+            check(&store);
+            // The next one makes all of it durable, or nothing.
+            add(&deferred, "next");
+            add(&store, "last");
+            assert_eq!(stats(&store).deferred_commits, 0);
+            check(&store);
+            store.close().unwrap();
+            assert_eq!(left(&path).len(), before.len() + 2);
+        }
+    }
+}
+
+#[test]
+fn failed_flush_of_what_was_deferred_is_made_up_for() {
+    type Flushing = fn(&PoolMetadata) -> pool_metadata::Result<()>;
+    let at_bound: Flushing = |store| {
+        store
+            .deferred()
+            .change_device_state("a", DeviceState::Created)
+    };
+    let flushing: [(Flushing, bool); 3] = [
+        (PoolMetadata::sync, false),
+        (PoolMetadata::close, true),
+        (at_bound, false),
+    ];
+    for (number, (flush, closes)) in flushing.into_iter().enumerate() {
+        for deferring in 1..5 {
+            let (_directory, path) = place();
+            let mut options = patient();
+            if !closes && number == 2 {
+                // The second one is flushed with the first.
+                options.deferred_commits(deferring.max(2) - 1);
+            }
+            let store = options.open(&path).unwrap();
+            add(&store, "a");
+            for number in 1..deferring {
+                add(&store.deferred(), format!("deferred-{number}"));
+            }
+            let before = devices(&store);
+            let failed = sys::with_errno(sys::FLUSHES, libc::EIO, None, || flush(&store));
+            match (number, deferring) {
+                // There was nothing to flush.
+                (1, 1) => failed.unwrap(),
+                _ => assert_eq!(error_of(failed).os_error(), Some(libc::EIO)),
+            }
+            if closes {
+                assert_error!(store.get_device("a"), Error::Closed);
+            } else {
+                assert_eq!(devices(&store), before);
+                store.sync().unwrap();
+                add(&store, "next");
+                check(&store);
+                store.close().unwrap();
+            }
+            assert_eq!(left(&path).len(), before.len() + usize::from(!closes));
+        }
+    }
+}
+
+/// What is deferred stays unflushed then, and closing the store makes up for it.
+#[test]
+fn close_flushes_what_a_failed_flush_has_left() {
+    for deferring in 1..4 {
+        let (_directory, path) = place();
+        let mut options = options(100);
+        options.deferred_age(Duration::from_secs(3600));
+        let store = options.open(&path).unwrap();
+        add(&store, "a");
+        for number in 0..deferring {
+            add(&store.deferred(), format!("deferred-{number}"));
+        }
+        sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
+            error_of(store.add_device(&mut device("new")));
+            // The walk keeps it from being closed.
+            let _walk = store.walk().unwrap();
+            error_of(store.close());
+        });
+        assert!(has_anchors(&path), "nothing has flushed it yet");
+        store.close().unwrap();
+        assert!(!has_anchors(&path), "{deferring}");
+        assert_eq!(left(&path).len(), 1 + deferring);
+    }
+}
+
+/// The thread tries a flush again that has failed, and is not the one to use up all attempts.
+#[test]
+fn disk_that_fails_for_a_moment_does_not_stop_writes() {
+    let (_directory, path) = place();
+    let mut options = options(10_000);
+    options.deferred_age(Duration::ZERO);
+    let store = options.open(&path).unwrap();
+    // The thread starts here, and so its flushes fail, too.
+    sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
+        add(&store.deferred(), "a");
+    });
+    wait_until("a flush has failed", || stats(&store).flushes > 0);
+    std::thread::sleep(Duration::from_millis(200));
+    add(&store, "b");
+    check(&store);
+}
