@@ -229,11 +229,10 @@ impl Env {
     }
 
     /// What this process has deferred is not its own affair any more: whoever writes next flushes
-    /// the newest commit, before which nothing is written.
+    /// the newest commit, before which nothing is written. Until then the statistics count it.
     pub(super) fn forget_deferred(&self, one_flush: &OneFlush, deferred: &mut Deferred) {
         deferred.state = Deferral::None;
         deferred.unflushed.count = 0;
-        one_flush.unflushed.store(0, Ordering::Relaxed);
         one_flush.is_anchored.store(false, Ordering::Relaxed);
         self.handle.unpin_before(u64::MAX);
     }

@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn durable_write_whose_flush_fails_is_undone_and_the_deferred_ones_stay() {
-    for deferring in 0..4 {
+    // The second one flushes the first, with its anchors.
+    for (deferring, unflushed) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
         for errno in [libc::EIO, libc::ENOSPC] {
             let (_directory, path) = place();
             let store = patient().open(&path).unwrap();
@@ -20,6 +21,7 @@ fn durable_write_whose_flush_fails_is_undone_and_the_deferred_ones_stay() {
             assert_eq!(error.os_error(), Some(errno), "{error:?}");
             assert_eq!(devices(&store), before);
             check(&store);
+            assert_eq!(stats(&store).deferred_commits, unflushed);
             // The next one makes all of it durable, or nothing.
             add(&deferred, "next");
             add(&store, "last");
