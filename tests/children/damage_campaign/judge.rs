@@ -4,7 +4,7 @@ use super::kinds::Damaged;
 use super::original::{Content, Original};
 use super::outcome::Verdict;
 use crate::common::{device, sys};
-use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
+use pool_metadata::{DeviceInfo, Error, OpenOptions, Verify};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -105,15 +105,17 @@ fn judge(
         Err(_) => return Ok(Verdict::Refused),
     };
     let said = |doing: &'static str| move |error: Error| format!("{doing}: {error}");
-    let mut content = walk(&store)?;
+    let content = Content::of(&store).map_err(said("reading"))?;
     let right = match damaged.metas {
         true => &original.contents[..],
         false => &original.contents[..1],
     };
     let Some(which) = right.iter().position(|right| *right == content) else {
-        return Err(format!("it has other devices ({})", content.len()));
+        let devices = content.devices.len();
+        return Err(format!("it has another content ({devices} devices)"));
     };
-    for device in &content {
+    let mut devices = content.devices;
+    for device in &devices {
         let got = store.get_device(&device.name).map_err(said("reading"))?;
         if got != *device {
             return Err(format!("a look-up gives {got:?}, a walk {device:?}"));
@@ -125,24 +127,20 @@ fn judge(
             ..device(format!("added-{:02}", n * 7 % ADDED))
         };
         store.add_device(&mut device).map_err(said("adding"))?;
-        content.push(device);
+        devices.push(device);
     }
-    content.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    devices.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let content = Content::of(&store).map_err(said("reading"))?;
     store.verify().map_err(said("verifying"))?;
     store.close().map_err(said("closing"))?;
     let store = open().map_err(said("opening again"))?;
     store.verify().map_err(said("verifying again"))?;
-    if walk(&store)? != content {
+    let after = Content::of(&store).map_err(said("reading again"))?;
+    if after.devices != devices || after != content {
         return Err("what was added is not there, or is not all".to_owned());
     }
     Ok(match which {
         0 => Verdict::Right,
         _ => Verdict::Earlier,
     })
-}
-
-fn walk(store: &PoolMetadata) -> Result<Content, String> {
-    let walk = store.walk().map_err(|e| format!("walking: {e}"))?;
-    walk.collect::<Result<Content, Error>>()
-        .map_err(|e| format!("walking: {e}"))
 }

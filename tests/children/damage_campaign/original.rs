@@ -3,16 +3,35 @@
 
 use super::random::Random;
 use crate::common::pages::{Pages, Tree, HEADER};
-use crate::common::{check, device, devices};
+use crate::common::{check, device};
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
+use pool_metadata::{Ids, Intent, IntentKind, Removals};
 use std::path::Path;
 
 pub const DEVICES: usize = 3000;
 /// Changes between the older copy and the file.
 const CHANGES: usize = 300;
 
-/// What a store holds, in the order of names.
-pub type Content = Vec<DeviceInfo>;
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// In the order of names.
+    pub devices: Vec<DeviceInfo>,
+    ids: Ids,
+    intents: Vec<Intent>,
+    removals: Removals,
+}
+
+impl Content {
+    pub fn of(store: &PoolMetadata) -> Result<Content, Error> {
+        Ok(Content {
+            devices: store.walk()?.collect::<Result<_, Error>>()?,
+            ids: store.walk()?.ids()?,
+            intents: store.intents()?,
+            removals: store.walk()?.removals(0)?,
+        })
+    }
+}
 
 pub struct Original {
     pub now: Pages,
@@ -51,9 +70,10 @@ impl Original {
             change(&store, &mut random);
         }
         let one_more = |store: &PoolMetadata, random: &mut Random| {
-            let before = devices(store);
-            update(store, &before[random.below(before.len())].name, random);
-            [devices(store), before]
+            let before = Content::of(store).unwrap();
+            let devices = &before.devices;
+            update(store, &devices[random.below(devices.len())].name, random);
+            [Content::of(store).unwrap(), before]
         };
         let [older_now, older_before] = one_more(&store, &mut random);
         store.close().unwrap();
@@ -64,7 +84,8 @@ impl Original {
         }
         let [now, before] = one_more(&store, &mut random);
         check(&store);
-        assert_eq!(now.len(), DEVICES);
+        assert_eq!(now.devices.len(), DEVICES);
+        assert!(now.intents.len() > 2 && now.removals.removed.len() > CHANGES / 10);
         store.close().unwrap();
         let pages = Pages::read(&path);
         Original {
@@ -81,14 +102,30 @@ impl Original {
 fn change(store: &PoolMetadata, random: &mut Random) {
     let names = store.get_device_names().unwrap();
     let name = &names[random.below(names.len())];
-    match random.below(4) {
-        0 => store.mark_faulty(name).unwrap(),
-        1 => {
+    match random.below(8) {
+        0 | 1 => store.mark_faulty(name).unwrap(),
+        2 => {
             store.remove_device(name).unwrap();
             store.add_device(&mut device(name.clone())).unwrap();
         }
+        3 => {
+            let id = store.get_device(name).unwrap().device_id;
+            store.replace_device_id(name, id).unwrap();
+        }
+        4 => change_intents(store, name, random),
         _ => update(store, name, random),
     }
+}
+
+/// Begins an intent, and finishes an earlier one where there are many.
+fn change_intents(store: &PoolMetadata, name: &[u8], random: &mut Random) {
+    let begun = store.intents().unwrap();
+    if begun.len() > 8 {
+        let earlier = &begun[random.below(begun.len())];
+        store.finish_intent(earlier.number).unwrap();
+    }
+    let intent = Intent::new(IntentKind::Create, name, 7, 1);
+    store.begin_intent(&intent).unwrap();
 }
 
 fn update(store: &PoolMetadata, name: &[u8], random: &mut Random) {
