@@ -6,7 +6,7 @@ use crate::histogram::Histogram;
 
 /// Counts and sizes of a store at one moment.
 ///
-/// Reading them takes one or two microseconds, however large the store and however many pages a
+/// Reading them takes some microseconds, however large the store and however many pages a
 /// reader holds back: `docs/performance.md` has the figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
