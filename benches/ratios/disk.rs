@@ -16,9 +16,12 @@ use std::rc::Rc;
 
 const BLOCK: u64 = 4096;
 
-/// `pwrite` of 4 KiB and `fdatasync`, in a file whose blocks have all been written before.
-fn one_flush(path: &Path) -> Run {
+/// `pwrite` of 4 KiB in so many places and one `fdatasync`, in a file whose blocks have all been
+/// written before.
+fn one_flush(path: &Path, places: u64) -> Run {
     const BLOCKS: u64 = 1024;
+    // No two places of one flush adjoin.
+    const STEP: u64 = 129;
     let file = File::options()
         .read(true)
         .write(true)
@@ -33,7 +36,10 @@ fn one_flush(path: &Path) -> Run {
     Box::new(move |times| {
         wall_time(|| {
             for _ in 0..times {
-                file.write_all_at(&block, n % BLOCKS * BLOCK).unwrap();
+                for place in 0..places {
+                    let at = (n + place * STEP) % BLOCKS * BLOCK;
+                    file.write_all_at(&block, at).unwrap();
+                }
                 file.sync_data().unwrap();
                 n += 1;
             }
@@ -64,8 +70,8 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
         turns < pool.names().len(),
         "the pool has names for fewer adds"
     );
-    let mut peer = one_flush(&scratch.file("flushes"));
-    let subjects: [(&str, Option<f64>, Run); 3] = [
+    let mut peer = one_flush(&scratch.file("flushes"), 1);
+    let subjects: [(&str, Option<f64>, Run); 4] = [
         (
             "pm_add_device",
             Some(1.5),
@@ -80,6 +86,12 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
             "raw LMDB add",
             None,
             adds::<Writer>(pool, &scratch.file("raw.db")),
+        ),
+        // As many as LMDB needs for a change in a tree of two levels, without anything else.
+        (
+            "change of 5 pages",
+            None,
+            one_flush(&scratch.file("five"), 5),
         ),
     ];
     for (name, target, mut run) in subjects {
