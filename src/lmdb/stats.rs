@@ -196,8 +196,14 @@ impl Env {
     /// The commits that are pinned while commits are deferred, by whatever process: there is a read
     /// of each, of which nobody has to know.
     fn pinned(&self) -> Vec<u64> {
-        let anchors = Anchor::read_both(&self.file, self.page_size).unwrap_or_default();
-        let mut commits: Vec<_> = anchors.iter().flatten().map(Anchor::commit).collect();
+        let mut commits: Vec<u64> = match &self.one_flush {
+            Some(one_flush) => one_flush.pages.anchors().to_vec(),
+            None => {
+                let anchors = Anchor::read_both(&self.file, self.page_size).unwrap_or_default();
+                anchors.iter().flatten().map(Anchor::commit).collect()
+            }
+        };
+        commits.retain(|commit| *commit != 0);
         commits.sort_unstable();
         commits.dedup();
         commits
