@@ -3,24 +3,13 @@
 
 mod common;
 
-use common::{add, assorted, check, device, devices, place};
+use common::{add, assorted, check, device, devices, place, pool};
 use pool_metadata::{
     DeviceInfo, DeviceState, Difference, DifferenceKind, Error, IdFilter, IdState, OpenOptions,
-    PoolDevice, PoolMetadata, PoolState, Reconciliation, StoreAction,
+    PoolMetadata, PoolState, Reconciliation, StoreAction,
 };
 use DeviceState::*;
 use DifferenceKind::*;
-
-fn pool(ids: &[u32]) -> PoolState {
-    let device = |&device_id| PoolDevice {
-        device_id,
-        ..PoolDevice::default()
-    };
-    PoolState {
-        devices: Some(ids.iter().map(device).collect()),
-        ..PoolState::default()
-    }
-}
 
 /// Kind, device, id, action, and whether it is to be deleted from the pool.
 type Row = (DifferenceKind, String, Option<u32>, StoreAction, bool);

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use workload::{perform, second, Op, Script, Threads};
 use workload::{BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
 
@@ -131,11 +131,7 @@ pub fn deferred_turns(argument: &str) {
             }
             Turn::Own => perform(&store, &mut None, op),
             turn => {
-                let mut other = Command::new(std::env::current_exe().unwrap());
-                other
-                    .args(["powercut::deferred_turn", argument])
-                    .env(STEP, index.to_string());
-                let ended = other.status().unwrap();
+                let ended = other("powercut::deferred_turn", argument, index);
                 let killed = ended.signal() == Some(libc::SIGKILL);
                 assert!(killed == (turn == Turn::Killed) && (killed || ended.success()));
             }
@@ -175,11 +171,7 @@ pub fn turns(argument: &str) {
             }
             Turn::Own => perform(&store, &mut None, op),
             turn => {
-                let mut other = Command::new(std::env::current_exe().unwrap());
-                other
-                    .args(["powercut::turn", argument])
-                    .env(STEP, index.to_string());
-                let ended = other.status().unwrap();
+                let ended = other("powercut::turn", argument, index);
                 // A step that writes nothing has no flush to be killed at.
                 if turn == Turn::Killed && !ended.success() {
                     assert_eq!(ended.signal(), Some(libc::SIGSYS), "{ended}");
@@ -194,6 +186,13 @@ pub fn turns(argument: &str) {
         }
     }
     said.say(&format!("map {}", store.stats().unwrap().map_size));
+}
+
+/// Has another process take a step, and waits for its end.
+fn other(role: &str, argument: &str, step: usize) -> ExitStatus {
+    let mut other = Command::new(std::env::current_exe().unwrap());
+    other.args([role, argument]).env(STEP, step.to_string());
+    other.status().unwrap()
 }
 
 /// Who takes a step.

@@ -8,7 +8,8 @@ pub mod rng;
 pub mod seccomp;
 pub mod sys;
 
-use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions};
+use pool_metadata::{PoolDevice, PoolMetadata, PoolState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,18 @@ pub fn until_unpinned<T>(mut write: impl FnMut() -> pool_metadata::Result<T>) ->
             Err(Error::Pinned { .. }) => std::thread::yield_now(),
             result => break result.unwrap(),
         }
+    }
+}
+
+/// A pool that has the devices with these ids, and of which nothing else is known.
+pub fn pool(ids: &[u32]) -> PoolState {
+    let device = |&device_id| PoolDevice {
+        device_id,
+        ..PoolDevice::default()
+    };
+    PoolState {
+        devices: Some(ids.iter().map(device).collect()),
+        ..PoolState::default()
     }
 }
 

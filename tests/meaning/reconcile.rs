@@ -1,11 +1,11 @@
 //! The store compared with its pool, and brought in step with it.
 
-use crate::common::assorted;
+use crate::common::{assorted, pool};
 use crate::comparing::Reconcile;
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
-use pool_metadata::{DeviceState, PoolDevice, PoolState};
+use pool_metadata::{DeviceState, PoolState};
 
 through_rust_and_c!(
     differences_are_found_and_the_chosen_ones_applied,
@@ -21,17 +21,6 @@ fn store<S: Store>() -> (tempfile::TempDir, S) {
     let (directory, path) = assorted();
     let store = open(&path);
     (directory, store)
-}
-
-fn pool(ids: &[u32]) -> PoolState {
-    let device = |&device_id| PoolDevice {
-        device_id,
-        ..PoolDevice::default()
-    };
-    PoolState {
-        devices: Some(ids.iter().map(device).collect()),
-        ..PoolState::default()
-    }
 }
 
 fn known(ids: &[u32], names: &[&str]) -> PoolState {
