@@ -38,6 +38,7 @@ use record::{record, Event, Recording};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use workload::{import, next, one, relaxed, second, threads, turns, Script, STORE};
 
 /// How many times as long as in the short run.
@@ -90,10 +91,19 @@ fn survive(what: &str, seed: u64, recording: &Recording, subject: &impl Subject,
     let wrong = violations.len();
     println!(
         "{what}, seed {seed}: {cuts} points, {images} images, {opened} of them different: \
-         {wrong} violations"
+         {wrong} violations; in all so far {}",
+        count([cuts, images, opened])
     );
     assert!(violations.is_empty(), "{violations:#?}");
     assert!(cuts >= fewest && opened > cuts, "that was no campaign");
+}
+
+/// Adds to the points, images and different images of all recordings.
+fn count(found: [usize; 3]) -> String {
+    static ALL: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+    let sum = |at: usize| ALL[at].fetch_add(found[at], Ordering::Relaxed) + found[at];
+    let [cuts, images, opened] = [0, 1, 2].map(sum);
+    format!("{cuts} points, {images} images, {opened} of them different")
 }
 
 /// Fails unless a disk that is broken in this way causes a violation with these words.
