@@ -19,7 +19,7 @@ package poolmetadata
 //     device's blocks then. Undone, the device is in one of three states that are alike, of which
 //     Deactivated is the one that it is in with its blocks discarded;
 //   - from Suspending to Suspended, and from Removing to Removed: a flushed write follows before
-//     the snapshotter's caller is told that all is done, unless something fails;
+//     the snapshotter's call returns without an error;
 //   - from Removed to Removing. Undone, the device is Removed, and deleted in the pool, as before
 //     its record goes.
 //

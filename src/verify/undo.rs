@@ -44,7 +44,7 @@ impl Undo {
         Undo::of_next(metas, &before)
     }
 
-    /// The same, with this mark.
+    /// These fields of a meta page, with this mark behind them.
     pub fn with_mark(mut self, mark: FlushMark) -> Undo {
         self.bytes.truncate(TXNID_AT + 8 - MAP_SIZE_AT);
         self.bytes.resize(flush_mark::AT - MAP_SIZE_AT, 0);

@@ -97,7 +97,7 @@ pub fn grow(path: &Path) {
     assert_grown(&store);
 }
 
-/// Changes a device's state again and again, without flushes of its own, until it is told to stop.
+/// Changes a device's state again and again, without flushes of its own, until the parent speaks.
 /// The bound on deferred commits keeps the file small.
 pub fn defer_on(path: &Path) {
     let mut options = options(20_000);

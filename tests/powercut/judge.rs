@@ -31,7 +31,7 @@ impl Dump {
 }
 
 impl Dump {
-    /// The same, without numbers of commits: after a kill, some are left out.
+    /// Takes the numbers of commits out: after a kill, some are left out.
     fn without_commits(mut self) -> Dump {
         for device in Rc::make_mut(&mut self.devices) {
             device.generation = 0;
@@ -124,7 +124,7 @@ impl Single {
         }
     }
 
-    /// The same, but that numbers of commits are not compared.
+    /// Has all be compared but the numbers of commits.
     pub fn without_commits(self) -> Single {
         let states = self.states.into_iter().map(Dump::without_commits);
         Single {

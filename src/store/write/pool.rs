@@ -44,7 +44,7 @@ impl Pool {
         }
     }
 
-    /// The same store, for writes that need no flush of their own.
+    /// Another pool of this store, whose writes need no flush of their own.
     pub fn deferred(&self) -> Pool {
         Pool {
             env: Arc::clone(&self.env),
