@@ -1,5 +1,8 @@
 //! What lists whose changes are made one by one wait for. What they do is in `meaning/changes.rs`.
 
+mod common;
+
+use common::SetOnDrop;
 use pool_metadata::{
     Change, DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata,
 };
@@ -157,6 +160,7 @@ fn long_list_may_take_longer_than_the_lock_wait() {
     }
     let (stop, paces) = (AtomicBool::new(false), [Pace::new(), Pace::new()]);
     let ended = std::thread::scope(|scope| {
+        let _end = SetOnDrop(&stop);
         let (store, stop) = (&store, &stop);
         for (name, pace) in ["other-0", "other-1"].into_iter().zip(&paces) {
             scope.spawn(move || {
@@ -198,7 +202,6 @@ fn long_list_may_take_longer_than_the_lock_wait() {
             }
             ended.push((length, took, stalls, refused));
         }
-        stop.store(true, Ordering::Relaxed);
         ended
     });
     assert!(
@@ -227,6 +230,7 @@ fn change_that_needs_no_larger_map_still_waits_for_its_turn() {
     let walk = store.walk().unwrap();
     let stop = AtomicBool::new(false);
     let results = std::thread::scope(|scope| {
+        let _end = SetOnDrop(&stop);
         for _ in 0..8 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
@@ -234,9 +238,7 @@ fn change_that_needs_no_larger_map_still_waits_for_its_turn() {
                 }
             });
         }
-        let results = store.apply_each(&list);
-        stop.store(true, Ordering::Relaxed);
-        results
+        store.apply_each(&list)
     });
     drop(walk);
     let late = |result: &&Result<_, _>| matches!(result, Err(Error::Timeout { .. }));

@@ -5,7 +5,7 @@ mod common;
 
 use common::peer::{self, Peer};
 use common::{
-    add, bounded, check, device, devices, error_of, files_with, options, place, raw, sys,
+    add, bounded, check, device, devices, error_of, files_with, options, place, raw, sys, SetOnDrop,
 };
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::os::unix::fs::PermissionsExt;
@@ -75,15 +75,6 @@ fn assert_nothing_at(path: &Path) {
     assert_eq!(files_with(path, ".partial"), Vec::<PathBuf>::new());
 }
 
-/// Ends the writers when it is dropped, also where the test has failed.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn backup_of_a_store_that_is_written_is_of_one_moment() {
     let (directory, path) = place();
@@ -95,7 +86,7 @@ fn backup_of_a_store_that_is_written_is_of_one_moment() {
     peer.expect("ready");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _end = Stop(&stop);
+        let end = SetOnDrop(&stop);
         for writer in 0..2 {
             let (store, stop) = (&store, &stop);
             scope.spawn(move || {
@@ -123,7 +114,7 @@ fn backup_of_a_store_that_is_written_is_of_one_moment() {
             copied.close().unwrap();
             std::fs::remove_file(&copy).unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         assert!(
             commits.is_sorted() && commits[0] < commits[59],
             "{commits:?}"

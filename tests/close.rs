@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, options, place, wait_until};
+use common::{add, check, device, options, place, wait_until, SetOnDrop};
 use pool_metadata::{Change, Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -75,13 +75,14 @@ fn among_readers(store: &PoolMetadata, work: impl FnOnce() -> Result<(), Error>)
         }
     };
     thread::scope(|scope| {
+        let end = SetOnDrop(&done);
         for _ in 0..6 {
             scope.spawn(read);
             thread::sleep(Duration::from_millis(3));
         }
         wait_until("all read", || reads.load(Ordering::SeqCst) > 12);
         let worked = work();
-        done.store(true, Ordering::SeqCst);
+        drop(end);
         worked.unwrap();
     });
 }

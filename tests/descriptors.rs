@@ -5,7 +5,7 @@ mod common;
 
 use common::peer::{command, Peer};
 use common::seccomp::without_inherited_descriptors;
-use common::{add, check, device, devices, place, raw};
+use common::{add, check, device, devices, place, raw, SetOnDrop};
 use pool_metadata::{BackupOptions, DeviceInfo, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs::{self, File};
 use std::path::Path;
@@ -94,11 +94,12 @@ fn programs_started_while_stores_are_opened_inherit_no_descriptor() {
             }
         };
         let children = thread::scope(|scope| {
+            let end = SetOnDrop(&stop);
             let opener = scope.spawn(open);
             let start = || command("descriptors::inherited", directory.path()).output();
             let children = (0..common::campaign(150, 5000)).map(|_| start());
             let children = children.collect::<std::io::Result<Vec<_>>>();
-            stop.store(true, Ordering::Relaxed);
+            drop(end);
             opener.join().unwrap();
             children.unwrap()
         });

@@ -10,7 +10,7 @@ mod common;
 
 use child::{name, open, step, text, work, Step, PATIENT, WRITERS};
 use common::peer::Peer;
-use common::{add, campaign, check, device, place, wait_until};
+use common::{add, campaign, check, device, place, wait_until, SetOnDrop};
 use pool_metadata::{DeviceState, PoolMetadata};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +85,7 @@ fn flushes_beside_a_growing_map_do_not_close_the_store() {
     let store = open(&path, PATIENT);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = SetOnDrop(&done);
         for _ in 0..3 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -97,7 +98,6 @@ fn flushes_beside_a_growing_map_do_not_close_the_store() {
             large.error = vec![b'e'; 40_000];
             store.add_device(&mut large).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     check(&store);
 }
@@ -120,8 +120,8 @@ fn process_with_an_open_walk_times_out_when_another_grows_the_map() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = SetOnDrop(&stop);
             peer.expect("told");
-            stop.store(true, Ordering::SeqCst);
         });
         while !stop.load(Ordering::SeqCst) {
             store
@@ -153,8 +153,8 @@ fn writer_that_waits_for_a_larger_map_does_not_block_other_processes() {
     let mut writes = 0;
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = SetOnDrop(&gave_up);
             peer.expect("gives up");
-            gave_up.store(true, Ordering::SeqCst);
         });
         while !gave_up.load(Ordering::SeqCst) {
             store

@@ -4,10 +4,11 @@
 mod common;
 
 use common::peer::{self, Peer};
-use common::{add, assorted, check, mounts, options, place, raw};
+use common::{add, assorted, check, mounts, options, place, raw, SetOnDrop};
 use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set to the store's path in the process that runs on the read-only mount.
 const INSIDE: &str = "PM_TEST_READ_ONLY_STORE";
@@ -120,11 +121,12 @@ fn viewer_reads_a_whole_commit_under_a_writer_that_never_pauses() {
     let Some(mut viewer) = viewer_on_a_read_only_mount(&path) else {
         return;
     };
-    let viewed = std::sync::atomic::AtomicBool::new(false);
+    let viewed = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&viewed);
         scope.spawn(|| {
             for number in (0..200).cycle() {
-                if viewed.load(std::sync::atomic::Ordering::Relaxed) {
+                if viewed.load(Ordering::Relaxed) {
                     return;
                 }
                 let name = format!("device-{number:03}");
@@ -137,7 +139,6 @@ fn viewer_reads_a_whole_commit_under_a_writer_that_never_pauses() {
             let view = viewer.hear();
             assert!(["copy of 199", "copy of 200"].contains(&&*view), "{view}");
         }
-        viewed.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     viewer.finish();
     check(&store);

@@ -11,17 +11,22 @@ use crate::verify::meta::{LEN as META_LEN, TXNID_AT};
 /// How much is copied at a time.
 const CHUNK: usize = 1 << 20;
 
+/// The memory through which a file is copied.
+pub(crate) fn chunk() -> Vec<u8> {
+    vec![0; CHUNK]
+}
+
 /// Reads a range of the file at `path` and gives it to `write`, with the offset of each part.
 pub(crate) fn copy_range(
     from: &(impl ReadAt + ?Sized),
     path: &Path,
     range: Range<u64>,
+    chunk: &mut [u8],
     write: impl Fn(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
-    let mut chunk = vec![0; CHUNK];
     let mut at = range.start;
     while at < range.end {
-        let wanted = (range.end - at).min(CHUNK as u64) as usize;
+        let wanted = (range.end - at).min(chunk.len() as u64) as usize;
         let got = match from.read_at(&mut chunk[..wanted], at) {
             Ok(0) => {
                 let end = range.end;

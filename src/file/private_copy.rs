@@ -2,10 +2,7 @@
 //! a handle that only reads, where it cannot share LMDB's reader table with writers.
 //!
 //! Nothing is locked or announced meanwhile, so no writer waits for it, and a writer may write over
-//! pages that are still to be read. LMDB takes for commit N the pages that commit N - 2 and earlier
-//! ones have freed. So the pages of commit T stay as they are until commit T + 2 is made, which
-//! writes its meta page over that of T: a copy of T is whole if its meta page is still there
-//! afterwards. Otherwise the copy starts over.
+//! pages that are still to be read: then the copy starts over (see `InForce::was_kept`).
 
 use std::fs::File;
 use std::io;
@@ -16,17 +13,19 @@ use std::path::{Path, PathBuf};
 use nix::sys::memfd::{memfd_create, MFdFlags};
 
 use crate::error::{Error, Result};
-use crate::file::copying::{copy_range, write_metas};
+use crate::file::copying::{chunk, copy_range, write_metas};
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
-use crate::verify::newest::in_force;
-use crate::verify::undo::InForce;
+use crate::verify::newest::Look;
 use crate::verify::Metas;
 
 /// A file in memory, which has no name.
 pub(crate) struct PrivateFile {
     file: File,
+    look: Look,
+    /// Kept between attempts: memory that is new is slow, and a writer goes on meanwhile.
+    chunk: Vec<u8>,
 }
 
 impl PrivateFile {
@@ -34,7 +33,11 @@ impl PrivateFile {
     pub fn new(original: &Path) -> Result<PrivateFile> {
         let made = memfd_create("pool-metadata", MFdFlags::MFD_CLOEXEC);
         let file = made.map_err(|e| failed(original, e.into()))?.into();
-        Ok(PrivateFile { file })
+        Ok(PrivateFile {
+            file,
+            look: Look::default(),
+            chunk: chunk(),
+        })
     }
 
     pub fn file(&self) -> &File {
@@ -51,31 +54,25 @@ impl PrivateFile {
     }
 
     /// Copies the commit of a store that is in force; false if a writer has been too fast.
-    pub fn copy(&self, from: &impl ReadAt, original: &Path) -> Result<bool> {
+    pub fn copy(&mut self, from: &impl ReadAt, original: &Path) -> Result<bool> {
         let read = || Metas::read(from).map_err(|e| Error::io("reading the file", original, e));
         let before = read()?;
         // What is wrong with a meta page was found before, unless it is being written just now.
-        let found = in_force(from, &before).map_err(|e| Error::io("reading the file", original, e));
-        let Some(InForce {
-            meta, unfinished, ..
-        }) = found?.ok().filter(|found| found.meta.check_range().is_ok())
-        else {
+        let found = self.look.in_force(from, &before);
+        let found = found.map_err(|e| Error::io("reading the file", original, e))?;
+        let Some(found) = found.ok().filter(|found| found.meta.check_range().is_ok()) else {
             return Ok(false);
         };
+        let meta = found.meta;
         let write = |bytes: &[u8], at| {
             let written = self.file.write_all_at(bytes, at);
             written.map_err(|e| failed(original, e))
         };
         let len = self.file.set_len(meta.needed());
         len.map_err(|e| failed(original, e))?;
-        copy_range(from, original, 2 * meta.page_size..meta.needed(), write)?;
-        let after = read()?;
-        let is_whole = match unfinished {
-            // Nobody writes before a process has put it right.
-            Some(_) => after == before,
-            None => after.of_commit(meta.txnid) == Some(meta),
-        };
-        if !is_whole {
+        let pages = 2 * meta.page_size..meta.needed();
+        copy_range(from, original, pages, &mut self.chunk, write)?;
+        if !found.was_kept(&before, &read()?) {
             return Ok(false);
         }
         let home = Meta::home(meta.txnid);
@@ -84,7 +81,7 @@ impl PrivateFile {
             _ => before.second,
         };
         // What has to be written there first, if its own meta page is not in its place.
-        for undo in unfinished.iter().flat_map(|found| &found.undo) {
+        for undo in found.unfinished.iter().flat_map(|found| &found.undo) {
             undo.apply(home as u64 * meta.page_size, &mut page);
         }
         write_metas(page, meta.txnid, meta.page_size, write)?;
@@ -174,7 +171,7 @@ mod tests {
     fn copy_is_whole_while_at_most_one_commit_is_made() {
         for (commits, whole) in [(0, true), (1, true), (2, false), (3, false), (4, false)] {
             let source = Written::new(commits);
-            let copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
+            let mut copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
             let copied = copy.copy(&source, Path::new("/pool.db")).unwrap();
             assert_eq!(copied, whole, "{commits}");
             if whole {
@@ -189,7 +186,7 @@ mod tests {
         let source = Written::new(0);
         let meta = newest_meta(&Metas::read(&source).unwrap()).unwrap();
         let cut = &source.template[..meta.needed() as usize - 1];
-        let copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
+        let mut copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
         let error = copy.copy(&cut, Path::new("/pool.db")).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::file::access::Access;
-use crate::file::copying::copy_range;
+use crate::file::copying::{chunk, copy_range};
 use crate::file::destination::Destination;
 use crate::file::fs::{check_directory, is_at, rename_new, set_mode, sync_directory};
 use crate::file::lmdb_lock_file;
@@ -281,7 +281,9 @@ impl TempFile {
 
     /// Copies a range of the file at `path` to the same offsets.
     pub fn copy_range(&self, from: &File, path: &Path, range: Range<u64>) -> Result<()> {
-        copy_range(from, path, range, |bytes, at| self.write_at(bytes, at))
+        copy_range(from, path, range, &mut chunk(), |bytes, at| {
+            self.write_at(bytes, at)
+        })
     }
 
     pub fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {

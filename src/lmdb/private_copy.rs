@@ -27,7 +27,7 @@ const QUIET: &str = "a moment with at most one commit, in which the store can be
 impl Env {
     /// Opens a copy of the store, which is made within the lock wait.
     pub(super) fn open_copy(path: PathBuf, config: Config, deadline: &Deadline) -> Result<Env> {
-        let copy = PrivateFile::new(&path)?;
+        let mut copy = PrivateFile::new(&path)?;
         let original = deadline.poll(QUIET, || {
             let (file, metadata) = open_file(&path, true, deadline)?;
             // A store that this process repairs or replaces is waited for; one that it has open is

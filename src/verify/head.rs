@@ -14,7 +14,7 @@ use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
 use crate::verify::evidence;
 use crate::verify::meta::{self, Meta, Metas};
-use crate::verify::newest;
+use crate::verify::newest::Look;
 use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
 use crate::verify::undo::{InForce, Unfinished};
 use crate::verify::violation::{Kind, Location, Structure, Violation};
@@ -84,26 +84,23 @@ impl FileProbe<'_> {
     }
 
     fn read_head(&self, deadline: &Deadline) -> Result<Head> {
-        let mut first_seen = None;
+        let mut look = Look::default();
         deadline.poll(
             "a moment without a commit, to read the file's first pages",
             || {
                 let before = self.metas()?;
-                let newest = newest::number(&before);
-                // Who commits has looked at what a power cut may have left. With that, and with
-                // deferred commits, the look can take longer than there is without a commit.
-                let is_in_use = first_seen.is_some_and(|first| newest > first);
-                first_seen = first_seen.or(Some(newest));
                 let found = self
-                    .in_force(&before, is_in_use)
+                    .in_force(&before, &mut look)
                     .and_then(|found| Ok((self.header_row(&found.meta)?, found)));
-                // A writer may change the pages while they are read. The result counts only if the
-                // meta pages have not changed meanwhile.
-                if self.metas()? != before {
-                    return Ok(None);
+                let after = self.metas()?;
+                match found {
+                    Ok((header, found)) if found.was_kept(&before, &after) => {
+                        self.finish(found, header).map(Some)
+                    }
+                    // A writer may have changed what was read.
+                    Err(error) if after == before => Err(error),
+                    _ => Ok(None),
                 }
-                let (header, in_force) = found?;
-                self.finish(in_force, header).map(Some)
             },
         )
     }
@@ -130,7 +127,7 @@ impl FileProbe<'_> {
         Metas::read(self.file).map_err(|e| Error::io("reading the file", self.path, e))
     }
 
-    fn in_force(&self, metas: &Metas, is_in_use: bool) -> Result<InForce> {
+    fn in_force(&self, metas: &Metas, look: &mut Look) -> Result<InForce> {
         if metas.first.is_empty() {
             return Err(self.not_a_store(
                 "it is empty (0 bytes), and becomes one when it is opened for writing",
@@ -142,11 +139,8 @@ impl FileProbe<'_> {
         let [first, second] = metas.parse();
         first.map_err(|kind| self.no_meta("first", kind))?;
         second.map_err(|kind| self.no_meta("second", kind))?;
-        let found = match is_in_use {
-            true => Ok(newest::as_written(metas)),
-            false => newest::in_force(self.file, metas),
-        };
-        let in_force = found
+        let in_force = look
+            .in_force(self.file, metas)
             .map_err(|e| Error::io("reading the file", self.path, e))?
             .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;
         let checked = in_force.meta.check_range();

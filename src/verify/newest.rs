@@ -10,14 +10,55 @@ use crate::verify::structure;
 use crate::verify::undo::{InForce, Undo, Unfinished};
 use crate::verify::violation::Kind;
 
+/// Looks again and again at a file that others may write to meanwhile, until what is read of it is
+/// of one commit.
+#[derive(Default)]
+pub(crate) struct Look {
+    first_seen: Option<u64>,
+}
+
+impl Look {
+    /// The commit that is in force in a file whose meta pages are these.
+    pub fn in_force(
+        &mut self,
+        source: &dyn ReadAt,
+        metas: &Metas,
+    ) -> io::Result<std::result::Result<InForce, Kind>> {
+        let newest = number(metas);
+        let first = *self.first_seen.get_or_insert(newest);
+        // The process that commits has looked at what a power cut may have left. With that, and
+        // with deferred commits, the look can take longer than there is without a commit.
+        match newest > first {
+            true => Ok(as_written(metas)),
+            false => in_force(source, metas),
+        }
+    }
+}
+
+impl InForce {
+    /// Whether what was read of this commit is whole, if these are the meta pages before and after
+    /// that.
+    ///
+    /// LMDB takes for commit N the pages that commit N - 2 and earlier ones have freed. So the pages
+    /// of commit T stay as they are until commit T + 2 is made, which writes its meta page over that
+    /// of T.
+    pub fn was_kept(&self, before: &Metas, after: &Metas) -> bool {
+        match self.unfinished {
+            // Nobody writes before a process has put it right.
+            Some(_) => after == before,
+            None => after.of_commit(self.meta.txnid) == Some(self.meta),
+        }
+    }
+}
+
 /// LMDB's number of the newest commit, if a meta page is one.
-pub(crate) fn number(metas: &Metas) -> u64 {
+fn number(metas: &Metas) -> u64 {
     let numbers = metas.parse().map(|meta| meta.map_or(0, |meta| meta.txnid));
     numbers.into_iter().max().unwrap_or(0)
 }
 
 /// The newest commit, of a file that a process writes to: no power cut has left it as it is.
-pub(crate) fn as_written(metas: &Metas) -> std::result::Result<InForce, Kind> {
+fn as_written(metas: &Metas) -> std::result::Result<InForce, Kind> {
     Ok(InForce {
         meta: structure::newest(metas)?,
         unfinished: None,

@@ -1,7 +1,7 @@
 //! Roles of `tests/growth`.
 
 use crate::assert_error;
-use crate::common::{add, campaign, check, child, device, options};
+use crate::common::{add, campaign, check, child, device, options, SetOnDrop};
 use pool_metadata::{DeviceInfo, DeviceState, Error, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -185,6 +185,7 @@ pub fn cannot_grow(path: &Path) {
     let stop = AtomicBool::new(false);
     let (store, stop) = (&store, &stop);
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let end = SetOnDrop(stop);
         let adding: Vec<_> = (0..6)
             .map(|thread| {
                 // Half of the writers need a larger map, the others fit into this one.
@@ -205,7 +206,7 @@ pub fn cannot_grow(path: &Path) {
             thread::sleep(Duration::from_micros(100));
         }
         assert!(gets > 20, "{gets}");
-        stop.store(true, Ordering::SeqCst);
+        drop(end);
         adding.into_iter().map(|t| t.join().unwrap()).collect()
     });
     let names = store.get_device_names().unwrap();

@@ -1,6 +1,6 @@
 //! Roles of `tests/neighbours`.
 
-use crate::common::{add, check, device, options, wait_until};
+use crate::common::{add, check, device, options, wait_until, SetOnDrop};
 use pool_metadata::PoolMetadata;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +49,7 @@ pub fn no_wait(directory: &Path) {
     let read = open(directory, "read", 0);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let end = SetOnDrop(&over);
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| -> Result<(), pool_metadata::Error> {
@@ -68,7 +69,7 @@ pub fn no_wait(directory: &Path) {
             other.add_device(&mut large).unwrap();
             other.close().unwrap();
         }
-        over.store(true, Ordering::SeqCst);
+        drop(end);
         for reader in readers {
             reader.join().unwrap().unwrap();
         }

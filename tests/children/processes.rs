@@ -1,6 +1,6 @@
 //! Roles of `tests/processes`.
 
-use crate::common::{add, child, device, devices, options};
+use crate::common::{add, child, device, devices, options, SetOnDrop};
 use pool_metadata::{DeviceInfo, DeviceState, Durability, Error, OpenOptions, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,8 +117,8 @@ pub fn defer_on(path: &Path) {
                 store.change_device_state("a", *state).unwrap();
             }
         });
+        let _end = SetOnDrop(&stop);
         child::listen();
-        stop.store(true, Ordering::Relaxed);
     });
     store.close().unwrap();
     child::say("stopped");

@@ -11,6 +11,7 @@ pub mod sys;
 use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions};
 use pool_metadata::{PoolDevice, PoolMetadata, PoolState};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How much of something a test does in `make test`, and in `make campaign`.
@@ -45,6 +46,16 @@ pub fn until_unpinned<T>(mut write: impl FnMut() -> pool_metadata::Result<T>) ->
             Err(Error::Pinned { .. }) => std::thread::yield_now(),
             result => break result.unwrap(),
         }
+    }
+}
+
+/// Sets the flag that ends other threads when it is dropped, also when an assertion fails: a scope
+/// waits for its threads before it lets the panic out.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

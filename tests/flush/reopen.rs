@@ -2,7 +2,7 @@
 //! reopens its environment.
 
 use super::common::peer::Peer;
-use super::common::{add, check, devices, error_of, options, place, sys};
+use super::common::{add, check, devices, error_of, options, place, sys, SetOnDrop};
 use super::{assert_as_before, assert_stopped, is_io, store, with_failing, BEHIND_META_PAGES};
 use crate::assert_error;
 use pool_metadata::{Error, PoolMetadata};
@@ -56,15 +56,6 @@ fn another_file_at_the_path_is_not_read_for_the_store() {
     check(&store);
 }
 
-/// Sets the flag when it is dropped: also when the test fails, so that its threads end.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn reads_during_a_reopen_wait_for_it() {
     let (_directory, path) = place();
@@ -81,7 +72,7 @@ fn reads_during_a_reopen_wait_for_it() {
             }
         };
         thread::scope(|scope| {
-            let _done = Done(&done);
+            let end = SetOnDrop(&done);
             let readers: Vec<_> = (0..4).map(|_| scope.spawn(read)).collect();
             let fail = || error_of(store.mark_faulty("a"));
             let error = with_failing(sys::WRITES, BEHIND_META_PAGES, fail);
@@ -89,7 +80,7 @@ fn reads_during_a_reopen_wait_for_it() {
             thread::sleep(Duration::from_millis(5));
             // Writes during the reopen are refused for the same reason as after it.
             assert_stopped(&store);
-            done.store(true, Ordering::Relaxed);
+            drop(end);
             readers
                 .into_iter()
                 .for_each(|reader| reader.join().unwrap());
@@ -120,7 +111,7 @@ fn close_during_a_reopen_waits_for_it() {
             assert!(closing.load(Ordering::Relaxed));
         };
         thread::scope(|scope| {
-            let _done = Done(&done);
+            let _end = SetOnDrop(&done);
             for _ in 0..4 {
                 scope.spawn(read);
             }
