@@ -96,13 +96,24 @@ pub struct Removals {
     pub commit: u64,
 }
 
-/// What is kept of a journal in a new store.
+/// What the journal of a new store has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JournalContent {
     /// Identity of the pool, empty for none.
     pub identity: Vec<u8>,
-    /// What had begun.
+    /// What had begun. Where the number is 0, the store chooses it.
     pub intents: Vec<Intent>,
+}
+
+impl JournalContent {
+    /// The identity and the intents of another store. That one's numbers mean nothing in this one.
+    pub fn new(identity: Option<&[u8]>, intents: &[Intent]) -> JournalContent {
+        let intents = intents.iter().cloned();
+        JournalContent {
+            identity: identity.unwrap_or_default().to_vec(),
+            intents: intents.map(|i| Intent { number: 0, ..i }).collect(),
+        }
+    }
 }
 
 #[cfg(test)]

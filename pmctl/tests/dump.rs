@@ -49,6 +49,8 @@ fn dump_of_a_store_loads_into_another_one_and_is_the_same_again() {
     };
     assert_eq!(ids(&new), ids(&place.store));
     let loaded = PoolMetadata::open(&new).unwrap();
+    // A kill of the load leaves all of it or nothing.
+    assert_eq!(loaded.stats().unwrap().commits, 1);
     assert_eq!(
         loaded.identity().unwrap().as_deref(),
         Some(&b"pool\xff"[..])

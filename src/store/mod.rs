@@ -26,6 +26,7 @@ pub use write::update::Update;
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::device_ids::Ids;
 use crate::error::{Error, Result};
+use crate::journal::{Intent, JournalContent};
 use crate::stats::{RunningRead, Stats};
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
@@ -242,6 +243,26 @@ impl PoolMetadata {
     /// go together, [`Error::InvalidName`], [`Error::TooLong`], and those of every write.
     pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
         self.pool.import(devices, ids)
+    }
+
+    /// Fills an empty store as [`import`](Self::import) does, and in the same commit gives it the
+    /// identity of its pool, if there is one here, and begins these intents: what another store's
+    /// [`identity`](Self::identity) and [`intents`](Self::intents) returned. The intents get new
+    /// numbers.
+    ///
+    /// # Errors
+    /// Those of [`import`](Self::import), [`set_identity`](Self::set_identity) and
+    /// [`begin_intent`](Self::begin_intent). The store is then as it was.
+    pub fn import_with_journal(
+        &self,
+        devices: &[DeviceRef<'_>],
+        ids: &Ids,
+        identity: Option<&[u8]>,
+        intents: &[Intent],
+    ) -> Result<()> {
+        identity.map_or(Ok(()), journal::check_identity)?;
+        let journal = JournalContent::new(identity, intents);
+        self.pool.import_with_journal(devices, ids, &journal)
     }
 
     /// Counts and sizes, as of this moment.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pool_metadata::{Change, DeviceInfo, Error, OpenOptions, PoolMetadata};
+use pool_metadata::{DeviceInfo, Error, OpenOptions};
 
 use crate::ask::Consent;
 use crate::commands::devices::read_file;
@@ -15,8 +15,9 @@ use crate::text;
 
 /// Fill a new or empty store from lines that `pmctl dump` printed
 ///
-/// Everything is loaded, or nothing: each line that cannot be is listed with its number. The
-/// generations of the records start over.
+/// Everything is loaded in one commit, or nothing: each line that cannot be is listed with its
+/// number. If it is killed, nothing is loaded, or everything. The generations of the records start
+/// over.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file with the lines; - for standard input
@@ -53,15 +54,11 @@ impl Args {
         let progress = Progress::time("loading");
         let store = context.place.alone().open(&path)?;
         let records: Vec<_> = devices.iter().map(DeviceInfo::as_ref).collect();
-        let imported = store.import(&records, ids);
+        let identity = loaded.identity.as_deref();
+        // One commit, so that a kill leaves all of it or nothing.
+        let imported = store.import_with_journal(&records, ids, identity, &loaded.intents);
         drop(progress);
         imported?;
-        finish(&store, &loaded).map_err(|error| {
-            Failure::problem(format!(
-                "the devices and ids are loaded, the pool's identity and the changes of the pool \
-                 that had begun are not: {error}"
-            ))
-        })?;
         store.close()?;
         let mut out = Output::new();
         let path = text::escape_message(&path.to_string_lossy());
@@ -86,16 +83,6 @@ impl Args {
         lines.push("nothing was loaded: correct these lines, and load the file again".to_owned());
         Failure::Problem(lines.join("\n"))
     }
-}
-
-/// Loads what an import has no place for.
-fn finish(store: &PoolMetadata, loaded: &Loaded) -> pool_metadata::Result<()> {
-    if let Some(identity) = &loaded.identity {
-        store.set_identity(Some(identity))?;
-    }
-    let intents = loaded.intents.iter().cloned().map(Change::BeginIntent);
-    store.apply(&intents.collect::<Vec<_>>())?;
-    Ok(())
 }
 
 /// Refuses the lines of another pool than the one that was named.

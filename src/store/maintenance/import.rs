@@ -6,15 +6,18 @@ use crate::device_ids::Ids;
 use crate::error::{Error, Quoted, Result};
 use crate::format::id_ledger::IdLedger;
 use crate::format::id_row::IdState;
+use crate::format::journal_row::IntentRow;
 use crate::format::table::Table;
 use crate::format::{id_row, record};
 use crate::journal::JournalContent;
 use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::write::Step;
+use crate::store::journal::check_identity;
 use crate::store::walk::Walk;
 use crate::store::write::batch::Batch;
 use crate::store::write::ids;
 use crate::store::write::journal;
+use crate::store::write::op::Op;
 use crate::store::write::pool::Pool;
 
 impl Walk {
@@ -48,7 +51,7 @@ impl Pool {
         self.import_with_journal(devices, ids, &JournalContent::default())
     }
 
-    /// Fills an empty store, whose journal gets this as well.
+    /// Fills an empty store, whose journal gets this as well, in one commit.
     pub fn import_with_journal(
         &self,
         devices: &[DeviceRef<'_>],
@@ -57,6 +60,7 @@ impl Pool {
     ) -> Result<()> {
         self.check_not_in_update()?;
         check(devices, ids)?;
+        check_journal(journal)?;
         let mut value = Vec::new();
         self.env.check_writable()?;
         self.commit_alone(&self.env.lock_wait(), |txn| {
@@ -169,6 +173,16 @@ fn check_devices(devices: &[DeviceRef<'_>], last: u32, ledger: &IdLedger) -> Res
     Ok(())
 }
 
+/// Refuses an identity and intents that no store can have.
+fn check_journal(journal: &JournalContent) -> Result<()> {
+    match &*journal.identity {
+        [] => {}
+        identity => check_identity(identity)?,
+    }
+    let mut intents = journal.intents.iter();
+    intents.try_for_each(|intent| Op::BeginIntent(IntentRow::of(intent)).check())
+}
+
 fn invalid(what: String) -> Result<()> {
     Err(Error::InvalidImport { what })
 }
@@ -178,8 +192,73 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::journal::{Intent, IntentKind};
+    use crate::limits::{MAX_IDENTITY_LEN, MAX_INTENTS};
     use crate::store::options::OpenOptions;
+    use crate::store::PoolMetadata;
     use crate::sync::commit_queue::Entered;
+
+    #[test]
+    fn identity_and_intents_are_imported_in_the_commit_of_the_devices() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        store.set_identity(Some(b"old")).unwrap();
+        let intent = Intent::new(IntentKind::Delete, "a", 7, 42);
+        store.begin_intent(&intent).unwrap();
+        let ids = Ids {
+            last_id: 1,
+            faulty: vec![1],
+            ..Ids::default()
+        };
+        let other = Intent {
+            number: 1,
+            commit: 99,
+            ..intent
+        };
+        let intents = [other.clone(), other.clone()];
+        store
+            .import_with_journal(&[], &ids, Some(b"new"), &intents)
+            .unwrap();
+        assert_eq!(store.stats().unwrap().commits, 3);
+        assert_eq!(store.identity().unwrap().as_deref(), Some(&b"new"[..]));
+        let expected = [(1, 2), (2, 3), (3, 3)].map(|(number, commit)| Intent {
+            number,
+            commit,
+            ..other.clone()
+        });
+        assert_eq!(store.intents().unwrap(), expected);
+        store.verify().unwrap();
+    }
+
+    #[test]
+    fn identity_or_intent_that_no_store_can_have_is_refused_and_nothing_is_imported() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = PoolMetadata::open(directory.path().join("pool.db")).unwrap();
+        let ids = Ids {
+            last_id: 1,
+            free: vec![1],
+            ..Ids::default()
+        };
+        let import = |identity: Option<&[u8]>, intents: &[Intent]| {
+            let refused = store.import_with_journal(&[], &ids, identity, intents);
+            assert_eq!(store.stats().unwrap().commits, 0);
+            refused.unwrap_err()
+        };
+        for identity in [&b""[..], &[b'i'; MAX_IDENTITY_LEN + 1]] {
+            let refused = import(Some(identity), &[]);
+            assert!(matches!(refused, Error::InvalidOption { .. }), "{refused}");
+        }
+        let intent = |name: &str, id| Intent::new(IntentKind::Create, name, id, 0);
+        let refused = import(None, &[intent("a", 1), intent("", 1)]);
+        assert!(matches!(refused, Error::InvalidName { .. }), "{refused}");
+        let refused = import(None, &[intent("a", 1 << 24)]);
+        assert!(matches!(refused, Error::InvalidId { .. }), "{refused}");
+        let many = vec![intent("a", 1); MAX_INTENTS as usize + 1];
+        let refused = import(None, &many);
+        assert!(matches!(refused, Error::TooManyIntents { .. }), "{refused}");
+        assert_eq!(store.stats().unwrap().last_id, 0);
+        store.verify().unwrap();
+    }
 
     #[test]
     fn import_waits_for_its_turn_in_the_commit_queue() {

@@ -10,20 +10,24 @@ use crate::limits::{MAX_INTENTS, MAX_REMOVALS};
 use crate::lmdb::write::{Fault, Step};
 use crate::store::write::batch::{down, up, Batch};
 
-/// Writes the rows of an empty journal.
+/// Writes the rows of a journal that has no removals. An intent that has no number gets one.
 pub(crate) fn fill(
     batch: &mut Batch<'_, '_>,
     journal: &JournalContent,
     value: &mut Vec<u8>,
 ) -> Step<()> {
     if !journal.identity.is_empty() {
-        insert(batch, &JournalRow::Identity(&journal.identity), value)?;
+        set_identity(batch, &journal.identity, false)?;
     }
     for intent in &journal.intents {
         let row = IntentRow {
             commit: batch.header.commit,
             ..IntentRow::of(intent)
         };
+        if row.number == 0 {
+            begin_intent(batch, row, value)?;
+            continue;
+        }
         insert(batch, &JournalRow::Intent(row), value)?;
         batch.header.last_intent = batch.header.last_intent.max(intent.number);
     }
