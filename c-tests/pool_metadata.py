@@ -64,7 +64,7 @@ SIGNATURES = {
     "pm_set_identity": ON_STORE + [text, size_t],
     "pm_import": ON_STORE + [text, size_t, ctypes.POINTER(Ids)],
     "pm_backup": ON_STORE + [text, size_t, u32],
-    "pm_restore": [text, size_t, text, size_t, pointer, pointer],
+    "pm_restore": [text, size_t, text, size_t, pointer, pointer, pointer],
     "pm_compact": [text, size_t, pointer, ctypes.POINTER(u64), ctypes.POINTER(u64)],
     "pm_check": ON_STORE + [size_t, pointer],
     "pm_check_file": [text, size_t, pointer, size_t, pointer],

@@ -73,7 +73,12 @@ class Report(ctypes.Structure):
 
 class Salvaged(ctypes.Structure):
     _fields_ = [("struct_size", size_t), ("devices", u64), ("recovered", u64), ("lost_pages", u64),
-                ("complete", u64)]
+                ("complete", u64), ("commits", u64), ("last_id", u32)]
+
+
+class Restored(ctypes.Structure):
+    _fields_ = [("struct_size", size_t), ("commits", u64), ("replaced_commits", u64),
+                ("last_id", u32), ("replaced_last_id", u32)]
 
 
 class Ids(ctypes.Structure):
@@ -139,5 +144,5 @@ class Reconciliation(ctypes.Structure):
 
 
 STRUCTS = [Error, Device, Options, Histogram, Stats, Name, Names, RunningRead, RunningReads,
-           Finding, Report, Salvaged, Ids, Change, Id, IdList, Filter, Intent, IntentList,
-           Removal, Removals, PoolState, Difference, Reconciliation]
+           Finding, Report, Salvaged, Restored, Ids, Change, Id, IdList, Filter, Intent,
+           IntentList, Removal, Removals, PoolState, Difference, Reconciliation]

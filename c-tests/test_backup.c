@@ -62,26 +62,35 @@ static void backup_that_cannot_be_is_refused(void) {
     close_store(store);
 }
 
-static void restore_hands_out_the_name_of_the_kept_file(void) {
+static void restore_says_what_is_kept_and_how_old_both_stores_are(void) {
     const char *copy = place("copy.db");
     const char *path = place("pool.db");
     const char *before = place("pool.db.before-restore");
     pm_name *kept = UNTOUCHED;
+    pm_restored restored = PM_RESTORED_INIT;
+    pm_stats now = PM_STATS_INIT;
     uint64_t longer = 0, shorter = 0;
     open_pool();
     OK(pm_backup(store, PM_CSTR(copy), 0, why()));
-    FAILS(PM_ERR_ALREADY_OPEN, pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &kept, why()));
-    CHECK(kept == UNTOUCHED);
+    OK(pm_get_stats(store, &now, why()));
+    add(store, "since");
+    FAILS(PM_ERR_ALREADY_OPEN,
+          pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &restored, &kept, why()));
+    CHECK(kept == UNTOUCHED && restored.commits == 0 && restored.last_id == 0);
     close_store(store);
-    OK(pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &kept, why()));
+    OK(pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &restored, &kept, why()));
+    CHECK(restored.struct_size == sizeof restored && restored.commits == now.commits);
+    CHECK(restored.last_id == 2 && restored.replaced_last_id == 3);
+    CHECK(restored.replaced_commits == now.commits + 1);
     CHECK_BYTES(before, strlen(before) + 1, kept->name, kept->name_len + 1);
     pm_free(kept);
     close_store(open_with(before, 0));
     /* If there was no file, none is kept. The caller may pass NULL. */
     kept = UNTOUCHED;
-    OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, &kept, why()));
-    CHECK(kept == NULL);
-    OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, NULL, why()));
+    OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, &restored, &kept, why()));
+    CHECK(kept == NULL && restored.replaced_commits == 0 && restored.replaced_last_id == 0);
+    CHECK(restored.commits == now.commits && restored.last_id == 2);
+    OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, NULL, NULL, why()));
     OK(pm_compact(PM_CSTR(place("new.db")), NULL, &longer, &shorter, why()));
     CHECK(longer >= shorter && shorter > 0);
     OK(pm_compact(PM_CSTR(place("new.db")), NULL, NULL, NULL, why()));
@@ -91,22 +100,26 @@ static void restore_hands_out_the_name_of_the_kept_file(void) {
 static void restore_with_arguments_that_cannot_be_is_refused(void) {
     const char *copy = place("copy.db");
     pm_options bad = PM_OPTIONS_INIT;
+    pm_restored small = PM_RESTORED_INIT;
     open_pool();
     OK(pm_backup(store, PM_CSTR(copy), 0, why()));
     close_store(store);
-    FAILS(PM_ERR_INVALID_PATH, pm_restore(PM_CSTR(copy), NULL, 0, NULL, NULL, why()));
-    FAILS(PM_ERR_INVALID_ARGUMENT, pm_restore(NULL, 1, PM_CSTR(copy), NULL, NULL, why()));
-    FAILS(PM_ERR_INVALID_ARGUMENT, pm_restore(PM_CSTR(copy), NULL, 1, NULL, NULL, why()));
+    FAILS(PM_ERR_INVALID_PATH, pm_restore(PM_CSTR(copy), NULL, 0, NULL, NULL, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_restore(NULL, 1, PM_CSTR(copy), NULL, NULL, NULL, why()));
+    FAILS(PM_ERR_INVALID_ARGUMENT, pm_restore(PM_CSTR(copy), NULL, 1, NULL, NULL, NULL, why()));
     bad.struct_size = 8;
     FAILS(PM_ERR_STRUCT_SIZE,
-          pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), &bad, NULL, why()));
+          pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), &bad, NULL, NULL, why()));
+    small.struct_size--;
+    FAILS(PM_ERR_STRUCT_SIZE,
+          pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, &small, NULL, why()));
     CHECK(!exists(place("new.db")));
 }
 
 static const struct test tests[] = {
     NAMED(backup_is_written_with_every_flag),
     NAMED(backup_that_cannot_be_is_refused),
-    NAMED(restore_hands_out_the_name_of_the_kept_file),
+    NAMED(restore_says_what_is_kept_and_how_old_both_stores_are),
     NAMED(restore_with_arguments_that_cannot_be_is_refused),
 };
 TEST_MAIN(tests)

@@ -11,7 +11,7 @@ from pool_metadata import (call, lib, OTHERS, paged_walk, parse_records, RECORD,
                            SIGNATURES, Store, UpdateCallback, WalkCallback)
 from runner import run_tests
 from structs import (Change, Device, Error, Ids, Intent, Name, Options, pointer, PoolState,
-                     Reconciliation, Report, Salvaged, size_t,
+                     Reconciliation, Report, Restored, Salvaged, size_t,
                      STRUCTS, text)
 
 
@@ -260,8 +260,11 @@ def test_a_backup_is_put_back(path):
         store.add(b"b")
         refused("PM_ERR_FILE_EXISTS", "pm_backup", store.handle, backup.encode(), len(backup), 0)
     kept = ctypes.POINTER(Name)()
+    restored = Restored(struct_size=ctypes.sizeof(Restored))
     call("pm_restore", backup.encode(), len(backup), path.encode(), len(path), None,
-         ctypes.byref(kept))
+         ctypes.byref(restored), ctypes.byref(kept))
+    assert (restored.commits + 1, restored.last_id) == (restored.replaced_commits, 1)
+    assert restored.replaced_last_id == 2
     old_path = ctypes.string_at(kept.contents.name, kept.contents.name_len).decode()
     assert old_path == path + ".before-restore"
     with Store(path) as store, Store(old_path) as old:
@@ -291,7 +294,7 @@ def test_a_damaged_store_is_checked_repaired_and_salvaged(path):
     target, salvaged = name + b".new", Salvaged(struct_size=ctypes.sizeof(Salvaged))
     call("pm_salvage", name, len(name), target, len(target), None, 0, ctypes.byref(salvaged),
          ctypes.byref(report))
-    assert (salvaged.devices, salvaged.complete) == (1, 0)
+    assert (salvaged.devices, salvaged.complete, salvaged.last_id) == (1, 0, 2)
     assert report.contents.count == report.contents.total
     lib.pm_free(report)
     with Store(target.decode()) as store:

@@ -92,7 +92,7 @@ static void refuse_everywhere(void) {
     FAILS(PM_ERR_STRUCT_SIZE, apply_one(store, PM_CHANGE_ADD, &device, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_backup(store, PM_CSTR(place("copy.db")), 0, &bad));
     FAILS(PM_ERR_STRUCT_SIZE,
-          pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, (pm_name **)&out, &bad));
+          pm_restore(PM_LIT("none"), PM_LIT("nowhere"), NULL, NULL, (pm_name **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_compact(PM_LIT("none"), NULL, NULL, NULL, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check(store, 0, (pm_report **)&out, &bad));
     FAILS(PM_ERR_STRUCT_SIZE, pm_check_file(PM_LIT("none"), NULL, 0, (pm_report **)&out, &bad));
@@ -230,6 +230,7 @@ static void smallest_sizes(void) {
     pm_stats stats = PM_STATS_INIT;
     pm_ids ids = PM_IDS_INIT;
     pm_repair_options repair = PM_REPAIR_OPTIONS_INIT;
+    pm_restored restored = PM_RESTORED_INIT;
     pm_salvaged salvaged = PM_SALVAGED_INIT;
     pm_filter filter = PM_FILTER_INIT;
     pm_intent intent = PM_INTENT_INIT;
@@ -258,6 +259,9 @@ static void smallest_sizes(void) {
         repair.struct_size = 48 - less;
         FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
               pm_repair(PM_LIT("none"), &repair, &report, why()));
+        restored.struct_size = 32 - less;
+        FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
+              pm_restore(PM_LIT("none"), PM_LIT("new"), NULL, &restored, NULL, why()));
         salvaged.struct_size = 40 - less;
         FAILS(accepted ? PM_ERR_NO_SUCH_FILE : refused,
               pm_salvage(PM_LIT("none"), PM_LIT("new"), NULL, 0, &salvaged, NULL, why()));

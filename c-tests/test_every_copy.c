@@ -166,7 +166,8 @@ static int32_t perform(pm_error *error) {
             return pm_backup(store, PM_CSTR(target), PM_BACKUP_OVERWRITE, error);
         case RESTORE:
         case RESTORE_NEW:
-            return pm_restore(PM_CSTR(place("backup.db")), PM_CSTR(target), NULL, NULL, error);
+            return pm_restore(PM_CSTR(place("backup.db")), PM_CSTR(target), NULL, NULL, NULL,
+                              error);
         case REPAIR:
             status = pm_repair(PM_CSTR(pool), NULL, &report, error);
             pm_free(report);

@@ -134,10 +134,11 @@ static void restore_needs_links_where_it_keeps_a_file(void) {
     for (i = 0; i < COUNT(errors); i++) {
         pm_name *kept = UNTOUCHED;
         fault_after(FAULT_LINK, 0, FOR_EVER, errors[i]);
-        FAILS(PM_ERR_UNSUPPORTED, pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, &kept, why()));
+        FAILS(PM_ERR_UNSUPPORTED,
+              pm_restore(PM_CSTR(copy), PM_CSTR(path), NULL, NULL, &kept, why()));
         check_said("hard links", errors[i]);
         CHECK(kept == UNTOUCHED);
-        OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, NULL, why()));
+        OK(pm_restore(PM_CSTR(copy), PM_CSTR(place("new.db")), NULL, NULL, NULL, why()));
         fault_end(FAULT_LINK);
         forget(place("new.db"));
         CHECK_INT(3, files_in(place("")));

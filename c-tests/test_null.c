@@ -268,9 +268,9 @@ static void null_output_is_refused(void) {
     REFUSES("damaged", pm_salvage, NULL, 1, PM_LIT("new"), NULL, 0, NULL, NULL);
     REFUSES("target", pm_salvage, PM_LIT("none"), NULL, 1, NULL, 0, NULL, NULL);
     REFUSES("path", pm_backup, store, NULL, 1, 0);
-    REFUSES("path", pm_restore, PM_LIT("none"), NULL, 1, NULL, NULL);
+    REFUSES("path", pm_restore, PM_LIT("none"), NULL, 1, NULL, NULL, NULL);
     REFUSES("path", pm_compact, NULL, 1, NULL, NULL, NULL);
-    REFUSES("backup", pm_restore, NULL, 1, PM_LIT("none"), NULL, NULL);
+    REFUSES("backup", pm_restore, NULL, 1, PM_LIT("none"), NULL, NULL, NULL);
     REFUSES("changes", pm_apply, store, NULL, 1, NULL);
     REFUSES("device", pm_apply, store, &change, 1, NULL);
     REFUSES("changes", pm_apply_each, store, NULL, 1, NULL);

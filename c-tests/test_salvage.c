@@ -4,6 +4,7 @@
  */
 #include "test.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +34,23 @@ static void numbers_and_report_tell_of_the_new_store(void) {
     OK(pm_salvage(PM_CSTR(pool), PM_CSTR(target), &options, 1, &salvaged, &report, why()));
     CHECK(salvaged.devices == 1 && salvaged.recovered == 0);
     CHECK(salvaged.lost_pages == 0 && salvaged.complete == 0);
+    CHECK(salvaged.commits == 2 && salvaged.last_id == 2);
     CHECK(report->total == 2 && report->count == 1 && report->unfixable == 1);
     CHECK_INT(PM_FINDING_RECORD_DAMAGED, report->findings[0]->kind);
     CHECK_TEXT("broken", report->findings[0]->name, report->findings[0]->name_len);
     pm_free(report);
     close_store(open_with(target, 0));
+}
+
+/* A program that was compiled before the later fields came has no memory for them. */
+static void smaller_struct_is_filled_as_far_as_it_goes(void) {
+    pm_salvaged salvaged = PM_SALVAGED_INIT;
+    make_pool();
+    salvaged.struct_size = offsetof(pm_salvaged, commits);
+    salvaged.commits = 77;
+    OK(pm_salvage(PM_CSTR(place("pool.db")), PM_CSTR(place("new.db")), NULL, 0, &salvaged, NULL,
+                  why()));
+    CHECK(salvaged.devices == 2 && salvaged.complete == 1 && salvaged.commits == 77);
 }
 
 static void caller_need_not_ask_for_numbers_and_report(void) {
@@ -63,7 +76,7 @@ static void argument_that_cannot_be_is_refused(void) {
     FAILS(PM_ERR_INVALID_PATH, SALVAGE(PM_CSTR(pool), NULL, 0));
     FAILS(PM_ERR_INVALID_ARGUMENT, SALVAGE(NULL, 1, PM_CSTR(target)));
     FAILS(PM_ERR_INVALID_ARGUMENT, SALVAGE(PM_CSTR(pool), NULL, 1));
-    bad.struct_size--;
+    bad.struct_size = offsetof(pm_salvaged, commits) - 1;
     FAILS(PM_ERR_STRUCT_SIZE,
           pm_salvage(PM_CSTR(pool), PM_CSTR(target), NULL, 0, &bad, &report, why()));
     CHECK(report == UNTOUCHED && salvaged.devices == 0 && access(target, F_OK) != 0);
@@ -71,6 +84,7 @@ static void argument_that_cannot_be_is_refused(void) {
 
 static const struct test tests[] = {
     NAMED(numbers_and_report_tell_of_the_new_store),
+    NAMED(smaller_struct_is_filled_as_far_as_it_goes),
     NAMED(caller_need_not_ask_for_numbers_and_report),
     NAMED(argument_that_cannot_be_is_refused),
 };

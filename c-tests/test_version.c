@@ -167,7 +167,7 @@ static void structs_have_the_sizes_that_the_library_says(void) {
         SIZED(pm_options),   SIZED(pm_record),         SIZED(pm_report),   SIZED(pm_running_read),
         SIZED(pm_salvaged),  SIZED(pm_repair_options), SIZED(pm_running_reads), SIZED(pm_stats),
         SIZED(pm_filter),    SIZED(pm_id),             SIZED(pm_id_list),  SIZED(pm_intent),
-        SIZED(pm_removal),   SIZED(pm_intent_list),    SIZED(pm_removals),
+        SIZED(pm_removal),   SIZED(pm_intent_list),    SIZED(pm_removals), SIZED(pm_restored),
     };
 #undef SIZED
     size_t i;

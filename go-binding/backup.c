@@ -11,14 +11,15 @@ int32_t pmgo_backup(uintptr_t store, const char *path, size_t path_len, uint32_t
 }
 
 int32_t pmgo_restore(const char *backup, size_t backup_len, const char *path, size_t path_len,
-                     const pm_options *options, pmgo_reply *reply)
+                     const pm_options *options, pm_restored *restored, pmgo_reply *reply)
 {
     pm_error error;
     pm_name *kept = NULL;
     int32_t status;
 
     begin(&error);
-    status = pm_restore(backup, backup_len, path, path_len, options, &kept, &error);
+    restored->struct_size = sizeof *restored;
+    status = pm_restore(backup, backup_len, path, path_len, options, restored, &kept, &error);
     reply->handle = (uintptr_t)kept;
     if (kept != NULL) {
         reply->size = kept->name_len;

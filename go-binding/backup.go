@@ -61,30 +61,65 @@ func (m *PoolMetadata) Backup(_ context.Context, path string, opts ...BackupOpti
 	})
 }
 
+// Restored is the result of [Restore]: what it has put in place, and how old that is.
+//
+// The pool does not go back with its store. If the content is older than the pool, ids that are
+// free in it, and all above LastID, may belong to data of the pool by now.
+// [PoolMetadata.Reconcile] finds those in a list of the pool's devices. Without such a list,
+// [PoolMetadata.MarkIDsFaultyUpTo] the highest id that may have been assigned keeps all of them out
+// of use: ReplacedLastID, or more if that store was not the newest either.
+type Restored struct {
+	// Kept is the path under which the store before is kept, "" if there was none.
+	Kept string `json:"kept"`
+	// Commits is how many commits the content has seen, as in [Stats]. A store that [Salvage] has
+	// made counts from the beginning.
+	Commits uint64 `json:"commits"`
+	// LastID is the highest device id that the restored store had ever assigned, 0 for none.
+	LastID uint32 `json:"last_id"`
+	// ReplacedCommits is how many commits the store before had seen. If the backup is one of that
+	// store, the difference says how much is missing in the backup. 0 if there was no store, if its
+	// header cannot be read, or if nothing was ever written to it.
+	ReplacedCommits uint64 `json:"replaced_commits"`
+	// ReplacedLastID is the highest device id that the store before had ever assigned, 0 for none,
+	// and if there was no store or its header cannot be read.
+	ReplacedLastID uint32 `json:"replaced_last_id"`
+}
+
 // Restore puts a copy of a backup at path. A store at path, sound or not, must not be open, in this
-// process or another ([ErrAlreadyOpen]). It is kept, and Restore returns its new path: path with
-// ".before-restore" appended, and a number if that name is taken; "" if there was no store. The new
-// file has the owner and mode of the old one; else those of the backup, as far as the process may
-// set them. Of the options, only [WithLockWait] has an effect.
+// process or another ([ErrAlreadyOpen]). It is kept as path with ".before-restore" appended, and a
+// number if that name is taken. The new file has the owner and mode of the old one; else those of
+// the backup, as far as the process may set them. Of the options, only [WithLockWait] has an
+// effect.
 //
 // The backup is checked as a whole before anything changes ([ErrCorrupt]). A kill at any moment
 // leaves either the old store or the backup's copy at path.
 //
 // The pool does not go back with its store, which then assigns ids that devices made since the
-// backup have. Compare the two before the store is used: [PoolMetadata.Reconcile].
-func Restore(backup, path string, opts ...Option) (kept string, err error) {
+// backup have. Compare the two before the store is used: [PoolMetadata.Reconcile]. [Restored] says
+// how old the backup is and which ids are in doubt.
+func Restore(backup, path string, opts ...Option) (*Restored, error) {
 	const op, doing = "Restore", "restore the store"
 	o := makeOptions(opts)
 	native, err := o.native(op, doing)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var reply C.pmgo_reply
-	status := C.pmgo_restore(text(backup), size(backup), text(path), size(path), &native, &reply)
+	var (
+		restored C.pm_restored
+		reply    C.pmgo_reply
+	)
+	status := C.pmgo_restore(text(backup), size(backup), text(path), size(path), &native,
+		&restored, &reply)
 	if status != C.PM_OK {
-		return "", failure(status, reply.detail, op, doing)
+		return nil, failure(status, reply.detail, op, doing)
 	}
-	return takePath(reply.handle, reply.size), nil
+	return &Restored{
+		Kept:            takePath(reply.handle, reply.size),
+		Commits:         uint64(restored.commits),
+		LastID:          uint32(restored.last_id),
+		ReplacedCommits: uint64(restored.replaced_commits),
+		ReplacedLastID:  uint32(restored.replaced_last_id),
+	}, nil
 }
 
 // Compact rewrites the store at path without its free pages, and returns the length of its file in

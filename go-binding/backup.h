@@ -9,7 +9,7 @@ int32_t pmgo_backup(uintptr_t store, const char *path, size_t path_len, uint32_t
 
 /* reply->handle is where the old file is kept, a path of reply->size bytes; 0 if there was none. */
 int32_t pmgo_restore(const char *backup, size_t backup_len, const char *path, size_t path_len,
-                     const pm_options *options, pmgo_reply *reply);
+                     const pm_options *options, pm_restored *restored, pmgo_reply *reply);
 /* reply->size is the length of the file before, reply->count its length now. */
 int32_t pmgo_compact(const char *path, size_t path_len, const pm_options *options,
                      pmgo_reply *reply);

@@ -2,6 +2,7 @@ package poolmetadata
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,29 +68,42 @@ func TestRestore(t *testing.T) {
 	ok(t, err)
 	livedIn(t, store)
 	ok(t, store.Backup(ctx, backup))
+	then, err := store.Stats()
+	ok(t, err)
 	add(t, store, DeviceInfo{Name: "since"})
+	for n := range 20 {
+		add(t, store, DeviceInfo{Name: fmt.Sprintf("since-%d", n)})
+	}
+	now, err := store.Stats()
+	ok(t, err)
 	_, err = Restore(backup, path)
 	wantError(t, err, ErrAlreadyOpen)
 	_, err = Restore(path, newPath(t))
 	wantError(t, err, ErrAlreadyOpen)
 	ok(t, store.Close())
 
-	kept, err := Restore(backup, path, WithLockWait(time.Second))
+	result, err := Restore(backup, path, WithLockWait(time.Second))
 	ok(t, err)
-	if kept != path+".before-restore" {
-		t.Errorf("kept as %q", kept)
+	if want := (Restored{
+		Kept:            path + ".before-restore",
+		Commits:         then.Commits,
+		LastID:          uint32(then.LastID),
+		ReplacedCommits: now.Commits,
+		ReplacedLastID:  uint32(now.LastID),
+	}); *result != want || now.LastID == then.LastID {
+		t.Errorf("%+v, not %+v", *result, want)
 	}
-	restored, old := openStore(t, path), openStore(t, kept)
+	restored, old := openStore(t, path), openStore(t, result.Kept)
 	_, err = restored.GetDevice(ctx, "since")
 	wantError(t, err, ErrNotFound)
 	_, err = old.GetDevice(ctx, "since")
 	ok(t, err)
 
 	fresh := newPath(t)
-	kept, err = Restore(backup, fresh)
+	result, err = Restore(backup, fresh)
 	ok(t, err)
-	if kept != "" {
-		t.Errorf("kept as %q", kept)
+	if *result != (Restored{Commits: then.Commits, LastID: uint32(then.LastID)}) {
+		t.Errorf("%+v", *result)
 	}
 	sameStore(t, restored, openStore(t, fresh))
 }

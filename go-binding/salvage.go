@@ -21,6 +21,14 @@ type Salvaged struct {
 	// Complete is whether the new store has everything that the old one had, by the old one's
 	// digest.
 	Complete bool `json:"complete"`
+	// Commits is how many commits the content had seen, as in [Stats]; 0 if the header row is lost
+	// ([FindingHeaderDamaged]) or nothing was ever written. The new store counts from the beginning.
+	Commits uint64 `json:"commits"`
+	// LastID is the highest device id that was ever assigned, 0 for none. If the header row is lost,
+	// or may not be the last one, which the report says, this is the highest that was seen. Ids
+	// above it may belong to data of the pool if the file is an old copy, or if this is not the
+	// highest.
+	LastID uint32 `json:"last_id"`
 	// Report lists the violations and what became of them.
 	Report Report `json:"report"`
 }
@@ -45,7 +53,8 @@ type Salvaged struct {
 //
 // The pool still has the devices that the new store lacks: those that are lost, and, if the file is
 // an old copy, those that were made since. Their ids are assigned again unless they are faulty.
-// Compare the two before the store is used: [PoolMetadata.Reconcile].
+// Compare the two before the store is used: [PoolMetadata.Reconcile]. The ids in doubt are those
+// that are free in the new store, and all above LastID.
 func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged, error) {
 	const op, doing = "Salvage", "salvage the store"
 	o := makeOptions(opts)
@@ -73,6 +82,8 @@ func Salvage(damaged, destination string, limit int, opts ...Option) (*Salvaged,
 		Recovered: uint64(salvaged.recovered),
 		LostPages: uint64(salvaged.lost_pages),
 		Complete:  salvaged.complete != 0,
+		Commits:   uint64(salvaged.commits),
+		LastID:    uint32(salvaged.last_id),
 		Report:    *found,
 	}, nil
 }

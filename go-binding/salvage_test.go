@@ -10,9 +10,14 @@ func TestSalvageOfSoundStoreIsComplete(t *testing.T) {
 	store, err := Open(path)
 	ok(t, err)
 	livedIn(t, store)
+	stats, err := store.Stats()
+	ok(t, err)
 	ok(t, store.Close())
 	found, err := Salvage(path, destination, 0)
 	ok(t, err)
+	if found.Commits != stats.Commits || uint64(found.LastID) != stats.LastID {
+		t.Errorf("%+v of %+v", found, stats)
+	}
 	if !found.Complete || found.Devices != 32 || found.Recovered != 0 || found.LostPages != 0 ||
 		found.Report.Total != 0 {
 		t.Errorf("%+v", found)

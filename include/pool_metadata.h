@@ -1595,6 +1595,42 @@ typedef struct pm_ids {
 } pm_ids;
 
 /**
+ * What a restore has put in place, and how old it is. PM_RESTORED_INIT sets the size.
+ *
+ * The pool does not go back with its store. If the content is older than the pool, ids that are
+ * free in it, and all above last_id, may belong to data of the pool by now. pm_reconcile finds
+ * those in a list of the pool's devices. Without such a list, pm_mark_ids_faulty_up_to the highest
+ * id that may have been assigned keeps all of them out of use: replaced_last_id, or more if that
+ * store was not the newest either.
+ */
+typedef struct pm_restored {
+  /**
+   * sizeof(pm_restored), set by the caller, at least 32. PM_RESTORED_INIT sets it.
+   */
+  size_t struct_size;
+  /**
+   * Number of commits that the content has seen, as in pm_stats. A store that pm_salvage has
+   * made counts from the beginning.
+   */
+  uint64_t commits;
+  /**
+   * Number of commits that the store at the path before had seen. If the backup is one of that
+   * store, the difference says how much is missing in the backup. 0 if there was no store, if
+   * its header cannot be read, or if nothing was ever written to it.
+   */
+  uint64_t replaced_commits;
+  /**
+   * Highest device id that the restored store had ever assigned, 0 for none.
+   */
+  uint32_t last_id;
+  /**
+   * Highest device id that the store at the path before had ever assigned, 0 for none, and if
+   * there was no store or its header cannot be read.
+   */
+  uint32_t replaced_last_id;
+} pm_restored;
+
+/**
  * One violation of the invariants.
  */
 typedef struct pm_finding {
@@ -1710,7 +1746,8 @@ typedef struct pm_repair_options {
  */
 typedef struct pm_salvaged {
   /**
-   * sizeof(pm_salvaged), set by the caller, at least 40. PM_SALVAGED_INIT sets it.
+   * sizeof(pm_salvaged), set by the caller, at least 40, which ends before commits.
+   * PM_SALVAGED_INIT sets it.
    */
   size_t struct_size;
   /**
@@ -1730,6 +1767,18 @@ typedef struct pm_salvaged {
    * proves; otherwise 0.
    */
   uint64_t complete;
+  /**
+   * Number of commits that the content had seen, as in pm_stats. 0 if the header row is lost
+   * (the report then has PM_FINDING_HEADER_DAMAGED) or nothing was ever written. The new store
+   * counts from the beginning.
+   */
+  uint64_t commits;
+  /**
+   * Highest device id that was ever assigned, 0 for none. If the header row is lost, or may not
+   * be the last one, which the report says, this is the highest that was seen. Ids above it may
+   * belong to data of the pool if the file is an old copy, or if this is not the highest.
+   */
+  uint32_t last_id;
 } pm_salvaged;
 
 /**
@@ -2763,11 +2812,14 @@ int32_t pm_backup(struct pm_store *store,
  * it; otherwise those of the backup, as far as the process may set them.
  *
  * The pool does not go back with its store, which then assigns ids that devices made since the
- * backup have. Compare the two before the store is used: pm_reconcile.
+ * backup have. Compare the two before the store is used: pm_reconcile. pm_restored says how old
+ * the backup is and which ids are in doubt.
  *
  * @param backup    Path of the backup, backup_len bytes. The file is not changed.
  * @param path      Path of the store, path_len bytes: at most 4,063, and 223 for its last name.
  * @param options   NULL for the defaults. Only lock_wait_ms is used.
+ * @param restored  NULL, or receives the numbers, on success only. Its struct_size must be set
+ *   (PM_RESTORED_INIT).
  * @param kept      NULL, or receives, on success only, the path under which the old file is kept:
  *   free it with pm_free. NULL if there was no old file, or no memory for the path.
  * @param error     NULL, or receives the details of a failure.
@@ -2790,6 +2842,7 @@ int32_t pm_restore(const char *backup,
                    const char *path,
                    size_t path_len,
                    const struct pm_options *options,
+                   struct pm_restored *restored,
                    struct pm_name **kept,
                    struct pm_error *error);
 
@@ -2942,7 +2995,9 @@ int32_t pm_repair(const char *path,
  *
  * The pool still has the devices that the new store lacks: those that are lost, and, if the file
  * is an old copy, those that were made since. Their ids are assigned again unless they are faulty.
- * Compare the two before the store is used: pm_reconcile.
+ * Compare the two before the store is used: pm_reconcile. The ids in doubt are those that are free
+ * in the new store, and all above pm_salvaged.last_id. Without a list of the pool's devices,
+ * pm_mark_ids_faulty_up_to keeps all ids out of use up to the highest that may be in the pool.
  *
  * @param damaged   Path of the damaged file, damaged_len bytes.
  * @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last
@@ -2990,7 +3045,8 @@ int32_t pm_salvage(const char *damaged,
 #define PM_POOL_STATE_INIT { sizeof(pm_pool_state), NULL, 0, NULL, 0, 0, 0 }
 #define PM_IDS_INIT { sizeof(pm_ids), 0, NULL, 0, NULL, 0 }
 #define PM_REPAIR_OPTIONS_INIT { sizeof(pm_repair_options), 0, NULL, 0, 0, 0 }
-#define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0 }
+#define PM_RESTORED_INIT { sizeof(pm_restored), 0, 0, 0, 0 }
+#define PM_SALVAGED_INIT { sizeof(pm_salvaged), 0, 0, 0, 0, 0, 0 }
 #define PM_STATS_INIT \
     { sizeof(pm_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, { 0, 0, { 0 } }, { 0, 0, { 0 } }, 0, 0, 0 }

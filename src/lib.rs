@@ -66,7 +66,7 @@ pub use reconcile::{
     Difference, DifferenceKind, PoolDevice, PoolState, Reconciliation, StoreAction,
 };
 pub use stats::{RunningRead, Stats};
-pub use store::maintenance::backup::BackupOptions;
+pub use store::maintenance::backup::{BackupOptions, Replaced, Restored};
 pub use store::maintenance::compact::Compacted;
 pub use store::maintenance::repair::{RepairOptions, Repaired};
 pub use store::maintenance::salvage::Salvaged;

@@ -49,7 +49,7 @@ fn open_every_file(path: &Path) {
     let mut options = OpenOptions::new();
     check(&options.read_only(true).open(path).unwrap());
     let options = OpenOptions::new();
-    options.restore(&copy, path).unwrap().unwrap();
+    options.restore(&copy, path).unwrap().kept.unwrap();
     raw::edit(path, |txn, tables| {
         let free_id = raw::keys(txn, tables.ids).remove(0);
         txn.del(tables.ids, &free_id, None).unwrap();

@@ -45,8 +45,9 @@ fn has(path: &Path) -> String {
     which.collect::<Vec<_>>().join("+")
 }
 
+/// Restores the backup, and returns where the file before it is kept.
 fn restore(backup: &Path, path: &Path) -> Result<Option<PathBuf>, Error> {
-    options(100).restore(backup, path)
+    Ok(options(100).restore(backup, path)?.kept)
 }
 
 #[test]

@@ -184,7 +184,8 @@ fn files_made_beside_a_store_have_its_owner_and_mode() {
     let salvaged = directory.path().join("salvaged.db");
     OpenOptions::new().salvage(&path, &salvaged, 9).unwrap();
     follows(&salvaged);
-    let kept = PoolMetadata::restore(&backup, &path).unwrap().unwrap();
+    let restored = PoolMetadata::restore(&backup, &path).unwrap();
+    let kept = restored.kept.unwrap();
     follows(&kept);
     follows(&path);
     let fresh = directory.path().join("fresh.db");

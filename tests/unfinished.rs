@@ -187,7 +187,19 @@ fn restore_of_a_file_with_an_unfinished_commit_is_refused() {
     let (from, from_len) = (from.as_ptr().cast(), from.len());
     let (to, to_len) = (to.as_ptr().cast(), to.len());
     // SAFETY: the paths have as many bytes, and the other pointers may be NULL.
-    let code = unsafe { pm_restore(from, from_len, to, to_len, null(), null_mut(), null_mut()) };
+    let code = unsafe {
+        let (options, numbers, kept) = (null(), null_mut(), null_mut());
+        pm_restore(
+            from,
+            from_len,
+            to,
+            to_len,
+            options,
+            numbers,
+            kept,
+            null_mut(),
+        )
+    };
     assert_eq!(code, PM_ERR_UNFINISHED);
     assert!(!restored.exists());
     // Opened as a store, it can be backed up.

@@ -97,7 +97,9 @@ fn backup_is_a_store_and_restore_brings_it_back() {
         .contains("will keep what is there now as [DIR]/pool.db.before-restore"));
     assert_eq!(
         run.expect(0),
-        "[DIR]/pool.db has what saved.db has\nwhat was there is [DIR]/pool.db.before-restore\n\
+        "[DIR]/pool.db has what saved.db has: 11 commits, highest id 7\n\
+         what was there is [DIR]/pool.db.before-restore: 12 commits, highest id 7\n\
+         if the pool is newer, ids that are free here and all above 7 may be in use there\n\
          the pool is as it was: before containerd starts, compare the two \
          (pmctl reconcile --pool FILE)\n"
     );
@@ -196,7 +198,9 @@ fn what_cannot_be_repaired_is_named_and_salvaged() {
     assert!(out.contains("snap-2"), "{out}");
     assert!(
         out.ends_with(
-            "(pmctl ls --store new.db): pmctl restore new.db\n\
+            "as of 12 commits, highest id 7\n\
+             once you are content with it (pmctl ls --store new.db): pmctl restore new.db\n\
+             if the pool is newer, ids that are free here and all above 7 may be in use there\n\
              the pool still has what is missing in it: before containerd starts, compare the two \
              (pmctl reconcile --pool FILE)\n"
         ),

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::capi::args::{handle, path, set_optional, Out};
+use crate::capi::args::{handle, path, set_optional, Out, OutStruct};
 use crate::capi::block;
 use crate::capi::guard::guard;
 use crate::capi::handle::pm_store;
@@ -18,6 +18,32 @@ pub const PM_BACKUP_COMPACT: u32 = 1;
 pub const PM_BACKUP_OVERWRITE: u32 = 2;
 /// Do not verify the copy, so that a store that fails pm_verify can be backed up too.
 pub const PM_BACKUP_UNCHECKED: u32 = 4;
+
+/// What a restore has put in place, and how old it is. PM_RESTORED_INIT sets the size.
+///
+/// The pool does not go back with its store. If the content is older than the pool, ids that are
+/// free in it, and all above last_id, may belong to data of the pool by now. pm_reconcile finds
+/// those in a list of the pool's devices. Without such a list, pm_mark_ids_faulty_up_to the highest
+/// id that may have been assigned keeps all of them out of use: replaced_last_id, or more if that
+/// store was not the newest either.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pm_restored {
+    /// sizeof(pm_restored), set by the caller, at least 32. PM_RESTORED_INIT sets it.
+    pub struct_size: usize,
+    /// Number of commits that the content has seen, as in pm_stats. A store that pm_salvage has
+    /// made counts from the beginning.
+    pub commits: u64,
+    /// Number of commits that the store at the path before had seen. If the backup is one of that
+    /// store, the difference says how much is missing in the backup. 0 if there was no store, if
+    /// its header cannot be read, or if nothing was ever written to it.
+    pub replaced_commits: u64,
+    /// Highest device id that the restored store had ever assigned, 0 for none.
+    pub last_id: u32,
+    /// Highest device id that the store at the path before had ever assigned, 0 for none, and if
+    /// there was no store or its header cannot be read.
+    pub replaced_last_id: u32,
+}
 
 /// Writes a copy of the store, as of this moment, to a new file. The file is a store of its own,
 /// with the owner and mode of this one as far as the process may set them, or with those of the
@@ -83,11 +109,14 @@ pub unsafe extern "C" fn pm_backup(
 /// it; otherwise those of the backup, as far as the process may set them.
 ///
 /// The pool does not go back with its store, which then assigns ids that devices made since the
-/// backup have. Compare the two before the store is used: pm_reconcile.
+/// backup have. Compare the two before the store is used: pm_reconcile. pm_restored says how old
+/// the backup is and which ids are in doubt.
 ///
 /// @param backup    Path of the backup, backup_len bytes. The file is not changed.
 /// @param path      Path of the store, path_len bytes: at most 4,063, and 223 for its last name.
 /// @param options   NULL for the defaults. Only lock_wait_ms is used.
+/// @param restored  NULL, or receives the numbers, on success only. Its struct_size must be set
+///   (PM_RESTORED_INIT).
 /// @param kept      NULL, or receives, on success only, the path under which the old file is kept:
 ///   free it with pm_free. NULL if there was no old file, or no memory for the path.
 /// @param error     NULL, or receives the details of a failure.
@@ -111,21 +140,33 @@ pub unsafe extern "C" fn pm_restore(
     path: *const c_char,
     path_len: usize,
     options: *const pm_options,
+    restored: *mut pm_restored,
     kept: *mut *mut pm_name,
     error: *mut pm_error,
 ) -> i32 {
-    // SAFETY: the paths, the options, the memory for the result and the error are as documented
+    // SAFETY: the paths, the options, the memory for both results and the error are as documented
     // above.
     unsafe {
         guard(error, || {
             let backup = self::path(backup, backup_len, "backup")?;
             let path = self::path(path, path_len, "path")?;
             let (options, _) = options_or_default(options)?;
-            let old = options.restore(backup, path)?;
+            let restored = OutStruct::optional(restored, size_of::<pm_restored>(), "restored")?;
+            let done = options.restore(backup, path)?;
             if let Some(kept) = Out::optional(kept) {
                 // The store is restored: if there is no memory for the path, that is no failure.
+                let old = done.kept.as_ref();
                 let path = old.and_then(|old| block::new_name(old.as_os_str().as_bytes()).ok());
                 kept.set(path.unwrap_or(std::ptr::null_mut()));
+            }
+            if let Some(restored) = restored {
+                restored.set(&pm_restored {
+                    struct_size: size_of::<pm_restored>(),
+                    commits: done.commits,
+                    replaced_commits: done.replaced.map_or(0, |old| old.commits),
+                    last_id: done.last_id,
+                    replaced_last_id: done.replaced.map_or(0, |old| old.last_id),
+                });
             }
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! A new store made of what is still intact in a damaged file.
 
 use std::ffi::c_char;
+use std::mem::offset_of;
 
 use crate::capi::args::{path, Out, OutStruct};
 use crate::capi::check::limit_of;
@@ -13,7 +14,8 @@ use crate::capi::types::{pm_error, pm_options};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pm_salvaged {
-    /// sizeof(pm_salvaged), set by the caller, at least 40. PM_SALVAGED_INIT sets it.
+    /// sizeof(pm_salvaged), set by the caller, at least 40, which ends before commits.
+    /// PM_SALVAGED_INIT sets it.
     pub struct_size: usize,
     /// Number of devices in the new store.
     pub devices: u64,
@@ -24,6 +26,14 @@ pub struct pm_salvaged {
     /// 1 if the new store has everything that the damaged one held, as the damaged one's digest
     /// proves; otherwise 0.
     pub complete: u64,
+    /// Number of commits that the content had seen, as in pm_stats. 0 if the header row is lost
+    /// (the report then has PM_FINDING_HEADER_DAMAGED) or nothing was ever written. The new store
+    /// counts from the beginning.
+    pub commits: u64,
+    /// Highest device id that was ever assigned, 0 for none. If the header row is lost, or may not
+    /// be the last one, which the report says, this is the highest that was seen. Ids above it may
+    /// belong to data of the pool if the file is an old copy, or if this is not the highest.
+    pub last_id: u32,
 }
 
 /// Reads every record that is still intact from a damaged file, and makes a new store of them.
@@ -46,7 +56,9 @@ pub struct pm_salvaged {
 ///
 /// The pool still has the devices that the new store lacks: those that are lost, and, if the file
 /// is an old copy, those that were made since. Their ids are assigned again unless they are faulty.
-/// Compare the two before the store is used: pm_reconcile.
+/// Compare the two before the store is used: pm_reconcile. The ids in doubt are those that are free
+/// in the new store, and all above pm_salvaged.last_id. Without a list of the pool's devices,
+/// pm_mark_ids_faulty_up_to keeps all ids out of use up to the highest that may be in the pool.
 ///
 /// @param damaged   Path of the damaged file, damaged_len bytes.
 /// @param target    Path of the new store, target_len bytes: at most 4,063, and 223 for its last
@@ -87,7 +99,8 @@ pub unsafe extern "C" fn pm_salvage(
             let damaged = path(damaged, damaged_len, "damaged")?;
             let target = path(target, target_len, "target")?;
             let (options, _) = options_or_default(options)?;
-            let salvaged = OutStruct::optional(salvaged, size_of::<pm_salvaged>(), "salvaged")?;
+            let least = offset_of!(pm_salvaged, commits);
+            let salvaged = OutStruct::optional(salvaged, least, "salvaged")?;
             let done = options.salvage(damaged, target, limit_of(limit))?;
             if let Some(report) = Out::optional(report) {
                 // The store is made: if there is no memory for the report, that is no failure.
@@ -101,6 +114,8 @@ pub unsafe extern "C" fn pm_salvage(
                     recovered: done.recovered,
                     lost_pages: done.lost_pages,
                     complete: done.complete.into(),
+                    commits: done.commits.unwrap_or(0),
+                    last_id: done.last_id,
                 });
             }
             Ok(())

@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use crate::capi::args::text;
+use crate::capi::backup::*;
 use crate::capi::changes::*;
 use crate::capi::check::*;
 use crate::capi::lists::*;
@@ -21,8 +22,8 @@ macro_rules! sizes {
 sizes! {
     pm_change pm_device pm_difference pm_error pm_filter pm_finding pm_histogram pm_id pm_id_list
     pm_ids pm_intent pm_intent_list pm_name pm_names pm_options pm_pool_state pm_reconciliation
-    pm_record pm_removal pm_removals pm_repair_options pm_report pm_running_read pm_running_reads
-    pm_salvaged pm_stats
+    pm_record pm_removal pm_removals pm_repair_options pm_report pm_restored pm_running_read
+    pm_running_reads pm_salvaged pm_stats
 }
 
 /// Returns the size of a struct in bytes, as this library has it: a program that lays structs out

@@ -14,6 +14,7 @@ use crate::file::open_files::{Kind, Registered};
 use crate::file::path::{resolve, with_suffix};
 use crate::file::process_lock::FileLock;
 use crate::sync::deadline::Deadline;
+use crate::verify::head::Head;
 use crate::verify::{evidence, head};
 
 /// How many files are kept under one name before it is an error that the names are in use.
@@ -27,6 +28,8 @@ pub(crate) struct Destination {
 
 struct Old {
     metadata: Metadata,
+    /// What its first pages say, if it is a store that can be read as far as that.
+    head: Option<Head>,
     _alone: FileLock,
     _registered: Option<Registered>,
 }
@@ -72,6 +75,7 @@ impl Destination {
             path: path.into(),
             old: Some(Old {
                 metadata,
+                head: None,
                 _alone: alone,
                 _registered: registered,
             }),
@@ -114,6 +118,11 @@ impl Destination {
 
     pub fn is_empty(&self) -> bool {
         self.old.is_none()
+    }
+
+    /// What the first pages of the store there say, if there is one and they can be read.
+    pub fn old_head(&self) -> Option<&Head> {
+        self.old.as_ref()?.head.as_ref()
     }
 
     /// Whether the file that was there still is.
@@ -224,14 +233,16 @@ fn claim_old(path: &Path, deadline: &Deadline) -> Result<Option<Option<Old>>> {
     if !is_at(path, &metadata).map_err(fail)? {
         return Ok(None);
     }
-    match head::identify(&file, path, deadline) {
-        Ok(_) | Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {}
+    let head = match head::identify(&file, path, deadline) {
+        Ok(head) => Some(head),
+        Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => None,
         // Some file systems leave zeros in the place of a file whose data a crash has lost.
-        Err(Error::NotAStore { .. }) if evidence::is_zeros(&file).map_err(fail)? => {}
+        Err(Error::NotAStore { .. }) if evidence::is_zeros(&file).map_err(fail)? => None,
         Err(other) => return Err(other),
-    }
+    };
     Ok(Some(Some(Old {
         metadata,
+        head,
         _alone: alone,
         _registered: registered,
     })))

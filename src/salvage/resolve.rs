@@ -27,15 +27,15 @@ pub(crate) struct Salvage {
     pub lost_pages: u64,
     /// Whether this is all that the store held, by its own digest.
     pub complete: bool,
-    /// Whether there was a header row.
-    pub has_header: bool,
+    /// The commit of the header row, if there was one.
+    pub commit: Option<u64>,
     pub report: Report,
 }
 
 impl Salvage {
     /// Whether there was nothing of a store in the file.
     pub fn is_nothing(&self) -> bool {
-        self.devices.is_empty() && self.ids.last_id == 0 && !self.has_header
+        self.devices.is_empty() && self.ids.last_id == 0 && self.commit.is_none()
     }
 }
 
@@ -73,7 +73,7 @@ impl Salvager {
             recovered,
             lost_pages: self.lost_pages,
             complete: complete && self.findings.report.unfixable == 0,
-            has_header: self.header.is_some(),
+            commit: self.header.as_ref().map(|header| header.commit),
             report: self.findings.report,
         }
     }

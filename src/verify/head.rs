@@ -29,6 +29,8 @@ pub(crate) struct Head {
     pub last_page: u64,
     /// Commits since the store was created.
     pub commits: u64,
+    /// The highest device id that was ever given out; 0 for none, and if the header is damaged.
+    pub last_id: u32,
     /// Whether its header row is of the format that this release writes.
     pub is_current: bool,
     /// A commit that a power cut has left half written. The rest is of the one before it.
@@ -272,9 +274,9 @@ impl FileProbe<'_> {
             is_deferred,
         } = in_force;
         let is_current = matches!(header, Parsed::Known(_));
-        let commits = match header {
-            Parsed::Known(header) | Parsed::Older(header) => header.commit,
-            Parsed::Damaged if self.fix => 1,
+        let (commits, last_id) = match header {
+            Parsed::Known(header) | Parsed::Older(header) => (header.commit, header.last_id),
+            Parsed::Damaged if self.fix => (1, 0),
             Parsed::Damaged => return Err(self.corrupt(DAMAGED_HEADER)),
             Parsed::Foreign => return Err(self.foreign()),
             Parsed::Newer(found) => {
@@ -292,6 +294,7 @@ impl FileProbe<'_> {
             page_size: meta.page_size,
             last_page: meta.last_page,
             commits,
+            last_id,
             is_current,
             unfinished,
             is_deferred,

@@ -274,8 +274,8 @@ pub fn backup(argument: &str) {
     }
     store.close().unwrap();
     said.say("restoring");
-    let replaced = PoolMetadata::restore(&backup, path).unwrap();
-    assert!(replaced.unwrap().ends_with(REPLACED));
+    let restored = PoolMetadata::restore(&backup, path).unwrap();
+    assert!(restored.kept.unwrap().ends_with(REPLACED));
     said.say("restored");
 }
 

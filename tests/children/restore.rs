@@ -18,8 +18,8 @@ pub fn restore_on(path: &Path) {
     let backup = path.with_file_name("backup");
     child::dies();
     loop {
-        let kept = options(5000).restore(&backup, path).unwrap();
-        std::fs::remove_file(kept.unwrap()).unwrap();
+        let restored = options(5000).restore(&backup, path).unwrap();
+        std::fs::remove_file(restored.kept.unwrap()).unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::common::peer::Peer;
 use crate::common::{files_with, place, raw, sys};
+use crate::in_step::InStep;
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 through_rust_and_c!(
     backup_takes_the_place_of_the_store_which_is_kept,
+    restore_says_how_old_the_backup_and_the_replaced_store_are,
     backup_is_restored_where_nothing_or_a_damaged_store_is,
     restored_file_has_the_owner_and_permissions_of_the_old_one,
     store_or_backup_in_use_is_refused,
@@ -37,6 +39,12 @@ fn two<S: Maintenance>() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (directory, path, backup)
 }
 
+/// Restores the backup over a store, and returns where that is kept.
+#[track_caller]
+fn restore<S: Maintenance>(backup: &Path, path: &Path) -> PathBuf {
+    S::restore(backup, path).unwrap().1.unwrap()
+}
+
 fn has<S: Store>(path: &Path) -> String {
     let store = open::<S>(path);
     check(&store);
@@ -49,7 +57,7 @@ fn has<S: Store>(path: &Path) -> String {
 fn backup_takes_the_place_of_the_store_which_is_kept<S: Maintenance>() {
     let (_directory, path, backup) = two::<S>();
     let [before, copy] = [&path, &backup].map(|path| fs::read(path).unwrap());
-    let kept = S::restore(&backup, &path).unwrap().unwrap();
+    let kept = restore::<S>(&backup, &path);
     assert_eq!(kept, with(&path, ".before-restore"));
     assert!(fs::read(&kept).unwrap() == before);
     assert!(fs::read(&backup).unwrap() == copy);
@@ -63,7 +71,7 @@ fn backup_takes_the_place_of_the_store_which_is_kept<S: Maintenance>() {
     check(&store);
     store.close().unwrap();
     // A second restore leaves what the first has kept alone.
-    let second = S::restore(&backup, &path).unwrap().unwrap();
+    let second = restore::<S>(&backup, &path);
     assert_eq!(second, with(&path, ".before-restore.1"));
     assert_eq!(
         (has::<S>(&path), has::<S>(&kept)),
@@ -71,7 +79,7 @@ fn backup_takes_the_place_of_the_store_which_is_kept<S: Maintenance>() {
     );
     get(&open::<S>(&second), "next");
     // The store that was kept can be put back in turn.
-    let third = S::restore(&kept, &path).unwrap().unwrap();
+    let third = restore::<S>(&kept, &path);
     assert_eq!(third, with(&path, ".before-restore.2"));
     assert_eq!(has::<S>(&path), "new");
 }
@@ -79,7 +87,7 @@ fn backup_takes_the_place_of_the_store_which_is_kept<S: Maintenance>() {
 fn backup_is_restored_where_nothing_or_a_damaged_store_is<S: Maintenance>() {
     let (directory, path, backup) = two::<S>();
     let fresh = directory.path().join("fresh");
-    assert_eq!(S::restore(&backup, &fresh).unwrap(), None);
+    assert_eq!(S::restore(&backup, &fresh).unwrap().1, None);
     assert_eq!(has::<S>(&fresh), "old");
     assert_eq!(fs::metadata(&fresh).unwrap().mode() & 0o7777, 0o600);
     let whole = fs::read(&path).unwrap();
@@ -90,7 +98,7 @@ fn backup_is_restored_where_nothing_or_a_damaged_store_is<S: Maintenance>() {
         let mut damaged = whole.clone();
         damage(&mut damaged);
         fs::write(&path, &damaged).unwrap();
-        let kept = S::restore(&backup, &path).unwrap().unwrap();
+        let kept = restore::<S>(&backup, &path);
         assert!(fs::read(kept).unwrap() == damaged);
         assert_eq!(has::<S>(&path), "old");
     }
@@ -104,8 +112,49 @@ fn backup_is_restored_where_nothing_or_a_damaged_store_is<S: Maintenance>() {
     refused(S::open(&path, &DEFAULTS), PM_ERR_NEWER_FORMAT);
     let failure = refused(S::restore(&path, &fresh), PM_ERR_NEWER_FORMAT);
     failure.says(&[path.to_str().unwrap()]);
-    S::restore(&backup, &path).unwrap().unwrap();
+    restore::<S>(&backup, &path);
     assert_eq!(has::<S>(&path), "old");
+}
+
+fn restore_says_how_old_the_backup_and_the_replaced_store_are<S: Maintenance + InStep>() {
+    let (directory, path, backup) = two::<S>();
+    let at_copy = stats_of::<S>(&backup);
+    let more = open::<S>(&path);
+    (0..5).for_each(|n| drop(add(&more, format!("more-{n}"))));
+    more.close().unwrap();
+    let at_end = stats_of::<S>(&path);
+    assert!(at_copy.0 < at_end.0 && at_copy.1 < at_end.1);
+    let numbers = |path: &Path| {
+        let found = S::restore(&backup, path).unwrap().0;
+        let replaced = (found.replaced_commits, found.replaced_last_id);
+        ((found.commits, found.last_id), replaced)
+    };
+    assert_eq!(numbers(&path), (at_copy, at_end));
+    // The ids that were given out since are kept out of use by these numbers alone.
+    let store = open::<S>(&path);
+    store.mark_ids_faulty_up_to(at_end.1).unwrap();
+    assert_eq!(add(&store, "next").device_id, at_end.1 + 1);
+    check(&store);
+    store.close().unwrap();
+    // A store whose tables are damaged has a header; without that, nothing is known of it.
+    let newest = stats_of::<S>(&path);
+    raw::edit(&path, |txn, tables| {
+        raw::rewrite(txn, tables.devices, b"next", |value| value[2] ^= 1);
+    });
+    assert_eq!(numbers(&path), (at_copy, newest));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8192..].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(numbers(&path), (at_copy, (0, 0)));
+    assert_eq!(numbers(&directory.path().join("new")), (at_copy, (0, 0)));
+}
+
+/// The numbers of commits and of the highest id that was given out.
+fn stats_of<S: Store>(path: &Path) -> (u64, u32) {
+    let store = open::<S>(path);
+    let stats = store.stats().unwrap();
+    store.close().unwrap();
+    (stats.commits, stats.last_id as u32)
 }
 
 fn restored_file_has_the_owner_and_permissions_of_the_old_one<S: Maintenance>() {

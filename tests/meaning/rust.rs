@@ -255,10 +255,18 @@ impl Maintenance for RustStore {
         Ok(self.0.backup(path, &options)?)
     }
 
-    fn restore(backup: &Path, path: &Path) -> Outcome<Option<PathBuf>> {
+    fn restore(backup: &Path, path: &Path) -> Outcome<(pm_restored, Option<PathBuf>)> {
         let mut options = OpenOptions::new();
         options.lock_wait(Duration::from_millis(100));
-        Ok(options.restore(backup, path)?)
+        let restored = options.restore(backup, path)?;
+        let numbers = pm_restored {
+            struct_size: size_of::<pm_restored>(),
+            commits: restored.commits,
+            replaced_commits: restored.replaced.map_or(0, |old| old.commits),
+            last_id: restored.last_id,
+            replaced_last_id: restored.replaced.map_or(0, |old| old.last_id),
+        };
+        Ok((numbers, restored.kept))
     }
 
     fn compact(path: &Path) -> Outcome<(u64, u64)> {
@@ -301,6 +309,8 @@ impl Maintenance for RustStore {
             recovered: salvaged.recovered,
             lost_pages: salvaged.lost_pages,
             complete: salvaged.complete.into(),
+            commits: salvaged.commits.unwrap_or(0),
+            last_id: salvaged.last_id,
         };
         Ok((numbers, report(&salvaged.report)))
     }

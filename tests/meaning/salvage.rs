@@ -11,6 +11,7 @@ through_rust_and_c!(
     sound_store_comes_back_as_it_is,
     damaged_record_is_left_out_and_reported,
     file_without_its_first_pages_loses_no_device,
+    highest_id_that_was_seen_stands_for_that_of_a_lost_header,
     empty_store_comes_back_empty,
     salvage_that_cannot_be_is_refused,
 );
@@ -37,6 +38,8 @@ fn sound_store_comes_back_as_it_is<S: Maintenance>() {
     assert!(fs::read(&path).unwrap() == before, "it is only read");
     assert_eq!((numbers.devices, numbers.complete), (100, 1));
     assert_eq!((numbers.recovered, numbers.lost_pages), (0, 0));
+    // The additions, the removal and the faulty mark.
+    assert_eq!((numbers.commits, numbers.last_id), (103, 101));
     assert_eq!((report.total, report.findings.len()), (0, 0));
     assert!(files_with(&target, ".salvaging").is_empty());
     let new: S = open(&target);
@@ -65,6 +68,7 @@ fn damaged_record_is_left_out_and_reported<S: Maintenance>() {
     refused(S::open(&path, &DEFAULTS), PM_ERR_CORRUPT);
     let (numbers, report) = S::salvage(&path, &target, 1).unwrap();
     assert_eq!((numbers.devices, numbers.complete), (99, 0));
+    assert_eq!((numbers.commits, numbers.last_id), (103, 101));
     // The damaged record, its lost id, and the free id.
     assert_eq!(
         (report.total, report.findings.len(), report.unfixable),
@@ -92,6 +96,24 @@ fn file_without_its_first_pages_loses_no_device<S: Maintenance>() {
     let store: S = open(&target);
     assert_eq!(devices(&store).len(), 100);
     check(&store);
+}
+
+fn highest_id_that_was_seen_stands_for_that_of_a_lost_header<S: Maintenance>() {
+    let (_directory, path, target) = lived_in::<S>();
+    let mut bytes = fs::read(&path).unwrap();
+    let magic = b"poolmeta";
+    for at in 0..bytes.len() - magic.len() {
+        if bytes[at..].starts_with(magic) {
+            bytes[at + magic.len() + 2] ^= 1;
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    let (numbers, report) = S::salvage(&path, &target, 1000).unwrap();
+    assert_eq!((numbers.complete, numbers.commits), (0, 0));
+    assert_eq!(numbers.last_id, 101);
+    let mut kinds = report.findings.iter().map(|finding| finding.kind);
+    assert!(kinds.any(|kind| kind == PM_FINDING_HEADER_DAMAGED));
+    check(&open::<S>(&target));
 }
 
 fn empty_store_comes_back_empty<S: Maintenance>() {

@@ -70,7 +70,7 @@ pub trait Maintenance: Store {
     /// `flags` are `PM_BACKUP_*`.
     fn backup(&self, path: &Path, flags: u32) -> Outcome<()>;
     /// Returns where the file is kept that was at `path`. Waits for others for a tenth of a second.
-    fn restore(backup: &Path, path: &Path) -> Outcome<Option<PathBuf>>;
+    fn restore(backup: &Path, path: &Path) -> Outcome<(pm_restored, Option<PathBuf>)>;
     /// Returns the length of the file before and after. Waits as `restore` does.
     fn compact(path: &Path) -> Outcome<(u64, u64)>;
     fn check(&self, limit: usize) -> Outcome<Report>;

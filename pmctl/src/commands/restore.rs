@@ -29,6 +29,19 @@ pub struct Args {
     consent: Consent,
 }
 
+/// How far a store had come.
+pub(super) fn extent(commits: u64, last_id: u32) -> String {
+    let commits = text::count(commits, "commit");
+    format!("{commits}, highest id {last_id}")
+}
+
+/// Which ids the pool may have data under, if the store's content is older than the pool.
+pub(super) fn ids_in_doubt(last_id: u32) -> String {
+    format!(
+        "if the pool is newer, ids that are free here and all above {last_id} may be in use there"
+    )
+}
+
 impl Args {
     pub fn run(&self, context: &Context) -> Result<Outcome> {
         let path = context.place.path()?;
@@ -49,14 +62,20 @@ impl Args {
         let progress = Progress::file("copying", temporary(&path, ".restoring-"), size);
         let result = context.place.alone().restore(&self.backup, &path);
         drop(progress);
-        let kept = result?;
+        let restored = result?;
         let mut out = Output::new();
         let [from, to] = [&self.backup, &path].map(|p| text::escape_message(&p.to_string_lossy()));
-        out.line(&format!("{to} has what {from} has"))?;
-        if let Some(kept) = kept {
+        let now = extent(restored.commits, restored.last_id);
+        out.line(&format!("{to} has what {from} has: {now}"))?;
+        if let Some(kept) = restored.kept {
             let kept = text::escape_message(&kept.to_string_lossy());
-            out.line(&format!("what was there is {kept}"))?;
+            let old = match restored.replaced {
+                Some(old) => extent(old.commits, old.last_id),
+                None => "its header cannot be read".to_owned(),
+            };
+            out.line(&format!("what was there is {kept}: {old}"))?;
         }
+        out.line(&ids_in_doubt(restored.last_id))?;
         out.line(NEXT)?;
         out.finish()?;
         Ok(Outcome::Fine)

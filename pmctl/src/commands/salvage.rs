@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::ask::Consent;
 use crate::commands::backup::temporary;
+use crate::commands::restore::{extent, ids_in_doubt};
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, Style};
@@ -75,9 +76,17 @@ impl Args {
                 text::count(found.lost_pages, "page")
             ),
         })?;
+        out.line(&match found.commits {
+            Some(commits) => format!("as of {}", extent(commits, found.last_id)),
+            None => format!(
+                "the header row is lost: the highest id that was seen is {}",
+                found.last_id
+            ),
+        })?;
         out.line(&format!(
             "once you are content with it (pmctl ls --store {target}): pmctl restore {target}"
         ))?;
+        out.line(&ids_in_doubt(found.last_id))?;
         out.line(NEXT)?;
         out.finish()?;
         Ok(match found.complete {

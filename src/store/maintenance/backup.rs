@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::file::access::Access;
-use crate::file::destination::Destination;
+use crate::file::destination::{BackupLink, Destination};
 use crate::file::fs::{open_unused, refuse_used};
 use crate::file::temp_file::{Purpose, TempFile};
 use crate::lmdb::config::{Config, Sharing};
@@ -63,6 +63,38 @@ impl BackupOptions {
     }
 }
 
+/// What [`OpenOptions::restore`] has put in place, and how old it is.
+///
+/// The pool does not go back with its store. If the content is older than the pool, ids that are
+/// free in it, and all above [`last_id`](Self::last_id), may belong to data of the pool by now.
+/// [`PoolMetadata::reconcile`] finds those in a list of the pool's devices. Without such a list,
+/// [`PoolMetadata::mark_ids_faulty_up_to`] the highest id that may have been given out keeps all of
+/// them out of use: [`Replaced::last_id`], or more if that store was not the newest either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Where the file that was there before is kept; `None` if there was none.
+    pub kept: Option<PathBuf>,
+    /// How many commits the content has seen, as in [`Stats::commits`](crate::Stats::commits).
+    /// A store that [`salvage`](OpenOptions::salvage) has made counts from the beginning.
+    pub commits: u64,
+    /// The highest device id that its store had ever given out, 0 for none.
+    pub last_id: u32,
+    /// The store that was there before; `None` if there was none, or its header cannot be read.
+    pub replaced: Option<Replaced>,
+}
+
+/// The store that a restore has replaced, as its header describes it. If the backup is one of this
+/// store, the difference in [`commits`](Self::commits) says how much is missing in the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// How many commits it has seen.
+    pub commits: u64,
+    /// The highest device id that it had ever given out, 0 for none.
+    pub last_id: u32,
+}
+
 /// What is added to the name of a store that a backup has replaced.
 const REPLACED: &str = ".before-restore";
 
@@ -110,15 +142,15 @@ impl PoolMetadata {
     ///
     /// # Errors
     /// Those of [`OpenOptions::restore`].
-    pub fn restore(backup: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+    pub fn restore(backup: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Restored> {
         OpenOptions::new().restore(backup, path)
     }
 }
 
 impl OpenOptions {
     /// Puts a copy of the backup at `path`, where a store, sound or not, may be that nobody has
-    /// open. That one is kept, and where is returned: `<path>.before-restore`, with a number
-    /// behind it where that name is taken.
+    /// open. That one is kept as `<path>.before-restore`, with a number behind it where that name
+    /// is taken.
     ///
     /// The backup is copied to `<path>.restoring-` and a random number, and checked there as a
     /// whole, before anything else is touched. Killed at any moment, this leaves the store as it
@@ -128,6 +160,7 @@ impl OpenOptions {
     ///
     /// The pool does not go back with its store, which then assigns ids that devices made since
     /// the backup have. Compare the two before the store is used: [`PoolMetadata::reconcile`].
+    /// [`Restored`] says how old the backup is and which ids are in doubt.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`] if the store, or the backup, is open in this or another process;
@@ -137,11 +170,7 @@ impl OpenOptions {
     /// kind, [`Error::NewerFormat`] if the backup is; [`Error::FileExists`] if a file comes to
     /// be at `path` meanwhile; and those of the file system. An [`Error::Io`] in flushing the
     /// directory says that the backup is in place, and that a power cut could undo that.
-    pub fn restore(
-        &self,
-        backup: impl AsRef<Path>,
-        path: impl AsRef<Path>,
-    ) -> Result<Option<PathBuf>> {
+    pub fn restore(&self, backup: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Restored> {
         let deadline = Deadline::after(self.config()?.lock_wait);
         let (source, backup) = open_unused(backup.as_ref(), &deadline)?;
         head::identify(&source, &backup, &deadline)?;
@@ -153,19 +182,29 @@ impl OpenOptions {
         // A process that opened it meanwhile may have written to it.
         refuse_used(&source, &backup)?;
         verify_copy(&temp, &backup)?;
+        let head = head::identify(temp.file(), &backup, &deadline)?;
         let metadata = source.metadata();
         let access = Access::of(&metadata.map_err(|e| Error::io("looking at", &backup, e))?);
         let link = destination.link_old(REPLACED)?;
         let placed = temp.put_in_place(&destination, &access);
         // If this link is the only name that the old file has left, it must stay.
-        match (link, placed) {
-            (link, Ok(())) => Ok(link.map(|link| link.persist())),
+        let kept = match (link, placed) {
+            (link, Ok(())) => link.map(BackupLink::persist),
             (Some(link), Err(error)) if !destination.is_in_place() => {
                 link.persist();
-                Err(error)
+                return Err(error);
             }
-            (_, Err(error)) => Err(error),
-        }
+            (_, Err(error)) => return Err(error),
+        };
+        Ok(Restored {
+            kept,
+            commits: head.commits,
+            last_id: head.last_id,
+            replaced: destination.old_head().map(|old| Replaced {
+                commits: old.commits,
+                last_id: old.last_id,
+            }),
+        })
     }
 }
 

@@ -35,6 +35,13 @@ pub struct Salvaged {
     pub lost_pages: u64,
     /// Whether the new store has all that the old one held, by the old one's own digest.
     pub complete: bool,
+    /// How many commits the content had seen, as in [`Stats::commits`](crate::Stats::commits);
+    /// `None` if the header row is lost. The new store counts from the beginning.
+    pub commits: Option<u64>,
+    /// The highest device id that was ever given out, 0 for none. If the header row is lost, or may
+    /// not be the last one, which the report says, this is the highest that was seen. Ids above it
+    /// may belong to data of the pool if the file is an old copy, or if this is not the highest.
+    pub last_id: u32,
     /// What was wrong, and what became of it.
     pub report: Report,
 }
@@ -60,7 +67,8 @@ impl OpenOptions {
     ///
     /// The pool still has the devices that the new store lacks: those that are lost, and, if the
     /// file is an old copy, those that were made since. Their ids are assigned again unless they
-    /// are faulty. Compare the two before the store is used: [`PoolMetadata::reconcile`].
+    /// are faulty. Compare the two before the store is used: [`PoolMetadata::reconcile`]. The ids
+    /// in doubt are those that are free in the new store, and all above [`Salvaged::last_id`].
     ///
     /// # Errors
     /// [`Error::FileExists`] if something is at `target`; [`Error::AlreadyOpen`] if the file is
@@ -98,6 +106,8 @@ impl OpenOptions {
             recovered: found.recovered,
             lost_pages: found.lost_pages,
             complete: found.complete,
+            commits: found.commit,
+            last_id: found.ids.last_id,
             report: found.report,
         })
     }

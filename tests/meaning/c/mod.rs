@@ -251,16 +251,31 @@ impl Maintenance for CStore {
         c!(pm_backup(self.0, path, len, flags))
     }
 
-    fn restore(backup: &Path, path: &Path) -> Outcome<Option<PathBuf>> {
+    fn restore(backup: &Path, path: &Path) -> Outcome<(pm_restored, Option<PathBuf>)> {
         let ((from, from_len), (path, len)) = (path_chars(backup), path_chars(path));
         let (options, mut kept) = (waiting(100), ptr::null_mut());
-        c!(pm_restore(from, from_len, path, len, &options, &mut kept))?;
+        let mut numbers = pm_restored {
+            struct_size: size_of::<pm_restored>(),
+            commits: 0,
+            replaced_commits: 0,
+            last_id: 0,
+            replaced_last_id: 0,
+        };
+        c!(pm_restore(
+            from,
+            from_len,
+            path,
+            len,
+            &options,
+            &mut numbers,
+            &mut kept
+        ))?;
         // SAFETY: a call that succeeds has made the block or set NULL; it is read before it is
         // freed.
         unsafe {
             let copy = kept.as_ref().map(|kept| path_of(kept.name, kept.name_len));
             pm_free(kept.cast());
-            Ok(copy)
+            Ok((numbers, copy))
         }
     }
 
@@ -308,6 +323,8 @@ impl Maintenance for CStore {
             recovered: 0,
             lost_pages: 0,
             complete: 0,
+            commits: 0,
+            last_id: 0,
         };
         let (options, mut report) = (&DEFAULTS, ptr::null_mut());
         c!(pm_salvage(
