@@ -15,13 +15,15 @@ use std::path::Path;
 use std::rc::Rc;
 
 const BLOCK: u64 = 4096;
+/// How many pages LMDB writes in each place where many writes share a commit.
+const SHARED: [usize; 17] = [1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1];
 
-/// `pwrite` of 4 KiB in so many places and one `fdatasync`, in a file whose blocks have all been
-/// written before.
-fn one_flush(path: &Path, places: u64) -> Run {
+/// A `pwrite` in each of so many places, of so many blocks of 4 KiB each, and one `fdatasync`, in a
+/// file whose blocks have all been written before.
+fn one_flush(path: &Path, places: &'static [usize]) -> Run {
     const BLOCKS: u64 = 1024;
     // No two places of one flush adjoin.
-    const STEP: u64 = 129;
+    const STEP: u64 = 57;
     let file = File::options()
         .read(true)
         .write(true)
@@ -29,16 +31,20 @@ fn one_flush(path: &Path, places: u64) -> Run {
         .truncate(true)
         .open(path)
         .unwrap();
-    let block = [0xa5; BLOCK as usize];
-    (0..BLOCKS).for_each(|n| file.write_all_at(&block, n * BLOCK).unwrap());
+    let blocks = vec![0xa5; BLOCK as usize * places.iter().max().unwrap()];
+    (0..BLOCKS).for_each(|n| {
+        let at = n * BLOCK;
+        file.write_all_at(&blocks, at).unwrap();
+    });
     file.sync_all().unwrap();
     let mut n = 0;
     Box::new(move |times| {
         wall_time(|| {
             for _ in 0..times {
-                for place in 0..places {
+                for (place, length) in (0..).zip(places) {
                     let at = (n + place * STEP) % BLOCKS * BLOCK;
-                    file.write_all_at(&block, at).unwrap();
+                    let bytes = &blocks[..BLOCK as usize * length];
+                    file.write_all_at(bytes, at).unwrap();
                 }
                 file.sync_data().unwrap();
                 n += 1;
@@ -70,8 +76,8 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
         turns < pool.names().len(),
         "the pool has names for fewer adds"
     );
-    let mut peer = one_flush(&scratch.file("flushes"), 1);
-    let subjects: [(&str, Option<f64>, Run); 4] = [
+    let mut peer = one_flush(&scratch.file("flushes"), &[1]);
+    let subjects: [(&str, Option<f64>, Run); 5] = [
         (
             "pm_add_device",
             Some(1.5),
@@ -91,7 +97,13 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
         (
             "change of 5 pages",
             None,
-            one_flush(&scratch.file("five"), 5),
+            one_flush(&scratch.file("lone"), &[1; 5]),
+        ),
+        // What LMDB writes for 64 updates at once, of 1,000 devices in random order.
+        (
+            "change of 25 pages in 17 places",
+            None,
+            one_flush(&scratch.file("shared"), &SHARED),
         ),
     ];
     for (name, target, mut run) in subjects {
@@ -101,14 +113,12 @@ pub fn measure(pool: &Pool, scratch: &Scratch, turns: usize, table: &mut Table) 
     }
     let mut relaxed = updates::<Relaxed>(pool, &scratch.file("relaxed.db"));
     let mut durable = updates::<Rc<Store>>(pool, &scratch.file("durable.db"));
-    let figures = in_turn(&mut relaxed, &mut durable, RELAXED_BATCH, RELAXED_TURNS).medians();
-    let what = "pm_update_device on disk, relaxed / durable";
-    table.ratio(what.to_owned(), figures, Some(0.1));
+    for (what, batch, turns) in [("one", 1, turns), ("1,000 and a flush", 1000, 10)] {
+        let figures = in_turn(&mut relaxed, &mut durable, batch, turns).medians();
+        let what = format!("pm_update_device on disk, relaxed / durable, {what}");
+        table.ratio(what, figures, Some(0.1));
+    }
 }
-
-/// So many that flushes by the bound on deferred commits count, too.
-const RELAXED_BATCH: u64 = 500;
-const RELAXED_TURNS: usize = 10;
 
 /// A store with relaxed durability.
 struct Relaxed(Rc<Store>);
