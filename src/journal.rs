@@ -99,8 +99,8 @@ pub struct Removals {
 /// What the journal of a new store has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JournalContent {
-    /// Identity of the pool, empty for none.
-    pub identity: Vec<u8>,
+    /// Identity of the pool, if it is known.
+    pub identity: Option<Vec<u8>>,
     /// What had begun. Where the number is 0, the store chooses it.
     pub intents: Vec<Intent>,
 }
@@ -110,7 +110,7 @@ impl JournalContent {
     pub fn new(identity: Option<&[u8]>, intents: &[Intent]) -> JournalContent {
         let intents = intents.iter().cloned();
         JournalContent {
-            identity: identity.unwrap_or_default().to_vec(),
+            identity: identity.map(<[u8]>::to_vec),
             intents: intents.map(|i| Intent { number: 0, ..i }).collect(),
         }
     }

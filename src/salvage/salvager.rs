@@ -223,7 +223,7 @@ impl Salvager {
             };
             digest = digest.wrapping_add(journal_row::row_hash(key, value));
             match row {
-                JournalRow::Identity(identity) => kept.identity = identity.to_vec(),
+                JournalRow::Identity(identity) => kept.identity = Some(identity.to_vec()),
                 JournalRow::Intent(intent) => kept.intents.push(intent.to_owned()),
                 JournalRow::Removal { .. } => {}
             }

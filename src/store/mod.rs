@@ -26,7 +26,7 @@ pub use write::update::Update;
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::device_ids::Ids;
 use crate::error::{Error, Result};
-use crate::journal::{Intent, JournalContent};
+use crate::journal::Intent;
 use crate::stats::{RunningRead, Stats};
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
@@ -260,9 +260,7 @@ impl PoolMetadata {
         identity: Option<&[u8]>,
         intents: &[Intent],
     ) -> Result<()> {
-        identity.map_or(Ok(()), journal::check_identity)?;
-        let journal = JournalContent::new(identity, intents);
-        self.pool.import_with_journal(devices, ids, &journal)
+        self.pool.import_all(devices, ids, identity, intents)
     }
 
     /// Counts and sizes, as of this moment.

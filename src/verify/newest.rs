@@ -39,9 +39,9 @@ impl InForce {
     /// Whether what was read of this commit is whole, if these are the meta pages before and after
     /// that.
     ///
-    /// LMDB takes for commit N the pages that commit N - 2 and earlier ones have freed. So the pages
-    /// of commit T stay as they are until commit T + 2 is made, which writes its meta page over that
-    /// of T.
+    /// LMDB takes for commit N the pages that commit N - 2 and earlier ones have freed. So the
+    /// pages of commit T stay as they are until commit T + 2 is made, which writes its meta page
+    /// over that of T.
     pub fn was_kept(&self, before: &Metas, after: &Metas) -> bool {
         match self.unfinished {
             // Nobody writes before a process has put it right.

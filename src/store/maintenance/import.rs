@@ -9,7 +9,7 @@ use crate::format::id_row::IdState;
 use crate::format::journal_row::IntentRow;
 use crate::format::table::Table;
 use crate::format::{id_row, record};
-use crate::journal::JournalContent;
+use crate::journal::{Intent, JournalContent};
 use crate::limits::MAX_DEVICE_ID;
 use crate::lmdb::write::Step;
 use crate::store::journal::check_identity;
@@ -51,6 +51,21 @@ impl Pool {
         self.import_with_journal(devices, ids, &JournalContent::default())
     }
 
+    /// Fills an empty store in one commit; see
+    /// [`PoolMetadata::import_with_journal`](super::PoolMetadata::import_with_journal).
+    pub fn import_all(
+        &self,
+        devices: &[DeviceRef<'_>],
+        ids: &Ids,
+        identity: Option<&[u8]>,
+        intents: &[Intent],
+    ) -> Result<()> {
+        identity.map_or(Ok(()), check_identity)?;
+        let mut begun = intents.iter().map(IntentRow::of).map(Op::BeginIntent);
+        begun.try_for_each(|op| op.check())?;
+        self.import_with_journal(devices, ids, &JournalContent::new(identity, intents))
+    }
+
     /// Fills an empty store, whose journal gets this as well, in one commit.
     pub fn import_with_journal(
         &self,
@@ -60,7 +75,6 @@ impl Pool {
     ) -> Result<()> {
         self.check_not_in_update()?;
         check(devices, ids)?;
-        check_journal(journal)?;
         let mut value = Vec::new();
         self.env.check_writable()?;
         self.commit_alone(&self.env.lock_wait(), |txn| {
@@ -173,16 +187,6 @@ fn check_devices(devices: &[DeviceRef<'_>], last: u32, ledger: &IdLedger) -> Res
     Ok(())
 }
 
-/// Refuses an identity and intents that no store can have.
-fn check_journal(journal: &JournalContent) -> Result<()> {
-    match &*journal.identity {
-        [] => {}
-        identity => check_identity(identity)?,
-    }
-    let mut intents = journal.intents.iter();
-    intents.try_for_each(|intent| Op::BeginIntent(IntentRow::of(intent)).check())
-}
-
 fn invalid(what: String) -> Result<()> {
     Err(Error::InvalidImport { what })
 }
@@ -192,7 +196,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::journal::{Intent, IntentKind};
+    use crate::journal::IntentKind;
     use crate::limits::{MAX_IDENTITY_LEN, MAX_INTENTS};
     use crate::store::options::OpenOptions;
     use crate::store::PoolMetadata;

@@ -16,8 +16,8 @@ pub(crate) fn fill(
     journal: &JournalContent,
     value: &mut Vec<u8>,
 ) -> Step<()> {
-    if !journal.identity.is_empty() {
-        set_identity(batch, &journal.identity, false)?;
+    if let Some(identity) = &journal.identity {
+        set_identity(batch, identity, false)?;
     }
     for intent in &journal.intents {
         let row = IntentRow {
