@@ -88,10 +88,14 @@ impl FileLock {
         }
     }
 
+    /// The number of this process.
+    pub fn own_number(&self) -> ProcessNumber {
+        *self.number.get_or_init(ProcessNumber::own)
+    }
+
     /// The first byte that stands for this process.
     fn own_byte(&self) -> i64 {
-        let own = self.number.get_or_init(ProcessNumber::own);
-        PROCESSES.start + 2 * own.number()
+        PROCESSES.start + 2 * self.own_number().number()
     }
 
     /// The file that carries the locks.

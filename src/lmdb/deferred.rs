@@ -222,6 +222,7 @@ impl Env {
         one_flush.unflushed.store(0, Ordering::Relaxed);
         let mark = FlushMark {
             deferring: true,
+            process: self.process_lock.own_number().number(),
             ..FlushMark::of(newest)
         };
         // Without it, the next write of whatever process begins with a flush.

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::file::process_lock::FileLock;
+use crate::file::process_number::ProcessNumber;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
-use crate::verify::anchor::{self, Anchor};
+use crate::verify::anchor;
 use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::head::Head;
@@ -108,13 +109,13 @@ impl Env {
         let metas = Metas::read(&self.file)
             .map_err(|e| Error::io("reading the meta pages", &self.path, e))?;
         let anchors = metas.anchors();
-        let failed = metas.flush_mark().failed != 0;
-        if !anchors.is_empty() && !failed && !self.is_pinned(&anchors)? {
+        let mark = metas.flush_mark();
+        if !anchors.is_empty() && mark.failed == 0 && !self.is_open_in(mark.process)? {
             let skipping = lost(&metas, &anchors, newest);
             if self.flush().is_ok() {
                 // If this fails, the next write does the rest.
                 let _ = self.settle_what_was_cut(one_flush, skipping);
-            } else if metas.flush_mark().flushed < newest {
+            } else if mark.flushed < newest {
                 self.note_failed(one_flush, newest);
             }
             return Ok(());
@@ -125,14 +126,13 @@ impl Env {
         }
     }
 
-    /// Whether a process reads the commit of an anchor, as that does which has made it. Then no
+    /// Whether the process of that number, which has deferred, has the store open still. Then no
     /// power was cut since.
-    fn is_pinned(&self, anchors: &[Anchor]) -> Result<bool> {
-        let mut found = false;
-        self.lmdb()?.each_active_reader(|_, seen| {
-            found |= anchors.iter().any(|anchor| anchor.commit() == seen);
-        });
-        Ok(found)
+    fn is_open_in(&self, process: i64) -> Result<bool> {
+        let found = self.process_lock.processes_with_lmdb();
+        let found =
+            found.map_err(|e| Error::io("looking for the process that defers", &self.path, e))?;
+        Ok(found.contains(&ProcessNumber::from_number(process)))
     }
 
     /// Removes the anchors, where a power cut may have left pages of commits that were deferred,

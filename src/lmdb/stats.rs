@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::file::process_number::ProcessNumber;
 use crate::lmdb::env::Env;
 use crate::lmdb::free_list;
 use crate::lmdb::raw::{Environment, ReadTxn};
@@ -13,6 +14,7 @@ use crate::lmdb::snapshot::{self, Snapshot};
 use crate::stats::{RunningRead, Stats};
 use crate::sync::read_permits;
 use crate::verify::anchor::Anchor;
+use crate::verify::Metas;
 
 /// Reads in progress at one moment, in all processes.
 struct Active {
@@ -170,43 +172,61 @@ impl Env {
             }
         }
         reads.sort_by_key(|read| (read.commit, std::cmp::Reverse(read.age)));
-        for pinned in self.pinned() {
-            let is_pin = |read: &ActiveRead| read.commit == pinned && read.age.is_none();
-            if let Some(at) = reads.iter().position(is_pin) {
-                reads.remove(at);
-            }
-        }
+        self.leave_out_pins(&mut reads);
         reads
     }
 
     /// What the reads in LMDB's reader table see.
     fn active(&self, lmdb: &Environment) -> Active {
-        let mut seen = Vec::new();
-        lmdb.each_active_reader(|_, commit| seen.push(commit));
+        let mut reads = Vec::new();
+        lmdb.each_active_reader(|pid, commit| {
+            let age = None;
+            reads.push(ActiveRead { pid, commit, age });
+        });
+        let kept = reads.iter().map(|read| read.commit).min();
+        self.leave_out_pins(&mut reads);
+        let mut seen: Vec<_> = reads.iter().map(|read| read.commit).collect();
         seen.sort_unstable();
-        let kept = seen.first().copied();
-        for pinned in self.pinned() {
-            if let Ok(at) = seen.binary_search(&pinned) {
-                seen.remove(at);
-            }
-        }
         Active { seen, kept }
     }
 
-    /// The commits that are pinned while commits are deferred, by whatever process: there is a read
-    /// of each, of which nobody has to know.
-    fn pinned(&self) -> Vec<u64> {
-        let mut commits: Vec<u64> = match &self.one_flush {
-            Some(one_flush) => one_flush.pages.anchors().to_vec(),
-            None => {
-                let anchors = Anchor::read_both(&self.file, self.page_size).unwrap_or_default();
-                anchors.iter().flatten().map(Anchor::commit).collect()
+    /// Leaves out one read for each pin: of those of one process that see one commit, any slot may
+    /// be the pin's. A walk of this process, of which the age is known, is none.
+    fn leave_out_pins(&self, reads: &mut Vec<ActiveRead>) {
+        for (pid, commit) in self.pins() {
+            let is_pin =
+                |read: &ActiveRead| (read.pid, read.commit) == (pid, commit) && read.age.is_none();
+            if let Some(at) = reads.iter().position(is_pin) {
+                reads.remove(at);
             }
+        }
+    }
+
+    /// The commits that are pinned while commits are deferred, each with the id of the process that
+    /// pins it: there is a read of each, of which nobody has to know. The pins of a process that
+    /// was killed have ended with it.
+    fn pins(&self) -> Vec<(u32, u64)> {
+        let own = std::process::id();
+        let own_pins = self.handle.pinned().into_iter();
+        let mut pins: Vec<_> = own_pins.map(|commit| (own, commit)).collect();
+        let (mark, mut anchors) = match &self.one_flush {
+            Some(one_flush) => (one_flush.pages.mark(), one_flush.pages.anchors().to_vec()),
+            None => match Metas::read(&self.file) {
+                Ok(metas) => {
+                    let anchors = metas.anchors();
+                    let commits = anchors.iter().map(Anchor::commit).collect();
+                    (metas.flush_mark(), commits)
+                }
+                Err(_) => return pins,
+            },
         };
-        commits.retain(|commit| *commit != 0);
-        commits.sort_unstable();
-        commits.dedup();
-        commits
+        let process = ProcessNumber::from_number(mark.process);
+        if mark.process != 0 && process != self.process_lock.own_number() {
+            anchors.sort_unstable();
+            anchors.dedup();
+            pins.extend(anchors.iter().map(|commit| (process.pid(), *commit)));
+        }
+        pins
     }
 
     /// Slots in LMDB's reader table.

@@ -38,6 +38,9 @@ pub(crate) struct FlushMark {
     /// Whether commits are deferred: the file has anchors, and a commit after `flushed` that was
     /// not undone need not be on the disk.
     pub deferring: bool,
+    /// Number of the process that defers them, which keeps the pages of the anchors by pins; 0 if
+    /// none is known to, as after a failed flush.
+    pub process: i64,
 }
 
 impl FlushMark {
@@ -57,7 +60,11 @@ impl FlushMark {
         bytes[BODY_AT..][..8].copy_from_slice(&self.flushed.to_le_bytes());
         let deferring = if self.deferring { DEFERRING } else { 0 };
         bytes[BODY_AT + 8..][..8].copy_from_slice(&(self.failed | deferring).to_le_bytes());
-        bytes[BODY_AT + 16..].copy_from_slice(&self.skipped.to_le_bytes());
+        let last = match self.failed {
+            0 => self.process.cast_unsigned(),
+            _ => self.skipped,
+        };
+        bytes[BODY_AT + 16..].copy_from_slice(&last.to_le_bytes());
         let sum = crc::checksum(&[], &bytes[BODY_AT..]);
         bytes[4..BODY_AT].copy_from_slice(&sum);
         bytes
@@ -69,7 +76,7 @@ impl FlushMark {
             flushed: failed - 1,
             failed,
             skipped,
-            deferring: false,
+            ..FlushMark::default()
         }
     }
 
@@ -89,11 +96,19 @@ impl FlushMark {
         let bytes = bytes.first_chunk::<LEN>()?;
         let body = &bytes[BODY_AT..];
         let whole = u32_at(bytes, 0) == MAGIC && bytes[4..BODY_AT] == crc::checksum(&[], body);
-        whole.then(|| FlushMark {
-            flushed: u64_at(body, 0),
-            failed: u64_at(body, 8) & !DEFERRING,
-            skipped: u64_at(body, 16),
-            deferring: u64_at(body, 8) & DEFERRING != 0,
+        let [flushed, failed, last] = [0, 8, 16].map(|at| u64_at(body, at));
+        let deferring = failed & DEFERRING != 0;
+        let failed = failed & !DEFERRING;
+        let (skipped, process) = match failed {
+            0 => (0, last.cast_signed()),
+            _ => (last, 0),
+        };
+        whole.then_some(FlushMark {
+            flushed,
+            failed,
+            skipped,
+            deferring,
+            process,
         })
     }
 
@@ -112,19 +127,28 @@ mod tests {
 
     #[test]
     fn mark_comes_back_and_one_with_a_flipped_bit_is_none() {
-        let mark = FlushMark {
+        let failed = FlushMark {
             flushed: 300,
             failed: 301,
             skipped: 2,
             deferring: true,
+            process: 0,
         };
-        let bytes = mark.encode();
-        assert_eq!(FlushMark::parse(&bytes), Some(mark));
-        for bit in 0..LEN * 8 {
-            let mut bad = bytes;
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(FlushMark::parse(&bad), None, "bit {bit}");
+        let deferring = FlushMark {
+            deferring: true,
+            process: i64::MAX,
+            ..FlushMark::of(300)
+        };
+        for mark in [failed, deferring] {
+            let bytes = mark.encode();
+            assert_eq!(FlushMark::parse(&bytes), Some(mark));
+            for bit in 0..LEN * 8 {
+                let mut bad = bytes;
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(FlushMark::parse(&bad), None, "bit {bit}");
+            }
         }
+        let bytes = deferring.encode();
         assert_eq!(FlushMark::parse(&bytes[1..]), None);
         assert_eq!(FlushMark::parse(&[0; LEN]), None);
     }

@@ -1,4 +1,4 @@
-//! Roles of `tests/viewers` and `tests/read_only_fs`.
+//! Roles of `tests/viewers`, `tests/read_only_fs` and `tests/deferred`.
 
 use crate::common::{check, child, devices, options, sys};
 use pool_metadata::{DeviceInfo, Error, PoolMetadata};
@@ -10,16 +10,22 @@ use std::process::{Command, Stdio};
 /// adds up.
 pub fn viewer(path: &Path) {
     let mut opened = None;
+    let mut walk = None;
     child::say("ready");
     while let Some(line) = child::listen() {
         match line.as_str() {
             "open" => {
-                drop(opened.take());
+                drop((walk.take(), opened.take()));
                 opened = Some(options(60_000).read_only(true).open(path).unwrap());
                 child::say(&view(opened.as_ref().unwrap()));
             }
             "read" => child::say(&view(opened.as_ref().unwrap())),
+            "walk" => {
+                walk = Some(opened.as_ref().unwrap().walk().unwrap());
+                child::say("walking");
+            }
             "close" => {
+                drop(walk.take());
                 opened.take().unwrap().close().unwrap();
                 child::say("closed");
             }

@@ -5,6 +5,7 @@
 mod common;
 mod failures;
 mod left;
+mod pins;
 
 use common::peer::Peer;
 use common::rng::Rng;
@@ -191,35 +192,6 @@ fn idle_store_that_expects_deferred_commits_stays_ready_for_them() {
     }
     drop(store);
     assert_eq!(left(&path).len(), 6);
-}
-
-/// Pins are no reads that anybody could end.
-#[test]
-fn pins_are_not_listed_as_running_reads() {
-    let (_directory, path) = place();
-    let store = patient().open(&path).unwrap();
-    let deferred = store.deferred();
-    for number in 0..10 {
-        add(&deferred, format!("{number}"));
-    }
-    add(&store, "a");
-    add(&deferred, "b");
-    assert_eq!(store.running_reads().unwrap(), []);
-    assert_eq!(
-        (stats(&store).readers_active, stats(&store).walks_open),
-        (0, 0)
-    );
-    let walk = store.walk().unwrap();
-    add(&deferred, "c");
-    let reads = store.running_reads().unwrap();
-    assert_eq!((reads.len(), reads[0].commits_behind), (1, 1));
-    assert!(reads[0].age.is_some());
-    drop(walk);
-    // They do not keep the map from growing, or the store from being closed.
-    let mut large = device("large");
-    large.error = vec![b'e'; 1 << 20];
-    deferred.add_device(&mut large).unwrap();
-    store.close().unwrap();
 }
 
 #[test]

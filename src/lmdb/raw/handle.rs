@@ -198,6 +198,11 @@ impl Handle {
         })
     }
 
+    /// The commits that this process pins.
+    pub fn pinned(&self) -> Vec<u64> {
+        self.pins.commits()
+    }
+
     /// Ends the pins of commits before this one. The process's writer calls this.
     pub fn unpin_before(&self, commit: u64) {
         // A transaction that cannot give its slot back is left as it is.

@@ -48,6 +48,12 @@ impl Pins {
         Ok(true)
     }
 
+    /// The commits that are pinned.
+    pub fn commits(&self) -> Vec<u64> {
+        let pins = unpoisoned(self.0.lock());
+        pins.iter().map(|pin| pin.commit).collect()
+    }
+
     /// Ends the pins of the commits before this one.
     ///
     /// The environment that they were begun in is open, or all of them were ended.
