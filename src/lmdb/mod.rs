@@ -5,6 +5,7 @@
 
 mod after_failure;
 mod bounds;
+mod claim;
 pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;

@@ -1,4 +1,4 @@
-//! Writing the table of devices anew, when LMDB finds no room for a row on either half of a page.
+//! Writing the table of devices anew, when LMDB finds no space for a row on either half of a page.
 //!
 //! LMDB splits a page in the middle of its rows unless they are few, or the new one is large or
 //! comes last (mdb.c, `mdb_page_split`; "few" depends on the page size since ITS#9806). Where one
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::format::table::Table;
 use crate::lmdb::raw::{Database, Environment, LmdbError, LmdbResult, PutMode, ReadTxn};
 use crate::lmdb::snapshot::{RowsEnd, WALKING};
-use crate::lmdb::write::{Fault, Step, WriteTxn, ROW_OVERHEAD};
+use crate::lmdb::write::rows::ROW_OVERHEAD;
+use crate::lmdb::write::{Fault, Step, WriteTxn};
 
 /// Rows by their names; nothing for one that is removed.
 type NewRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
