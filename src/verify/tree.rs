@@ -104,23 +104,40 @@ pub(crate) fn walk<R: Rows>(
     walked.pages = branch_pages + count.leaves + count.overflow;
     // If a page was left out, the counts are wrong for that reason alone.
     if walked.violations.is_empty() {
-        for (what, recorded, found) in [
-            ("branch pages", record.branch_pages, branch_pages),
-            ("leaf pages", record.leaf_pages, count.leaves),
-            ("overflow pages", record.overflow_pages, count.overflow),
-            ("rows", record.entries, count.entries),
-        ] {
-            if recorded != found {
-                let kind = Kind::Count {
-                    what,
-                    recorded,
-                    found,
-                };
-                walked.violations.add(structure, None, kind);
-            }
-        }
+        compare_counts(
+            record,
+            branch_pages,
+            &count,
+            structure,
+            &mut walked.violations,
+        );
     }
     Ok(walked)
+}
+
+/// Compares what was counted with what the tree's record says.
+fn compare_counts(
+    record: &TreeRecord,
+    branch_pages: u64,
+    count: &Count,
+    structure: Structure,
+    violations: &mut Violations,
+) {
+    for (what, recorded, found) in [
+        ("branch pages", record.branch_pages, branch_pages),
+        ("leaf pages", record.leaf_pages, count.leaves),
+        ("overflow pages", record.overflow_pages, count.overflow),
+        ("rows", record.entries, count.entries),
+    ] {
+        if recorded != found {
+            let kind = Kind::Count {
+                what,
+                recorded,
+                found,
+            };
+            violations.add(structure, None, kind);
+        }
+    }
 }
 
 /// Divides the leaves among as many threads as pay off.
