@@ -146,17 +146,39 @@ pub fn become_another(
     txn.put(tables.devices, &new_name, &value, WriteFlags::empty())
         .unwrap();
     let new = digest(new_name, &value);
-    rewrite(txn, tables.main, b"header", |header| {
-        const FIELDS: usize = 10;
-        type Fields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
-        let config = bincode::config::standard();
-        let (mut fields, _): (Fields, usize) =
-            bincode::serde::decode_from_slice(&header[FIELDS..], config).unwrap();
+    rewrite_header(txn, tables, |fields| {
         fields.5 = fields.5.wrapping_sub(old).wrapping_add(new);
+    });
+}
+
+/// The numbers of a header row: commit, last id, devices, free ids, faulty ids, digest, journal
+/// rows, removals, the commit since which they are known, last intent.
+pub type HeaderFields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
+
+/// Gives the header row other numbers, and a checksum that fits them.
+pub fn rewrite_header(
+    txn: &mut RwTransaction<'_>,
+    tables: &Tables,
+    change: impl FnOnce(&mut HeaderFields),
+) {
+    rewrite(txn, tables.main, b"header", |header| {
+        /// Where they begin, behind the magic and the number of the format.
+        const FIELDS: usize = 10;
+        let config = bincode::config::standard();
+        let (mut fields, _) = bincode::serde::decode_from_slice(&header[FIELDS..], config).unwrap();
+        change(&mut fields);
         header.truncate(FIELDS);
         header.extend(bincode::serde::encode_to_vec(fields, config).unwrap());
         header.extend([0; 4]);
         seal(b"header", header);
+    });
+}
+
+/// Gives a device's record another id. It is the record's second byte, as long as it is below 251.
+pub fn set_id(txn: &mut RwTransaction<'_>, tables: &Tables, name: &[u8], id: u8) {
+    rewrite(txn, tables.devices, name, |value| {
+        value[1] = id;
+        seal(name, value);
     });
 }
 

@@ -1,12 +1,12 @@
 //! Damaged rows: what each level of verification sees when a store is opened, and that nothing is
 //! ever read wrong.
 
-use crate::common::{assorted, device, place, raw};
+use crate::common::{assorted, device, raw};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use lmdb::{RwTransaction, Transaction, WriteFlags};
 use pool_metadata::capi::*;
-use pool_metadata::{DeviceState, MAX_DEVICE_ID};
+use pool_metadata::DeviceState;
 use raw::Tables;
 use std::path::{Path, PathBuf};
 use PM_VERIFY_FULL as FULL;
@@ -21,12 +21,10 @@ through_rust_and_c!(
     row_that_is_lost_or_too_many_is_found,
     id_that_cannot_be_is_found,
     record_under_another_name_is_found,
-    header_beyond_the_last_id_is_damage,
-    counter_that_would_pass_its_end_is_damage,
     journal_row_that_cannot_be_is_found,
 );
 
-fn open_at<S: Store>(path: &Path, verify: i32) -> crate::c::types::Outcome<S> {
+pub fn open_at<S: Store>(path: &Path, verify: i32) -> crate::c::types::Outcome<S> {
     S::open(path, &verifying(verify))
 }
 
@@ -210,34 +208,30 @@ fn row_that_is_lost_or_too_many_is_found<S: Store>() {
     });
 }
 
-/// The id of a record is its second byte, as long as it is below 251.
-fn set_id(txn: &mut RwTransaction<'_>, tables: &Tables, name: &[u8], id: u8) {
-    raw::rewrite(txn, tables.devices, name, |value| {
-        value[1] = id;
-        raw::seal(name, value);
-    });
-}
-
 fn id_that_cannot_be_is_found<S: Store>() {
     seen_at::<S>(FULL, "id 2, which another device has", |txn, tables| {
-        set_id(txn, tables, b"c", 2);
+        raw::set_id(txn, tables, b"c", 2);
     });
     // Two records exchanged: each is sound, and so are the ids. Only the sum tells.
     seen_at::<S>(FULL, "add up", |txn, tables| {
-        set_id(txn, tables, b"b", 4);
-        set_id(txn, tables, b"c", 2);
+        raw::set_id(txn, tables, b"b", 4);
+        raw::set_id(txn, tables, b"c", 2);
     });
     seen_at::<S>(FULL, "id 3 is free, and a device has it", |txn, tables| {
-        set_id(txn, tables, b"c", 3);
+        raw::set_id(txn, tables, b"c", 3);
     });
-    seen_at::<S>(FULL, "id 99", |txn, tables| set_id(txn, tables, b"c", 99));
-    seen_at::<S>(FULL, "id 0", |txn, tables| set_id(txn, tables, b"c", 0));
+    seen_at::<S>(FULL, "id 99", |txn, tables| {
+        raw::set_id(txn, tables, b"c", 99)
+    });
+    seen_at::<S>(FULL, "id 0", |txn, tables| {
+        raw::set_id(txn, tables, b"c", 0)
+    });
     // An id of no device that is neither free nor faulty: it would never be given out again.
     seen_at::<S>(
         FULL,
         "id 4 is taken, and no device has it",
         |txn, tables| {
-            set_id(txn, tables, b"c", 5);
+            raw::set_id(txn, tables, b"c", 5);
         },
     );
     let move_id_row = |from: [u8; 5], to: [u8; 5]| {
@@ -317,86 +311,4 @@ fn record_under_another_name_is_found<S: Store>() {
         txn.put(tables.devices, b"d", &value, WriteFlags::empty())
             .unwrap();
     });
-}
-
-/// Makes a closed, empty store one that has given out ids 1 to `last`. Its rows do not add up any
-/// more.
-pub fn give_out_ids_up_to(path: &Path, last: u32) {
-    raw::edit(path, |txn, tables| {
-        raw::rewrite(txn, tables.main, b"header", |header| {
-            // Magic, format, a byte for commit 0; then the last id, which is 0 as well so far.
-            assert_eq!(header[10..12], [0, 0]);
-            let mut long = vec![252];
-            long.extend(last.to_le_bytes());
-            header.splice(11..12, long);
-            raw::seal(b"header", header);
-        });
-    });
-}
-
-fn header_beyond_the_last_id_is_damage<S: Store>() {
-    let (_directory, path) = place();
-    open::<S>(&path).close().unwrap();
-    give_out_ids_up_to(&path, MAX_DEVICE_ID + 1);
-    for verify in [QUICK, FULL] {
-        refused(open_at::<S>(&path, verify), PM_ERR_CORRUPT);
-    }
-    if let Ok(store) = open_at::<S>(&path, NONE) {
-        let failure = store.add(&mut device("a")).unwrap_err();
-        let expected = [PM_ERR_IDS_EXHAUSTED, PM_ERR_CORRUPT];
-        assert!(expected.contains(&failure.code), "{failure:?}");
-    }
-}
-
-/// Commit, last id, devices, free ids, faulty ids, digest, journal rows, removals, the commit since
-/// which they are known, last intent.
-type Fields = (u64, u32, u32, u32, u32, u128, u32, u32, u64, u64);
-
-/// Gives the header other numbers.
-fn set_header(path: &Path, change: impl FnOnce(&mut Fields)) {
-    raw::edit(path, |txn, tables| {
-        raw::rewrite(txn, tables.main, b"header", |value| {
-            let (mut fields, _) =
-                bincode::serde::decode_from_slice(&value[10..], bincode::config::standard())
-                    .unwrap();
-            change(&mut fields);
-            value.truncate(10);
-            value.extend(
-                bincode::serde::encode_to_vec(fields, bincode::config::standard()).unwrap(),
-            );
-            value.extend([0; 4]);
-            raw::seal(b"header", value);
-        });
-    });
-}
-
-fn counter_that_would_pass_its_end_is_damage<S: Store>() {
-    type Change = fn(&mut Fields);
-    type Write<S> = fn(&S) -> crate::c::types::Outcome<()>;
-    let cases: [(&str, Change, Write<S>); 6] = [
-        ("commit", |h| h.0 = u64::MAX, |s| s.mark_faulty(b"a")),
-        (
-            "too many devices",
-            |h| h.2 = u32::MAX,
-            |s| s.add(&mut device("new")),
-        ),
-        ("no devices", |h| h.2 = 0, |s| s.remove(b"a")),
-        ("free ids", |h| h.3 = u32::MAX, |s| s.remove(b"a")),
-        ("faulty ids", |h| h.4 = u32::MAX, |s| s.mark_faulty(b"a")),
-        ("journal rows", |h| h.6 = u32::MAX, |s| s.remove(b"a")),
-    ];
-    for (what, change, write) in cases {
-        let (_directory, path) = place();
-        let store: S = open(&path);
-        add(&store, "a");
-        add(&store, "gone");
-        store.remove(b"gone").unwrap();
-        store.close().unwrap();
-        set_header(&path, change);
-        let store: S = open_at(&path, NONE).unwrap();
-        let before = store.stats().unwrap().commits;
-        refused(write(&store), PM_ERR_CORRUPT);
-        assert_eq!(store.stats().unwrap().commits, before, "{what}");
-        get(&store, "a");
-    }
 }

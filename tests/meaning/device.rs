@@ -1,7 +1,7 @@
 //! One device: add, get, change its state, mark it faulty, remove it; and which id it gets.
 
 use crate::common::{device, place};
-use crate::damage::give_out_ids_up_to;
+use crate::damaged_header::give_out_ids_up_to;
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
