@@ -1,10 +1,13 @@
 //! Roles of `tests/powercut`: the processes that it records. An argument is a seed and a path.
 
+#[path = "../powercut/perform.rs"]
+mod perform;
 #[path = "../powercut/workload.rs"]
 #[allow(dead_code)]
 mod workload;
 
 use crate::common::seccomp::die_at_the_next_flush;
+use perform::perform;
 use pool_metadata::{BackupOptions, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use workload::{perform, second, Op, Script, Threads};
+use workload::{second, Op, Script, Threads};
 use workload::{BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
 
 fn parse(argument: &str) -> (u64, &Path) {

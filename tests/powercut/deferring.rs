@@ -2,8 +2,9 @@
 
 use super::explore::{explore, Campaign};
 use super::judge::{Many, Single};
+use super::second::leave_unfinished;
 use super::workload::{deferred, deferred_next, deferred_threads, deferred_turns, STORE};
-use super::{campaign, leave_unfinished, play, ptrace, recording, recording_at, seeds, survive};
+use super::{campaign, play, ptrace, recording, recording_at, seeds, survive};
 use crate::common;
 
 /// Writes are deferred among others. What is there afterwards is one whole commit, no older than

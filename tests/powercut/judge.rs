@@ -1,7 +1,8 @@
 //! What must be found after a power cut.
 
 use super::explore::Subject;
-use super::workload::{perform, Op, Script, Threads, STORE};
+use super::perform::perform;
+use super::workload::{Op, Script, Threads, STORE};
 use crate::common::{check, device, devices};
 use pool_metadata::{DeviceInfo, Ids, Intent, PoolMetadata, Removals};
 use std::collections::BTreeMap;

@@ -19,27 +19,27 @@ mod migration;
 #[path = "../common/page_size.rs"]
 #[allow(dead_code)]
 mod page_size;
+mod perform;
 mod ptrace;
 mod record;
 mod repairing;
 mod replacing;
+mod second;
 mod snapshotter;
 mod workload;
 
 use backup::Backup;
 use common::peer;
-use common::rng::Rng;
-use disk::{Broken, Disk, Survivors};
+use disk::Broken;
 use explore::{explore, Campaign, Found, Subject};
 use judge::{open_left, Many, Single};
 use migration::{Migration, MIGRATED};
-use pool_metadata::PoolMetadata;
 use record::{record, Event, Recording};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use workload::{import, next, one, relaxed, second, threads, turns, Script, STORE};
+use workload::{import, next, one, relaxed, threads, turns, Script, STORE};
 
 /// How many times as long as in the short run.
 fn scale() -> usize {
@@ -173,7 +173,7 @@ fn backup_and_restore_lose_neither_store() {
     for seed in seeds(1) {
         let place = common::directory();
         let start = place.path().join(STORE);
-        let subject = Backup::new(&import(seed), &second(seed), &start);
+        let subject = Backup::new(&import(seed), &workload::second(seed), &start);
         survive("backup", seed, &recording("backup", seed), &subject, 30);
     }
 }
@@ -193,39 +193,6 @@ fn processes_that_write_in_turn_lose_no_acknowledged_write() {
         return;
     }
     play("turns", turns, seeds(1));
-}
-
-/// The power is cut again while a process undoes a commit that the first cut has left half written,
-/// and goes on.
-#[test]
-fn power_cut_while_a_commit_is_undone_loses_no_acknowledged_write() {
-    if !ptrace::is_allowed() {
-        return;
-    }
-    for seed in seeds(1) {
-        let first = recording("one", seed);
-        let (place, start) = (common::directory(), common::directory());
-        leave_unfinished(&first, seed, &[place.path(), start.path()]);
-        let subject = Single::new(&next(seed), &start.path().join(STORE));
-        let recording = recording_at("next", seed, place.path());
-        survive("undone", seed, &recording, &subject, 30);
-    }
-}
-
-/// Writes to the directories what a power cut could leave in the middle of a commit, such that
-/// opening it undoes that.
-fn leave_unfinished(recording: &Recording, seed: u64, directories: &[&Path]) {
-    for attempt in 0..1000 {
-        leave(recording, seed + 1_000_000_000 * attempt, directories[0]);
-        let opened = PoolMetadata::open(directories[0].join(STORE));
-        if opened.is_ok_and(|store| store.undone_at_open().is_some()) {
-            for directory in directories {
-                leave(recording, seed + 1_000_000_000 * attempt, directory);
-            }
-            return;
-        }
-    }
-    panic!("no commit was left half written");
 }
 
 #[test]
@@ -267,23 +234,6 @@ fn store_with_larger_pages_loses_no_acknowledged_write() {
     }
 }
 
-/// The power is cut while a process uses a store that an earlier power cut has left.
-#[test]
-fn second_power_cut_loses_no_acknowledged_write() {
-    if !ptrace::is_allowed() {
-        return;
-    }
-    for seed in seeds(2) {
-        let first = recording("one", seed);
-        let (place, start) = (common::directory(), common::directory());
-        leave(&first, seed, place.path());
-        leave(&first, seed, start.path());
-        let subject = Single::new(&next(seed), &start.path().join(STORE));
-        let recording = recording_at("next", seed, place.path());
-        survive("after another", seed, &recording, &subject, 30);
-    }
-}
-
 /// The upgrade is one commit: what is left is the old store, which the next open upgrades, or the
 /// new one.
 #[test]
@@ -303,22 +253,6 @@ fn upgrade_from_an_older_format_loses_nothing() {
         let subject = Single::new(&next(seed), &start.path().join(STORE));
         let recording = recording_at("next", seed, place.path());
         survive("upgrade", seed, &recording, &subject, 30);
-    }
-}
-
-/// Writes to the directory what a power cut at a random point of the recording could leave.
-fn leave(recording: &Recording, seed: u64, directory: &Path) {
-    let mut rng = Rng::of(seed, &[]);
-    let mut disk = Disk::new(recording);
-    let cut = rng.below(recording.events.len() as u64) as usize;
-    for (number, event) in recording.events[..=cut].iter().enumerate() {
-        disk.play(number, event);
-    }
-    for (name, content) in disk.image(Survivors::Sectors(8), &mut rng) {
-        let path = directory.join(name);
-        std::fs::write(&path, content).unwrap();
-        // As its maker had it. For another mode, the lock file is made without a name at first.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 
