@@ -16,10 +16,6 @@ DATADIR      ?= $(PREFIX)/share
 MANDIR       ?= $(DATADIR)/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 DESTDIR      ?=
-# Where shells look for completions.
-BASHDIR      = $(DATADIR)/bash-completion/completions
-ZSHDIR       = $(DATADIR)/zsh/site-functions
-FISHDIR      = $(DATADIR)/fish/vendor_completions.d
 
 VERSION   := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
@@ -326,37 +322,7 @@ header:
 ## write the manual pages from the header's comments, to target/man
 man: setup-build $(MANUAL)
 
-# In the .pc file, directories under the prefix are written in terms of it.
-in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
-
-## install into $(DESTDIR)$(PREFIX)
-install: install-library $(PMCTL_SHARE)/written
-	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(BASHDIR)' \
-	    '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
-	$(INSTALL) -m 755 $(PMCTL) '$(DESTDIR)$(BINDIR)/'
-	$(INSTALL) -m 644 $(PMCTL_SHARE)/man1/*.1 '$(DESTDIR)$(MANDIR)/man1/'
-	$(INSTALL) -m 644 $(PMCTL_SHARE)/pmctl.bash '$(DESTDIR)$(BASHDIR)/pmctl'
-	$(INSTALL) -m 644 $(PMCTL_SHARE)/_pmctl '$(DESTDIR)$(ZSHDIR)/'
-	$(INSTALL) -m 644 $(PMCTL_SHARE)/pmctl.fish '$(DESTDIR)$(FISHDIR)/'
-
-## install without pmctl
-install-library: $(A) $(MANUAL)
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
-	    '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man7'
-	$(INSTALL) -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/'
-ifneq ($(SO),)
-	$(INSTALL) -m 755 $(SO) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)'
-	ln -sf $(NAME).so.$(VERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)'
-	ln -sf $(NAME).so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/$(NAME).so'
-endif
-	$(INSTALL) -m 644 $(A) '$(DESTDIR)$(LIBDIR)/'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|' -e 's|@LIBDIR@|$(call in_prefix,$(LIBDIR))|' \
-	    -e 's|@INCLUDEDIR@|$(call in_prefix,$(INCLUDEDIR))|' \
-	    pool-metadata.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
-	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc'
-	$(INSTALL) -m 644 $(dir $(MANUAL))*.3 '$(DESTDIR)$(MANDIR)/man3/'
-	$(INSTALL) -m 644 man/pool_metadata.7 '$(DESTDIR)$(MANDIR)/man7/'
+include scripts/install.mk
 
 ## write the source, with everything that cargo needs, to target/pool-metadata-VERSION.tar.xz
 dist: setup-build
@@ -364,17 +330,6 @@ dist: setup-build
 
 test-dist: dist
 	scripts/dist.sh test
-
-## remove what install installed (with the same DESTDIR, PREFIX and so on)
-uninstall: $(MANUAL)
-	rm -f '$(DESTDIR)$(BINDIR)/pmctl' '$(DESTDIR)$(BASHDIR)/pmctl' '$(DESTDIR)$(ZSHDIR)/_pmctl' \
-	    '$(DESTDIR)$(FISHDIR)/pmctl.fish'
-	rm -f '$(DESTDIR)$(MANDIR)'/man1/pmctl.1 '$(DESTDIR)$(MANDIR)'/man1/pmctl-*.1
-	rm -f '$(DESTDIR)$(INCLUDEDIR)/pool_metadata.h' '$(DESTDIR)$(PKGCONFIGDIR)/pool-metadata.pc' \
-	    '$(DESTDIR)$(LIBDIR)/$(NAME).so' '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(SOVERSION)' \
-	    '$(DESTDIR)$(LIBDIR)/$(NAME).so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/$(NAME).a'
-	cd $(dir $(MANUAL)) && for page in *.3; do rm -f '$(DESTDIR)$(MANDIR)/man3'/$$page; done
-	rm -f '$(DESTDIR)$(MANDIR)/man7/pool_metadata.7'
 
 # The tools of scripts/setup.sh take minutes to build and do not depend on the source, so they stay.
 ## remove what was built, except the tools of scripts/setup.sh
@@ -393,7 +348,7 @@ setup-packages setup-cross: setup-%:
 help:
 	@awk '/^## / { text = substr($$0, 4); next } \
 	    text && /^[a-z0-9-]+:/ { sub(/:.*/, ""); printf "  make %-16s %s\n", $$0, text } \
-	    { text = "" }' Makefile
+	    { text = "" }' $(MAKEFILE_LIST)
 	@echo '  variables: TARGET (another machine, by rustc'"'"'s name: aarch64-unknown-linux-gnu)'
 	@echo '             REPRODUCIBLE=1 (no paths of this machine in what is built)'
 	@echo '             CC CARGO SETUP QUICK CONTAINERD FUZZTIME CPU POWERCUT KILLS SEED CASES CASE'

@@ -30,6 +30,7 @@ CROSS_TOOLS += LD=$(prefix)ld OBJCOPY=$(prefix)objcopy AR=$(prefix)ar
 # Tests run on this machine.
 ifneq ($(filter run test campaign bench e2e test-%,$(MAKECMDGOALS)),)
 ifeq ($(filter test-cross,$(MAKECMDGOALS)),)
-$(error $(MAKECMDGOALS) runs what it builds: leave TARGET out (make test-cross tests other machines))
+$(error $(MAKECMDGOALS) runs what it builds: leave TARGET out (make test-cross tests other \
+    machines))
 endif
 endif

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 find . \( -name target -o -name .git -o -name testdata \) -prune -o -type f \( \
     -name '*.rs' -o -name '*.go' -o -name '*.[ch]' -o -name '*.cpp' -o -name '*.sh' \
     -o -name '*.py' -o -name '*.md' -o -name '*.toml' -o -name '*.in' -o -name '*.7' \
-    -o -name Makefile \) -print |
+    -o -name '*.mk' -o -name Makefile \) -print |
     LC_ALL=C sort | xargs awk '
         length > 100 && !(FILENAME ~ /\.md$/ && /^ *\|/) {
             printf "%s:%d: %d columns\n", FILENAME, FNR, length
