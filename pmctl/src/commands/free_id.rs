@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use pool_metadata::{Change, IdFilter, IdState};
+use pool_metadata::{Change, IdFilter, IdState, PoolMetadata};
 
 use crate::ask::Consent;
 use crate::context::{Context, Outcome};
@@ -28,43 +28,7 @@ impl Args {
         let store = context.place.open_for(self.consent)?;
         let mut freed = Vec::new();
         for range in &self.ids {
-            let filter = IdFilter {
-                first: *range.start(),
-                last: *range.end(),
-                ..IdFilter::default()
-            };
-            let listed = store.list_ids(&filter)?;
-            let before = freed.len();
-            for id in listed.iter() {
-                match (id.state, id.name) {
-                    (IdState::Faulty, None) => freed.push(id.device_id),
-                    // Of a range, what is not to be freed is passed over; of one id it is said.
-                    (_, Some(name)) if range.start() == range.end() => {
-                        let name = text::word(name);
-                        return Err(Failure::problem(format!(
-                            "id {} belongs to device {name}; nothing was changed\n`pmctl rm \
-                             {name}` removes the device, which frees its id",
-                            id.device_id
-                        )));
-                    }
-                    _ => {}
-                }
-            }
-            if freed.len() == before {
-                let shown = match range.start() == range.end() {
-                    true => format!("id {} is", range.start()),
-                    false => format!("no id of {}-{} is", range.start(), range.end()),
-                };
-                let not = if range.start() == range.end() {
-                    " not"
-                } else {
-                    ""
-                };
-                return Err(Failure::problem(format!(
-                    "{shown}{not} faulty without a device; nothing was changed\n`pmctl ids \
-                     --state faulty --unowned` lists those that are"
-                )));
-            }
+            freed.extend(faulty_in(&store, range)?);
         }
         freed.sort_unstable();
         freed.dedup();
@@ -86,4 +50,41 @@ impl Args {
         out.finish()?;
         Ok(Outcome::Fine)
     }
+}
+
+/// The ids of a range that are to be freed: the faulty ones without a device, of which there must be
+/// one.
+fn faulty_in(store: &PoolMetadata, range: &RangeInclusive<u32>) -> Result<Vec<u32>> {
+    let (first, last) = (*range.start(), *range.end());
+    let listed = store.list_ids(&IdFilter {
+        first,
+        last,
+        ..IdFilter::default()
+    })?;
+    let mut freed = Vec::new();
+    for id in listed.iter() {
+        match (id.state, id.name) {
+            (IdState::Faulty, None) => freed.push(id.device_id),
+            // Of a range, what is not to be freed is passed over; of one id it is said.
+            (_, Some(name)) if first == last => {
+                let name = text::word(name);
+                return Err(Failure::problem(format!(
+                    "id {first} belongs to device {name}; nothing was changed\n`pmctl rm {name}` \
+                     removes the device, which frees its id"
+                )));
+            }
+            _ => {}
+        }
+    }
+    if freed.is_empty() {
+        let none = match first == last {
+            true => format!("id {first} is not"),
+            false => format!("no id of {first}-{last} is"),
+        };
+        return Err(Failure::problem(format!(
+            "{none} faulty without a device; nothing was changed\n`pmctl ids --state faulty \
+             --unowned` lists those that are"
+        )));
+    }
+    Ok(freed)
 }

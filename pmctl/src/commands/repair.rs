@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pool_metadata::{Fix, RepairOptions};
+use pool_metadata::{Fix, RepairOptions, Repaired, Report};
 
 use crate::ask::Consent;
 use crate::commands::check::{fix, print_report};
@@ -52,18 +52,7 @@ impl Args {
             out.finish()?;
             return Ok(Outcome::ProblemFound);
         }
-        let fixable = found
-            .findings
-            .iter()
-            .filter(|finding| finding.fix != Fix::Nothing);
-        let mut plan: Vec<_> = fixable
-            .map(|finding| format!("fix: {}: {}", finding.what, fix(finding.fix)))
-            .collect();
-        plan.push("keep a copy of the file as it is".to_owned());
-        if found.unfixable > 0 {
-            plan.push(format!("note: {} cannot be repaired", found.unfixable));
-        }
-        if !self.consent.to(&plan)? {
+        if !self.consent.to(&plan(&found))? {
             return Ok(Outcome::ProblemFound);
         }
         let mut how = RepairOptions::new();
@@ -75,22 +64,42 @@ impl Args {
         let repaired = options.repair(&path, &how);
         drop(progress);
         let repaired = repaired?;
-        let fixed = repaired.before.total.saturating_sub(repaired.after.total);
-        out.line(&format!("{shown}: {} fixed", text::count(fixed, "finding")))?;
-        if let Some(kept) = &repaired.backup {
-            let kept = text::escape_message(&kept.to_string_lossy());
-            out.line(&format!("the file as it was is {kept}"))?;
-        }
-        print_report(&repaired.after, context, &mut out)?;
-        if !repaired.after.is_sound() {
-            out.line(ADVICE)?;
-        }
+        report(&repaired, &shown, context, &mut out)?;
         out.finish()?;
         Ok(match repaired.after.is_sound() {
             true => Outcome::Fine,
             false => Outcome::ProblemFound,
         })
     }
+}
+
+/// What a repair will do.
+fn plan(found: &Report) -> Vec<String> {
+    let findings = found.findings.iter();
+    let fixable = findings.filter(|finding| finding.fix != Fix::Nothing);
+    let mut plan: Vec<_> = fixable
+        .map(|finding| format!("fix: {}: {}", finding.what, fix(finding.fix)))
+        .collect();
+    plan.push("keep a copy of the file as it is".to_owned());
+    if found.unfixable > 0 {
+        plan.push(format!("note: {} cannot be repaired", found.unfixable));
+    }
+    plan
+}
+
+/// Says what a repair of the store at `shown` has done, and what is left.
+fn report(repaired: &Repaired, shown: &str, context: &Context, out: &mut Output) -> Result<()> {
+    let fixed = repaired.before.total.saturating_sub(repaired.after.total);
+    out.line(&format!("{shown}: {} fixed", text::count(fixed, "finding")))?;
+    if let Some(kept) = &repaired.backup {
+        let kept = text::escape_message(&kept.to_string_lossy());
+        out.line(&format!("the file as it was is {kept}"))?;
+    }
+    print_report(&repaired.after, context, out)?;
+    if !repaired.after.is_sound() {
+        out.line(ADVICE)?;
+    }
+    Ok(())
 }
 
 const ADVICE: &str = "what cannot be repaired needs a backup (pmctl restore BACKUP) or a salvage \

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pool_metadata::{DeviceState, PoolMetadata};
+use pool_metadata::{DeviceState, Ids, PoolMetadata};
 
 use super::Findings;
 use crate::failure::Result;
@@ -12,68 +12,83 @@ use crate::text;
 /// So many names are listed.
 const NAMED: usize = 5;
 
+/// What a walk over the devices finds.
+#[derive(Default)]
+struct Census {
+    names: HashSet<Vec<u8>>,
+    /// Names, and those of what they are snapshots of.
+    parents: Vec<(Vec<u8>, Vec<u8>)>,
+    faulty: Vec<Vec<u8>>,
+    /// In a state that an operation only passes through.
+    between: Vec<Vec<u8>>,
+}
+
+impl Census {
+    /// Snapshots of devices that are not in the store.
+    fn orphans(&self) -> Vec<Vec<u8>> {
+        let parents = self.parents.iter();
+        parents
+            .filter(|(_, parent)| !self.names.contains(parent))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
 pub fn look(store: &PoolMetadata, found: &mut Findings) -> Result<()> {
-    let mut names = HashSet::new();
-    let mut parents = Vec::new();
-    let (mut faulty, mut between) = (Vec::new(), Vec::new());
+    let mut census = Census::default();
     let mut walk = store.walk()?;
     let ids = walk.ids()?;
     while let Some(device) = walk.next_ref()? {
-        names.insert(device.name.to_vec());
+        let name = device.name.to_vec();
         if !device.parent_name.is_empty() {
-            parents.push((device.name.to_vec(), device.parent_name.to_vec()));
+            let parent = device.parent_name.to_vec();
+            census.parents.push((name.clone(), parent));
         }
         match device.state {
-            DeviceState::Faulty => faulty.push(device.name.to_vec()),
-            state if style_of(state) == Style::Passing => between.push(device.name.to_vec()),
+            DeviceState::Faulty => census.faulty.push(name.clone()),
+            state if style_of(state) == Style::Passing => census.between.push(name.clone()),
             _ => {}
         }
+        census.names.insert(name);
     }
     drop(walk);
-    let total = names.len() as u64;
-    let lost: Vec<_> = parents
-        .into_iter()
-        .filter(|(_, parent)| !names.contains(parent))
-        .map(|(name, _)| name)
-        .collect();
-    found.fine("devices", text::count(total, "device"));
+    found.fine("devices", text::count(census.names.len() as u64, "device"));
     intents(store, found)?;
-    if !faulty.is_empty() {
-        found.note(
-            "devices",
-            format!("{} faulty: {}", are(&faulty), listed(&faulty)),
-            "containerd makes such a device again under another id when it needs it, or: \
-             pmctl rm NAME",
-        );
-    }
-    if !between.is_empty() {
-        found.note(
-            "devices",
-            format!(
-                "{} in the middle of an operation: {}",
-                are(&between),
-                listed(&between)
-            ),
-            "if containerd does not run, a crash has left them; its next start marks them faulty",
-        );
-    }
-    if !lost.is_empty() {
-        found.note(
-            "devices",
-            format!(
-                "{} snapshots of devices that are not in the store: {}",
-                are(&lost),
-                listed(&lost)
-            ),
-            "pmctl tree",
-        );
-    }
-    let owned = faulty.len();
-    let piled = ids.faulty.len().saturating_sub(owned);
-    if piled as u64 > total.max(100) {
+    report_devices(&census, found);
+    report_ids(&census, &ids, found);
+    Ok(())
+}
+
+fn report_devices(census: &Census, found: &mut Findings) {
+    let mut note = |names: &[Vec<u8>], what: &str, advice: &str| {
+        if !names.is_empty() {
+            let what = format!("{} {what}: {}", are(names), listed(names));
+            found.note("devices", what, advice);
+        }
+    };
+    note(
+        &census.faulty,
+        "faulty",
+        "containerd makes such a device again under another id when it needs it, or: pmctl rm NAME",
+    );
+    note(
+        &census.between,
+        "in the middle of an operation",
+        "if containerd does not run, a crash has left them; its next start marks them faulty",
+    );
+    note(
+        &census.orphans(),
+        "snapshots of devices that are not in the store",
+        "pmctl tree",
+    );
+}
+
+fn report_ids(census: &Census, ids: &Ids, found: &mut Findings) {
+    let unowned = ids.faulty.len().saturating_sub(census.faulty.len());
+    if unowned > census.names.len().max(100) {
         found.problem(
             "ids",
-            format!("{piled} ids are faulty and belong to no device: they pile up"),
+            format!("{unowned} ids are faulty and belong to no device: they pile up"),
             "pmctl reconcile --pool FILE frees those that the pool does not have \
              (docs/operators.md, \"Faulty ids pile up\")",
         );
@@ -84,7 +99,6 @@ pub fn look(store: &PoolMetadata, found: &mut Findings) -> Result<()> {
             format!("up to {}: {free} free, {faulty} faulty", ids.last_id),
         );
     }
-    Ok(())
 }
 
 /// Changes of the pool that had begun when a program went down, where one notes them.

@@ -1,6 +1,7 @@
 //! The store's file and those beside it.
 
 use std::fs;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,19 @@ use super::Findings;
 use crate::text;
 
 pub fn look(path: &Path, found: &mut Findings) {
-    let shown = |path: &Path| text::escape_message(&path.to_string_lossy());
-    let Ok(store) = fs::metadata(path) else {
-        return;
-    };
+    if let Ok(store) = fs::metadata(path) {
+        rights(path, &store, found);
+        lock_file(path, &store, found);
+        left_over(path, found);
+        kept(path, found);
+    }
+}
+
+fn shown(path: &Path) -> String {
+    text::escape_message(&path.to_string_lossy())
+}
+
+fn rights(path: &Path, store: &Metadata, found: &mut Findings) {
     let mode = store.mode() & 0o777;
     if mode & 0o022 != 0 {
         let what = format!(
@@ -22,6 +32,9 @@ pub fn look(path: &Path, found: &mut Findings) {
         );
         found.problem("rights", what, format!("chmod 600 {}", shown(path)));
     }
+}
+
+fn lock_file(path: &Path, store: &Metadata, found: &mut Findings) {
     let lock = with_suffix(path, "-lock");
     match fs::metadata(&lock) {
         Ok(lock_file) if lock_file.uid() != store.uid() => {
@@ -45,7 +58,19 @@ pub fn look(path: &Path, found: &mut Findings) {
             "none: the next process that opens the store makes it",
         ),
     }
-    let left = leftovers(path);
+}
+
+/// Temporary files.
+fn left_over(path: &Path, found: &mut Findings) {
+    const TEMPORARY: [&str; 4] = [
+        ".partial-",
+        ".restoring-",
+        ".salvaging-",
+        ".before-repair-1.partial-",
+    ];
+    let left = beside(path, |end| {
+        end == ".new" || TEMPORARY.iter().any(|suffix| end.starts_with(suffix))
+    });
     if !left.is_empty() {
         let names: Vec<_> = left.iter().map(|path| shown(path)).collect();
         found.note(
@@ -57,17 +82,17 @@ pub fn look(path: &Path, found: &mut Findings) {
             "the next backup, restore or salvage to the same path removes them (docs/files.md)",
         );
     }
+}
+
+/// Files that a restore, a repair or a migration has kept.
+fn kept(path: &Path, found: &mut Findings) {
+    const KEPT: [&str; 3] = [".before-restore", ".before-repair-", ".bbolt"];
     let kept = beside(path, |end| {
-        [".before-restore", ".before-repair-", ".bbolt"]
-            .iter()
-            .any(|suffix| end.starts_with(suffix) && !end.contains(".partial-"))
+        KEPT.iter().any(|suffix| end.starts_with(suffix)) && !end.contains(".partial-")
     });
     if !kept.is_empty() {
-        let bytes: u64 = kept
-            .iter()
-            .filter_map(|path| fs::metadata(path).ok())
-            .map(|f| f.len())
-            .sum();
+        let sizes = kept.iter().filter_map(|path| fs::metadata(path).ok());
+        let bytes = sizes.map(|file| file.len()).sum();
         found.note(
             "kept files",
             format!(
@@ -78,18 +103,6 @@ pub fn look(path: &Path, found: &mut Findings) {
             "delete them once the store is known to be the right one (docs/files.md)",
         );
     }
-}
-
-fn leftovers(path: &Path) -> Vec<PathBuf> {
-    beside(path, |end| {
-        let temporary = [
-            ".partial-",
-            ".restoring-",
-            ".salvaging-",
-            ".before-repair-1.partial-",
-        ];
-        end == ".new" || temporary.iter().any(|suffix| end.starts_with(suffix))
-    })
 }
 
 /// The files beside the store whose names go on like that after the store's.
