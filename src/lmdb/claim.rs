@@ -145,26 +145,3 @@ impl Env {
         }
     }
 }
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::lmdb::open::tests::open;
-
-    /// The lock file can be replaced while a store is being opened, after LMDB has opened it.
-    #[test]
-    fn other_processes_must_use_the_lock_file_that_lmdb_has_open() {
-        let directory = tempfile::tempdir().unwrap();
-        let env = open(&directory);
-        let path = lock_path(env.path());
-        let old = path.metadata().unwrap().ino();
-        std::fs::rename(&path, directory.path().join("old")).unwrap();
-        let new = File::create(&path).unwrap().metadata().unwrap().ino();
-        env.process_lock.release();
-        env.claim_lock_file().unwrap();
-        let other = || FileLock::new(File::options().read(true).open(env.path()).unwrap());
-        let claim = |inode| other().claim_identity(inode).unwrap();
-        assert!(!claim(new));
-        assert!(claim(old));
-    }
-}

@@ -262,7 +262,10 @@ fn open_watched(
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+    use crate::file::process_lock::FileLock;
 
     /// A store in `directory`, opened without anything above LMDB.
     pub(crate) fn open(directory: &tempfile::TempDir) -> std::sync::Arc<Env> {
@@ -279,5 +282,22 @@ pub(crate) mod tests {
         };
         let env = Env::open(&directory.path().join("pool.db"), config);
         std::sync::Arc::new(env.unwrap())
+    }
+
+    /// The lock file can be replaced while a store is being opened, after LMDB has opened it.
+    #[test]
+    fn other_processes_must_use_the_lock_file_that_lmdb_has_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = open(&directory);
+        let path = lock_path(env.path());
+        let old = path.metadata().unwrap().ino();
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        let new = File::create(&path).unwrap().metadata().unwrap().ino();
+        env.process_lock.release();
+        env.claim_lock_file().unwrap();
+        let other = || FileLock::new(File::options().read(true).open(env.path()).unwrap());
+        let claim = |inode| other().claim_identity(inode).unwrap();
+        assert!(!claim(new));
+        assert!(claim(old));
     }
 }
