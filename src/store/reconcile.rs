@@ -94,14 +94,7 @@ impl Pool {
             op.check()?;
         }
         let waits = self.env.lock_wait();
-        let mut names: Vec<_> = ops.iter().map(|(_, op)| op.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| !name.is_empty());
-        let _locks = names
-            .into_iter()
-            .map(|name| self.lock_device(name, &waits))
-            .collect::<Result<Vec<_>>>()?;
+        let _locks = self.lock_devices(ops.iter().map(|(_, op)| op), &waits)?;
         self.commit_alone(&waits, |txn| {
             let mut record = Vec::new();
             let mut batch = Batch::begin(txn)?;

@@ -71,15 +71,7 @@ impl Pool {
         check_count(ops)?;
         self.env.check_writable()?;
         let waits = self.env.lock_wait();
-        // In the order of names: two lists that share devices cannot wait for each other.
-        let mut names: Vec<_> = ops.iter().map(Op::name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| !name.is_empty());
-        let _locks = names
-            .into_iter()
-            .map(|name| self.lock_device(name, &waits))
-            .collect::<Result<Vec<_>>>()?;
+        let _locks = self.lock_devices(ops, &waits)?;
         let order = order(ops);
         let mut refused = None;
         let applied = self.commit_alone(&waits, |txn| {

@@ -50,6 +50,21 @@ impl Pool {
         })
     }
 
+    /// Locks the devices of these operations, in the order of names: two calls that share devices
+    /// cannot wait for each other.
+    pub fn lock_devices<'o>(
+        &self,
+        ops: impl IntoIterator<Item = &'o Op<'o>>,
+        waits: &LockWait,
+    ) -> Result<Vec<DeviceLock>> {
+        let mut names: Vec<_> = ops.into_iter().map(Op::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| !name.is_empty());
+        let locks = names.into_iter().map(|name| self.lock_device(name, waits));
+        locks.collect()
+    }
+
     /// Leads, or submits the operation to a thread that does.
     fn submit(&self, op: &Op<'_>, waits: &LockWait) -> Result<Applied> {
         loop {
