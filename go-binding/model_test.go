@@ -284,27 +284,9 @@ func (m *model) reconcile(pool PoolState) (*Reconciliation, error) {
 		if listed[record.DeviceID] {
 			found.InBoth++
 		}
-		lacking := pool.DeviceIDs != nil && !listed[record.DeviceID]
-		snapshot := slices.Contains(pool.Snapshots, name)
-		state := record.State
-		d := Difference{Kind: NoSnapshot, Name: name, DeviceID: record.DeviceID, State: &state,
-			InPool: listed[record.DeviceID], generation: record.Generation}
-		switch {
-		case !lacking && (state == Removed || snapshot || pool.Snapshots == nil):
-			continue
-		case !lacking:
-			d.Action, d.DeleteFromPool = ActionRemoveRecordKeepID, true
-		case snapshot && state == Faulty:
-			continue
-		case snapshot:
-			d.Kind = OnlyInStore
-		default:
-			d.Action = ActionRemoveRecord
-			if pool.Snapshots == nil {
-				d.Kind = OnlyInStore
-			}
+		if d, differs := m.differenceOf(name, pool, listed); differs {
+			add(d)
 		}
-		add(d)
 	}
 	gone := func(is func(Removal) bool) bool {
 		return slices.ContainsFunc(m.removed, func(r Removal) bool { return newer(r.Commit) && is(r) })
@@ -314,18 +296,9 @@ func (m *model) reconcile(pool PoolState) (*Reconciliation, error) {
 		return owned || gone(func(r Removal) bool { return r.DeviceID == id })
 	}
 	for _, id := range slices.Sorted(slices.Values(pool.DeviceIDs)) {
-		d := Difference{DeviceID: id, InPool: true, DeleteFromPool: true}
-		switch {
-		case known(id):
-			continue
-		case id == 0 || id == 1<<24-1:
-			d.Kind, d.DeleteFromPool = ForeignID, false
-		case m.faulty[id]:
-			d.Kind = OnlyInPool
-		default:
-			d.Kind, d.Action = IDWouldCollide, ActionMarkIDFaulty
+		if !known(id) {
+			add(m.differenceOfID(id))
 		}
-		add(d)
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.faulty)) {
 		if pool.DeviceIDs != nil && !listed[id] && !known(id) {
@@ -339,6 +312,46 @@ func (m *model) reconcile(pool PoolState) (*Reconciliation, error) {
 		}
 	}
 	return found, nil
+}
+
+// differenceOf says what the store and its pool disagree about in a device, if anything.
+func (m *model) differenceOf(name string, pool PoolState, listed map[uint32]bool) (Difference, bool) {
+	record := m.devices[name]
+	lacking := pool.DeviceIDs != nil && !listed[record.DeviceID]
+	snapshot := slices.Contains(pool.Snapshots, name)
+	state := record.State
+	d := Difference{Kind: NoSnapshot, Name: name, DeviceID: record.DeviceID, State: &state,
+		InPool: listed[record.DeviceID], generation: record.Generation}
+	switch {
+	case !lacking && (state == Removed || snapshot || pool.Snapshots == nil):
+		return d, false
+	case !lacking:
+		d.Action, d.DeleteFromPool = ActionRemoveRecordKeepID, true
+	case snapshot && state == Faulty:
+		return d, false
+	case snapshot:
+		d.Kind = OnlyInStore
+	default:
+		d.Action = ActionRemoveRecord
+		if pool.Snapshots == nil {
+			d.Kind = OnlyInStore
+		}
+	}
+	return d, true
+}
+
+// differenceOfID says what is wrong with an id that the pool has and no device does.
+func (m *model) differenceOfID(id uint32) Difference {
+	d := Difference{DeviceID: id, InPool: true, DeleteFromPool: true}
+	switch {
+	case id == 0 || id == 1<<24-1:
+		d.Kind, d.DeleteFromPool = ForeignID, false
+	case m.faulty[id]:
+		d.Kind = OnlyInPool
+	default:
+		d.Kind, d.Action = IDWouldCollide, ActionMarkIDFaulty
+	}
+	return d
 }
 
 // settle does the store's part of differences.

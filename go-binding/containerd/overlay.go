@@ -95,21 +95,8 @@ func Write(config Config) (*Overlay, error) {
 		return nil, err
 	}
 	overlay.JSON = filepath.Join(out, overlayFile)
-	source := overlay.Source
-	if overlay.Module, err = modulePath(source); err != nil {
+	if err := overlay.inspectSource(); err != nil {
 		return nil, err
-	}
-	var known bool
-	if overlay.Package, known = packageDirs[overlay.Module]; !known {
-		return nil, fmt.Errorf("%s is the module %s, not containerd", source, overlay.Module)
-	}
-	for _, name := range []string{metadataFile, deviceInfoFile} {
-		if _, err := os.Stat(filepath.Join(source, overlay.Package, name)); err != nil {
-			return nil, fmt.Errorf("this containerd keeps its store elsewhere than expected: %w", err)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(source, "vendor", "modules.txt")); err == nil {
-		overlay.Vendored = true
 	}
 	if err := claimOut(out); err != nil {
 		return nil, err
@@ -128,12 +115,32 @@ func Write(config Config) (*Overlay, error) {
 		return nil, err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
-		replace[filepath.Join(source, name)] = filepath.Join(out, name)
+		replace[filepath.Join(overlay.Source, name)] = filepath.Join(out, name)
 	}
 	if err := writeJSON(overlay.JSON, replace); err != nil {
 		return nil, err
 	}
 	return overlay, nil
+}
+
+// inspectSource finds out what the source is, and refuses one that is not containerd's.
+func (o *Overlay) inspectSource() (err error) {
+	if o.Module, err = modulePath(o.Source); err != nil {
+		return err
+	}
+	var known bool
+	if o.Package, known = packageDirs[o.Module]; !known {
+		return fmt.Errorf("%s is the module %s, not containerd", o.Source, o.Module)
+	}
+	for _, name := range []string{metadataFile, deviceInfoFile} {
+		if _, err := os.Stat(filepath.Join(o.Source, o.Package, name)); err != nil {
+			return fmt.Errorf("this containerd keeps its store elsewhere than expected: %w", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(o.Source, "vendor", "modules.txt")); err == nil {
+		o.Vendored = true
+	}
+	return nil
 }
 
 // checkOut refuses a directory with other files, which Write could overwrite.

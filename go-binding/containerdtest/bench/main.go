@@ -77,17 +77,7 @@ func main() {
 	at := flag.String("at", "1,2,8,64,256", "with -writers: how many of them")
 	flag.Parse()
 	if *program != "" {
-		m := &writers{disk: *disk, program: *program, slot: 500 * time.Millisecond, rounds: 9,
-			pairs: 1000, single: listDevices}
-		for word := range strings.SplitSeq(*at, ",") {
-			count, err := strconv.Atoi(word)
-			exit(err)
-			m.counts = append(m.counts, max(count, 1))
-		}
-		if *quick {
-			m.slot, m.rounds, m.pairs, m.single = 300*time.Millisecond, 3, 200, 1000
-		}
-		exit(m.run())
+		measureWriters(*program, *disk, *at, *quick)
 		return
 	}
 	if *budget == 0 {
@@ -124,6 +114,21 @@ func main() {
 	exit(err)
 	fmt.Printf("\n%d of %d targets are met. open verifies every row of ours, and nothing of theirs.\n",
 		c.met, c.all)
+}
+
+// measureWriters measures many writers on a disk, in the numbers that `at` lists.
+func measureWriters(program, disk, at string, quick bool) {
+	m := &writers{disk: disk, program: program, slot: 500 * time.Millisecond, rounds: 9,
+		pairs: 1000, single: listDevices}
+	for word := range strings.SplitSeq(at, ",") {
+		count, err := strconv.Atoi(word)
+		exit(err)
+		m.counts = append(m.counts, max(count, 1))
+	}
+	if quick {
+		m.slot, m.rounds, m.pairs, m.single = 300*time.Millisecond, 3, 200, 1000
+	}
+	exit(m.run())
 }
 
 func exit(err error) {
