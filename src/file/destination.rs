@@ -51,7 +51,7 @@ impl Destination {
 
     /// A path for a new store, where nothing is, or an empty file that no process uses; `None` if
     /// one does at this moment, such as containerd, which makes its own store in an empty file.
-    pub fn vacant(path: &Path, deadline: &Deadline) -> Result<Option<Destination>> {
+    pub fn new_store(path: &Path, deadline: &Deadline) -> Result<Option<Destination>> {
         if !path
             .try_exists()
             .map_err(|e| Error::io("looking at", path, e))?

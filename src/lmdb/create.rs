@@ -71,7 +71,7 @@ pub(crate) fn lost_content(path: &Path, found: &Metadata) -> Result<Option<Error
 
 /// One try; `None` if another creator is at it, or has just made it.
 fn try_create(path: &Path, deadline: &Deadline) -> Result<Option<NewStore>> {
-    let Some(destination) = Destination::vacant(path, deadline)? else {
+    let Some(destination) = Destination::new_store(path, deadline)? else {
         return Ok(None);
     };
     let Some(temp) = TempFile::try_create_store(path, deadline)? else {

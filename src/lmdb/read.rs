@@ -38,7 +38,7 @@ impl Env {
         mut look: impl FnMut(Option<&[u8]>) -> Result<R>,
     ) -> Result<R> {
         let deadline = self.deadline();
-        let mut turn = None;
+        let mut first = None;
         loop {
             let permit = ReadPermit::acquire(&deadline)?;
             let tried = self.try_read_row(&permit, table, key, &mut look)?;
@@ -46,7 +46,7 @@ impl Env {
             match tried {
                 Try::Done(done) => return Ok(done),
                 Try::Later(Wait::Resized) => self.adopt_map_size(&deadline)?,
-                Try::Later(Wait::ReaderTable) => self.wait_for_slot(&deadline, &mut turn)?,
+                Try::Later(Wait::ReaderTable) => self.wait_for_slot(&deadline, &mut first)?,
                 Try::Later(Wait::Reopen) => self.reopen(&deadline)?,
                 Try::Later(Wait::Detach) => self.detach_lock_file(&deadline)?,
                 Try::Later(Wait::Quiesced) => self.wait_until_open(&deadline)?,

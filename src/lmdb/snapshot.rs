@@ -57,7 +57,7 @@ impl Snapshot {
     pub fn open(env: &Arc<Env>) -> Result<Snapshot> {
         let deadline = env.deadline();
         env.check_usable()?;
-        let mut turn = env.wait_behind_queue(&deadline)?;
+        let mut first = env.wait_behind_queue(&deadline)?;
         loop {
             let why = match Snapshot::try_open(env, &deadline)? {
                 Ok(snapshot) => return Ok(snapshot),
@@ -65,7 +65,7 @@ impl Snapshot {
             };
             match env.not_begun(why)? {
                 Wait::Resized => env.adopt_map_size(&deadline)?,
-                Wait::ReaderTable => env.wait_for_slot(&deadline, &mut turn)?,
+                Wait::ReaderTable => env.wait_for_slot(&deadline, &mut first)?,
                 Wait::Reopen => env.reopen(&deadline)?,
                 Wait::Detach => env.detach_lock_file(&deadline)?,
                 Wait::Quiesced => env.wait_until_open(&deadline)?,

@@ -47,12 +47,7 @@ impl Env {
             .map_err(|e| self.lmdb_error("reading the environment's state", e))?;
         drop(lmdb);
         drop(permit);
-        let file_size = match self.metadata() {
-            Ok(metadata) => metadata.len(),
-            // A file system that has shut down does not even say that.
-            Err(_) if self.handle.watch().is_detached() => self.known_len.load(Ordering::Relaxed),
-            Err(e) => return Err(Error::io("reading the file's size", &self.path, e)),
-        };
+        let file_size = self.file_size()?;
         let (walks_open, oldest_walk) = self.snapshots.open();
         let seen = active.seen.first().copied();
         let seen = seen.unwrap_or(info.newest_commit);
@@ -91,6 +86,17 @@ impl Env {
             undone_commits: self.undone_commits.load(Ordering::Relaxed),
             deferred_commits: self.count_unflushed(),
         })
+    }
+
+    fn file_size(&self) -> Result<u64> {
+        match self.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            // A file system that has shut down does not even say that.
+            Err(_) if self.handle.watch().is_detached() => {
+                Ok(self.known_len.load(Ordering::Relaxed))
+            }
+            Err(e) => Err(Error::io("reading the file's size", &self.path, e)),
+        }
     }
 
     /// Pages that are free, and those of them that the oldest read holds, which began before.

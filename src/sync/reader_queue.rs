@@ -1,7 +1,7 @@
 //! The queue of threads that wait for a slot in LMDB's reader table.
 //!
-//! Other processes release slots without a notice, so somebody has to look at the table again and
-//! again: the thread that is first in the queue. The others sleep until it is their turn.
+//! Other processes release slots without a notice, so a thread has to look at the table again and
+//! again: the one that is first in the queue. The others sleep until it is their turn.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) struct ReaderQueue {
     state: Mutex<State>,
     /// Notified when this process has released a slot.
     released: Condvar,
-    /// Whether any thread waits, for threads that only want to pass.
+    /// Whether any thread waits, for threads that find a slot without a wait.
     busy: AtomicBool,
 }
 
@@ -28,7 +28,7 @@ struct State {
 }
 
 /// This thread is the first in the queue until this is dropped.
-pub(crate) struct Turn<'e>(&'e ReaderQueue);
+pub(crate) struct FirstInQueue<'e>(&'e ReaderQueue);
 
 impl ReaderQueue {
     /// Whether any thread waits.
@@ -38,10 +38,10 @@ impl ReaderQueue {
     }
 
     /// Waits until this thread is the first; `None` if it is not by the deadline.
-    pub fn enter(&self, deadline: &Deadline) -> Option<Turn<'_>> {
+    pub fn enter(&self, deadline: &Deadline) -> Option<FirstInQueue<'_>> {
         let _state = fifo::acquire(&self.state, deadline, |state| &mut state.line)?;
         self.busy.store(true, Ordering::Relaxed);
-        Some(Turn(self))
+        Some(FirstInQueue(self))
     }
 
     /// Wakes the first in the queue, after this process has released a slot.
@@ -54,7 +54,7 @@ impl ReaderQueue {
     }
 }
 
-impl Turn<'_> {
+impl FirstInQueue<'_> {
     /// Waits until this process releases a slot, for at most `longest`.
     pub fn wait_for_release(&self, longest: Duration) {
         let queue = self.0;
@@ -66,7 +66,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for FirstInQueue<'_> {
     fn drop(&mut self) {
         let queue = self.0;
         fifo::release(&queue.state, |state| {
@@ -86,15 +86,15 @@ mod tests {
     #[test]
     fn released_slot_wakes_the_first_in_the_queue() {
         let queue = ReaderQueue::default();
-        let turn = queue.enter(&Deadline::after(Duration::ZERO)).unwrap();
+        let first = queue.enter(&Deadline::after(Duration::ZERO)).unwrap();
         assert!(queue.is_busy());
         let start = Instant::now();
         queue.notify_released();
-        turn.wait_for_release(Duration::from_secs(60));
+        first.wait_for_release(Duration::from_secs(60));
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
-                turn.wait_for_release(Duration::from_secs(60));
-                drop(turn);
+                first.wait_for_release(Duration::from_secs(60));
+                drop(first);
             });
             queue.notify_released();
             waits.join().unwrap();
