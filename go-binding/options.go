@@ -110,10 +110,11 @@ func WithDeferredCommits(n uint64) Option {
 	return func(o *options) { o.deferredCommits = n }
 }
 
-// WithExpectDeferred makes the store get ready for deferred writes when it is opened, with one
-// flush, and stay so while nobody writes. Without it, the first of several deferred writes has that
-// flush in between, and so has the first after the age below without any. The first write of
-// another process has two flushes more than otherwise. A store that is opened read-only ignores it.
+// WithExpectDeferred makes the flush that deferred writes need when the store is opened, which then
+// stays ready for them while nobody writes. Without it, the second of several deferred writes makes
+// that flush, and so does the second after the time of [WithDeferredAge] without any. The first
+// write of another process makes two flushes more than otherwise. A store that is opened read-only
+// ignores it.
 func WithExpectDeferred() Option {
 	return func(o *options) { o.flags |= C.PM_OPEN_EXPECT_DEFERRED }
 }

@@ -31,7 +31,8 @@ type RunningRead struct {
 }
 
 // RunningReads returns the reads that are running at this moment, in all processes that have the
-// store open, the one of the oldest commit first: who keeps freed pages from being reused.
+// store open, the one of the oldest commit first. Pages that were freed since that commit are not
+// used again before the read ends.
 func (m *PoolMetadata) RunningReads() ([]RunningRead, error) {
 	var list C.pmgo_reply
 	err := m.call("RunningReads", "list the running reads", func(reply *C.pmgo_reply) C.int32_t {

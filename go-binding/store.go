@@ -120,7 +120,8 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 // A deferred write is visible at once to every goroutine and process, and survives whatever kills
 // the process. A power cut may take it back, together with all that was written after it: what is
 // in force then is one whole commit, no older than the last that was flushed. It is durable once a
-// later write that is not deferred has returned, or [PoolMetadata.Sync], or [PoolMetadata.Close].
+// later write that is not deferred has returned, or [PoolMetadata.Sync], or [PoolMetadata.Close],
+// and after the time of [WithDeferredAge] or the commits of [WithDeferredCommits] at the latest.
 //
 // Close closes the store for both, whichever it is called on.
 func (m *PoolMetadata) Deferred() *PoolMetadata {

@@ -456,17 +456,17 @@
  * private copy, as of when it was opened, and no other process notices: `is_copy` in pm_stats is 1
  * then, and opening the store again shows what has changed. A copy is made with plain reads, in
  * memory as large as the store, within lock_wait_ms (or PM_ERR_TIMEOUT, if writers are faster than
- * it all that time); its pages are verified whatever `verify` says. It is also read in a container
- * (a PID namespace other than the machine's first), unless the store is open in that container and
- * in no other, and on overlayfs, unless another process has the store open.
+ * it all that time); its pages are verified whatever `verify` says. The handle also reads a copy
+ * in a container (a PID namespace other than the machine's first), unless the store is open in
+ * that container and in no other, and on overlayfs, unless another process has the store open.
  */
 #define PM_OPEN_READ_ONLY 1
 
 /**
- * Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): get ready for them when the store
- * is opened, with one flush, and stay so while nobody writes. Without it, the first of several
- * deferred writes has that flush in between, and so has the first after deferred_age_ms without
- * any. The first write of another process has two flushes more than otherwise. Ignored together
+ * Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): make the flush that they need when
+ * the store is opened, and stay ready for them while nobody writes. Without it, the second of
+ * several deferred writes makes that flush, and so does the second after deferred_age_ms without
+ * any. The first write of another process makes two flushes more than otherwise. Ignored together
  * with PM_OPEN_READ_ONLY.
  */
 #define PM_OPEN_EXPECT_DEFERRED 2
@@ -495,12 +495,12 @@
 #define PM_VERIFY_FULL 3
 
 /**
- * A write that has returned survives a power failure. A commit makes one fsync call.
+ * A write that has returned survives a power cut. A commit makes one fsync call.
  */
 #define PM_DURABILITY_FULL 0
 
 /**
- * Every write of the store is deferred, as those through pm_deferred: a power failure may undo the
+ * Every write of the store is deferred, as those through pm_deferred: a power cut may undo the
  * writes of the last second, and no more than 1,000 commits (deferred_age_ms, deferred_commits),
  * last ones first and each as a whole, and never damages the store.
  */
@@ -850,7 +850,7 @@ typedef struct pm_options {
    */
   int32_t verify;
   /**
-   * Whether a write that has returned survives a power failure, one of PM_DURABILITY_*.
+   * Whether a write that has returned survives a power cut, one of PM_DURABILITY_*.
    */
   int32_t durability;
   /**
@@ -1953,10 +1953,10 @@ int32_t pm_close(struct pm_store *store, struct pm_error *error);
  * A deferred write is visible at once to every thread and process, and survives whatever kills the
  * process. A power cut may take it back, together with all that was written after it: what is in
  * force then is one whole commit, no older than the last that was flushed. It is durable once a
- * later write that is not deferred has returned, or pm_sync, or pm_close of the handle that
- * pm_open has made.
+ * later write that is not deferred has returned, or pm_sync, or pm_close of the handle from
+ * pm_open, and after pm_options.deferred_age_ms or pm_options.deferred_commits at the latest.
  *
- * The store stays open until that handle is closed; calls on this one fail with PM_ERR_CLOSED
+ * Closing the handle from pm_open closes the store: calls on this handle fail with PM_ERR_CLOSED
  * then.
  *
  * @param store     The store.
@@ -1971,8 +1971,8 @@ int32_t pm_close(struct pm_store *store, struct pm_error *error);
 int32_t pm_deferred(struct pm_store *store, struct pm_store **deferred, struct pm_error *error);
 
 /**
- * Flushes the store's file (fsync): what was deferred is durable then, and what a process that was
- * killed has left.
+ * Flushes the store's file (fsync): all writes before it are durable then, deferred ones and those
+ * of processes that were killed as well.
  *
  * @param store     The store.
  * @param error     NULL, or receives the details of a failure.
@@ -2011,9 +2011,9 @@ int32_t pm_verify(struct pm_store *store, struct pm_error *error);
 int32_t pm_get_stats(struct pm_store *store, struct pm_stats *stats, struct pm_error *error);
 
 /**
- * Returns the reads that are running at this moment, in all processes that have the store open:
- * who keeps freed pages from being used again. A read of a process that has died is not among
- * them.
+ * Returns the reads that are running at this moment, in all processes that have the store open,
+ * the one of the oldest commit first. Pages that were freed since that commit are not used again
+ * before the read ends. Reads of processes that have died are not among them.
  *
  * @param store     The store.
  * @param reads     Receives the list, on success only: free it with pm_free.
@@ -2681,9 +2681,10 @@ int32_t pm_set_identity(struct pm_store *store,
  * reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
  * lacks it.
  *
- * If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass
- * all of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the
- * time that this takes pass between reading the commit and listing the snapshots.
+ * If the store is in use meanwhile, read pm_stats.commits before the lists are made, and pass it
+ * as `commit`, with 1 as `in_use`. A snapshotter adds the device of a new snapshot first and the
+ * snapshot last: let the time that this takes pass between reading the commit and listing the
+ * snapshots.
  *
  * @param store     The store.
  * @param pool      What is known. Devices and snapshots that are both unknown are refused.
@@ -2832,7 +2833,7 @@ int32_t pm_backup(struct pm_store *store,
  *   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
  *   exception: if fsync of the directory failed, as the message then says, the backup is in place,
- *   and a power failure could undo that.
+ *   and a power cut could undo that.
  *
  * Thread safety: may be called from any thread. Opening the store waits for the end of the
  * restore.
@@ -2854,7 +2855,7 @@ int32_t pm_restore(const char *backup,
  * The copy is written to a temporary file, `<path>.partial-` and a random number, verified, made
  * durable with fsync, and then renamed: at any moment, even after a crash, there is at `path`
  * either the store as it was or the shorter one, with the same content, owner and permissions. The
- * file system needs room for the copy.
+ * file system needs space for the copy.
  *
  * @param path      Path of the store, path_len bytes: at most 4,065, and 225 for its last name.
  * @param options   NULL for the defaults. Only lock_wait_ms is used.
@@ -2867,7 +2868,7 @@ int32_t pm_restore(const char *backup,
  *   PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
  *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
  *   exception: if fsync of the directory failed, as the message then says, the shorter file is in
- *   place, and a power failure could undo that.
+ *   place, and a power cut could undo that.
  *
  * Thread safety: may be called from any thread. Opening the store waits for the end of the call.
  */
@@ -3016,7 +3017,7 @@ int32_t pm_repair(const char *path,
  *   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY,
  *   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store after a
  *   failure, with one exception: if fsync of the directory failed, as the message then says, it is
- *   in place, and a power failure could undo that.
+ *   in place, and a power cut could undo that.
  *
  * Thread safety: may be called from any thread.
  */

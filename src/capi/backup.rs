@@ -129,7 +129,7 @@ pub unsafe extern "C" fn pm_backup(
 ///   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
 ///   exception: if fsync of the directory failed, as the message then says, the backup is in place,
-///   and a power failure could undo that.
+///   and a power cut could undo that.
 ///
 /// Thread safety: may be called from any thread. Opening the store waits for the end of the
 /// restore.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn pm_restore(
 /// The copy is written to a temporary file, `<path>.partial-` and a random number, verified, made
 /// durable with fsync, and then renamed: at any moment, even after a crash, there is at `path`
 /// either the store as it was or the shorter one, with the same content, owner and permissions. The
-/// file system needs room for the copy.
+/// file system needs space for the copy.
 ///
 /// @param path      Path of the store, path_len bytes: at most 4,065, and 225 for its last name.
 /// @param options   NULL for the defaults. Only lock_wait_ms is used.
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn pm_restore(
 ///   PM_ERR_PERMISSION, PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_NO_MEMORY, PM_ERR_TIMEOUT,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. Nothing has changed after a failure, with one
 ///   exception: if fsync of the directory failed, as the message then says, the shorter file is in
-///   place, and a power failure could undo that.
+///   place, and a power cut could undo that.
 ///
 /// Thread safety: may be called from any thread. Opening the store waits for the end of the call.
 #[unsafe(no_mangle)]

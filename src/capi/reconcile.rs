@@ -127,9 +127,10 @@ pub struct pm_reconciliation {
 /// reported. One in PM_STATE_REMOVED is left alone, since its removal is pending, unless the pool
 /// lacks it.
 ///
-/// If the store is in use meanwhile, read pm_stats.commits first, make the lists later, and pass
-/// all of it. A snapshotter adds the device of a new snapshot first and the snapshot last: let the
-/// time that this takes pass between reading the commit and listing the snapshots.
+/// If the store is in use meanwhile, read pm_stats.commits before the lists are made, and pass it
+/// as `commit`, with 1 as `in_use`. A snapshotter adds the device of a new snapshot first and the
+/// snapshot last: let the time that this takes pass between reading the commit and listing the
+/// snapshots.
 ///
 /// @param store     The store.
 /// @param pool      What is known. Devices and snapshots that are both unknown are refused.

@@ -1,4 +1,4 @@
-//! Which process reads, and how old what it reads is.
+//! The reads that are running: of which process, and how old what they see is.
 
 use crate::capi::args::{handle, Out};
 use crate::capi::block::new_list;
@@ -8,9 +8,9 @@ use crate::capi::status::Outcome;
 use crate::capi::types::{pm_error, pm_running_read, pm_running_reads};
 use crate::stats::RunningRead;
 
-/// Returns the reads that are running at this moment, in all processes that have the store open:
-/// who keeps freed pages from being used again. A read of a process that has died is not among
-/// them.
+/// Returns the reads that are running at this moment, in all processes that have the store open,
+/// the one of the oldest commit first. Pages that were freed since that commit are not used again
+/// before the read ends. Reads of processes that have died are not among them.
 ///
 /// @param store     The store.
 /// @param reads     Receives the list, on success only: free it with pm_free.

@@ -77,7 +77,7 @@ pub struct pm_salvaged {
 ///   PM_ERR_DISK_FULL, PM_ERR_IO, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_NO_MEMORY,
 ///   PM_ERR_TIMEOUT, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE. There is no new store after a
 ///   failure, with one exception: if fsync of the directory failed, as the message then says, it is
-///   in place, and a power failure could undo that.
+///   in place, and a power cut could undo that.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

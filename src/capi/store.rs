@@ -84,6 +84,28 @@ pub(crate) unsafe fn options_or_default(
     }
 }
 
+fn verify(level: i32) -> Outcome<Verify> {
+    match level {
+        PM_VERIFY_DEFAULT => Ok(Verify::default()),
+        PM_VERIFY_NONE => Ok(Verify::None),
+        PM_VERIFY_QUICK => Ok(Verify::Quick),
+        PM_VERIFY_FULL => Ok(Verify::Full),
+        other => Err(Failure::argument(format!(
+            "options.verify is {other}, which is not one of PM_VERIFY_*"
+        ))),
+    }
+}
+
+fn durability(level: i32) -> Outcome<Durability> {
+    match level {
+        PM_DURABILITY_FULL => Ok(Durability::Full),
+        PM_DURABILITY_RELAXED => Ok(Durability::Relaxed),
+        other => Err(Failure::argument(format!(
+            "options.durability is {other}, which is not one of PM_DURABILITY_*"
+        ))),
+    }
+}
+
 /// The core's options for the caller's, and the lock wait.
 ///
 /// # Safety
@@ -95,23 +117,7 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
             "options.flags has unknown bits: {flags:#x}"
         )));
     }
-    let not_one_of = |field: &str, value: i32, constants: &str| {
-        Err(Failure::argument(format!(
-            "options.{field} is {value}, which is not one of {constants}"
-        )))
-    };
-    let verify = match from.verify {
-        PM_VERIFY_DEFAULT => Verify::default(),
-        PM_VERIFY_NONE => Verify::None,
-        PM_VERIFY_QUICK => Verify::Quick,
-        PM_VERIFY_FULL => Verify::Full,
-        other => return not_one_of("verify", other, "PM_VERIFY_*"),
-    };
-    let durability = match from.durability {
-        PM_DURABILITY_FULL => Durability::Full,
-        PM_DURABILITY_RELAXED => Durability::Relaxed,
-        other => return not_one_of("durability", other, "PM_DURABILITY_*"),
-    };
+    let (verify, durability) = (verify(from.verify)?, durability(from.durability)?);
     let lock_wait = match from.lock_wait_ms {
         0 => OpenOptions::DEFAULT_LOCK_WAIT,
         ms => Duration::from_millis(ms),
@@ -174,10 +180,10 @@ pub unsafe extern "C" fn pm_close(store: *mut pm_store, error: *mut pm_error) ->
 /// A deferred write is visible at once to every thread and process, and survives whatever kills the
 /// process. A power cut may take it back, together with all that was written after it: what is in
 /// force then is one whole commit, no older than the last that was flushed. It is durable once a
-/// later write that is not deferred has returned, or pm_sync, or pm_close of the handle that
-/// pm_open has made.
+/// later write that is not deferred has returned, or pm_sync, or pm_close of the handle from
+/// pm_open, and after pm_options.deferred_age_ms or pm_options.deferred_commits at the latest.
 ///
-/// The store stays open until that handle is closed; calls on this one fail with PM_ERR_CLOSED
+/// Closing the handle from pm_open closes the store: calls on this handle fail with PM_ERR_CLOSED
 /// then.
 ///
 /// @param store     The store.
@@ -205,8 +211,8 @@ pub unsafe extern "C" fn pm_deferred(
     }
 }
 
-/// Flushes the store's file (fsync): what was deferred is durable then, and what a process that was
-/// killed has left.
+/// Flushes the store's file (fsync): all writes before it are durable then, deferred ones and those
+/// of processes that were killed as well.
 ///
 /// @param store     The store.
 /// @param error     NULL, or receives the details of a failure.

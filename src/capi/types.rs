@@ -127,7 +127,7 @@ pub struct pm_options {
     pub lock_wait_ms: u64,
     /// How much pm_open verifies, one of PM_VERIFY_*.
     pub verify: i32,
-    /// Whether a write that has returned survives a power failure, one of PM_DURABILITY_*.
+    /// Whether a write that has returned survives a power cut, one of PM_DURABILITY_*.
     pub durability: i32,
     /// Identity of the pool, NULL for none: bytes of the caller's choice, such as the UUID of the
     /// pool's metadata device. The store keeps it when it is first opened for writing with one, and
@@ -159,14 +159,14 @@ pub struct pm_options {
 /// private copy, as of when it was opened, and no other process notices: `is_copy` in pm_stats is 1
 /// then, and opening the store again shows what has changed. A copy is made with plain reads, in
 /// memory as large as the store, within lock_wait_ms (or PM_ERR_TIMEOUT, if writers are faster than
-/// it all that time); its pages are verified whatever `verify` says. It is also read in a container
-/// (a PID namespace other than the machine's first), unless the store is open in that container and
-/// in no other, and on overlayfs, unless another process has the store open.
+/// it all that time); its pages are verified whatever `verify` says. The handle also reads a copy
+/// in a container (a PID namespace other than the machine's first), unless the store is open in
+/// that container and in no other, and on overlayfs, unless another process has the store open.
 pub const PM_OPEN_READ_ONLY: u32 = 1;
-/// Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): get ready for them when the store
-/// is opened, with one flush, and stay so while nobody writes. Without it, the first of several
-/// deferred writes has that flush in between, and so has the first after deferred_age_ms without
-/// any. The first write of another process has two flushes more than otherwise. Ignored together
+/// Expect deferred writes (pm_deferred, PM_DURABILITY_RELAXED): make the flush that they need when
+/// the store is opened, and stay ready for them while nobody writes. Without it, the second of
+/// several deferred writes makes that flush, and so does the second after deferred_age_ms without
+/// any. The first write of another process makes two flushes more than otherwise. Ignored together
 /// with PM_OPEN_READ_ONLY.
 pub const PM_OPEN_EXPECT_DEFERRED: u32 = 2;
 
@@ -182,9 +182,9 @@ pub const PM_VERIFY_QUICK: i32 = 2;
 /// passes can make LMDB end the process. The time is proportional to the size of the store.
 pub const PM_VERIFY_FULL: i32 = 3;
 
-/// A write that has returned survives a power failure. A commit makes one fsync call.
+/// A write that has returned survives a power cut. A commit makes one fsync call.
 pub const PM_DURABILITY_FULL: i32 = 0;
-/// Every write of the store is deferred, as those through pm_deferred: a power failure may undo the
+/// Every write of the store is deferred, as those through pm_deferred: a power cut may undo the
 /// writes of the last second, and no more than 1,000 commits (deferred_age_ms, deferred_commits),
 /// last ones first and each as a whole, and never damages the store.
 pub const PM_DURABILITY_RELAXED: i32 = 1;

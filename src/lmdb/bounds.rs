@@ -155,7 +155,7 @@ impl Env {
             return;
         };
         if self.check_usable().is_ok() {
-            // Nobody is left who could be told.
+            // No call is left that could return the error.
             let _ = self.settle_at_close(&deadline);
         }
     }

@@ -132,8 +132,7 @@ impl Env {
         Ok(())
     }
 
-    /// Notes that the newest commit, of which somebody may have been told that it is durable, could
-    /// not be flushed.
+    /// Notes that the newest commit, which may have been acknowledged, could not be flushed.
     #[cold]
     pub(super) fn note_failed(&self, one_flush: &OneFlush, failed: u64) {
         let skipped = one_flush.pages.skipped(failed);
@@ -198,7 +197,7 @@ impl Env {
         let _ = write_mark(&self.file, self.page_size, FlushMark::of(commit));
     }
 
-    /// Undoes the newest commit, of which nobody was told that it is durable.
+    /// Undoes the newest commit, which was not acknowledged.
     #[cold]
     fn undo(&self, commit: u64) {
         self.undo_with(commit, Undo::of_newest);

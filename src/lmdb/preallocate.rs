@@ -6,7 +6,7 @@
 //! covers its last page, so that a truncated file can be distinguished from a whole one.
 //!
 //! A commit that makes the store larger leaves a reserve behind. The others, which remove devices
-//! or change their states, may use it on a full disk: that is how an operator makes room.
+//! or change their states, may use it on a full disk: that is how an operator frees space.
 
 use std::sync::atomic::Ordering;
 

@@ -274,7 +274,7 @@ impl PoolMetadata {
     }
 
     /// The reads that are running at this moment, in all processes, the one of the oldest commit
-    /// first: who keeps freed pages from being used again.
+    /// first. Pages that were freed since that commit are not used again before the read ends.
     ///
     /// # Errors
     /// Those of [`get_device`](Self::get_device).
@@ -292,13 +292,13 @@ impl PoolMetadata {
     }
 
     /// What showed that the newest commit was not whole, if opening the store has undone one that a
-    /// power cut had left half written: a line for the log. Nobody was told that it was made.
+    /// power cut had left half written: a line for the log. No write of it had returned.
     pub fn undone_at_open(&self) -> Option<&str> {
         self.pool.env.undone_at_open()
     }
 
-    /// Flushes the store's file: what was deferred is durable then, and what a process that was
-    /// killed has left.
+    /// Flushes the store's file: all writes before it are durable then, deferred ones and those of
+    /// processes that were killed as well.
     ///
     /// # Errors
     /// Those of every write.

@@ -19,13 +19,13 @@ pub enum Verify {
     Full,
 }
 
-/// Whether a write that has returned survives a power failure.
+/// Whether a write that has returned survives a power cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// It survives: a commit makes one fsync call.
     #[default]
     Full,
-    /// Every write of the store is deferred: a power failure may undo the writes of the last
+    /// Every write of the store is deferred: a power cut may undo the writes of the last
     /// second, and no more than 1,000 commits ([`OpenOptions::deferred_age`],
     /// [`OpenOptions::deferred_commits`]), last ones first and each as a whole, and never damages
     /// the store. See [`PoolMetadata::deferred`](crate::PoolMetadata::deferred).
@@ -152,7 +152,7 @@ impl OpenOptions {
         self
     }
 
-    /// Whether a write that has returned survives a power failure.
+    /// Whether a write that has returned survives a power cut.
     pub fn durability(&mut self, durability: Durability) -> &mut OpenOptions {
         self.durability = durability;
         self
@@ -176,11 +176,11 @@ impl OpenOptions {
         self
     }
 
-    /// Expect deferred writes: get ready for them when the store is opened, with one flush, and
-    /// stay so while nobody writes. Without it, the first of several deferred writes has that flush
-    /// in between, and so has the first after [`deferred_age`](Self::deferred_age) without any. The
-    /// first write of another process has two flushes more than otherwise. A store that is opened
-    /// read-only ignores it.
+    /// Expect deferred writes: make the flush that they need when the store is opened, and stay
+    /// ready for them while nobody writes. Without it, the second of several deferred writes makes
+    /// that flush, and so does the second after [`deferred_age`](Self::deferred_age) without any.
+    /// The first write of another process makes two flushes more than otherwise. A store that is
+    /// opened read-only ignores it.
     pub fn expect_deferred(&mut self, expect: bool) -> &mut OpenOptions {
         self.expect_deferred = expect;
         self

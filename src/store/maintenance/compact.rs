@@ -46,7 +46,7 @@ impl OpenOptions {
     ///
     /// The copy is written to `<path>.partial-` and a random number, checked as a whole, flushed,
     /// and only then renamed: killed at any moment, this leaves the store as it was or the shorter
-    /// one in its place, with the same content, owner and permissions. It needs room for the copy.
+    /// one in its place, with the same content, owner and permissions. It needs space for the copy.
     /// Of the options, only the lock wait counts.
     ///
     /// # Errors
