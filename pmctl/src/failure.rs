@@ -102,7 +102,7 @@ pub fn advice(error: &Error) -> Option<&'static str> {
         Error::Timeout { .. } => {
             "`pmctl stats` shows who reads; --wait SECONDS waits for longer; nothing was changed"
         }
-        Error::DiskFull { .. } => "docs/operators.md, \"The disk is full\", says how to make room",
+        Error::DiskFull { .. } => "docs/operators.md, \"The disk is full\", says how to free space",
         _ => return None,
     })
 }

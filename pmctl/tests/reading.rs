@@ -180,7 +180,7 @@ fn tree_shows_lost_parents_and_cycles_and_follows_neither() {
 }
 
 #[test]
-fn tree_of_a_chain_of_thousands_takes_no_more_room_for_each() {
+fn tree_of_a_chain_of_thousands_takes_no_more_space_for_each() {
     let place = Place::with(|store| chain(store, 5000, ""));
     let out = place.run(["tree"]).expect(0);
     assert_eq!(out.lines().count(), 5000);

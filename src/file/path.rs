@@ -29,7 +29,7 @@ const NAME_MAX: usize = 255;
 /// Longest path in bytes: the system's `PATH_MAX` counts the NUL behind it.
 pub(crate) const LONGEST_PATH: usize = libc::PATH_MAX as usize - 1;
 
-/// Whether the system has no room for a path of that length, or for its last name.
+/// Whether the path, or its last name, is longer than the system takes.
 pub(crate) fn is_too_long(path: &Path) -> bool {
     let name_len = path.file_name().map_or(0, |name| name.len());
     path.as_os_str().len() > LONGEST_PATH || name_len > NAME_MAX
@@ -52,8 +52,7 @@ pub(crate) fn keep_standard_streams() {
 
 /// Why a path of more than 4,090 bytes cannot be that of a store.
 pub(crate) const TOO_LONG: &str = "it is too long: beside the 5 bytes that its -lock file adds, a \
-                                   store's whole path has room for 4,090 bytes, and its name for \
-                                   250";
+                                   store's whole path may have 4,090 bytes, and its name 250";
 
 /// The one path that stands for the file, so that every process finds the same `-lock` file.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {

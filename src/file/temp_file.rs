@@ -55,7 +55,7 @@ impl Purpose {
         }
     }
 
-    /// Refuses a destination whose name leaves no room for that of its temporary file.
+    /// Refuses a destination whose name is too long for that of its temporary file.
     fn check_room(self, destination: &Path) -> Result<()> {
         let longest = with_suffix(destination, self.suffix());
         let random = "0".repeat(RANDOM_LEN);
@@ -68,11 +68,11 @@ impl Purpose {
             why: match self {
                 Purpose::Copy => {
                     "it is too long: beside the 30 bytes that its temporary file adds, a copy's \
-                     whole path has room for 4,065 bytes, and its name for 225"
+                     whole path may have 4,065 bytes, and its name 225"
                 }
                 Purpose::Restore | Purpose::Salvage => {
                     "it is too long: beside the 32 bytes that its temporary file adds, the whole \
-                     path has room for 4,063 bytes, and its name for 223"
+                     path may have 4,063 bytes, and its name 223"
                 }
             },
         })

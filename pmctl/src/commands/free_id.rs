@@ -52,8 +52,8 @@ impl Args {
     }
 }
 
-/// The ids of a range that are to be freed: the faulty ones without a device, of which there must be
-/// one.
+/// The ids of a range that are to be freed: the faulty ones without a device, of which there must
+/// be one.
 fn faulty_in(store: &PoolMetadata, range: &RangeInclusive<u32>) -> Result<Vec<u32>> {
     let (first, last) = (*range.start(), *range.end());
     let listed = store.list_ids(&IdFilter {

@@ -29,8 +29,8 @@ const REMOTE: [&str; 9] = [
     "smb3",
 ];
 
-/// Less room than this, or than the file is large, and the next commits can fail.
-const LITTLE_ROOM: u64 = 64 << 20;
+/// With less space than this, or than the file is large, the next commits can fail.
+const LITTLE_SPACE: u64 = 64 << 20;
 
 pub fn look(path: &Path, found: &mut Findings) {
     let Ok(directory) = parent(path).canonicalize() else {
@@ -43,7 +43,7 @@ pub fn look(path: &Path, found: &mut Findings) {
     let size = fs::metadata(path).map(|file| file.len()).unwrap_or(0);
     if let Ok(space) = statvfs(&directory) {
         let free = space.blocks_available() * space.fragment_size();
-        judge_room(free, size, found);
+        judge_space(free, size, found);
     }
 }
 
@@ -85,17 +85,17 @@ fn judge(mount: &Mount, found: &mut Findings) {
     }
 }
 
-fn judge_room(free: u64, size: u64, found: &mut Findings) {
-    let about = "room";
-    let room = text::size(free);
+fn judge_space(free: u64, size: u64, found: &mut Findings) {
+    let about = "space";
+    let left = text::size(free);
     if free == 0 {
-        let advice = "make room; removals go on working (docs/operators.md, \"The disk is full\")";
+        let advice = "free space; removals go on working (docs/operators.md, \"The disk is full\")";
         found.problem(about, "the disk is full", advice);
-    } else if free < LITTLE_ROOM.max(size) {
-        let what = format!("{room} are left, for a store of {}", text::size(size));
-        found.note(about, what, "make room before it is needed");
+    } else if free < LITTLE_SPACE.max(size) {
+        let what = format!("{left} are left, for a store of {}", text::size(size));
+        found.note(about, what, "free space before it is needed");
     } else {
-        found.fine(about, format!("{room} are left"));
+        found.fine(about, format!("{left} are left"));
     }
 }
 
@@ -178,14 +178,14 @@ mod tests {
         );
         assert!(lines[2].0 == Level::Problem && lines[2].1.contains("gone after a reboot"));
         assert!(lines[3].1.contains("is on another machine"));
-        let room = |free, size| {
+        let level = |free, size| {
             let mut found = Findings::default();
-            judge_room(free, size, &mut found);
+            judge_space(free, size, &mut found);
             found.all[0].level
         };
-        assert_eq!(room(0, 1), Level::Problem);
-        assert_eq!(room(1 << 20, 1), Level::Note);
-        assert_eq!(room(1 << 30, 2 << 30), Level::Note);
-        assert_eq!(room(1 << 30, 1), Level::Fine);
+        assert_eq!(level(0, 1), Level::Problem);
+        assert_eq!(level(1 << 20, 1), Level::Note);
+        assert_eq!(level(1 << 30, 2 << 30), Level::Note);
+        assert_eq!(level(1 << 30, 1), Level::Fine);
     }
 }
