@@ -315,7 +315,9 @@ func (m *model) reconcile(pool PoolState) (*Reconciliation, error) {
 }
 
 // differenceOf says what the store and its pool disagree about in a device, if anything.
-func (m *model) differenceOf(name string, pool PoolState, listed map[uint32]bool) (Difference, bool) {
+func (m *model) differenceOf(
+	name string, pool PoolState, listed map[uint32]bool,
+) (Difference, bool) {
 	record := m.devices[name]
 	lacking := pool.DeviceIDs != nil && !listed[record.DeviceID]
 	snapshot := slices.Contains(pool.Snapshots, name)

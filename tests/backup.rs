@@ -5,7 +5,8 @@ mod common;
 
 use common::peer::{self, Peer};
 use common::{
-    add, bounded, check, device, devices, error_of, files_with, options, place, raw, sys, SetOnDrop,
+    add, bounded, check, counters, device, devices, error_of, files_with, options, place, raw, sys,
+    SetOnDrop,
 };
 use pool_metadata::{BackupOptions, DeviceInfo, Error, OpenOptions, PoolMetadata};
 use std::os::unix::fs::PermissionsExt;
@@ -54,17 +55,8 @@ fn lived_in(path: &Path) -> PoolMetadata {
 
 /// What a store holds: devices with their generations, ids, counters.
 fn contents(store: &PoolMetadata) -> impl PartialEq + std::fmt::Debug {
-    let stats = store.stats().unwrap();
     let ids = store.walk().unwrap().ids().unwrap();
-    let counters = [
-        stats.devices,
-        stats.taken_ids,
-        stats.free_ids,
-        stats.faulty_ids,
-        stats.last_id,
-        stats.commits,
-    ];
-    (devices(store), ids, counters)
+    (devices(store), ids, counters(store))
 }
 
 /// Fails if a file is at the path, or beside it.

@@ -5,11 +5,10 @@
 mod common;
 
 use common::peer::Peer;
-use common::{check, device, devices, error_of, options, place, raw};
+use common::{check, counters, device, devices, error_of, options, place, raw};
 use lmdb::Transaction;
 use pool_metadata::{
-    BackupOptions, DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, RepairOptions, Stats,
-    Verify,
+    BackupOptions, DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, RepairOptions, Verify,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,17 +112,6 @@ fn expected_ids() -> Vec<Vec<u8>> {
     rows.map(|(state, id)| vec![state, 0, 0, 0, id]).to_vec()
 }
 
-fn counts(stats: Stats) -> [u64; 6] {
-    [
-        stats.devices,
-        stats.taken_ids,
-        stats.free_ids,
-        stats.faulty_ids,
-        stats.last_id,
-        stats.commits,
-    ]
-}
-
 /// The rows of the journal: the devices that were removed, by commit.
 fn expected_journal() -> Vec<Vec<u8>> {
     let removal = |commit| [&[3, 0, 0, 0, 0, 0, 0, 0, commit], &[0; 4][..]].concat();
@@ -182,7 +170,7 @@ fn other_keys(path: &Path) -> Vec<Vec<u8>> {
 
 /// Holds that the store has what the fixtures have.
 fn assert_content(store: &PoolMetadata, commits: u64) {
-    let count = counts(store.stats().unwrap());
+    let count = counters(store);
     assert_eq!(count, [14, 13, 2, 3, 18, commits]);
     assert_eq!(devices(store), expected());
     for expected in &expected() {
@@ -254,7 +242,7 @@ fn goes_on(store: &PoolMetadata, commits: u64) {
             Ok::<(), Error>(())
         })
         .unwrap();
-    let count = counts(store.stats().unwrap());
+    let count = counters(store);
     assert_eq!(count, [17, 17, 0, 3, 20, commits + 7]);
     check(store);
     store.close().unwrap();

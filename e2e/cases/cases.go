@@ -203,13 +203,20 @@ func kills(ctx context.Context, l *life) error {
 // checkAcknowledged wants snapshots to be mountable, with the files of their parent.
 func (l *life) checkAcknowledged(ctx context.Context, keys []string) error {
 	for _, key := range keys {
-		mounts, err := l.snapshotter().Mounts(ctx, key)
-		if err == nil {
-			err = l.files(mounts, map[string]string{"a": "one"})
+		if err := l.checkMountable(ctx, key); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("%s was acknowledged: %w", key, err)
-		}
+	}
+	return nil
+}
+
+func (l *life) checkMountable(ctx context.Context, key string) error {
+	mounts, err := l.snapshotter().Mounts(ctx, key)
+	if err == nil {
+		err = l.files(mounts, map[string]string{"a": "one"})
+	}
+	if err != nil {
+		return fmt.Errorf("%s was acknowledged: %w", key, err)
 	}
 	return nil
 }

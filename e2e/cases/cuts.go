@@ -195,12 +195,8 @@ func (l *life) checkLedger(ctx context.Context, keys map[string]string) error {
 		case what != present || strings.HasSuffix(key, "-committed"):
 			continue
 		}
-		mounts, err := l.snapshotter().Mounts(ctx, key)
-		if err == nil {
-			err = l.files(mounts, map[string]string{"a": "one"})
-		}
-		if err != nil {
-			return fmt.Errorf("%s was acknowledged: %w", key, err)
+		if err := l.checkMountable(ctx, key); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -72,3 +72,16 @@ pub fn assorted() -> (TempDir, PathBuf) {
     store.close().unwrap();
     (directory, path)
 }
+
+/// The counters of the store's header: devices, taken, free and faulty ids, the last id, commits.
+pub fn counters(store: &PoolMetadata) -> [u64; 6] {
+    let stats = store.stats().unwrap();
+    [
+        stats.devices,
+        stats.taken_ids,
+        stats.free_ids,
+        stats.faulty_ids,
+        stats.last_id,
+        stats.commits,
+    ]
+}

@@ -11,7 +11,6 @@ pub const HEADER: usize = 16;
 
 pub const BRANCH: u16 = 1;
 pub const LEAF: u16 = 2;
-pub const OVERFLOW: u16 = 4;
 
 /// Fields of a tree's record.
 pub const FLAGS: usize = 4;
