@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, error_of, place};
+use common::{add, check, error_of, lone_reader_shares, place};
 use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,13 @@ fn refused_beside(make: &dyn Fn(&Path), unchanged: &dyn Fn(&Path)) {
     fs::remove_file(&lock).unwrap();
     make(&lock);
     for read_only in [false, true] {
-        refused(&path, read_only);
+        if read_only && !lone_reader_shares(&path) {
+            // Its private copy needs no lock file.
+            let store = OpenOptions::new().read_only(true).open(&path).unwrap();
+            assert_eq!(store.get_device_names().unwrap(), [b"base"]);
+        } else {
+            refused(&path, read_only);
+        }
         unchanged(&lock);
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }

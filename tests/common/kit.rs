@@ -23,6 +23,14 @@ pub fn campaign(short: usize, long: usize) -> usize {
     }
 }
 
+/// Whether a handle that only reads shares the lock file of a store that no process has open. In a
+/// PID namespace of its own, and on overlayfs, it reads a private copy; a container has both.
+pub fn lone_reader_shares(path: &Path) -> bool {
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    let own = namespace.is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]"));
+    !own && !sys::is_on_overlayfs(path)
+}
+
 /// Options with a short lock wait, for tests that run into it.
 pub fn options(lock_wait_ms: u64) -> OpenOptions {
     let mut options = OpenOptions::new();

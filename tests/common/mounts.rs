@@ -34,7 +34,11 @@ impl Disk {
         mount.args(["-o", &format!("loop,{options}")]);
         match run(mount.arg(&file).arg(&mounted)) {
             Ok(()) => Some(Disk { image, mounted }),
-            Err(why) => skipped(&format!("root's right to mount {kind} ({why})")),
+            Err(why) => {
+                // Without the directory's random name, so that the line is the same in every run.
+                let why = why.replace(&format!("{}: ", mounted.display()), "");
+                skipped(&format!("root's right to mount {kind} ({why})"))
+            }
         }
     }
 
@@ -102,6 +106,7 @@ impl Overlay {
         match run(mount.arg(overlay.path())) {
             Ok(()) => Some(overlay),
             Err(why) => {
+                let why = why.replace(&format!("{}: ", overlay.path().display()), "");
                 skipped(&format!("root's right to mount overlayfs ({why})"));
                 None
             }

@@ -1,6 +1,7 @@
 //! System calls that the standard library does not offer.
 #![allow(unsafe_code)]
 
+use nix::sys::statfs::{statfs, OVERLAYFS_SUPER_MAGIC};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -70,6 +71,12 @@ pub fn sync_file_system(directory: &Path) {
 pub fn sync_file_system_of(file: &File) {
     // SAFETY: touches no memory; the descriptor is open. What a failing disk refuses is ignored.
     unsafe { libc::syncfs(file.as_raw_fd()) };
+}
+
+/// Whether the file or directory is on overlayfs, as everything in a container is at first.
+pub fn is_on_overlayfs(path: &Path) -> bool {
+    let file_system = statfs(path).unwrap();
+    file_system.filesystem_type() == OVERLAYFS_SUPER_MAGIC
 }
 
 /// Whether the file system overwrites the file's blocks in place (`chattr +C`).

@@ -151,9 +151,11 @@ fn map_that_another_process_grows_serves_a_read_only_store<S: Store>() {
         flags: PM_OPEN_READ_ONLY,
         ..SMALL
     };
-    let store = S::open(&path, &options).unwrap();
+    // In a container, a handle that only reads shares a store that a process has open there, and
+    // reads a private copy of any other.
     let mut peer = Peer::start("processes::grow", &path);
     peer.expect("ready");
+    let store = S::open(&path, &options).unwrap();
     peer.tell("go");
     let mut walked = 0;
     while walked <= LARGE {

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::statvfs::{statvfs, FsFlags};
 use pool_metadata::{DeviceInfo, DeviceState, Ids, PoolMetadata};
 use tempfile::TempDir;
 
@@ -13,6 +14,18 @@ use tempfile::TempDir;
 pub struct Place {
     pub directory: TempDir,
     pub store: PathBuf,
+}
+
+/// A directory in memory, for tests do not depend on how a disk flushes.
+const MEMORY: &str = "/dev/shm";
+
+/// In containers, /dev/shm has 64 MiB, and no file there can be started.
+fn has_room_and_runs_programs(directory: &str) -> bool {
+    const ROOM: u64 = 1 << 30;
+    statvfs(directory).is_ok_and(|facts| {
+        let free = u64::from(facts.blocks_available()) * u64::from(facts.fragment_size());
+        free >= ROOM && !facts.flags().contains(FsFlags::ST_NOEXEC)
+    })
 }
 
 /// How a run of `pmctl` ended.
@@ -45,8 +58,10 @@ pub fn on_the_terminal() -> Command {
 impl Place {
     /// A directory without a store.
     pub fn empty() -> Place {
-        // In memory, where it can be: no test depends on how a disk flushes.
-        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = match has_room_and_runs_programs(MEMORY) {
+            true => tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir()),
+            false => tempfile::tempdir(),
+        };
         let directory = directory.unwrap();
         let store = directory.path().join("pool.db");
         Place { directory, store }
