@@ -1,4 +1,4 @@
-//! LMDB's own tools read a store that was closed: somebody who has nothing else at hand can look
+//! LMDB's own tools read a store that was closed: an operator who has nothing else at hand can look
 //! into it, and take the rows out.
 
 mod common;

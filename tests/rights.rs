@@ -232,7 +232,7 @@ fn lock_file_follows_the_store_whatever_the_umask() {
     }
 }
 
-/// A lock file of its own would keep the store's owner out, who does not trust it.
+/// A lock file of its own would keep the store's owner out: the owner's processes refuse it.
 #[test]
 fn user_who_may_write_another_users_store_makes_no_lock_file_for_it() {
     let (directory, path) = assorted();

@@ -97,10 +97,11 @@ pub fn advice(error: &Error) -> Option<&'static str> {
         }
         Error::AlreadyOpen { .. } => {
             "this needs that no process has the store open: stop containerd first \
-             (`fuser PATH` lists who has it)"
+             (`fuser PATH` lists the processes that have it)"
         }
         Error::Timeout { .. } => {
-            "`pmctl stats` shows who reads; --wait SECONDS waits for longer; nothing was changed"
+            "`pmctl stats` shows which process reads; --wait SECONDS waits for longer; nothing was \
+             changed"
         }
         Error::DiskFull { .. } => "docs/operators.md, \"The disk is full\", says how to free space",
         _ => return None,

@@ -12,7 +12,7 @@ use crate::limits::{MAX_ERROR_LEN, MAX_NAME_LEN};
 /// Version byte of the records that this release writes.
 const VERSION: u8 = 1;
 
-/// No record's value is longer: the longest texts, and room for what is around them.
+/// No record's value is longer: the longest texts, and what is around them.
 pub(crate) const MAX_LEN: usize = MAX_ERROR_LEN + 1024;
 
 /// Encodes `device` into `out`, which is emptied first. The key is `device.name`.

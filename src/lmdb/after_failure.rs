@@ -1,5 +1,5 @@
-//! What has to be done after a flush that failed, before the next commit: the system takes pages
-//! that it could not write for written.
+//! What has to be done after a flush that failed, before the next commit: the system regards pages
+//! that it could not write as written.
 
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::verify::{written_pages, Level, Metas, Report};
 
 impl Env {
     /// Writes the pages again that the newest commit has beyond the one that was flushed last. The
-    /// system takes pages that it could not write for written.
+    /// system regards pages that it could not write as written.
     pub(super) fn write_again(&self, newest: u64, flushed: u64) -> Result<()> {
         let fail = |e| Error::io("writing what could not be flushed again", &self.path, e);
         let metas = Metas::read(&self.file).map_err(fail)?;

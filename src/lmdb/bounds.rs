@@ -1,4 +1,5 @@
-//! The bounds of what is deferred: a thread flushes it after its time, as does closing the store.
+//! The bounds of deferred commits: a thread flushes them once they are old enough, and closing the
+//! store flushes them too.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use crate::lmdb::one_flush::OneFlush;
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
 
-/// How long the thread waits at least before it tries again what has failed: so much, and twice as
-/// long after each flush that fails, so often. A disk that fails for a moment stops no writes.
+/// The least pause after a flush that has failed, and how often it doubles with each further one.
+/// So a disk that fails for a moment stops no writes.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 8;
 
@@ -24,7 +25,7 @@ impl Chore for Env {
 }
 
 impl Env {
-    /// Makes sure that the thread looks after what is deferred.
+    /// Makes sure that the thread will flush what is deferred in time; false if it cannot.
     pub(super) fn watch_deferred(&self, one_flush: &OneFlush, unflushed: &mut Unflushed) -> bool {
         if !unflushed.watched {
             unflushed.watched = one_flush.flusher.wake_after(self.config.deferred_age);
@@ -32,8 +33,8 @@ impl Env {
         unflushed.watched
     }
 
-    /// Flushes what was deferred for as long as it may be, and ends a deferral that nobody uses any
-    /// more; when to look again, if that is to be. The thread calls this.
+    /// Flushes deferred commits that are old enough, and ends a deferral that is not used any more.
+    /// Returns when to check again, if at all. The thread calls this.
     pub(super) fn look_after_deferred(&self) -> Option<Instant> {
         let one_flush = self.one_flush.as_ref()?;
         let age = self.config.deferred_age;
@@ -133,7 +134,7 @@ impl Env {
         })
     }
 
-    /// Says that this environment may defer commits: what flushes them can reach it.
+    /// Permits this environment to defer commits: the thread that flushes them gets to know it.
     pub fn permit_deferral(self: &Arc<Env>) {
         if let Some(one_flush) = &self.one_flush {
             let env: Arc<dyn Chore> = Arc::clone(self) as _;
@@ -141,7 +142,7 @@ impl Env {
         }
     }
 
-    /// Flushes what was deferred, once nobody writes through this environment any more.
+    /// Flushes what was deferred, once no thread writes through this environment any more.
     pub fn finish_deferral(&self) {
         let Some(one_flush) = &self.one_flush else {
             return;

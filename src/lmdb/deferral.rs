@@ -31,7 +31,7 @@ impl Anchored {
     }
 }
 
-/// What the bounds are about.
+/// What the bounds limit.
 #[derive(Debug)]
 pub(super) struct Unflushed {
     /// Deferred commits that are not flushed.
@@ -39,7 +39,7 @@ pub(super) struct Unflushed {
     /// When the first of them was made, and the last of all.
     pub(super) first: Instant,
     pub(super) last: Instant,
-    /// Whether the thread looks after them.
+    /// Whether the thread will flush them in time.
     pub(super) watched: bool,
 }
 

@@ -9,8 +9,8 @@
 //! was flushed.
 //!
 //! All this is one process's. The flush mark names no newest commit meanwhile, so the next writer
-//! of another process flushes, removes the anchors and flushes again before it writes. So does
-//! whoever comes after a process that was killed, whose pins have ended with it.
+//! of another process flushes, removes the anchors and flushes again before it writes. So does the
+//! next writer after a process that was killed, whose pins have ended with it.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -229,8 +229,8 @@ impl Env {
         let _ = write_mark(&self.file, self.page_size, mark);
     }
 
-    /// What this process has deferred is not its own affair any more: whoever writes next flushes
-    /// the newest commit, before which nothing is written. Until then the statistics count it.
+    /// Gives this process's deferral up: the next writer, of whatever process, flushes the newest
+    /// commit before it writes. Until then the statistics count it.
     pub(super) fn forget_deferred(&self, one_flush: &OneFlush, deferred: &mut Deferred) {
         deferred.state = Deferral::None;
         deferred.unflushed.count = 0;
@@ -252,7 +252,7 @@ impl Env {
         };
         let removed = write([None; 2]).and_then(|()| self.flush());
         if removed.is_err() && write(anchors.each_ref().map(Option::as_ref)).is_err() {
-            // The disk may have them, and nobody could know.
+            // The disk may have them or not, and no process can tell.
             self.writes_stopped.store(true, Ordering::Relaxed);
         }
         removed

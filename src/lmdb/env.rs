@@ -278,7 +278,7 @@ impl Env {
 
 impl Drop for Env {
     fn drop(&mut self) {
-        // In a forked child the lock file is the parent's affair: closing its descriptor there
+        // In a forked child the lock file belongs to the parent: closing its descriptor there
         // would drop locks of a store that the child has opened itself.
         if !self.handle.is_own_process() {
             std::mem::forget(unpoisoned(self.held.get_mut()).take());

@@ -7,7 +7,7 @@
 //! the disk has it, and goes on.
 //!
 //! A process that is killed between the two steps leaves a commit that was not flushed. The flush
-//! mark does not name it, and whoever writes next, in whatever process, flushes it first. If that
+//! mark does not name it, and the next writer, in whatever process, flushes it first. If that
 //! fails, the commit stays in force: after a power cut the mark does not name a commit either that
 //! was flushed. The mark says then that the next write must not trust a later flush alone.
 
@@ -40,7 +40,7 @@ impl Env {
         self.file.sync_data()
     }
 
-    /// Flushes the file, and what a process may have left unflushed that was killed.
+    /// Flushes the file, with what a process that was killed may have left unflushed.
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
         let waits = self.lock_wait();

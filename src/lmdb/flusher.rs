@@ -1,4 +1,4 @@
-//! The thread that flushes what was deferred, so that a store on which nobody works any more does
+//! The thread that flushes deferred commits, so that a store to which nothing more is written does
 //! not stay unflushed. It is started by the first deferred commit of a process, and ends with the
 //! store.
 
@@ -12,14 +12,14 @@ use crate::sync::primitives::unpoisoned;
 
 /// What the thread does.
 pub(super) trait Chore: Send + Sync {
-    /// Flushes what is due; when to look again, if that is to be.
+    /// Flushes what is due. Returns when to check again, if at all.
     fn look(&self) -> Option<Instant>;
 }
 
-/// The thread, if it was started, and when it is to look again.
+/// The thread, if it was started, and when it is to check again.
 #[derive(Default)]
 pub(super) struct Flusher {
-    /// What it does, as long as that is there; none where nothing may be deferred.
+    /// What the thread does, while the environment lives; none where nothing may be deferred.
     chore: OnceLock<Weak<dyn Chore>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     alarm: Arc<Alarm>,
@@ -39,12 +39,12 @@ struct State {
 }
 
 impl Flusher {
-    /// Says what it does.
+    /// Sets what the thread does.
     pub fn serve(&self, chore: Weak<dyn Chore>) {
         let _ = self.chore.set(chore);
     }
 
-    /// Has the thread look after that time; false if there is none and it cannot be started.
+    /// Has the thread check after that time, and starts it if need be; false if that fails.
     pub fn wake_after(&self, time: Duration) -> bool {
         let Some(chore) = self.chore.get() else {
             return false;
@@ -92,7 +92,7 @@ fn run(chore: &Weak<dyn Chore>, alarm: &Alarm) {
         };
         let next = chore.look();
         let mut state = unpoisoned(alarm.state.lock());
-        // A write may have asked for an earlier look meanwhile.
+        // A write may have asked for an earlier check meanwhile.
         state.due = [state.due, next].into_iter().flatten().min();
     }
 }

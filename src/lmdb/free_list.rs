@@ -1,8 +1,8 @@
 //! LMDB's list of free pages: a row for each commit that has freed pages and whose pages were not
 //! used again yet, with the commit's number first.
 //!
-//! After a walk that somebody forgot to close the list has a row for each of a million commits, so
-//! that a walk over it takes milliseconds. Statistics do without one.
+//! After a walk that stayed open for a million commits, the list has a row for each, so that going
+//! through it takes milliseconds. Statistics do without that.
 
 use std::path::Path;
 

@@ -88,7 +88,7 @@ impl<'e> WriteTxn<'e> {
         (newest.id + 1 == self.txn.commit_number()).then(|| look(newest))
     }
 
-    /// How many commits of this number were undone, which some may have seen.
+    /// How many commits of this number were undone; reads may have seen them.
     pub fn undone_before(&self) -> u64 {
         let number = self.txn.commit_number();
         let one_flush = self.env.one_flush.as_ref();
@@ -126,8 +126,8 @@ impl<'e> WriteTxn<'e> {
 pub(crate) struct Writing<'e> {
     env: &'e Env,
     waits: &'e LockWait,
-    /// None while this thread waits for a larger map, which no other process need wait for. Dropped
-    /// before the gate: in this process no thread has to wait for what it waits for.
+    /// None while this thread waits for a larger map: other processes may write meanwhile. Dropped
+    /// before the gate, so that the next writer of this process finds it released.
     process: Cell<Option<WriterLock<'e>>>,
     writer: Writer<'e>,
     /// Whether a transaction has run.
@@ -215,7 +215,8 @@ impl Writing<'_> {
     }
 
     /// Keeps other processes' writers out again, if they were let in during a wait for a larger
-    /// map. That they are not done when that wait times out says nothing of this call's turn.
+    /// map. If this times out, that is not noted as a wait for the turn: other changes of the same
+    /// list may still wait for theirs.
     fn lock_process(&self) -> Result<()> {
         let lock = match self.process.take() {
             Some(lock) => lock,

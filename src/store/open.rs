@@ -16,7 +16,7 @@ use crate::store::PoolMetadata;
 impl OpenOptions {
     /// Opens the store at `path`; a symbolic link is followed.
     ///
-    /// If there is nothing at `path`, a store is created (mode 0600, less the umask), such that a
+    /// If there is nothing at `path`, a store is created (mode 0600, whatever the umask), so that a
     /// crash at any moment leaves none or a whole one. LMDB's lock file, `<path>-lock`, is made
     /// beside it. Both must be on a local file system. Never delete the `-lock` file while any
     /// process has the store open.

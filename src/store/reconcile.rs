@@ -19,17 +19,17 @@ use crate::store::write::pool::Pool;
 use crate::store::PoolMetadata;
 
 impl PoolMetadata {
-    /// Compares the store, as of this moment, with what is known of its pool: what is in one of
-    /// them only, which states contradict the pool, and what would bring the store in step. Nothing
-    /// is changed.
+    /// Compares the store, as of this moment, with what is known of its pool and of the
+    /// snapshotter: what is in one of them only, and what would bring the store in step. Nothing is
+    /// changed.
     ///
     /// A device that belongs to no snapshot is to be taken out of the store, and its id kept out of
     /// use unless the pool is known not to have it. A device that a snapshot has and the pool lacks
     /// is only reported. One that is marked as removed is left alone, since its removal is pending,
     /// unless the pool lacks it.
     ///
-    /// If the store is in use meanwhile, read [`Stats::commits`](crate::Stats::commits) first, make
-    /// the lists later, and pass all of it: see [`PoolState::commit`].
+    /// If the store is in use meanwhile, read [`Stats::commits`](crate::Stats::commits) before the
+    /// lists are made, and pass it too: see [`PoolState::commit`].
     ///
     /// # Errors
     /// [`Error::NothingToCompare`], [`Error::InvalidId`] for an id of more than 24 bits,

@@ -144,7 +144,7 @@ pub(super) fn check(
     page.check_layout(tiles)?;
     let first = page.child(0)?.key;
     keys.check_first_len(first)?;
-    // The first child has every key that is less than the second's: it must have room for one.
+    // The first child has every key that is less than the second's: it must have space for one.
     let mut before: Option<&[u8]> = span.low.as_deref();
     for at in 1..page.nodes() {
         let key = page.child(at)?.key;

@@ -27,7 +27,7 @@ impl Keys {
     }
 
     /// The first key of a branch page, which is never compared, may be anything, also empty, that
-    /// takes no more room than a key: LMDB counts on that when it splits the page.
+    /// takes no more space than a key: LMDB counts on that when it splits the page.
     pub fn check_first_len(self, key: &[u8]) -> Result<(), Kind> {
         let most = match self {
             Keys::Bytes => page::MAX_KEY,

@@ -29,8 +29,8 @@ pub(crate) const BEGINNING: usize = 1024;
 const _: () = assert!(LEN <= flush_mark::AT);
 
 /// The sizes that a page can have, the one of new stores first. LMDB gives a file the system's, up
-/// to 32 KiB. A page that is smaller than any system's has no room for two of the longest keys, and
-/// LMDB aborts when it splits one.
+/// to 32 KiB. A page that is smaller than any system's has no space for two of the longest keys,
+/// and LMDB aborts when it splits one.
 pub(super) const PAGE_SIZES: [u64; 4] = [4096, 8192, 16384, 32768];
 /// Where the page size stands: in the record of the first tree.
 pub(super) const PAGE_SIZE_AT: usize = TREES_AT;

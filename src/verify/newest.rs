@@ -10,8 +10,8 @@ use crate::verify::structure;
 use crate::verify::undo::{InForce, Undo, Unfinished};
 use crate::verify::violation::Kind;
 
-/// Looks again and again at a file that others may write to meanwhile, until what is read of it is
-/// of one commit.
+/// Reads a file that others may write to meanwhile, again and again until what was read is of one
+/// commit.
 #[derive(Default)]
 pub(crate) struct Look {
     first_seen: Option<u64>,
@@ -26,8 +26,9 @@ impl Look {
     ) -> io::Result<std::result::Result<InForce, Kind>> {
         let newest = number(metas);
         let first = *self.first_seen.get_or_insert(newest);
-        // The process that commits has looked at what a power cut may have left. With that, and
-        // with deferred commits, the look can take longer than there is without a commit.
+        // If the newest commit is not that of the first attempt, a process writes, and before its
+        // first write it has undone what a power cut had left. To compare each newest commit could
+        // take longer than that process pauses between two.
         match newest > first {
             true => Ok(as_written(metas)),
             false => in_force(source, metas),

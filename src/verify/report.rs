@@ -11,7 +11,7 @@ use crate::verify::violation::{Structure, Violations};
 #[derive(Default)]
 pub(crate) struct Report {
     pub violations: Violations,
-    /// Pages that are neither in use nor free, if all were counted. That room is lost and does no
+    /// Pages that are neither in use nor free, if all were counted. That space is lost and does no
     /// other harm.
     #[cfg_attr(not(fuzzing), allow(dead_code))] // for fuzzing and for tests
     pub lost: u64,

@@ -1,4 +1,5 @@
-//! Deferred writes: which flushes are made, by whom and when, and what a flush that fails leaves.
+//! Deferred writes: which flushes are made, by which thread and when, and what a flush that fails
+//! leaves.
 //! What a power cut leaves of them is in `tests/powercut`.
 
 #[path = "../common/mod.rs"]

@@ -40,7 +40,7 @@ const MOST_READS: u64 = 1_000_000;
 /// A read of another process that is as many commits behind is worth a look.
 const LONG_READ: u64 = 10_000;
 
-/// Of a copy nobody else notices anything, and it does not know who else reads.
+/// No other process notices a copy, and a copy shows no reads of others.
 const COPY: &str = "as a private copy (docs/options.md): other reads are not known";
 
 /// What was found out.

@@ -49,7 +49,7 @@ impl BackupOptions {
     }
 
     /// Replace the store that is at the path, if there is one that no process has open. Without it,
-    /// a path where anything is is refused.
+    /// a path at which there is a file is refused.
     pub fn overwrite(&mut self, overwrite: bool) -> &mut BackupOptions {
         self.overwrite = overwrite;
         self

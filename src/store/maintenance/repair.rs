@@ -120,8 +120,8 @@ impl OpenOptions {
     /// - An id that no device has becomes faulty, so that it is not given out.
     /// - Rows of the table of ids that are damaged, or of no id that there is, are removed, and so
     ///   are damaged rows of the journal.
-    /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers
-    ///   cannot be stay as they are, and the store is still refused: [`salvage`](Self::salvage)
+    /// - Records are never touched. Two with the same id, a damaged one, and one whose numbers are
+    ///   impossible stay as they are, and the store is still refused: [`salvage`](Self::salvage)
     ///   makes a new one without them.
     ///
     /// The file is copied first, if there is anything to fix. Of the options, only the lock wait

@@ -199,7 +199,7 @@ fn write_batch(writing: &Writing<'_>, ops: &[Op<'_>]) -> Vec<Result<Applied>> {
             .map(|result| result.map_err(|e| e.at(writing.path())))
             .collect(),
         Err(error) if ends_all(&error) => ops.iter().map(|_| Err(error.clone())).collect(),
-        // Something went wrong with one of them: none of the others shall suffer for it.
+        // One of them may have caused it, which must not fail the others: each is tried alone.
         Err(_) => ops.iter().map(|op| write_one(writing, op)).collect(),
     }
 }
