@@ -1,11 +1,12 @@
-//! The free list of the commit in force. It shows which pages were in use then, and so whether the
-//! content of a page is of that commit.
+//! The free list of a commit that is, or may be, in force. It shows which pages were in use then,
+//! and so whether the content of a page is of that commit.
 
 use std::collections::HashSet;
 
 use crate::salvage::source::Source;
 use crate::salvage::tree;
 use crate::verify::bytes::u64_at;
+use crate::verify::Meta;
 
 #[derive(Default)]
 pub(crate) struct Free {
@@ -20,10 +21,10 @@ pub(crate) struct Free {
 }
 
 impl Free {
-    /// Reads the list as far as that is possible.
-    pub fn read(source: &Source<'_>) -> Free {
+    /// Reads the list of a commit as far as that is possible.
+    pub fn read(source: &Source<'_>, meta: Option<&Meta>) -> Free {
         let mut free = Free::default();
-        let Some(meta) = &source.in_force else {
+        let Some(meta) = meta else {
             return free;
         };
         free.last = meta.last_page;

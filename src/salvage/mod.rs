@@ -8,6 +8,7 @@
 //! them. Every record that no tree leads to is reported.
 
 mod candidate;
+mod deferred;
 mod free;
 mod orphan;
 mod resolve;
@@ -28,7 +29,7 @@ use source::Source;
 /// Reads what is whole in a file that nobody changes, and keeps the first `limit` findings.
 pub(crate) fn read(file: &File, limit: usize) -> io::Result<Salvage> {
     let source = Source::new(file)?;
-    let free = Free::read(&source);
+    let free = Free::read(&source, source.in_force.as_ref());
     let found = Salvager::begin(&source, &free, limit).finish(&source, &free);
     match source.failure() {
         // Without its pages, nobody knows whether it is a store.

@@ -98,7 +98,16 @@ impl Salvager {
     /// Reports a root that is lost, or may not be the last.
     fn report_root(&mut self) {
         match self.header.as_ref().map(|header| header.commit) {
-            Some(_) if self.trust.is_last() => {}
+            Some(commit) if self.trust.is_last() => {
+                if let Some(why) = self.left_out.take() {
+                    self.findings.store(PageLost, Fix::Nothing, || {
+                        format!(
+                            "this is commit {commit}: what was committed after it, without a \
+                             flush, is not whole, and was left out: {why}"
+                        )
+                    });
+                }
+            }
             Some(commit) => self.findings.store(PageLost, Fix::Nothing, || {
                 format!(
                     "the meta pages, or what they point to, are damaged: this is commit {commit}, \

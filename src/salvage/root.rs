@@ -39,7 +39,11 @@ impl Root {
     /// unless one of them went back to an older content. (After a commit whose meta page could not
     /// be written, the older number stands beside the later root.)
     pub fn in_force(source: &Source<'_>, free: &Free) -> Option<Root> {
-        let root = of_meta(source, source.in_force.as_ref()?)?;
+        let meta = source.in_force.as_ref()?;
+        if source.deferred.is_some() {
+            return Root::of_candidate(source, meta, free);
+        }
+        let root = of_meta(source, meta)?;
         let commit = root.commit()?;
         let metas = source.metas.iter();
         let roots = metas.filter_map(|meta| of_meta(source, meta)?.commit());
@@ -47,6 +51,12 @@ impl Root {
         let side_by_side = commits.iter().all(|other| other.abs_diff(commit) <= 1);
         let seconded = commits.len() > 1 || free.known;
         (root.is_whole() && side_by_side && seconded && !free.is_stale).then_some(root)
+    }
+
+    /// The root of one of the commits that may be in force where commits were deferred, with its
+    /// free list. The other meta pages say nothing of it: commits in between have left no trace.
+    pub fn of_candidate(source: &Source<'_>, meta: &Meta, free: &Free) -> Option<Root> {
+        of_meta(source, meta).filter(|root| root.is_whole() && !free.is_stale)
     }
 
     /// Whether it is later than the commit after `commit`. Then that commit was written as a whole,

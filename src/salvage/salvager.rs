@@ -37,6 +37,8 @@ pub(crate) struct Salvager {
     pub last_id: u32,
     pub journal: JournalContent,
     pub lost_pages: u64,
+    /// What shows that deferred commits after this one are not whole, if there are such.
+    pub left_out: Option<String>,
     /// The digest of the records that the trees lead to.
     records_digest: u128,
 }
@@ -53,23 +55,55 @@ impl Salvager {
     /// Takes the rows that the trees lead to: those of the last commit, or of the latest commit
     /// that a page of the file holds.
     pub fn begin(source: &Source<'_>, free: &Free, limit: usize) -> Salvager {
-        let Some(root) = Root::in_force(source, free) else {
-            return Salvager::follow(source, None, limit, &Root::latest(source));
+        let in_force = Root::in_force(source, free).map(|root| {
+            let mut found = Salvager::follow(source, Some(free), limit, &root);
+            let standing = source.deferred.as_ref();
+            found.left_out = standing.and_then(|standing| standing.left_out.clone());
+            found
+        });
+        let is_complete = |found: &Salvager| found.trust == Trust::Complete;
+        let found = match in_force {
+            Some(found) if is_complete(&found) => Some(found),
+            found => Salvager::whole_of_others(source, limit).or(found),
         };
-        let salvager = Salvager::follow(source, Some(free), limit, &root);
-        if salvager.trust == Trust::Complete {
+        let latest = || Root::latest(source);
+        let Some(salvager) = found else {
+            return Salvager::follow(source, None, limit, &latest());
+        };
+        if is_complete(&salvager) {
             return salvager;
         }
         // If meta pages or roots went back to an older content, the pages of the last commit are
         // still there, and some of them lie over pages of this root.
-        let latest = Root::latest(source);
-        if latest.is_later_than(root.commit()) {
+        let latest = latest();
+        if latest.is_later_than(salvager.commit()) {
             let later = Salvager::follow(source, None, limit, &latest);
-            if !salvager.trust.is_last() || later.trust == Trust::SomeCommit {
+            // Where commits were deferred, later ones were not finished, unless they are whole.
+            let is_lost = !salvager.trust.is_last() && source.deferred.is_none();
+            if is_lost || later.trust == Trust::SomeCommit {
                 return later;
             }
         }
         salvager
+    }
+
+    /// Takes the rows of the newest commit of which all are there, among those that may be in force
+    /// where commits were deferred: the others were left half written, or are damaged.
+    fn whole_of_others(source: &Source<'_>, limit: usize) -> Option<Salvager> {
+        let others = &source.deferred.as_ref()?.others;
+        others.iter().find_map(|other| {
+            let free = Free::read(source, Some(&other.meta));
+            let root = Root::of_candidate(source, &other.meta, &free)?;
+            let mut whole = Salvager::follow(source, Some(&free), limit, &root);
+            if whole.trust != Trust::Complete {
+                return None;
+            }
+            whole.left_out = Some("the other commits are damaged".to_owned());
+            if !other.has_all_flushed {
+                whole.trust = Trust::SomeCommit;
+            }
+            Some(whole)
+        })
     }
 
     /// Takes the rows that a root leads to. They are the last commit's if a free list is given, and
@@ -86,6 +120,7 @@ impl Salvager {
             last_id: last_id.min(MAX_DEVICE_ID),
             journal: JournalContent::default(),
             lost_pages: 0,
+            left_out: None,
             records_digest: 0,
         };
         let record = |table| root.tables.get(table).as_ref();

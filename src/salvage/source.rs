@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 
+use crate::salvage::deferred::Standing;
 use crate::verify;
 use crate::verify::bytes::ReadAt;
 use crate::verify::page::{self, HEADER};
@@ -20,8 +21,11 @@ pub(crate) struct Source<'a> {
     pub pages: u64,
     /// The meta pages that are valid.
     pub metas: Vec<Meta>,
-    /// The one in force, if both are valid and agree on that.
+    /// The one in force, if both are valid and agree on that. Where commits were deferred, it may
+    /// be that of an anchor.
     pub in_force: Option<Meta>,
+    /// What is known of the commits that may be in force where commits were deferred.
+    pub deferred: Option<Standing>,
     /// The first error of a read.
     failed: RefCell<Option<io::Error>>,
 }
@@ -30,7 +34,12 @@ impl<'a> Source<'a> {
     pub fn new(file: &'a File) -> io::Result<Source<'a>> {
         let metas = Metas::read(file)?.with_page_size_fixed();
         let page_size = metas.page_size as usize;
-        let in_force = verify::newest_meta(&metas).ok();
+        // What the disk does not deliver shows nothing.
+        let deferred = Standing::of(file, &metas).unwrap_or_default();
+        let in_force = match &deferred {
+            Some(standing) => Some(standing.in_force),
+            None => verify::newest_meta(&metas).ok(),
+        };
         let metas: Vec<Meta> = metas.parse().into_iter().flatten().collect();
         Ok(Source {
             file,
@@ -38,6 +47,7 @@ impl<'a> Source<'a> {
             pages: file.size()? / page_size as u64,
             metas,
             in_force,
+            deferred,
             failed: RefCell::new(None),
         })
     }

@@ -26,8 +26,9 @@ mod tree;
 pub(crate) mod undo;
 mod violation;
 
-pub(crate) use compare::written_pages;
+pub(crate) use compare::{compare, written_pages, Comparison};
 pub(crate) use meta::{Meta, Metas};
+pub(crate) use newest::in_force;
 pub(crate) use report::Report;
 pub(crate) use structure::{newest as newest_meta, Level};
 pub(crate) use undo::Undo;

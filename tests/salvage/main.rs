@@ -4,6 +4,7 @@
 mod branches;
 #[path = "../common/mod.rs"]
 mod common;
+mod deferred;
 mod ids;
 mod judge;
 mod page_size;
