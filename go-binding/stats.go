@@ -17,7 +17,7 @@ type Stats struct {
 	FreeIDs      uint64 `json:"free_ids"`       // ids that can be assigned again
 	FaultyIDs    uint64 `json:"faulty_ids"`     // faulty ids, with or without a device
 	LastID       uint64 `json:"last_id"`        // highest id ever assigned; 0 for none
-	Commits      uint64 `json:"commits"`        // commits since the store was created
+	Commits      uint64 `json:"commits"`        // number of the newest commit
 	MapSize      uint64 `json:"map_size"`       // size of this process's memory map in bytes
 	MapUsed      uint64 `json:"map_used"`       // bytes up to the end of the last page in use
 	FileSize     uint64 `json:"file_size"`      // length of the file in bytes

@@ -965,7 +965,8 @@ typedef struct pm_stats {
    */
   uint64_t last_id;
   /**
-   * Commits since the store was created.
+   * Number of the newest commit: the commits since the store was created, and the numbers that
+   * were left out for commits that were undone, or that a power cut may have ended.
    */
   uint64_t commits;
   /**

@@ -223,7 +223,8 @@ pub struct pm_stats {
     pub faulty_ids: u64,
     /// Highest device id that was ever assigned, 0 for none.
     pub last_id: u64,
-    /// Commits since the store was created.
+    /// Number of the newest commit: the commits since the store was created, and the numbers that
+    /// were left out for commits that were undone, or that a power cut may have ended.
     pub commits: u64,
     /// Size of this process's memory map in bytes: address space, not memory. If another process
     /// has enlarged its map, this one follows with its next read or write.

@@ -1,6 +1,7 @@
 //! What deferred commits leave in the file: for the next opening, for copies, for other programs.
 
 use super::*;
+use pool_metadata::WalkFilter;
 
 /// By the anchors, a store that is opened knows that the next commit has to leave out numbers. So
 /// the mark that says so is flushed before they are removed, after what was deferred.
@@ -66,6 +67,41 @@ fn killed_process_loses_nothing_that_it_has_deferred() {
         check(&store);
         assert_eq!(flushes(&store, || drop(add(&store, "next"))), (1, 0));
     }
+}
+
+/// The next commit leaves out numbers then. Changes since an earlier one are the same.
+#[test]
+fn changes_since_a_commit_before_a_kill_are_complete() {
+    let (_directory, path) = place();
+    let store = patient().open(&path).unwrap();
+    add(&store, "old");
+    let since = store.walk().unwrap().commit().unwrap();
+    drop(store);
+    let mut killed = Peer::start("processes::remote", &path);
+    killed.expect("ready");
+    for number in 0..3 {
+        killed.tell(&format!("defer {number}"));
+        killed.expect("ok");
+    }
+    killed.kill();
+    let store = patient().open(&path).unwrap();
+    add(&store, "new");
+    store.remove_device("old").unwrap();
+    let walk = store.walk().unwrap();
+    let commit = walk.commit().unwrap();
+    assert!(commit > since + 1000, "{commit}");
+    assert_eq!(stats(&store).commits, commit);
+    let removals = walk.removals(since).unwrap();
+    assert!(removals.complete);
+    assert_eq!(removals.removed[0].name, b"old");
+    assert_eq!(removals.removed[0].commit, commit);
+    let filter = WalkFilter {
+        since,
+        ..WalkFilter::default()
+    };
+    let changed = store.walk_filtered(&filter).unwrap();
+    let changed: Vec<_> = changed.map(|device| device.unwrap().name).collect();
+    assert_eq!(changed, [&b"0"[..], b"1", b"2", b"new"]);
 }
 
 #[test]
