@@ -87,12 +87,7 @@ impl Env {
             tables = open_tables(&mut lmdb, &path, deadline)?;
         }
         let one_flush = match flushes(&config, &head) {
-            Flushes::Nothing => {
-                let pages = MetaPages::new(&claimed.file, head.page_size);
-                let pages = pages.map_err(|e| Error::io("opening the store", &path, e))?;
-                let settled = undone.as_ref().map_or_else(FlushMark::default, |u| u.mark);
-                Some(OneFlush::new(pages, settled))
-            }
+            Flushes::Nothing => Some(one_flush(&claimed, &path, &head, undone.as_ref())?),
             Flushes::Both => None,
         };
         let metadata = claimed.metadata.clone();
@@ -232,6 +227,18 @@ fn flushes(config: &Config, head: &Head) -> Flushes {
         true => Flushes::Both,
         false => Flushes::Nothing,
     }
+}
+
+fn one_flush(
+    claimed: &Claimed,
+    path: &Path,
+    head: &Head,
+    undone: Option<&Undone>,
+) -> Result<OneFlush> {
+    let pages = MetaPages::new(&claimed.file, head.page_size);
+    let pages = pages.map_err(|e| Error::io("opening the store", path, e))?;
+    let settled = undone.map_or_else(FlushMark::default, |undone| undone.mark);
+    Ok(OneFlush::new(pages, settled))
 }
 
 pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Environment> {

@@ -15,10 +15,11 @@ use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
 use crate::lmdb::open::open_lmdb;
 use crate::lmdb::open_tables::open_tables;
-use crate::lmdb::raw::{LmdbError, ReadTxn, WriteTxn};
+use crate::lmdb::raw::{Environment, LmdbError, ReadTxn, WriteTxn};
 use crate::sync::deadline::Deadline;
 use crate::sync::primitives::unpoisoned;
 use crate::verify::head;
+use crate::verify::head::Head;
 
 impl Env {
     /// Reopens LMDB's environment, once no transaction of the old one is in use.
@@ -58,25 +59,33 @@ impl Env {
                 ..config
             };
         }
-        let reopened = quiesced.handle.replace(|| {
-            let mut lmdb = open_lmdb(&self.path, &config, &head)?;
-            // In the order in which they were opened first, so that they get the same numbers.
-            // Other processes may have taken the reader slots that this one had.
-            open_tables(&mut lmdb, &self.path, deadline)?;
-            let watch = self.handle.watch();
-            watch.find(&lock_path(&self.path));
-            lmdb.set_watch(Arc::clone(watch));
-            if config.sharing != Sharing::Temporary {
-                self.mark_lmdb_open()?;
-            }
-            Ok(lmdb)
-        });
+        let open = || self.open_lmdb_again(&config, &head, deadline);
+        let reopened = quiesced.handle.replace(open);
         // Readers that come meanwhile wait until `quiesced` is dropped.
         reopened.inspect_err(|_| self.release_files())?;
         if let (true, Some(one_flush)) = (goes_on, &self.one_flush) {
             one_flush.poisoned.store(false, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn open_lmdb_again(
+        &self,
+        config: &Config,
+        head: &Head,
+        deadline: &Deadline,
+    ) -> Result<Environment> {
+        let mut lmdb = open_lmdb(&self.path, config, head)?;
+        // In the order in which they were opened first, so that they get the same numbers. Other
+        // processes may have taken the reader slots that this one had.
+        open_tables(&mut lmdb, &self.path, deadline)?;
+        let watch = self.handle.watch();
+        watch.find(&lock_path(&self.path));
+        lmdb.set_watch(Arc::clone(watch));
+        if config.sharing != Sharing::Temporary {
+            self.mark_lmdb_open()?;
+        }
+        Ok(lmdb)
     }
 
     /// Whether LMDB refuses every transaction. The caller has quiesced the environment. If the
