@@ -104,6 +104,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::verify::flush_mark::FlushMark;
     use crate::verify::meta::{LEN, TXNID_AT};
     use crate::verify::newest_meta;
 
@@ -179,6 +180,46 @@ mod tests {
                 assert_eq!(newest_meta(&metas).unwrap().txnid, source.first);
             }
         }
+    }
+
+    /// A commit that could not be flushed, and the next one, which gets its number and its places
+    /// and comes while the pages of the former are read.
+    struct Undone {
+        store: Vec<u8>,
+        reads: AtomicU64,
+    }
+
+    impl ReadAt for Undone {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let mut store = self.store.clone();
+            if self.reads.load(Ordering::Relaxed) > 0 {
+                let commit = newest_meta(&Metas::read(&&store[..])?).unwrap().txnid;
+                let mark = FlushMark::of_failed(commit, 1);
+                mark.put(&mut store, PAGE as u64);
+            }
+            if offset >= 2 * PAGE as u64 {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+            }
+            ReadAt::read_at(&&store[..], buffer, offset)
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.store.len() as u64)
+        }
+    }
+
+    /// Their meta pages can be equal, but for the mark.
+    #[test]
+    fn copy_during_which_its_commit_is_undone_and_followed_is_not_whole() {
+        let mut store = include_bytes!("../../tests/fixtures/store-v2.db").to_vec();
+        let commit = newest_meta(&Metas::read(&&store[..]).unwrap())
+            .unwrap()
+            .txnid;
+        FlushMark::of(commit).put(&mut store, PAGE as u64);
+        let reads = AtomicU64::new(0);
+        let source = Undone { store, reads };
+        let mut copy = PrivateFile::new(Path::new("/pool.db")).unwrap();
+        assert!(!copy.copy(&source, Path::new("/pool.db")).unwrap());
     }
 
     #[test]

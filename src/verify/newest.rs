@@ -29,9 +29,10 @@ impl Look {
         // If the newest commit is not that of the first attempt, a process writes, and before its
         // first write it has undone what a power cut had left. To compare each newest commit could
         // take longer than that process pauses between two.
-        match newest > first {
-            true => Ok(as_written(metas)),
-            false => in_force(source, metas),
+        match as_written(metas) {
+            Ok(found) if newest > first => Ok(Ok(found)),
+            // Or a process puts the commit of an anchor into one meta page after the other.
+            _ => in_force(source, metas),
         }
     }
 }
@@ -47,7 +48,12 @@ impl InForce {
         match self.unfinished {
             // Nobody writes before a process has put it right.
             Some(_) => after == before,
-            None => after.of_commit(self.meta.txnid) == Some(self.meta),
+            // The next commit of the number of one that was undone can have an equal meta page.
+            None => {
+                let commit = self.meta.txnid;
+                after.of_commit(commit) == Some(self.meta)
+                    && after.skipped(commit) == before.skipped(commit)
+            }
         }
     }
 }
