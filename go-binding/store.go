@@ -157,7 +157,8 @@ func closeHandle(handle C.uintptr_t) error {
 // If the calls in progress do not end within the lock wait, it fails with [ErrBusy]: the store
 // takes no more calls, and Close can be called again to go on waiting. Inside a callback it fails
 // at once, unless callbacks of other stores run at that moment. Concurrent calls of Close wait
-// together, and get one result.
+// together, and get one result. If what was deferred cannot be flushed, it fails with [ErrIO], or
+// with [ErrWritesStopped] if it could not be before, and the store is closed all the same.
 func (m *PoolMetadata) Close() error {
 	m.closing.Lock()
 	if m.closed {

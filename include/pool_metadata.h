@@ -1939,8 +1939,8 @@ int32_t pm_open(const char *path,
  * @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
  *   at once inside a walk's callback: the store then stays open and can be closed later;
  *   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_IO if what was deferred could not be
- *   flushed: the store is closed all the same; PM_ERR_CLOSED, PM_ERR_FORKED,
- *   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
+ *   flushed, and PM_ERR_WRITES_STOPPED if it could not be before: the store is closed all the
+ *   same; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.
  *
  * Thread safety: may be called from any thread, also while other threads use the store.
  */

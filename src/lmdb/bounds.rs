@@ -121,8 +121,12 @@ impl Env {
             return Ok(Ok(()));
         };
         let is_none = || matches!(unpoisoned(one_flush.deferred.lock()).state, Deferral::None);
-        if self.writes_stopped.load(Ordering::Relaxed) || is_none() && !one_flush.owes_a_flush() {
+        let has_stopped = self.writes_stopped.load(Ordering::Relaxed);
+        if !one_flush.owes_a_flush() && (has_stopped || is_none()) {
             return Ok(Ok(()));
+        }
+        if has_stopped {
+            return Ok(Err(self.stopped()));
         }
         let _lock = self.process_lock.lock_writer(&self.path, deadline)?;
         let _flushing = self.begin_flushing();

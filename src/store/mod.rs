@@ -331,7 +331,8 @@ impl PoolMetadata {
     /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the
     /// store is then as it was, and can be closed later. Inside a walk's callback it fails at once,
     /// with [`Error::Busy`], and inside an update's with [`Error::NestedWrite`].
-    /// [`Error::Io`] if what was deferred could not be flushed: the store is closed all the same.
+    /// [`Error::Io`] if what was deferred could not be flushed, and [`Error::WritesStopped`] if it
+    /// could not be before: the store is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.pool.check_not_in_update()?;
         self.pool.env.close()

@@ -105,6 +105,32 @@ fn close_flushes_what_a_failed_flush_has_left() {
     }
 }
 
+/// Nothing flushes what is deferred in a store that takes no more writes.
+#[test]
+fn close_of_a_store_that_has_stopped_reports_what_is_not_flushed() {
+    for deferring in [0, 1, 3] {
+        let (_directory, path) = place();
+        let store = patient().open(&path).unwrap();
+        add(&store, "a");
+        for number in 0..deferring {
+            add(&store.deferred(), format!("deferred-{number}"));
+        }
+        sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
+            while !stats(&store).writes_stopped {
+                error_of(store.add_device(&mut device("new")));
+            }
+        });
+        let unflushed = stats(&store).deferred_commits;
+        assert_eq!(unflushed > 0, deferring > 0);
+        match store.close() {
+            Ok(()) => assert_eq!(unflushed, 0),
+            Err(error) => assert!(matches!(error, Error::WritesStopped { .. }) && unflushed > 0),
+        }
+        assert_error!(store.close(), Error::Closed);
+        assert_eq!(left(&path).len(), 1 + deferring);
+    }
+}
+
 /// The thread tries a flush again that has failed, and is not the one to use up all attempts.
 #[test]
 fn disk_that_fails_for_a_moment_does_not_stop_writes() {
