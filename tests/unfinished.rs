@@ -7,7 +7,7 @@ mod common;
 
 use common::{add, check, devices, error_of, options, place, raw};
 use pool_metadata::capi::{pm_restore, PM_ERR_UNFINISHED};
-use pool_metadata::{DeviceInfo, Error, OpenOptions, PoolMetadata, Verify};
+use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, Verify};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
@@ -30,10 +30,14 @@ fn unfinished(path: &Path) -> (Vec<u8>, Vec<DeviceInfo>) {
     let changed = |page: &usize| file[page * PAGE..][..PAGE] != before[page * PAGE..][..PAGE];
     let page = (2..before.len() / PAGE).find(changed).unwrap() * PAGE;
     file[page..][..PAGE].copy_from_slice(&before[page..][..PAGE]);
+    clear_marks(&mut file);
+    (file, held)
+}
+
+fn clear_marks(file: &mut [u8]) {
     for meta in 0..2 {
         file[meta * PAGE..][MARK].fill(0);
     }
-    (file, held)
 }
 
 #[test]
@@ -98,6 +102,57 @@ fn undone_commit_is_not_completed_by_a_later_one_that_is_cut_off() {
         let newest = |at: &usize| u64::from_le_bytes(meta[*at][144..152].try_into().unwrap());
         let older = [0, 1].into_iter().min_by_key(newest).unwrap();
         left[older * PAGE..][MARK].fill(0);
+    }
+}
+
+/// All pages of a commit can be on the disk and not its meta page, which nothing shows. The next
+/// one gets its number and its places, and a cut of that must not complete the one before.
+#[test]
+fn commit_of_which_the_disk_lacks_the_meta_page_alone_does_not_come_back() {
+    let activate = |store: &PoolMetadata, name: &str| {
+        let activated = store.change_device_state(name, DeviceState::Activated);
+        activated.unwrap();
+    };
+    for has_mark in [false, true] {
+        let (_directory, path) = place();
+        let store = PoolMetadata::open(&path).unwrap();
+        for name in ["a", "b", "c"] {
+            add(&store, name);
+        }
+        let (mut before, held) = (std::fs::read(&path).unwrap(), devices(&store));
+        if !has_mark {
+            clear_marks(&mut before);
+        }
+        activate(&store, "a");
+        store.close().unwrap();
+        let lost = std::fs::read(&path).unwrap();
+        let mut left = lost.clone();
+        left[..2 * PAGE].copy_from_slice(&before[..2 * PAGE]);
+        // The second round loses what a process writes that finds the first one's pages.
+        for name in ["b", "c", "b"] {
+            std::fs::write(&path, &left).unwrap();
+            let store = PoolMetadata::open(&path).unwrap();
+            assert_eq!(
+                (devices(&store), store.undone_at_open()),
+                (held.clone(), None)
+            );
+            activate(&store, name);
+            store.close().unwrap();
+            let next = std::fs::read(&path).unwrap();
+            let fields = |bytes: &[u8]| [0, 1].map(|at| bytes[at * PAGE + 24..][..136].to_vec());
+            assert_eq!(fields(&next), fields(&lost), "it has taken other pages");
+            // Of that, the disk has the meta page alone. No mark names it, since it was cut off.
+            let mut cut = left.clone();
+            cut[..2 * PAGE].copy_from_slice(&next[..2 * PAGE]);
+            clear_marks(&mut cut);
+            std::fs::write(&path, &cut).unwrap();
+            let store = PoolMetadata::open(&path).unwrap();
+            assert_eq!(devices(&store), held, "{name}");
+            assert!(store.undone_at_open().is_some());
+            store.close().unwrap();
+            // Or it has all of its pages, and not the meta page.
+            left[2 * PAGE..].copy_from_slice(&next[2 * PAGE..]);
+        }
     }
 }
 

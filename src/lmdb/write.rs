@@ -281,7 +281,8 @@ impl Env {
         }
         // LMDB keeps changed pages in memory up to here, but for those that a very large commit has
         // spilled to where nothing refers to yet.
-        let used = match txn.newest(|newest| newest.used) {
+        let known = txn.newest(|newest| newest.used);
+        let used = match known {
             Some(used) => used,
             None => self.used(&lmdb)?,
         };
@@ -289,9 +290,14 @@ impl Env {
         let (id, header) = (txn.txn.commit_number(), txn.header.take());
         let buffer = std::mem::take(&mut txn.buffer);
         let (operations, start) = (txn.operations.max(1), Instant::now());
-        txn.txn
-            .commit()
-            .map_err(|e| self.commit_fault(e, &space, id))?;
+        if let Some(header) = &header {
+            self.announce(id, header.digest, known.is_some())?;
+        }
+        txn.txn.commit().map_err(|e| {
+            // It may have left pages on the disk: the next one is announced.
+            writer.hand_over(|left| *left = None);
+            self.commit_fault(e, &space, id)
+        })?;
         // What was committed stays committed, even if the file cannot be made longer.
         let used = self.used(&lmdb).ok();
         if let Some(used) = used {

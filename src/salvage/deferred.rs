@@ -57,8 +57,8 @@ impl Standing {
         };
         let later = standing.in_force;
         if later.txnid > newest.txnid {
-            let skipped = metas.skipped(later.txnid);
-            let compared = verify::compare(source, &newest, &later, skipped)?;
+            let expected = metas.expected(later.txnid);
+            let compared = verify::compare(source, &newest, &later, expected)?;
             if !matches!(compared, Comparison::Whole) {
                 standing.in_force = newest;
                 standing.left_out = Some("it cannot be compared with this one".to_owned());

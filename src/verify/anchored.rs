@@ -51,8 +51,8 @@ pub(super) fn in_force(
         let outcome = match slot.meta.txnid <= flushed {
             true => Comparison::Whole,
             false => {
-                let skipped = metas.skipped(slot.meta.txnid);
-                compare(source, &base.meta, &slot.meta, skipped)?
+                let expected = metas.expected(slot.meta.txnid);
+                compare(source, &base.meta, &slot.meta, expected)?
             }
         };
         match outcome {
@@ -114,11 +114,13 @@ fn base(
     let Some(older) = older.or_else(|| slots.iter().find(previous)) else {
         return Ok(Ok(newest));
     };
-    let skipped = metas.skipped(commit);
-    Ok(match compare(source, &older.meta, &newest.meta, skipped)? {
-        Comparison::Whole | Comparison::Unclear => Ok(newest),
-        Comparison::Torn(found) => Err((*older, newest, found)),
-    })
+    let expected = metas.expected(commit);
+    Ok(
+        match compare(source, &older.meta, &newest.meta, expected)? {
+            Comparison::Whole | Comparison::Unclear => Ok(newest),
+            Comparison::Torn(found) => Err((*older, newest, found)),
+        },
+    )
 }
 
 /// What puts a commit in force: its fields in its own meta page, a number before its own in the

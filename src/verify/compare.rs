@@ -13,6 +13,7 @@ use std::io;
 
 use crate::format::table::Table;
 use crate::format::{digest, record};
+use crate::verify::announcement::Expected;
 use crate::verify::bytes::ReadAt;
 use crate::verify::compare::both::Pair;
 use crate::verify::compare::side::{Side, Stop};
@@ -36,17 +37,17 @@ pub(crate) enum Comparison {
 }
 
 /// Compares the commit of `newer` with that of `before`. No page of either may be written
-/// meanwhile. The header row of `newer` has left out `skipped` numbers.
+/// meanwhile. The header row of `newer` says what is `expected`, if all is whole.
 pub(crate) fn compare(
     source: &dyn ReadAt,
     before: &Meta,
     newer: &Meta,
-    skipped: u64,
+    expected: Expected,
 ) -> io::Result<Comparison> {
     if (before.free, before.main) == (newer.free, newer.main) {
         return Ok(Comparison::Whole);
     }
-    match try_compare(source, before, newer, skipped) {
+    match try_compare(source, before, newer, expected) {
         Ok(_) => Ok(Comparison::Whole),
         Err(Stop::Io(error)) => Err(error),
         Err(Stop::Before) => Ok(Comparison::Unclear),
@@ -64,7 +65,7 @@ pub(crate) fn written_pages(
     if (before.free, before.main) == (newer.free, newer.main) {
         return Ok(Ok(Vec::new()));
     }
-    match try_compare(source, before, newer, 0) {
+    match try_compare(source, before, newer, Expected::default()) {
         Ok(pair) => {
             let mut pages: Vec<_> = pair.newer.pages.iter().collect();
             let is_old = |page: &u64| pair.before.values.is_reached(*page);
@@ -88,7 +89,7 @@ fn try_compare<'a>(
     source: &'a dyn ReadAt,
     before: &'a Meta,
     newer: &'a Meta,
-    skipped: u64,
+    expected: Expected,
 ) -> Result<Pair<'a>, Stop> {
     let before = Side::new(source, before, false)?;
     before.check_newest_list()?;
@@ -96,9 +97,13 @@ fn try_compare<'a>(
     let newer = Side::new(source, newer, true)?;
     let new = newer.root()?;
     // A lower one is of a commit that was undone, or of one before.
-    if new.header.commit <= old.header.commit.saturating_add(skipped) {
+    if new.header.commit <= old.header.commit.saturating_add(expected.skipped) {
         let (now, then) = (new.header.commit, old.header.commit);
         let what = format!("its header is of commit {now}, and the one before of {then}");
+        return Err(newer.stop(Structure::Root, None, Kind::Row(what)));
+    }
+    if expected.digest.is_some_and(|it| it != new.header.digest) {
+        let what = "its header is not the one that was announced".to_owned();
         return Err(newer.stop(Structure::Root, None, Kind::Row(what)));
     }
     let pair = Pair { before, newer };

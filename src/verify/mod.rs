@@ -6,6 +6,7 @@
 
 pub(crate) mod anchor;
 pub(crate) mod anchored;
+pub(crate) mod announcement;
 mod branches;
 pub(crate) mod bytes;
 mod compare;

@@ -105,8 +105,8 @@ pub(crate) fn in_force(
     let (Some(before), Some(undo)) = (before, Undo::of_newest(metas, &meta)) else {
         return Ok(Ok(newest));
     };
-    let skipped = metas.skipped(meta.txnid);
-    Ok(Ok(match compare(source, &before, &meta, skipped)? {
+    let expected = metas.expected(meta.txnid);
+    Ok(Ok(match compare(source, &before, &meta, expected)? {
         Comparison::Whole | Comparison::Unclear => newest,
         Comparison::Torn(violation) => InForce {
             meta: before,

@@ -47,6 +47,16 @@ fn store(path: &Path) -> (PoolMetadata, Vec<DeviceInfo>) {
     (store, before)
 }
 
+/// Opens the store again, and makes its first commit, before which the library writes to a meta
+/// page by itself.
+fn opened_again(path: &Path, options: &OpenOptions) -> (PoolMetadata, Vec<DeviceInfo>) {
+    let store = options.open(path).unwrap();
+    let changed = store.change_device_state("c", DeviceState::Suspended);
+    changed.unwrap();
+    let before = devices(&store);
+    (store, before)
+}
+
 fn is_io(error: &Error) -> bool {
     matches!(error, Error::Io { .. }) && error.os_error() == Some(libc::EIO)
 }
@@ -270,11 +280,9 @@ fn failed_write_of_a_meta_page_stops_writes_with_a_full_reader_table() {
     let (_directory, path) = place();
     store(&path).0.close().unwrap();
     // Longer than the reads of tests beside this one: the reopen waits for those as well.
-    let store = options(3000)
-        .max_readers(OpenOptions::MIN_MAX_READERS)
-        .open(&path)
-        .unwrap();
-    let before = devices(&store);
+    let mut options = options(3000);
+    options.max_readers(OpenOptions::MIN_MAX_READERS);
+    let (store, before) = opened_again(&path, &options);
     let mut walks = Vec::new();
     let full = loop {
         match store.walk() {

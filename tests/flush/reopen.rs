@@ -3,7 +3,8 @@
 
 use super::common::peer::Peer;
 use super::common::{add, check, devices, error_of, options, place, sys, SetOnDrop};
-use super::{assert_as_before, assert_stopped, is_io, store, with_failing, BEHIND_META_PAGES};
+use super::{assert_as_before, assert_stopped, is_io, opened_again, store};
+use super::{with_failing, BEHIND_META_PAGES};
 use crate::assert_error;
 use pool_metadata::{Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,7 @@ use std::time::Duration;
 fn open_walk_goes_on_and_new_reads_wait_for_its_end() {
     let (_directory, path) = place();
     store(&path).0.close().unwrap();
-    let store = options(200).open(&path).unwrap();
-    let before = devices(&store);
+    let (store, before) = opened_again(&path, &options(200));
     let mut walk = store.walk().unwrap();
     let fail = || error_of(store.mark_faulty("a"));
     let error = with_failing(sys::WRITES, BEHIND_META_PAGES, fail);
@@ -61,7 +61,7 @@ fn reads_during_a_reopen_wait_for_it() {
     let (_directory, path) = place();
     store(&path).0.close().unwrap();
     for _ in 0..40 {
-        let store = options(60_000).open(&path).unwrap();
+        let (store, _) = opened_again(&path, &options(60_000));
         let done = AtomicBool::new(false);
         let read = || {
             while !done.load(Ordering::Relaxed) {
@@ -93,10 +93,11 @@ fn reads_during_a_reopen_wait_for_it() {
 #[test]
 fn close_during_a_reopen_waits_for_it() {
     let (_directory, path) = place();
-    let (store, before) = store(&path);
-    store.close().unwrap();
+    store(&path).0.close().unwrap();
+    let mut before = Vec::new();
     for round in 0..40 {
-        let store = options(60_000).open(&path).unwrap();
+        let store;
+        (store, before) = opened_again(&path, &options(60_000));
         let (closing, done) = (AtomicBool::new(false), AtomicBool::new(false));
         let read = || {
             let mut error = None;
@@ -131,11 +132,12 @@ fn close_during_a_reopen_waits_for_it() {
 #[test]
 fn reopen_with_a_full_reader_table_waits_for_a_slot() {
     let (_directory, path) = place();
-    let (store, before) = store(&path);
-    store.close().unwrap();
+    store(&path).0.close().unwrap();
+    let mut before = Vec::new();
     let mut peer = Peer::start("flush::crowd", &path);
     for _ in 0..10 {
-        let store = options(60_000).open(&path).unwrap();
+        let store;
+        (store, before) = opened_again(&path, &options(60_000));
         assert_eq!(store.get_device("a").unwrap(), before[0]);
         peer.tell("take all");
         peer.expect("full");

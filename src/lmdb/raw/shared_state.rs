@@ -8,6 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::verify::anchor;
+use crate::verify::announcement;
 use crate::verify::flush_mark::{self, FlushMark};
 use crate::verify::meta::{Meta, LAST_PAGE_AT, TXNID_AT};
 
@@ -92,6 +93,14 @@ impl MetaPages {
             self.map.word(at).load(Ordering::Acquire)
         });
         words == [commit, 0]
+    }
+
+    /// Whether what the meta page of this commit has beside LMDB's fields announces one of its
+    /// number. The caller keeps others from writing.
+    #[inline]
+    pub fn announces(&self, commit: u64) -> bool {
+        let at = Meta::home(commit) * self.page_size + announcement::AT + announcement::COMMIT_AT;
+        self.map.word(at).load(Ordering::Acquire) == commit
     }
 
     /// The commits that have anchors in the first and the second meta page; 0 for none. The caller
