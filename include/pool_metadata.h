@@ -879,8 +879,8 @@ typedef struct pm_options {
   uint64_t deferred_commits;
   /**
    * How long in milliseconds a deferred commit may be left unflushed: a thread of the library's
-   * own flushes it then. The first deferred write starts the thread, and closing the store ends
-   * it. 0 selects the default, 1000.
+   * own flushes it then. The first deferred write starts the thread, or pm_open with
+   * PM_OPEN_EXPECT_DEFERRED, and closing the store ends it. 0 selects the default, 1000.
    */
   uint64_t deferred_age_ms;
 } pm_options;

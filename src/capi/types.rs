@@ -146,8 +146,8 @@ pub struct pm_options {
     /// as that.
     pub deferred_commits: u64,
     /// How long in milliseconds a deferred commit may be left unflushed: a thread of the library's
-    /// own flushes it then. The first deferred write starts the thread, and closing the store ends
-    /// it. 0 selects the default, 1000.
+    /// own flushes it then. The first deferred write starts the thread, or pm_open with
+    /// PM_OPEN_EXPECT_DEFERRED, and closing the store ends it. 0 selects the default, 1000.
     pub deferred_age_ms: u64,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::lmdb::deferral::{Deferral, Deferred, Unflushed};
+use crate::lmdb::deferral::{Deferral, Unflushed};
 use crate::lmdb::env::Env;
 use crate::lmdb::flusher::Chore;
 use crate::lmdb::one_flush::OneFlush;
@@ -17,6 +17,8 @@ use crate::sync::primitives::unpoisoned;
 /// So a disk that fails for a moment stops no writes.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 8;
+/// How long the thread sleeps at most while commits are pinned.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Chore for Env {
     fn look(&self) -> Option<Instant> {
@@ -28,76 +30,91 @@ impl Env {
     /// Makes sure that the thread will flush what is deferred in time; false if it cannot.
     pub(super) fn watch_deferred(&self, one_flush: &OneFlush, unflushed: &mut Unflushed) -> bool {
         if !unflushed.watched {
-            unflushed.watched = one_flush.flusher.wake_after(self.config.deferred_age);
+            let first = self.config.deferred_age.min(LONGEST_PAUSE);
+            unflushed.watched = one_flush.flusher.wake_after(first);
         }
         unflushed.watched
     }
 
-    /// Flushes deferred commits that are old enough, and ends a deferral that is not used any more.
-    /// Returns when to check again, if at all. The thread calls this.
+    /// Flushes deferred commits that are old enough, and ends a deferral that is not used any more,
+    /// or that another process has ended. Returns when to check again, if at all. The thread calls
+    /// this.
     pub(super) fn look_after_deferred(&self) -> Option<Instant> {
         let one_flush = self.one_flush.as_ref()?;
-        let age = self.config.deferred_age;
         self.check_writable().ok()?;
+        let age = self.config.deferred_age;
         let again = || {
             let failures = one_flush.failures.load(Ordering::Relaxed);
             let pause = LEAST_PAUSE * (1 << failures.min(MOST_DOUBLINGS));
             Instant::now().checked_add(age.max(pause))
         };
+        if let Some(later) = self.look_later(one_flush) {
+            return Some(later);
+        }
         let waits = self.lock_wait();
         let Ok(_writing) = self.begin_writing(&waits) else {
             return again();
         };
+        // It may have been flushed meanwhile.
+        if let Some(later) = self.look_later(one_flush) {
+            return Some(later);
+        }
         let _flushing = self.begin_flushing();
         let newest = one_flush.newest_commit();
-        let (is_anchored, due) = {
-            let mut deferred = unpoisoned(one_flush.deferred.lock());
-            if self.is_ready(one_flush, &deferred) {
-                deferred.unflushed.watched = false;
-                return None;
-            }
-            let unflushed = &deferred.unflushed;
-            let since = match unflushed.count {
-                0 => unflushed.last,
-                _ => unflushed.first,
-            };
-            let is_anchored = match &deferred.state {
-                Deferral::None => None,
-                Deferral::First(_) => Some(false),
-                Deferral::Anchored(_) => Some(unflushed.count > 0),
-            };
-            (is_anchored, since.checked_add(age)?)
+        let (is_taken_over, count) = {
+            let deferred = unpoisoned(one_flush.deferred.lock());
+            let is_taken_over = is_taken_over(one_flush, &deferred.state);
+            (is_taken_over, deferred.unflushed.count)
         };
-        if is_anchored.is_some() && due > Instant::now() {
-            return Some(due);
-        }
-        if is_anchored == Some(true) {
+        if !is_taken_over && count > 0 {
             match self.flush_anchored(one_flush, newest, false) {
-                Some(Ok(())) => return Instant::now().checked_add(age),
+                Some(Ok(())) => return Instant::now().checked_add(age.min(LONGEST_PAUSE)),
                 Some(Err(_)) => return again(),
                 None => {}
             }
         }
         self.end_deferral(one_flush);
-        let settled = match one_flush.pages.is_marked(newest) {
-            true => Ok(()),
-            false => self.settle_newest(one_flush, newest, &waits),
-        };
-        if settled.is_err() {
-            return again();
+        // Another process that took over has flushed all of it, and may defer commits itself.
+        let is_settled = is_taken_over && !one_flush.owes_a_flush();
+        if !is_settled {
+            let is_marked = one_flush.pages.is_marked(newest);
+            if !is_marked && self.settle_newest(one_flush, newest, &waits).is_err() {
+                return again();
+            }
+            if one_flush.expects_deferral.load(Ordering::Relaxed) {
+                self.get_ready(one_flush);
+            }
         }
-        unpoisoned(one_flush.deferred.lock()).unflushed.watched = false;
-        if one_flush.expects_deferral.load(Ordering::Relaxed) {
-            self.get_ready(one_flush);
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
+        deferred.unflushed.watched = false;
+        match deferred.state {
+            Deferral::None => None,
+            _ => Instant::now().checked_add(LONGEST_PAUSE),
         }
-        None
     }
 
-    /// Whether nothing is unflushed, and what was made ready for deferred writes stays so.
-    fn is_ready(&self, one_flush: &OneFlush, deferred: &Deferred) -> bool {
-        one_flush.expects_deferral.load(Ordering::Relaxed)
-            && matches!(deferred.state, Deferral::Anchored(_))
-            && deferred.unflushed.count == 0
+    /// When the thread has to look again, if nothing is due now: a second later at the latest,
+    /// since another process may end the deferral and write on, and the pins of this one would keep
+    /// all pages from being used again.
+    fn look_later(&self, one_flush: &OneFlush) -> Option<Instant> {
+        let mut deferred = unpoisoned(one_flush.deferred.lock());
+        let now = Instant::now();
+        let expects = one_flush.expects_deferral.load(Ordering::Relaxed);
+        let since = match (&deferred.state, deferred.unflushed.count) {
+            (Deferral::None, _) => return None,
+            (state, _) if is_taken_over(one_flush, state) => return None,
+            (Deferral::Anchored(_), 0) if expects => {
+                // The next write that is deferred wakes the thread in time.
+                deferred.unflushed.watched = false;
+                return now.checked_add(LONGEST_PAUSE);
+            }
+            (_, 0) => deferred.unflushed.last,
+            _ => deferred.unflushed.first,
+        };
+        let latest = now.checked_add(LONGEST_PAUSE)?;
+        let due = since.checked_add(self.config.deferred_age);
+        let due = due.map_or(latest, |due| due.min(latest));
+        (due > now).then_some(due)
     }
 
     /// Gets ready for deferred writes, in a store that was just opened, and stays so while nobody
@@ -106,9 +123,16 @@ impl Env {
         let Some(one_flush) = &self.one_flush else {
             return;
         };
+        let now = || Deadline::over(Duration::ZERO);
+        let Ok(_writer) = self.writer.acquire(&now()) else {
+            return;
+        };
         one_flush.expects_deferral.store(true, Ordering::Relaxed);
-        let now = Deadline::over(Duration::ZERO);
-        if let Ok(_lock) = self.process_lock.lock_writer(&self.path, &now) {
+        // Without the thread, pins could outlast their use.
+        if !one_flush.flusher.wake_after(LONGEST_PAUSE) {
+            return;
+        }
+        if let Ok(_lock) = self.process_lock.lock_writer(&self.path, &now()) {
             let _flushing = self.begin_flushing();
             self.get_ready(one_flush);
         }
@@ -163,5 +187,14 @@ impl Env {
             // No call is left that could return the error.
             let _ = self.settle_at_close(&deadline);
         }
+    }
+}
+
+/// Whether another process has ended this one's deferral: its anchors are gone. It may look so for
+/// a moment while another process writes.
+fn is_taken_over(one_flush: &OneFlush, state: &Deferral) -> bool {
+    match state {
+        Deferral::Anchored(own) => one_flush.pages.anchors() != own.anchors,
+        _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! The thread that flushes deferred commits, so that a store to which nothing more is written does
-//! not stay unflushed. It is started by the first deferred commit of a process, and ends with the
+//! not stay unflushed, and ends pins that are of no use any more. It is started by the first
+//! deferred commit of a process, or by opening the store where such are expected, and ends with the
 //! store.
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};

@@ -170,7 +170,8 @@ impl OpenOptions {
     }
 
     /// How long a deferred commit may be left unflushed: a thread of the store's own flushes it
-    /// then. The thread is started by the first deferred write, and ends with the store.
+    /// then. The thread is started by the first deferred write, or by opening with
+    /// [`expect_deferred`](Self::expect_deferred), and ends with the store.
     pub fn deferred_age(&mut self, age: Duration) -> &mut OpenOptions {
         self.deferred_age = age;
         self

@@ -125,3 +125,42 @@ fn read_of_the_commit_of_an_anchor_does_not_hide_that_the_power_was_cut() {
     let left_out = stats(&opened).commits - before;
     assert!(left_out > 1000, "{left_out}");
 }
+
+/// A process that defers no more, or never has, may not write for long, and another one may write
+/// all the time.
+#[test]
+fn pins_that_another_process_has_made_needless_end_though_their_process_is_idle() {
+    for expected in [false, true] {
+        let (_directory, path) = place();
+        let store = patient().expect_deferred(expected).open(&path).unwrap();
+        let deferring = if expected { 0 } else { 3 };
+        for number in 0..deferring {
+            add(&store.deferred(), format!("own-{number}"));
+        }
+        assert!(has_anchors(&path));
+        let mut other = Peer::start("processes::remote", &path);
+        other.expect("ready");
+        other.tell("add other");
+        other.expect("ok");
+        for _ in 0..100 {
+            other.tell("activate other");
+            other.expect("ok");
+        }
+        wait_until("no pages are held", || {
+            other.tell("activate other");
+            other.expect("ok");
+            stats(&store).pages_held < 100
+        });
+        assert!(
+            !has_anchors(&path),
+            "and is not made ready while another one writes"
+        );
+        assert_eq!(stats(&store).deferred_commits, 0);
+        // It defers on as before.
+        for number in 0..3 {
+            add(&store.deferred(), format!("more-{number}"));
+        }
+        assert_eq!(stats(&store).deferred_commits, 2);
+        store.close().unwrap();
+    }
+}
