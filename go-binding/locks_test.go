@@ -154,3 +154,34 @@ func TestUpdateHasNewBudgetAfterCallback(t *testing.T) {
 	}
 	t.Error("the update timed out in each attempt")
 }
+
+// Between two writes no call runs, and a wait that ends just then has waited for the disk all the
+// same.
+func TestWaitThatEndsBetweenTwoWritesBeginsAnew(t *testing.T) {
+	queue := writeQueue{led: true}
+	next := newWaiter[changeList]()
+	queue.queue.push(next)
+	queue.handOver()
+	if calling := queue.calling.Load(); calling != 1 {
+		t.Errorf("%d call once the lead was handed over", calling)
+	}
+	if result := <-next.result; result != granted {
+		t.Errorf("result %v", result)
+	}
+	store := newStore(t)
+	add(t, store, DeviceInfo{Name: "dev"})
+	budget := waitBudget{time.Minute}
+	if !store.locks.lock("dev", &budget) {
+		t.Fatal("the device is locked")
+	}
+	if !store.locks.queue.patient("dev") {
+		t.Error("a wait behind a write does not begin anew")
+	}
+	store.locks.unlock("dev")
+	update, err := store.BeginUpdate("dev")
+	ok(t, err)
+	if store.locks.queue.patient("dev") {
+		t.Error("a wait behind an open update begins anew")
+	}
+	ok(t, update.Commit())
+}

@@ -35,7 +35,7 @@ type writeQueue struct {
 	queue     fifo[changeList] // the goroutines that came after the leader
 	led       bool             // there is a leader
 	followers int              // how many were taken out of the queue for the call under way
-	calling   atomic.Int32     // how many writes are in calls of the library, lists too
+	calling   atomic.Int32     // how many writes lead or call the library, lists too
 
 	// The leader's own.
 	lastFollowers int           // how many followers the last call had
@@ -64,10 +64,12 @@ func (q *writeQueue) do(w *write, budget *waitBudget) bool {
 		}
 		q.queue.mu.Lock()
 	}
-	q.led = true
+	if !q.led {
+		q.led = true
+		q.calling.Add(1)
+	}
 	followers := q.takeFollowers(len(w.value.texts))
 	q.queue.mu.Unlock()
-	q.calling.Add(1)
 	if followers.count == 0 {
 		w.value.applyEach(w.value.store)
 	} else {
@@ -75,9 +77,9 @@ func (q *writeQueue) do(w *write, budget *waitBudget) bool {
 		q.applyBatch(w, &followers)
 		q.lastTook = time.Since(began)
 	}
-	q.calling.Add(-1)
 	q.lastFollowers = followers.count
 	q.handOver()
+	q.calling.Add(-1)
 	for followers.count > 0 {
 		followers.pop().result <- served
 	}
@@ -124,13 +126,15 @@ func (q *writeQueue) awaitArrivals() {
 	}
 }
 
-// handOver makes the first waiter the next leader.
+// handOver makes the first waiter the next leader. It counts as one from here on, before it runs:
+// otherwise a wait that ends in between would not begin anew.
 func (q *writeQueue) handOver() {
 	q.queue.mu.Lock()
 	defer q.queue.mu.Unlock()
 	q.followers = 0
 	q.led = q.queue.count > 0
 	if q.led {
+		q.calling.Add(1)
 		q.queue.pop().result <- granted
 	}
 }

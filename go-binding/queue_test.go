@@ -375,8 +375,8 @@ func TestWritesBehindCallThatStallsDoNotTimeOut(t *testing.T) {
 		t.Fatalf("%v: before the call's end", err)
 	default:
 	}
-	store.queue.calling.Add(-1)
 	release()
+	store.queue.calling.Add(-1)
 	absent := 0
 	for range 5 {
 		if err := <-ended; errors.Is(err, ErrNotFound) {

@@ -107,9 +107,8 @@ func Open(path string, opts ...Option) (*PoolMetadata, error) {
 		states:   o.deferredStates,
 	}
 	s.queue.queue.patient = func(changeList) bool { return s.queue.calling.Load() > 0 }
-	s.locks.queue.patient = func(name string) bool {
-		return !s.locks.held[name] && s.queue.calling.Load() > 0
-	}
+	// A write that has the device waits for others within limits of its own, and calls the library.
+	s.locks.queue.patient = func(name string) bool { return !s.locks.held[name] }
 	s.forgot = runtime.AddCleanup(s, closeForgotten, handles)
 	return &PoolMetadata{sharedStore: s, handle: handles.opened}, nil
 }
