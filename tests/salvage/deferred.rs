@@ -180,17 +180,20 @@ fn try_one(seed: u64) -> Option<Result<(), String>> {
     if first.is_err() && !judged.any(|judged| judged.is_ok()) {
         return Some(Err(format!("{first:?}")));
     }
-    let was_there = |name: &&Vec<u8>| {
-        let mut moments = film.moments.iter();
-        moments.any(|moment| moment.contents.devices.contains_key(*name))
-    };
     let new = contents(&salvaged.1);
-    match new
-        .devices
-        .keys()
-        .find(|name| !ids_lost && !was_there(name))
-    {
-        Some(name) => Some(Err(format!("{} came back", name.escape_ascii()))),
+    let back = |(name, device): &(&Vec<u8>, &DeviceInfo)| {
+        let mut of_moments = film.moments.iter().map(|moment| &moment.contents.devices);
+        // Nothing tells that the one was removed which had the id of a device that is lost.
+        let owned = |devices: &BTreeMap<Vec<u8>, DeviceInfo>| {
+            let mut lost = devices
+                .values()
+                .filter(|d| !new.devices.contains_key(&d.name));
+            lost.any(|lost| lost.device_id == device.device_id)
+        };
+        !of_moments.any(|devices| devices.contains_key(*name) || owned(devices))
+    };
+    match new.devices.iter().find(|device| !ids_lost && back(device)) {
+        Some((name, _)) => Some(Err(format!("{} came back", name.escape_ascii()))),
         None => Some(Ok(())),
     }
 }
