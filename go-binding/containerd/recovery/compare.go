@@ -39,7 +39,7 @@ func (r *Recovery) CompareInBackground(now bool, signals <-chan os.Signal) {
 
 // Compare compares the device ids of the store with those of the pool, both ways, and logs what
 // only one of them has, and how to bring them in step. It changes nothing, but that the pool has a
-// metadata snapshot meanwhile. What keeps it from comparing is logged, and harms nobody.
+// metadata snapshot meanwhile. What keeps it from comparing is logged, and stops nothing else.
 //
 // It is for one goroutine at a time. The snapshotter may work meanwhile.
 func (r *Recovery) Compare(ctx context.Context) {

@@ -12,7 +12,7 @@ import (
 )
 
 // unmount unmounts a device where the snapshotter has mounted it: a new one, for a moment, in a
-// temporary directory (containerd's WithTempMount), and tells nobody of it before the prepare has
+// temporary directory (containerd's WithTempMount), which no caller knows of before the prepare has
 // ended. A device that is mounted elsewhere is in use, and so not what a prepare has left.
 func unmount(device string) error {
 	table, err := os.ReadFile("/proc/self/mounts")

@@ -26,7 +26,7 @@ func Options() ([]poolmetadata.Option, error) {
 	if err != nil || !deferred {
 		return nil, err
 	}
-	// What is left unflushed for long was acknowledged to nobody: the call has failed.
+	// What stays unflushed for long was not acknowledged: its call has failed.
 	return []poolmetadata.Option{
 		poolmetadata.WithDeferredStates(), poolmetadata.WithDeferredAge(time.Minute),
 	}, nil
