@@ -17,13 +17,13 @@ use crate::file::copying::{chunk, copy_range, write_metas};
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
-use crate::verify::newest::Look;
+use crate::verify::newest::Probe;
 use crate::verify::Metas;
 
 /// A file in memory, which has no name.
 pub(crate) struct PrivateFile {
     file: File,
-    look: Look,
+    probe: Probe,
     /// Kept between attempts: memory that is new is slow, and a writer goes on meanwhile.
     chunk: Vec<u8>,
 }
@@ -35,7 +35,7 @@ impl PrivateFile {
         let file = made.map_err(|e| failed(original, e.into()))?.into();
         Ok(PrivateFile {
             file,
-            look: Look::default(),
+            probe: Probe::default(),
             chunk: chunk(),
         })
     }
@@ -58,7 +58,7 @@ impl PrivateFile {
         let read = || Metas::read(from).map_err(|e| Error::io("reading the file", original, e));
         let before = read()?;
         // What is wrong with a meta page was found before, unless it is being written just now.
-        let found = self.look.in_force(from, &before);
+        let found = self.probe.in_force(from, &before);
         let found = found.map_err(|e| Error::io("reading the file", original, e))?;
         let Some(found) = found.ok().filter(|found| found.meta.check_range().is_ok()) else {
             return Ok(false);

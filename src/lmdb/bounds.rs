@@ -21,8 +21,8 @@ const MOST_DOUBLINGS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Chore for Env {
-    fn look(&self) -> Option<Instant> {
-        self.look_after_deferred()
+    fn flush_due(&self) -> Option<Instant> {
+        self.flush_deferred_in_time()
     }
 }
 
@@ -39,7 +39,7 @@ impl Env {
     /// Flushes deferred commits that are old enough, and ends a deferral that is not used any more,
     /// or that another process has ended. Returns when to check again, if at all. The thread calls
     /// this.
-    pub(super) fn look_after_deferred(&self) -> Option<Instant> {
+    pub(super) fn flush_deferred_in_time(&self) -> Option<Instant> {
         let one_flush = self.one_flush.as_ref()?;
         self.check_writable().ok()?;
         let age = self.config.deferred_age;

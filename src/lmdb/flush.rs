@@ -61,21 +61,30 @@ impl Env {
     }
 
     /// Makes sure that the newest commit is on the disk before another is written over the one
-    /// before it. The caller holds the writer lock between processes.
+    /// before it. Calls `forget` where the next commit has to be announced although the newest is
+    /// this process's. The caller holds the writer lock between processes.
     #[inline]
-    pub(super) fn settle(&self, waits: &LockWait) -> Result<()> {
+    pub(super) fn settle(&self, waits: &LockWait, forget: impl FnOnce()) -> Result<()> {
         let Some(one_flush) = &self.one_flush else {
             return Ok(());
         };
         let newest = one_flush.newest_commit();
-        match one_flush.pages.is_marked(newest) {
+        match one_flush.pages.is_plain(newest) {
             true => Ok(()),
-            false => self.settle_or_defer(one_flush, newest, waits),
+            false => {
+                if one_flush.pages.announces(newest + 1) {
+                    forget();
+                }
+                self.settle_or_defer(one_flush, newest, waits)
+            }
         }
     }
 
     #[cold]
     fn settle_or_defer(&self, one_flush: &OneFlush, newest: u64, waits: &LockWait) -> Result<()> {
+        if one_flush.pages.is_marked(newest) {
+            return Ok(());
+        }
         match self.go_on_deferring(one_flush, newest) {
             Some(deferring) => deferring,
             None => {

@@ -14,7 +14,7 @@ use crate::sync::primitives::unpoisoned;
 /// What the thread does.
 pub(super) trait Chore: Send + Sync {
     /// Flushes what is due. Returns when to check again, if at all.
-    fn look(&self) -> Option<Instant>;
+    fn flush_due(&self) -> Option<Instant>;
 }
 
 /// The thread, if it was started, and when it is to check again.
@@ -91,7 +91,7 @@ fn run(chore: &Weak<dyn Chore>, alarm: &Alarm) {
         let Some(chore) = chore.upgrade() else {
             return;
         };
-        let next = chore.look();
+        let next = chore.flush_due();
         let mut state = unpoisoned(alarm.state.lock());
         // A write may have asked for an earlier check meanwhile.
         state.due = [state.due, next].into_iter().flatten().min();

@@ -6,12 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
 
-use crate::error::{Error, Result};
 use crate::lmdb::deferral::Deferred;
-use crate::lmdb::env::Env;
 use crate::lmdb::flusher::Flusher;
 use crate::lmdb::raw::MetaPages;
-use crate::verify::announcement;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::{newest_meta, Metas};
 
@@ -77,29 +74,6 @@ impl OneFlush {
             true => self.pages.skipped(commit),
             false => 0,
         }
-    }
-}
-
-impl Env {
-    /// Announces a commit that is about to be made, where another that was to get its number may
-    /// have left pages on the disk, and no meta page. One of this process that comes right after
-    /// its own has no such predecessor that is not announced.
-    #[inline]
-    pub(super) fn announce(&self, commit: u64, digest: u128, follows_own: bool) -> Result<()> {
-        match &self.one_flush {
-            Some(one_flush) if !follows_own || one_flush.pages.announces(commit) => {
-                self.write_announcement(commit, digest)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn write_announcement(&self, commit: u64, digest: u128) -> Result<()> {
-        let bytes = announcement::encode(commit, digest);
-        let at = announcement::offset(commit, self.page_size);
-        let written = self.file.write_all_at(&bytes, at);
-        written.map_err(|e| Error::io("announcing a commit", &self.path, e))
     }
 }
 

@@ -120,7 +120,7 @@ impl Env {
             }
             return Ok(());
         }
-        match self.settle(&self.lock_wait()) {
+        match self.settle(&self.lock_wait(), || ()) {
             Err(error @ Error::Corrupt { .. }) => Err(error),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::lmdb::grow;
 use crate::lmdb::raw::{self, Database, LmdbError, LmdbResult, PutMode};
 use crate::sync::deadline::Deadline;
 use crate::sync::lock_wait::{LockWait, WaitFor};
+use crate::verify::announcement;
 
 mod fault;
 mod rewrite;
@@ -196,7 +198,8 @@ impl Writing<'_> {
         let mut rewrite = false;
         loop {
             self.lock_process()?;
-            self.env.settle(self.waits)?;
+            let forget = || self.writer.hand_over(|left| *left = None);
+            self.env.settle(self.waits, forget)?;
             let deferred = self.deferred.get();
             match self
                 .env
@@ -242,6 +245,20 @@ impl Env {
             }
             _ => Ok(txn),
         }
+    }
+
+    /// Announces a commit that is about to be made, with this header row, where another that was to
+    /// get its number may have left pages on the disk, and no meta page. One of this process that
+    /// comes right after its own has no such predecessor that is not announced.
+    #[cold]
+    fn announce(&self, commit: u64, header: Option<&Header>) -> Result<()> {
+        let (Some(_), Some(header)) = (&self.one_flush, header) else {
+            return Ok(());
+        };
+        let bytes = announcement::encode(commit, header.digest);
+        let at = announcement::offset(commit, self.page_size);
+        let written = self.file.write_all_at(&bytes, at);
+        written.map_err(|e| Error::io("announcing a commit", &self.path, e))
     }
 
     /// Runs one transaction. In one piece: split in two, it costs a lone write 40 instructions (see
@@ -290,8 +307,8 @@ impl Env {
         let (id, header) = (txn.txn.commit_number(), txn.header.take());
         let buffer = std::mem::take(&mut txn.buffer);
         let (operations, start) = (txn.operations.max(1), Instant::now());
-        if let Some(header) = &header {
-            self.announce(id, header.digest, known.is_some())?;
+        if known.is_none() {
+            self.announce(id, header.as_ref())?;
         }
         txn.txn.commit().map_err(|e| {
             // It may have left pages on the disk: the next one is announced.

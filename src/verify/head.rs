@@ -14,7 +14,7 @@ use crate::sync::deadline::Deadline;
 use crate::verify::bytes::{u32_at, ReadAt};
 use crate::verify::evidence;
 use crate::verify::meta::{self, Meta, Metas};
-use crate::verify::newest::Look;
+use crate::verify::newest::Probe;
 use crate::verify::page::{Page, PageKind, Row, TreeRecord, Value, HEADER};
 use crate::verify::undo::{InForce, Unfinished};
 use crate::verify::violation::{Kind, Location, Structure, Violation};
@@ -86,13 +86,13 @@ impl FileProbe<'_> {
     }
 
     fn read_head(&self, deadline: &Deadline) -> Result<Head> {
-        let mut look = Look::default();
+        let mut probe = Probe::default();
         deadline.poll(
             "a moment without a commit, to read the file's first pages",
             || {
                 let before = self.metas()?;
                 let found = self
-                    .in_force(&before, &mut look)
+                    .in_force(&before, &mut probe)
                     .and_then(|found| Ok((self.header_row(&found.meta)?, found)));
                 let after = self.metas()?;
                 match found {
@@ -129,7 +129,7 @@ impl FileProbe<'_> {
         Metas::read(self.file).map_err(|e| Error::io("reading the file", self.path, e))
     }
 
-    fn in_force(&self, metas: &Metas, look: &mut Look) -> Result<InForce> {
+    fn in_force(&self, metas: &Metas, probe: &mut Probe) -> Result<InForce> {
         if metas.first.is_empty() {
             return Err(self.not_a_store(
                 "it is empty (0 bytes), and becomes one when it is opened for writing",
@@ -141,7 +141,7 @@ impl FileProbe<'_> {
         let [first, second] = metas.parse();
         first.map_err(|kind| self.no_meta("first", kind))?;
         second.map_err(|kind| self.no_meta("second", kind))?;
-        let in_force = look
+        let in_force = probe
             .in_force(self.file, metas)
             .map_err(|e| Error::io("reading the file", self.path, e))?
             .map_err(|kind| self.corrupt(format!("its two meta pages: {kind}")))?;

@@ -13,11 +13,11 @@ use crate::verify::violation::Kind;
 /// Reads a file that others may write to meanwhile, again and again until what was read is of one
 /// commit.
 #[derive(Default)]
-pub(crate) struct Look {
+pub(crate) struct Probe {
     first_seen: Option<u64>,
 }
 
-impl Look {
+impl Probe {
     /// The commit that is in force in a file whose meta pages are these.
     pub fn in_force(
         &mut self,

@@ -23,7 +23,7 @@ const MEMORY: &str = "/dev/shm";
 fn has_room_and_runs_programs(directory: &str) -> bool {
     const ROOM: u64 = 1 << 30;
     statvfs(directory).is_ok_and(|facts| {
-        let free = u64::from(facts.blocks_available()) * u64::from(facts.fragment_size());
+        let free = facts.blocks_available() * facts.fragment_size();
         free >= ROOM && !facts.flags().contains(FsFlags::ST_NOEXEC)
     })
 }

@@ -115,7 +115,7 @@ fn reads_of_a_commit_that_is_undone_again_are_waited_for_again() {
     env.undo(commit);
     let waits = env.lock_wait();
     let writing = env.begin_writing(&waits).unwrap();
-    env.settle(&waits).unwrap();
+    env.settle(&waits, || ()).unwrap();
     drop(writing);
     assert_eq!(commit_unflushed(&env), commit);
     let saw_it = Snapshot::open(&env).unwrap();

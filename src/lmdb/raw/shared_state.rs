@@ -103,6 +103,12 @@ impl MetaPages {
         self.map.word(at).load(Ordering::Acquire) == commit
     }
 
+    /// Whether nothing is to be done before the commit after this one: see the two above.
+    #[inline]
+    pub fn is_plain(&self, commit: u64) -> bool {
+        self.is_marked(commit) && !self.announces(commit + 1)
+    }
+
     /// The commits that have anchors in the first and the second meta page; 0 for none. The caller
     /// keeps others from writing.
     pub fn anchors(&self) -> [u64; 2] {

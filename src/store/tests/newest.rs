@@ -1,12 +1,14 @@
 //! Which commit is in force, in files as a store writes them.
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::device::DeviceInfo;
 use crate::store::{Change, OpenOptions, PoolMetadata};
+use crate::verify::announcement;
 use crate::verify::flush_mark;
-use crate::verify::newest::{in_force, Look};
+use crate::verify::newest::{in_force, Probe};
 use crate::verify::undo::InForce;
 use crate::verify::{Level, Meta, Metas, Report};
 
@@ -174,7 +176,7 @@ fn commit_with_a_missing_sector_is_undone() {
 /// does that writes both meta pages, and between these there are not two commits one after the
 /// other.
 #[test]
-fn look_at_a_store_that_is_being_put_right_finds_its_commit() {
+fn probe_of_a_store_that_is_being_put_right_finds_its_commit() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pool.db");
     let mut options = OpenOptions::new();
@@ -193,10 +195,10 @@ fn look_at_a_store_that_is_being_put_right_finds_its_commit() {
     for meta in [0, 4096] {
         left[meta..meta + 512].copy_from_slice(&old[meta..meta + 512]);
     }
-    let mut look = Look::default();
+    let mut probe = Probe::default();
     let mut find = |bytes: &[u8]| {
         let metas = Metas::read(&bytes).unwrap();
-        look.in_force(&bytes, &metas).unwrap().unwrap()
+        probe.in_force(&bytes, &metas).unwrap().unwrap()
     };
     let found = find(&left);
     let undo = found.unfinished.unwrap().undo;
@@ -206,4 +208,31 @@ fn look_at_a_store_that_is_being_put_right_finds_its_commit() {
         left[at..at + undo.bytes.len()].copy_from_slice(&undo.bytes);
         assert_eq!(find(&left).meta, found.meta);
     }
+}
+
+/// What another process has announced and not made: its pages may be on the disk. The next commit
+/// gets that number, and is announced instead, although it comes right after another of this
+/// process.
+#[test]
+fn announcement_of_a_commit_that_was_not_made_is_replaced() {
+    let mut workload = Workload::new(1);
+    let mut announced = |stale: Option<u128>| {
+        let next = newest(&std::fs::read(&workload.path).unwrap()) + 1;
+        if let Some(digest) = stale {
+            let file = std::fs::File::options().write(true).open(&workload.path);
+            let bytes = announcement::encode(next, digest);
+            let at = announcement::offset(next, 4096);
+            file.unwrap().write_all_at(&bytes, at).unwrap();
+        }
+        workload.step(true);
+        let bytes = std::fs::read(&workload.path).unwrap();
+        assert_eq!(newest(&bytes), next);
+        Metas::read(&&bytes[..]).unwrap().expected(next).digest
+    };
+    assert!(announced(None).is_some(), "the first of a process");
+    assert_eq!(announced(None), None);
+    let replaced = announced(Some(7));
+    assert!(replaced.is_some_and(|digest| digest != 7), "{replaced:?}");
+    assert_eq!(announced(None), None);
+    workload.store.verify().unwrap();
 }
