@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, devices, directory, place, raw, sys};
+use common::{add, check, devices, directory, error_of, options, place, raw, sys};
 use pool_metadata::{Error, OpenOptions, PoolMetadata};
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -208,6 +208,24 @@ fn failed_open_removes_what_it_made_and_nothing_else() {
     let look = || OpenOptions::new().read_only(true).open(&path);
     check(&without_blocks_for_lock_files(look).unwrap());
     assert_eq!(names_in(directory.path()), ["pool.db"]);
+}
+
+/// Another creator's file can be in the way when the store is to get its name, and gone a moment
+/// later, because its creator could not open it: then there is nothing yet to be opened.
+#[test]
+fn file_that_comes_and_goes_under_a_creators_hands_is_waited_for() {
+    let (_directory, path) = place();
+    let naming = [
+        libc::SYS_renameat2,
+        libc::SYS_linkat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_link,
+    ];
+    let open = || options(100).open(&path);
+    let error = error_of(sys::with_errno(&naming, libc::EEXIST, None, open));
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert_eq!(names_in(path.parent().unwrap()), [""; 0]);
+    open().unwrap();
 }
 
 #[test]

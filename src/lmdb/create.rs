@@ -44,6 +44,9 @@ pub(crate) fn ensure(path: &Path, deadline: &Deadline) -> Result<Option<NewStore
             // Another file came to be at the path meanwhile: that is what is there to be opened.
             Err(_) if is_taken(path)? => Ok(Some(None)),
             Ok(None) if is_taken(path)? => Ok(Some(None)),
+            // Its creator has removed it since, because it could not open it. A link that leads
+            // nowhere stays.
+            Err(Error::FileExists { .. }) if !path.is_symlink() => Ok(None),
             tried => Ok(tried?.map(Some)),
         }
     })
