@@ -145,7 +145,7 @@ impl Env {
         Ok(())
     }
 
-    /// Flushes what this process has deferred, for a write that had nothing to change. The caller
+    /// Flushes what this process has deferred, where the write under way needs that. The caller
     /// holds the writer lock between processes.
     #[cold]
     pub(super) fn flush_what_is_deferred(&self) -> Result<()> {

@@ -250,11 +250,15 @@ impl Env {
     /// Announces a commit that is about to be made, with this header row, where another that was to
     /// get its number may have left pages on the disk, and no meta page. One of this process that
     /// comes right after its own has no such predecessor that is not announced.
+    ///
+    /// What it is written over may be the announcement of a deferred commit, so that is flushed
+    /// before.
     #[cold]
     fn announce(&self, commit: u64, header: Option<&Header>) -> Result<()> {
         let (Some(_), Some(header)) = (&self.one_flush, header) else {
             return Ok(());
         };
+        self.flush_what_is_deferred()?;
         let bytes = announcement::encode(commit, header.digest);
         let at = announcement::offset(commit, self.page_size);
         let written = self.file.write_all_at(&bytes, at);

@@ -167,6 +167,7 @@ pub(crate) fn lost(metas: &Metas, anchors: &[Anchor], commit: u64) -> FlushMark 
     let windows = anchors.iter().map(|anchor| anchor.window);
     // A commit whose flush fails comes after all of them.
     let most = windows.max().unwrap_or(0).saturating_add(1);
-    let skipped = metas.skipped(commit + 1).saturating_add(most);
-    FlushMark::of_failed(commit + 1, skipped)
+    let next = commit.saturating_add(1);
+    let skipped = metas.skipped(next).saturating_add(most);
+    FlushMark::of_failed(next, skipped)
 }

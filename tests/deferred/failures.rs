@@ -147,3 +147,29 @@ fn disk_that_fails_for_a_moment_does_not_stop_writes() {
     add(&store, "b");
     check(&store);
 }
+
+/// The commit after one that failed is announced, in the place of the announcement of one that is
+/// not flushed yet.
+#[test]
+fn deferred_write_after_one_that_failed_flushes_those_before_it() {
+    let (_directory, path) = place();
+    let store = patient().open(&path).unwrap();
+    add(&store, "a");
+    let deferred = store.deferred();
+    // The second one flushes the first, with its anchors.
+    for number in 0..3 {
+        add(&deferred, format!("deferred-{number}"));
+    }
+    assert_eq!(stats(&store).deferred_commits, 2);
+    add(&deferred, "deferred-3");
+    assert_eq!(stats(&store).deferred_commits, 3, "nothing has failed");
+    let error = sys::with_errno(sys::WRITES, libc::EIO, None, || {
+        error_of(deferred.add_device(&mut device("new")))
+    });
+    assert_eq!(error.os_error(), Some(libc::EIO), "{error:?}");
+    add(&deferred, "next");
+    assert_eq!(stats(&store).deferred_commits, 1);
+    check(&store);
+    store.close().unwrap();
+    assert_eq!(left(&path).len(), 6);
+}
