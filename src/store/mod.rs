@@ -260,7 +260,8 @@ impl PoolMetadata {
         identity: Option<&[u8]>,
         intents: &[Intent],
     ) -> Result<()> {
-        self.pool.import_all(devices, ids, identity, intents)
+        self.pool
+            .import_with_journal(devices, ids, identity, intents)
     }
 
     /// Counts and sizes, as of this moment.

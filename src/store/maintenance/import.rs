@@ -48,12 +48,12 @@ impl Pool {
     /// Fills an empty store in one commit; see
     /// [`PoolMetadata::import`](super::PoolMetadata::import).
     pub fn import(&self, devices: &[DeviceRef<'_>], ids: &Ids) -> Result<()> {
-        self.import_with_journal(devices, ids, &JournalContent::default())
+        self.fill(devices, ids, &JournalContent::default())
     }
 
     /// Fills an empty store in one commit; see
     /// [`PoolMetadata::import_with_journal`](super::PoolMetadata::import_with_journal).
-    pub fn import_all(
+    pub fn import_with_journal(
         &self,
         devices: &[DeviceRef<'_>],
         ids: &Ids,
@@ -63,11 +63,11 @@ impl Pool {
         identity.map_or(Ok(()), check_identity)?;
         let mut begun = intents.iter().map(IntentRow::of).map(Op::BeginIntent);
         begun.try_for_each(|op| op.check())?;
-        self.import_with_journal(devices, ids, &JournalContent::new(identity, intents))
+        self.fill(devices, ids, &JournalContent::new(identity, intents))
     }
 
     /// Fills an empty store, whose journal gets this as well, in one commit.
-    pub fn import_with_journal(
+    pub fn fill(
         &self,
         devices: &[DeviceRef<'_>],
         ids: &Ids,

@@ -123,7 +123,7 @@ impl OpenOptions {
         let env = Arc::new(Env::open(temp.path(), config)?);
         let devices: Vec<_> = found.devices.iter().map(|device| device.as_ref()).collect();
         let pool = Pool::new(Arc::clone(&env));
-        pool.import_with_journal(&devices, &found.ids, &found.journal)?;
+        pool.fill(&devices, &found.ids, &found.journal)?;
         verify(&env, Verify::Full)
     }
 }
