@@ -48,7 +48,7 @@ impl Env {
             let pause = LEAST_PAUSE * (1 << failures.min(MOST_DOUBLINGS));
             Instant::now().checked_add(age.max(pause))
         };
-        if let Some(later) = self.look_later(one_flush) {
+        if let Some(later) = self.next_check(one_flush) {
             return Some(later);
         }
         let waits = self.lock_wait();
@@ -56,7 +56,7 @@ impl Env {
             return again();
         };
         // It may have been flushed meanwhile.
-        if let Some(later) = self.look_later(one_flush) {
+        if let Some(later) = self.next_check(one_flush) {
             return Some(later);
         }
         let _flushing = self.begin_flushing();
@@ -93,10 +93,10 @@ impl Env {
         }
     }
 
-    /// When the thread has to look again, if nothing is due now: a second later at the latest,
+    /// When the thread has to check again, if nothing is due now: a second later at the latest,
     /// since another process may end the deferral and write on, and the pins of this one would keep
     /// all pages from being used again.
-    fn look_later(&self, one_flush: &OneFlush) -> Option<Instant> {
+    fn next_check(&self, one_flush: &OneFlush) -> Option<Instant> {
         let mut deferred = unpoisoned(one_flush.deferred.lock());
         let now = Instant::now();
         let expects = one_flush.expects_deferral.load(Ordering::Relaxed);

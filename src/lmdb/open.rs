@@ -255,7 +255,7 @@ pub(crate) fn open_lmdb(path: &Path, config: &Config, head: &Head) -> Result<Env
 }
 
 /// Opens LMDB, and watches the map of its lock file.
-fn open_watched(
+pub(super) fn open_watched(
     path: &Path,
     config: &Config,
     head: &Head,

@@ -6,14 +6,12 @@
 //! stay refused until the store is opened again.
 
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::file::fs::check_same;
-use crate::file::path::lock_path;
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::env::Env;
-use crate::lmdb::open::open_lmdb;
+use crate::lmdb::open::open_watched;
 use crate::lmdb::open_tables::open_tables;
 use crate::lmdb::raw::{Environment, LmdbError, ReadTxn, WriteTxn};
 use crate::sync::deadline::Deadline;
@@ -75,13 +73,10 @@ impl Env {
         head: &Head,
         deadline: &Deadline,
     ) -> Result<Environment> {
-        let mut lmdb = open_lmdb(&self.path, config, head)?;
+        let mut lmdb = open_watched(&self.path, config, head, self.handle.watch())?;
         // In the order in which they were opened first, so that they get the same numbers. Other
         // processes may have taken the reader slots that this one had.
         open_tables(&mut lmdb, &self.path, deadline)?;
-        let watch = self.handle.watch();
-        watch.find(&lock_path(&self.path));
-        lmdb.set_watch(Arc::clone(watch));
         if config.sharing != Sharing::Temporary {
             self.mark_lmdb_open()?;
         }
