@@ -8,6 +8,7 @@
 
 use std::io;
 
+use crate::verify::anchored::was_flushed;
 use crate::verify::bytes::ReadAt;
 use crate::verify::{self, Comparison, Meta, Metas};
 
@@ -64,9 +65,9 @@ impl Standing {
                 standing.left_out = Some("it cannot be compared with this one".to_owned());
             }
         }
-        let slots: Vec<Meta> = metas.parse().into_iter().flatten().collect();
-        let least = last_flushed(metas, &older, &newest, &slots);
-        let mut all: Vec<Meta> = slots.into_iter().chain(anchors).collect();
+        let least = last_flushed(metas, &older, &newest);
+        let slots = metas.parse().into_iter().flatten();
+        let mut all: Vec<Meta> = slots.chain(anchors).collect();
         all.retain(|meta| meta.txnid >= least && *meta != standing.in_force);
         all.sort_by_key(|meta| std::cmp::Reverse(meta.txnid));
         all.dedup();
@@ -80,14 +81,12 @@ impl Standing {
 }
 
 /// The last commit that is known to have been flushed: none before it is in force.
-fn last_flushed(metas: &Metas, older: &Meta, newest: &Meta, slots: &[Meta]) -> u64 {
-    let marked = metas.flush_mark().flushed;
-    // The next commit is begun once the flush of the newest anchor has ended. That was begun once
-    // the one before it had been flushed: the older anchor's, or the commit right before.
-    let is_flushed = marked >= newest.txnid || slots.iter().any(|slot| slot.txnid > newest.txnid);
-    let by_anchors = match is_flushed {
+fn last_flushed(metas: &Metas, older: &Meta, newest: &Meta) -> u64 {
+    // The newest anchor's flush was begun once the commit before that had been flushed: the older
+    // anchor's, or the one right before.
+    let by_anchors = match was_flushed(metas, newest.txnid) {
         true => newest.txnid,
         false => older.txnid.min(newest.txnid.saturating_sub(1)),
     };
-    by_anchors.max(marked)
+    by_anchors.max(metas.flush_mark().flushed)
 }

@@ -101,15 +101,12 @@ fn base(
     sorted.sort_by_key(|anchor| anchor.meta.txnid);
     let newest = sorted[sorted.len() - 1];
     let commit = newest.meta.txnid;
-    // The next commit is begun once the flush of this one has ended.
-    let is_flushed =
-        slots.iter().any(|slot| slot.meta.txnid > commit) || metas.flush_mark().flushed >= commit;
-    if is_flushed {
+    if was_flushed(metas, commit) {
         return Ok(Ok(newest));
     }
     let before = |each: &&Candidate| each.meta.txnid < commit;
     // The first anchor is flushed together with its commit, which comes right after one that was.
-    let previous = |each: &&Candidate| each.meta.txnid + 1 == commit;
+    let previous = |each: &&Candidate| each.meta.txnid.checked_add(1) == Some(commit);
     let older = sorted.iter().find(before);
     let Some(older) = older.or_else(|| slots.iter().find(previous)) else {
         return Ok(Ok(newest));
@@ -121,6 +118,13 @@ fn base(
             Comparison::Torn(found) => Err((*older, newest, found)),
         },
     )
+}
+
+/// Whether the commit of the newest anchor is known to have been flushed: the next commit is begun
+/// once that flush has ended.
+pub(crate) fn was_flushed(metas: &Metas, newest: u64) -> bool {
+    let mut slots = metas.parse().into_iter().flatten();
+    metas.flush_mark().flushed >= newest || slots.any(|slot| slot.txnid > newest)
 }
 
 /// What puts a commit in force: its fields in its own meta page, a number before its own in the
