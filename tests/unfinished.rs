@@ -276,3 +276,23 @@ fn damaged_page_of_a_flushed_commit_is_damage() {
     }
     assert_eq!(std::fs::read(&path).unwrap(), file, "nothing has changed");
 }
+
+/// A store that is refused stays as it was: nothing is undone if the commit before is not sound
+/// either.
+#[test]
+fn unfinished_commit_after_a_damaged_one_is_not_undone() {
+    let (_directory, path) = place();
+    let (mut file, _) = unfinished(&path);
+    let name = b"device-42";
+    let places: Vec<_> = (0..file.len() - name.len())
+        .filter(|at| file[*at..].starts_with(name))
+        .collect();
+    for at in places {
+        file[at + name.len() - 1] ^= 1;
+    }
+    std::fs::write(&path, &file).unwrap();
+    let refused = PoolMetadata::open(&path).unwrap_err();
+    assert!(matches!(refused, Error::Corrupt { .. }), "{refused:?}");
+    assert!(refused.to_string().contains(path.to_str().unwrap()));
+    assert!(std::fs::read(&path).unwrap() == file, "it has changed");
+}

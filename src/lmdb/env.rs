@@ -62,6 +62,8 @@ pub(crate) struct Env {
     pub(super) undone_commits: AtomicU64,
     /// What showed that the newest commit was not whole, which was undone when this was opened.
     pub(super) undone_at_open: Option<String>,
+    /// Whether the commit in force was checked before that.
+    pub(super) was_checked: bool,
     /// Whether a thread of this process is in a commit or a flush, and so waits for the disk alone.
     pub(super) flushing: AtomicBool,
     /// The file system takes no writes, or flushes fail again and again: no more writes.
@@ -124,6 +126,12 @@ impl Env {
     /// Whether the store is of the format that this release writes, and not of an older one.
     pub fn is_current(&self) -> bool {
         self.tables.journal.is_some()
+    }
+
+    /// Whether the commit in force was checked as the configuration says before another was undone,
+    /// when this was opened.
+    pub fn was_checked(&self) -> bool {
+        self.was_checked
     }
 
     /// What showed that the newest commit was not whole, if one was undone when this was opened.

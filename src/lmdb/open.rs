@@ -101,6 +101,7 @@ impl Env {
             held,
         );
         env.one_flush = one_flush;
+        env.was_checked = undone.is_some() && env.config.check.is_some();
         env.undone_at_open = undone.and_then(|undone| undone.why);
         env.undone_commits = AtomicU64::new(env.undone_at_open.is_some().into());
         env.finish_opening(&metadata)?;
@@ -133,6 +134,7 @@ impl Env {
             one_flush: None,
             undone_commits: AtomicU64::new(0),
             undone_at_open: None,
+            was_checked: false,
             flushing: AtomicBool::new(false),
             writes_stopped: AtomicBool::new(false),
             held: Mutex::new(Some(held)),
@@ -213,7 +215,7 @@ fn settle_head(
         return Ok((head, None));
     }
     let lock = &claimed.process_lock;
-    let undone = undo_unfinished(lock, path, config.read_only, deadline, classify)?;
+    let undone = undo_unfinished(lock, path, config, deadline, classify)?;
     Ok((classify()?, undone))
 }
 
@@ -285,6 +287,7 @@ pub(crate) mod tests {
             deferred_commits: 1000,
             deferred_age: std::time::Duration::from_secs(60),
             sharing: Sharing::Many,
+            check: None,
             damaged_header: false,
         };
         let env = Env::open(&directory.path().join("pool.db"), config);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::file::process_lock::FileLock;
 use crate::file::process_number::ProcessNumber;
+use crate::lmdb::config::Config;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::{write_mark, OneFlush};
 use crate::sync::deadline::Deadline;
@@ -21,7 +22,7 @@ use crate::verify::anchor;
 use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::head::Head;
-use crate::verify::{Metas, Undo};
+use crate::verify::{Metas, Report, Undo};
 
 /// A commit that was not finished, and was undone.
 pub(super) struct Undone {
@@ -35,15 +36,16 @@ pub(super) struct Undone {
 /// Undoes the commit that was not finished, on the disk as well. `None` if another process has done
 /// so meanwhile.
 ///
-/// Until then no process gets past this, so none uses that commit.
+/// Until then no process gets past this, so none uses that commit. If the commit before is not sound
+/// either, the file stays as it is.
 pub(super) fn undo_unfinished(
     file: &FileLock,
     path: &Path,
-    read_only: bool,
+    config: &Config,
     deadline: &Deadline,
     classify: impl Fn() -> Result<Head>,
 ) -> Result<Option<Undone>> {
-    if read_only {
+    if config.read_only {
         // A store is then read in a copy without it, and a backup refused.
         return Err(Error::Unfinished { path: path.into() });
     }
@@ -53,6 +55,13 @@ pub(super) fn undo_unfinished(
         return Ok(None);
     };
     let file = file.file();
+    if let Some(level) = config.check {
+        let report = Report::of_bytes(file, level);
+        let report = report.map_err(|e| Error::io("reading the file", path, e))?;
+        if !report.is_sound() {
+            return Err(Error::corrupt(report.to_string()).at(path));
+        }
+    }
     let metas = put_in_force(file, &found.undo, head.page_size)
         .map_err(|e| Error::io("undoing a commit that was not finished", path, e))?;
     let what = match head.is_deferred {

@@ -86,6 +86,7 @@ impl OpenOptions {
             deferred_commits: self.deferred_commits.min(Self::MAX_DEFERRED_COMMITS),
             deferred_age: self.deferred_age,
             sharing: Sharing::Many,
+            check: self.verify.level(),
             damaged_header: false,
         })
     }

@@ -34,9 +34,13 @@ pub(crate) fn check_level(env: &Arc<Env>, level: Level) -> Result<()> {
     }
 }
 
-/// Checks a store that has just been opened. Of a private copy, all pages are checked at least: no
-/// lock has kept writers from the file while it was made.
+/// Checks a store that has just been opened, unless that was done before a commit of it was undone.
+/// Of a private copy, all pages are checked at least: no lock has kept writers from the file while
+/// it was made.
 pub(crate) fn verify_opened(env: &Arc<Env>, level: Verify) -> Result<()> {
+    if env.was_checked() {
+        return Ok(());
+    }
     if env.is_copy() && level != Verify::Full {
         check_level(env, Level::Structure)?;
     }
@@ -45,9 +49,17 @@ pub(crate) fn verify_opened(env: &Arc<Env>, level: Verify) -> Result<()> {
 
 /// Checks an environment as far as `level` says.
 pub(crate) fn verify(env: &Arc<Env>, level: Verify) -> Result<()> {
-    match level {
-        Verify::None => Ok(()),
-        Verify::Quick => check_level(env, Level::Quick),
-        Verify::Full => check_level(env, Level::Full),
+    level
+        .level()
+        .map_or(Ok(()), |level| check_level(env, level))
+}
+
+impl Verify {
+    pub(super) fn level(self) -> Option<Level> {
+        match self {
+            Verify::None => None,
+            Verify::Quick => Some(Level::Quick),
+            Verify::Full => Some(Level::Full),
+        }
     }
 }

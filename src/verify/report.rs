@@ -22,7 +22,6 @@ pub(crate) struct Report {
 
 impl Report {
     /// Checks a file that nobody writes to, by its bytes alone.
-    #[cfg_attr(not(fuzzing), allow(dead_code))] // for fuzzing and for tests
     pub fn of_bytes(source: &dyn ReadAt, level: Level) -> io::Result<Report> {
         match newest::in_force(source, &Metas::read(source)?)? {
             Ok(in_force) => Report::of_commit(source, &in_force.meta, level),

@@ -226,6 +226,7 @@ pub(super) fn copy_config() -> Config {
         deferred_commits: 1,
         deferred_age: Duration::ZERO,
         sharing: Sharing::Temporary,
+        check: None,
         damaged_header: false,
     }
 }

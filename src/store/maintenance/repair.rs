@@ -167,6 +167,7 @@ impl OpenOptions {
         let config = Config {
             read_only,
             sharing,
+            check: None,
             damaged_header: true,
             max_pinned_growth: 0,
             ..self.config()?

@@ -117,6 +117,7 @@ impl OpenOptions {
             read_only: false,
             max_pinned_growth: 0,
             sharing: Sharing::Temporary,
+            check: None,
             damaged_header: false,
             ..self.config()?
         };
