@@ -36,8 +36,8 @@ pub(super) struct Undone {
 /// Undoes the commit that was not finished, on the disk as well. `None` if another process has done
 /// so meanwhile.
 ///
-/// Until then no process gets past this, so none uses that commit. If the commit before is not sound
-/// either, the file stays as it is.
+/// Until then no process gets past this, so none uses that commit. If the commit before is not
+/// sound either, the file stays as it is.
 pub(super) fn undo_unfinished(
     file: &FileLock,
     path: &Path,
