@@ -75,5 +75,6 @@
 // there, and the program needs nothing at run time. With the build tag pm_pkgconfig it links the
 // library that `make install` has installed, as pkg-config finds it; with the tag static_build in
 // addition, it links what a fully static program needs. Go's build cache does not notice when a C
-// library changes: after rebuilding it, build with -a, or with another value in CGO_CFLAGS.
+// library changes, nor when pkg-config finds it elsewhere: after that, build with -a, or with
+// another value in CGO_CFLAGS.
 package poolmetadata

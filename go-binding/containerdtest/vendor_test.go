@@ -23,8 +23,9 @@ func TestVendor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := exec.Command("pkg-config", "--exists", "pool-metadata").Run(); err != nil {
-		t.Fatal("pkg-config does not find pool-metadata: use make test-containerd")
+	library, err := exec.Command("pkg-config", "--cflags", "--libs", "pool-metadata").Output()
+	if err != nil {
+		t.Fatalf("pkg-config does not find pool-metadata (%v): use make test-containerd", err)
 	}
 	version := strings.TrimSpace(goTool(t, ".", nil, "list", "-m", "-f", "{{.Version}}", module2))
 	source := copySource(t, module2+"@"+version,
@@ -33,10 +34,12 @@ func TestVendor(t *testing.T) {
 	environment := []string{"PM=" + root, "DIR=plugins/snapshots/devmapper", "STATIC=1",
 		"GOWORK=off", "CGO_CFLAGS=", "VERSION=" + version, "REVISION=" + version}
 	retried(t, func() error { return shell(source, environment, prepare) })
-	// The go command's cache does not notice a changed C header.
-	header := crc32.ChecksumIEEE(read(t, filepath.Join(root, "include", "pool_metadata.h")))
+	// The go command's cache does not notice a changed C header, nor a library elsewhere: with
+	// -trimpath, a build in another checkout would link the first one's, or not find it.
+	seen := append(read(t, filepath.Join(root, "include", "pool_metadata.h")), library...)
 	binding := filepath.Join(source, "vendor", filepath.FromSlash(containerd.Module))
-	note := fmt.Appendf(read(t, filepath.Join(binding, "native.h")), "/* %08x */\n", header)
+	note := fmt.Appendf(read(t, filepath.Join(binding, "native.h")), "/* %08x */\n",
+		crc32.ChecksumIEEE(seen))
 	if err := os.WriteFile(filepath.Join(binding, "native.h"), note, 0o600); err != nil {
 		t.Fatal(err)
 	}
