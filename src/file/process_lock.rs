@@ -187,7 +187,7 @@ impl FileLock {
     }
 
     /// Locks that byte for this process's id, as LMDB does, but by this descriptor.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn lock_pid(&self) -> io::Result<bool> {
         let pid = std::process::id().into();
         self.locks.try_set(libc::F_WRLCK, pid, 1)
