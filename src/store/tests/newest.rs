@@ -172,6 +172,53 @@ fn commit_with_a_missing_sector_is_undone() {
     assert!(undone > 200, "{undone} of 600");
 }
 
+/// A page that only the commit before has can be damaged, too. That shows in what both add up to,
+/// and is not the newest one's fault.
+#[test]
+fn whole_commit_after_a_damaged_one_is_in_force() {
+    let mut workload = Workload::new(3);
+    for n in 0..40 {
+        let name = format!("device-{n}");
+        let added = workload.store.add_device(&mut DeviceInfo::new(&*name));
+        added.unwrap();
+        workload.alive.push(name);
+    }
+    let remove = |workload: &mut Workload| {
+        let names = workload.alive.split_off(workload.alive.len() - 9);
+        let removals = names.into_iter().map(|name| Change::Remove {
+            name: name.into_bytes(),
+        });
+        workload.store.apply(&removals.collect::<Vec<_>>()).unwrap();
+        workload.unmarked()
+    };
+    let (before, whole) = (remove(&mut workload), remove(&mut workload));
+    let (old, new) = (found(&before).meta, found(&whole).meta);
+    // It says how many pages a tree has, and has no checksum for that.
+    let root = old.main.root.unwrap() as usize;
+    let is_kept = |page: &usize| {
+        let range = page * 4096..(page + 1) * 4096;
+        before.get(range.clone()) == Some(&whole[range]) && *page != root
+    };
+    let kept: Vec<_> = (2..before.len() / 4096).filter(is_kept).collect();
+    let some = kept
+        .iter()
+        .flat_map(|page| (page * 4096..(page + 1) * 4096).step_by(29));
+    let some = some.map(|at| (at, at % 8));
+    let list = old.free.root.unwrap() as usize * 4096;
+    assert!(kept.contains(&(list / 4096)));
+    let lists = (list..list + 4096).filter(|at| whole[*at] != 0);
+    let lists = lists.flat_map(|at| (0..8).map(move |bit| (at, bit)));
+    let (mut bytes, mut blamed) = (whole.clone(), Vec::new());
+    for (at, bit) in some.chain(lists) {
+        bytes[at] ^= 1 << bit;
+        if found(&bytes).meta != new {
+            blamed.push((at, bit));
+        }
+        bytes[at] = whole[at];
+    }
+    assert!(blamed.is_empty(), "{blamed:?}");
+}
+
 /// What a power cut has left can be of an older number than what is put in force. A process that
 /// does that writes both meta pages, and between these there are not two commits one after the
 /// other.
