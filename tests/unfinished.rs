@@ -7,7 +7,9 @@ mod common;
 
 use common::{add, check, devices, error_of, options, place, raw};
 use pool_metadata::capi::{pm_restore, PM_ERR_UNFINISHED};
-use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, Verify};
+use pool_metadata::{
+    DeviceInfo, DeviceState, Error, OpenOptions, PoolMetadata, RepairOptions, Verify,
+};
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
@@ -277,12 +279,9 @@ fn damaged_page_of_a_flushed_commit_is_damage() {
     assert_eq!(std::fs::read(&path).unwrap(), file, "nothing has changed");
 }
 
-/// A store that is refused stays as it was: nothing is undone if the commit before is not sound
-/// either.
-#[test]
-fn unfinished_commit_after_a_damaged_one_is_not_undone() {
-    let (_directory, path) = place();
-    let (mut file, _) = unfinished(&path);
+/// The file of a store in which pages of the newest commit and of the one before are damaged.
+fn damaged_twice(path: &Path) -> Vec<u8> {
+    let (mut file, _) = unfinished(path);
     let name = b"device-42";
     let places: Vec<_> = (0..file.len() - name.len())
         .filter(|at| file[*at..].starts_with(name))
@@ -290,9 +289,65 @@ fn unfinished_commit_after_a_damaged_one_is_not_undone() {
     for at in places {
         file[at + name.len() - 1] ^= 1;
     }
-    std::fs::write(&path, &file).unwrap();
+    std::fs::write(path, &file).unwrap();
+    file
+}
+
+/// A store that is refused stays as it was: nothing is undone if the commit before is not sound
+/// either.
+#[test]
+fn unfinished_commit_after_a_damaged_one_is_not_undone() {
+    let (_directory, path) = place();
+    let file = damaged_twice(&path);
     let refused = PoolMetadata::open(&path).unwrap_err();
     assert!(matches!(refused, Error::Corrupt { .. }), "{refused:?}");
-    assert!(refused.to_string().contains(path.to_str().unwrap()));
+    let message = refused.to_string();
+    assert!(message.contains(path.to_str().unwrap()), "{message}");
+    let besides = "and its newest commit was half written";
+    assert!(message.contains(besides), "{message}");
     assert!(std::fs::read(&path).unwrap() == file, "it has changed");
+}
+
+#[test]
+fn unfinished_commit_after_a_damaged_one_is_not_undone_by_a_repair() {
+    let (_directory, path) = place();
+    let file = damaged_twice(&path);
+    let refused = options(100).repair(&path, &RepairOptions::new());
+    assert_error!(refused, Error::Corrupt { .. });
+    assert!(std::fs::read(&path).unwrap() == file, "it has changed");
+}
+
+/// A page that only the commit before has can be damaged, too. The newest is whole then.
+#[test]
+fn commit_that_replaced_a_damaged_record_is_not_undone() {
+    let (_directory, path) = place();
+    let store = PoolMetadata::open(&path).unwrap();
+    for n in 0..100 {
+        add(&store, format!("device-{n}"));
+    }
+    let before = std::fs::read(&path).unwrap();
+    let activated = store.change_device_state("device-42", DeviceState::Activated);
+    activated.unwrap();
+    let held = devices(&store);
+    store.close().unwrap();
+    let mut file = std::fs::read(&path).unwrap();
+    clear_marks(&mut file);
+    let name = b"device-42";
+    for (page, before) in file.chunks_mut(PAGE).zip(before.chunks(PAGE)) {
+        let found = page.windows(name.len()).position(|bytes| bytes == name);
+        if let (Some(at), true) = (found, page == before) {
+            // Its record, behind the name.
+            page[at + name.len() + 1] ^= 1;
+        }
+    }
+    for level in LEVELS {
+        for read_only in [true, false] {
+            std::fs::write(&path, &file).unwrap();
+            let mut how = OpenOptions::new();
+            let store = how.verify(level).read_only(read_only).open(&path).unwrap();
+            assert_eq!(store.undone_at_open(), None);
+            assert_eq!(devices(&store), held, "{level:?}");
+            store.verify().unwrap();
+        }
+    }
 }

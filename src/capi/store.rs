@@ -38,11 +38,13 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 ///   library, or a process of the same id in another PID namespace has), PM_ERR_LOCKS_LOST,
 ///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
 ///   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
-///   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged.
+///   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged, but for a commit
+///   that is undone (see below) before something else fails.
 ///
-/// Opening a store for writing undoes a commit that a power cut has left half written. Then
-/// undone_commits of pm_stats is 1. Opened read-only, such a store is read in a private copy,
-/// without that commit.
+/// Opening a store for writing undoes a commit that a power cut has left half written, and
+/// undone_commits of pm_stats is 1 then. The commit before it is verified first, as far as the
+/// options say; if that is damaged, nothing is undone (PM_ERR_CORRUPT). Opened read-only, such a
+/// store is read in a private copy, without that commit.
 ///
 /// Thread safety: may be called from any thread.
 #[unsafe(no_mangle)]

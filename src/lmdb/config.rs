@@ -17,8 +17,8 @@ pub(crate) struct Config {
     pub deferred_commits: u64,
     pub deferred_age: Duration,
     pub sharing: Sharing,
-    /// How far the commit before one that was not finished is checked before that is undone: a
-    /// store that is refused in the end is to stay as it was.
+    /// How far the commit before an unfinished one is checked before that is undone: a damaged
+    /// store, which is refused, stays as it was.
     pub check: Option<Level>,
     /// Whether to open a store whose header row is damaged.
     pub damaged_header: bool,

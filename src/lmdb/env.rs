@@ -62,7 +62,8 @@ pub(crate) struct Env {
     pub(super) undone_commits: AtomicU64,
     /// What showed that the newest commit was not whole, which was undone when this was opened.
     pub(super) undone_at_open: Option<String>,
-    /// Whether the commit in force was checked before that.
+    /// Whether opening this has undone a commit, and has checked the one before as the
+    /// configuration says.
     pub(super) was_checked: bool,
     /// Whether a thread of this process is in a commit or a flush, and so waits for the disk alone.
     pub(super) flushing: AtomicBool,
@@ -128,8 +129,8 @@ impl Env {
         self.tables.journal.is_some()
     }
 
-    /// Whether the commit in force was checked as the configuration says before another was undone,
-    /// when this was opened.
+    /// Whether opening this has undone a commit, and has checked the one before as the
+    /// configuration says: nothing is left to be checked then.
     pub fn was_checked(&self) -> bool {
         self.was_checked
     }

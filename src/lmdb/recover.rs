@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::file::fs::read_ahead;
 use crate::file::process_lock::FileLock;
 use crate::file::process_number::ProcessNumber;
 use crate::lmdb::config::Config;
@@ -22,7 +23,7 @@ use crate::verify::anchor;
 use crate::verify::anchored::lost;
 use crate::verify::flush_mark::FlushMark;
 use crate::verify::head::Head;
-use crate::verify::{Metas, Report, Undo};
+use crate::verify::{Level, Metas, Report, Undo};
 
 /// A commit that was not finished, and was undone.
 pub(super) struct Undone {
@@ -55,19 +56,23 @@ pub(super) fn undo_unfinished(
         return Ok(None);
     };
     let file = file.file();
-    if let Some(level) = config.check {
-        let report = Report::of_bytes(file, level);
-        let report = report.map_err(|e| Error::io("reading the file", path, e))?;
-        if !report.is_sound() {
-            return Err(Error::corrupt(report.to_string()).at(path));
-        }
-    }
-    let metas = put_in_force(file, &found.undo, head.page_size)
-        .map_err(|e| Error::io("undoing a commit that was not finished", path, e))?;
     let what = match head.is_deferred {
         true => "what was committed after the last flush",
         false => "its newest commit",
     };
+    if let Some(level) = config.check {
+        if level != Level::Quick {
+            read_ahead(file, (head.last_page + 1) * head.page_size);
+        }
+        let report = Report::of_bytes(file, level);
+        let report = report.map_err(|e| Error::io("reading the file", path, e))?;
+        if !report.is_sound() {
+            let what = format!("{report}; and {what} was half written");
+            return Err(Error::corrupt(what).at(path));
+        }
+    }
+    let metas = put_in_force(file, &found.undo, head.page_size)
+        .map_err(|e| Error::io("undoing a commit that was not finished", path, e))?;
     let why = found.violation;
     Ok(Some(Undone {
         why: why.map(|violation| format!("{what} was half written: {violation}")),

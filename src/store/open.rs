@@ -25,11 +25,13 @@ impl OpenOptions {
     /// transaction, which needs that no other process has it open; older releases refuse it then.
     ///
     /// A commit that a power cut has left half written is undone when the store is opened for
-    /// writing (see [`PoolMetadata::undone_at_open`]); opened read-only, the store is read in a
-    /// private copy without it.
+    /// writing (see [`PoolMetadata::undone_at_open`]), once the commit before it was verified as
+    /// far as [`verify`](Self::verify) says; opened read-only, the store is read in a private copy
+    /// without it.
     ///
     /// # Errors
-    /// What is at `path` is left untouched by all of these.
+    /// What is at `path` is left untouched by all of these, but for a half-written commit of a
+    /// sound store, which is undone before something else fails.
     /// - [`Error::InvalidPath`], [`Error::NoSuchFile`] (read-only, or no such directory),
     ///   [`Error::Permission`]
     /// - [`Error::NotRegularFile`], [`Error::NotAStore`], [`Error::BboltFile`],

@@ -167,7 +167,7 @@ impl OpenOptions {
         let config = Config {
             read_only,
             sharing,
-            check: None,
+            check: Some(Level::Structure),
             damaged_header: true,
             max_pinned_growth: 0,
             ..self.config()?
