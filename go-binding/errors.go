@@ -108,7 +108,8 @@ var (
 	// ErrReadOnly is a write to a store that was opened read-only.
 	ErrReadOnly error = &sentinel{"store opened read-only", errdefs.ErrFailedPrecondition}
 	// ErrAlreadyOpen says that this process, or another one by another path, has the file open
-	// already.
+	// already; or that another one has, while the file has to be upgraded or the disk has lost
+	// pages of its newest commit.
 	ErrAlreadyOpen error = &sentinel{"store already open", errdefs.ErrFailedPrecondition}
 	// ErrInvalidPath is a path that cannot name a store.
 	ErrInvalidPath error = &sentinel{"invalid path", errdefs.ErrInvalidArgument}

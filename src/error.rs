@@ -161,7 +161,8 @@ pub enum Error {
         /// Path of the store.
         path: Box<Path>,
     },
-    /// The file is open already: in this process, or in another one by another path.
+    /// The file is open already: in this process, or in another one by another path, or in another
+    /// one while it has to be upgraded or the disk has lost pages of its newest commit.
     AlreadyOpen {
         /// The path that was given.
         path: Box<Path>,

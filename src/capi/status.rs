@@ -42,7 +42,8 @@ pub const PM_ERR_BUSY: i32 = 14;
 pub const PM_ERR_FORKED: i32 = 15;
 /// The store was opened read-only and cannot be written.
 pub const PM_ERR_READ_ONLY: i32 = 16;
-/// The file is open already: in this process, or in another one by another path.
+/// The file is open already: in this process, or in another one by another path, or in another one
+/// while it has to be upgraded or the disk has lost pages of its newest commit.
 pub const PM_ERR_ALREADY_OPEN: i32 = 17;
 /// The caller's buffer is too small for the record; the call returns the size needed.
 pub const PM_ERR_BUFFER_TOO_SMALL: i32 = 18;

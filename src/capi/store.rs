@@ -34,12 +34,14 @@ use crate::store::options::{Durability, OpenOptions, Verify};
 /// @return PM_OK, PM_ERR_INVALID_PATH, PM_ERR_NO_SUCH_FILE, PM_ERR_PERMISSION,
 ///   PM_ERR_NOT_REGULAR_FILE, PM_ERR_NOT_A_STORE, PM_ERR_BBOLT_FILE, PM_ERR_FOREIGN_LMDB,
 ///   PM_ERR_NEWER_FORMAT, PM_ERR_CORRUPT, PM_ERR_ALREADY_OPEN (this process has the file open, by
-///   this or another path or hard link), PM_ERR_PID_IN_USE (it has, through another copy of this
-///   library, or a process of the same id in another PID namespace has), PM_ERR_LOCKS_LOST,
-///   PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL,
-///   PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL, PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED,
-///   PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what is at `path` unchanged, but for a commit
-///   that is undone (see below) before something else fails.
+///   this or another path or hard link; or another process has it open with another `-lock` file,
+///   or in an older format, or although the disk has lost pages of its newest commit),
+///   PM_ERR_PID_IN_USE (this process has, through another copy of this library, or a process of the
+///   same id in another PID namespace has), PM_ERR_LOCKS_LOST, PM_ERR_INVALID_ARGUMENT,
+///   PM_ERR_STRUCT_SIZE, PM_ERR_TIMEOUT, PM_ERR_DISK_FULL, PM_ERR_NO_MEMORY, PM_ERR_READERS_FULL,
+///   PM_ERR_READ_ONLY_FS, PM_ERR_UNSUPPORTED, PM_ERR_OTHER_LMDB, PM_ERR_IO. A failure leaves what
+///   is at `path` unchanged, but for a commit that is undone (see below) before something else
+///   fails.
 ///
 /// Opening a store for writing undoes a commit that a power cut has left half written, and
 /// undone_commits of pm_stats is 1 then. The commit before it is verified first, as far as the

@@ -37,8 +37,8 @@ pub(super) struct Undone {
 /// Undoes the commit that was not finished, on the disk as well. `None` if another process has done
 /// so meanwhile.
 ///
-/// Until then no process gets past this, so none uses that commit. If the commit before is not
-/// sound either, the file stays as it is.
+/// Until then no process gets past this, so after a power cut none uses that commit. If one does,
+/// or if the commit before is not sound either, the file stays as it is.
 pub(super) fn undo_unfinished(
     file: &FileLock,
     path: &Path,
@@ -55,6 +55,7 @@ pub(super) fn undo_unfinished(
     let Some(found) = head.unfinished else {
         return Ok(None);
     };
+    refuse_in_use(file, path)?;
     let file = file.file();
     let what = match head.is_deferred {
         true => "what was committed after the last flush",
@@ -78,6 +79,24 @@ pub(super) fn undo_unfinished(
         why: why.map(|violation| format!("{what} was half written: {violation}")),
         mark: metas.flush_mark(),
     }))
+}
+
+/// Refuses to undo the newest commit of a store that another process has open. No power was cut
+/// since that process saw it whole: a failing disk has lost pages of it. The process may have
+/// acknowledged it and go on after it, or read it: it knows its own last commit by number alone,
+/// and the next commit gets the number and the pages of one that is undone.
+fn refuse_in_use(file: &FileLock, path: &Path) -> Result<()> {
+    let found = file.processes_with_lmdb();
+    let found = found.map_err(|e| Error::io("looking for processes that use it", path, e))?;
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(Error::AlreadyOpen {
+            path: path.into(),
+            why: "another process has the store open, and the disk has lost pages of its newest \
+                  commit, which can only be undone once no process uses it; close it there first, \
+                  and look at the disk",
+        }),
+    }
 }
 
 /// Puts the commit in force whose meta page these bytes make the newest, on the disk as well, and

@@ -83,7 +83,8 @@ impl<'e> WriteTxn<'e> {
         self.newest(|newest| newest.header.clone())
     }
 
-    /// What the newest commit has left behind, if it was this process's.
+    /// What the newest commit has left behind, if it was this process's. Its number is proof of
+    /// that: no other process undoes a commit of this one while it has the store open (recover.rs).
     fn newest<T>(&self, look: impl FnOnce(&Newest) -> T) -> Option<T> {
         let left = self.writer.handed_over();
         let newest = left.as_deref()?;

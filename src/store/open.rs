@@ -38,7 +38,8 @@ impl OpenOptions {
     ///   [`Error::ForeignLmdb`], [`Error::NewerFormat`], [`Error::Corrupt`]
     /// - [`Error::OtherPool`] if the store belongs to another pool than the one that was given
     /// - [`Error::AlreadyOpen`] if this process has the file open already, by whatever path or hard
-    ///   link, or another process has it open with another `-lock` file, or in an older format
+    ///   link, or another process has it open with another `-lock` file, or in an older format, or
+    ///   although the disk has lost pages of its newest commit
     /// - [`Error::InvalidOption`], [`Error::Timeout`], [`Error::ReadersFull`], [`Error::DiskFull`],
     ///   [`Error::NoMemory`], [`Error::Io`]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolMetadata> {

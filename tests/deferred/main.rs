@@ -6,6 +6,7 @@
 mod common;
 mod failures;
 mod left;
+mod lost;
 mod pins;
 
 use common::peer::Peer;
