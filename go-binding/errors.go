@@ -101,7 +101,8 @@ var (
 	ErrTimeout error = &sentinel{"lock wait exceeded", errdefs.ErrUnavailable}
 	// ErrClosed says that the store has been closed, or is being closed.
 	ErrClosed error = &sentinel{"store closed", fs.ErrClosed}
-	// ErrBusy says that calls in progress did not end within the lock wait of Close.
+	// ErrBusy says that calls in progress did not end within the lock wait of Close, or that what was
+	// deferred could not be flushed, since another process did not end its write.
 	ErrBusy error = &sentinel{"store in use", errdefs.ErrUnavailable}
 	// ErrForked says that the store was opened before a fork, and this is the child process.
 	ErrForked error = &sentinel{"store of the parent process", errdefs.ErrFailedPrecondition}

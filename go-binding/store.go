@@ -153,7 +153,8 @@ func closeHandle(handle C.uintptr_t) error {
 // Close is called, other calls fail with [ErrClosed], and so do writes that are still waiting.
 // Closing a closed store does nothing and returns nil.
 //
-// If the calls in progress do not end within the lock wait, it fails with [ErrBusy]: the store
+// If the calls in progress do not end within the lock wait, or another process keeps all others
+// from writing for so long and what was deferred is not flushed, it fails with [ErrBusy]: the store
 // takes no more calls, and Close can be called again to go on waiting. Inside a callback it fails
 // at once, unless callbacks of other stores run at that moment. Concurrent calls of Close wait
 // together, and get one result. If what was deferred cannot be flushed, it fails with [ErrIO], or

@@ -149,9 +149,10 @@ pub enum Error {
     },
     /// The store has been closed.
     Closed,
-    /// The store cannot be closed now, because other calls are using it.
+    /// The store cannot be closed now: other calls are using it, or another process keeps what was
+    /// deferred from being flushed.
     Busy {
-        /// Which calls.
+        /// Which calls, or what.
         what: &'static str,
     },
     /// The store was opened before a `fork`, and this is the child process.

@@ -164,8 +164,10 @@ unsafe fn open_options(from: &pm_options) -> Outcome<(OpenOptions, Duration)> {
 ///
 /// @param store     The store.
 /// @param error     NULL, or receives the details of a failure.
-/// @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, and
-///   at once inside a walk's callback: the store then stays open and can be closed later;
+/// @return PM_OK; PM_ERR_BUSY if running calls or open walks do not end within the lock wait, or
+///   another process keeps all others from writing for so long and what was deferred is not
+///   flushed, and at once inside a walk's callback: the store then stays open and can be closed
+///   later;
 ///   PM_ERR_NESTED_WRITE inside an update's callback; PM_ERR_IO if what was deferred could not be
 ///   flushed, and PM_ERR_WRITES_STOPPED if it could not be before: the store is closed all the
 ///   same; PM_ERR_CLOSED, PM_ERR_FORKED, PM_ERR_INVALID_ARGUMENT, PM_ERR_STRUCT_SIZE.

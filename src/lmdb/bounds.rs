@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::file::turn::PATIENCE;
 use crate::lmdb::deferral::{Deferral, Unflushed};
 use crate::lmdb::env::Env;
 use crate::lmdb::flusher::Chore;
 use crate::lmdb::one_flush::OneFlush;
 use crate::sync::deadline::Deadline;
+use crate::sync::lock_wait::LockWait;
 use crate::sync::primitives::unpoisoned;
 
 /// The least pause after a flush that has failed, and how often it doubles with each further one.
@@ -19,6 +21,10 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 const MOST_DOUBLINGS: u32 = 8;
 /// How long the thread sleeps at most while commits are pinned.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the thread waits for another process at a time, since it keeps the writer gate
+/// meanwhile: threads that close the store or replace its map need that, and not the lock between
+/// processes. It is enough to pass over the turn of a process that was stopped.
+const SLICE: Duration = PATIENCE.saturating_mul(2);
 
 impl Chore for Env {
     fn flush_due(&self) -> Option<Instant> {
@@ -51,9 +57,9 @@ impl Env {
         if let Some(later) = self.next_check(one_flush) {
             return Some(later);
         }
-        let waits = self.lock_wait();
+        let waits = LockWait::new(SLICE.min(self.config.lock_wait));
         let Ok(_writing) = self.begin_writing(&waits) else {
-            return again();
+            return Instant::now().checked_add(LEAST_PAUSE);
         };
         // It may have been flushed meanwhile.
         if let Some(later) = self.next_check(one_flush) {
@@ -146,13 +152,23 @@ impl Env {
         };
         let is_none = || matches!(unpoisoned(one_flush.deferred.lock()).state, Deferral::None);
         let has_stopped = self.writes_stopped.load(Ordering::Relaxed);
-        if !one_flush.owes_a_flush() && (has_stopped || is_none()) {
+        let owes = one_flush.owes_a_flush();
+        if !owes && (has_stopped || is_none()) {
             return Ok(Ok(()));
         }
         if has_stopped {
             return Ok(Err(self.stopped()));
         }
-        let _lock = self.process_lock.lock_writer(&self.path, deadline)?;
+        let now = Deadline::over(self.config.lock_wait);
+        let wait = if owes { deadline } else { &now };
+        let _lock = match self.process_lock.lock_writer(&self.path, wait) {
+            // The next writer removes the anchors, as after a process that was killed.
+            Err(Error::Timeout { .. }) if !owes => {
+                self.end_deferral(one_flush);
+                return Ok(Ok(()));
+            }
+            lock => lock?,
+        };
         let _flushing = self.begin_flushing();
         self.end_deferral(one_flush);
         let newest = one_flush.newest_commit();
@@ -198,3 +214,6 @@ fn is_taken_over(one_flush: &OneFlush, state: &Deferral) -> bool {
         _ => false,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -242,9 +242,10 @@ impl Env {
             .acquire(&deadline)
             .map_err(busy("another thread is writing to it"))?;
         self.check_usable()?;
-        let flushed = self
-            .settle_at_close(&deadline)
-            .map_err(busy("another process is writing to it"))?;
+        let flushed = self.settle_at_close(&deadline).map_err(busy(
+            "what was deferred is not flushed, and another process keeps the writer lock; \
+                 close it again once that process goes on or has ended",
+        ))?;
         // Walks first: they can be long, and short reads, which may belong to a walk's caller, go
         // on meanwhile.
         let no_walk = self

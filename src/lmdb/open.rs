@@ -277,7 +277,15 @@ pub(crate) mod tests {
     use crate::file::process_lock::FileLock;
 
     /// A store in `directory`, opened without anything above LMDB.
-    pub(crate) fn open(directory: &tempfile::TempDir) -> std::sync::Arc<Env> {
+    pub(crate) fn open(directory: &tempfile::TempDir) -> Arc<Env> {
+        open_with_age(directory, std::time::Duration::from_secs(60))
+    }
+
+    /// A store that flushes deferred commits after that time.
+    pub(crate) fn open_with_age(
+        directory: &tempfile::TempDir,
+        deferred_age: std::time::Duration,
+    ) -> Arc<Env> {
         let config = Config {
             read_only: false,
             map_size: 1 << 20,
@@ -285,13 +293,13 @@ pub(crate) mod tests {
             lock_wait: std::time::Duration::from_secs(60),
             max_pinned_growth: 0,
             deferred_commits: 1000,
-            deferred_age: std::time::Duration::from_secs(60),
+            deferred_age,
             sharing: Sharing::Many,
             check: None,
             damaged_header: false,
         };
         let env = Env::open(&directory.path().join("pool.db"), config);
-        std::sync::Arc::new(env.unwrap())
+        Arc::new(env.unwrap())
     }
 
     /// The lock file can be replaced while a store is being opened, after LMDB has opened it.

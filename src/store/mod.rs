@@ -329,9 +329,10 @@ impl PoolMetadata {
     /// deferred is flushed first.
     ///
     /// # Errors
-    /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait: the
-    /// store is then as it was, and can be closed later. Inside a walk's callback it fails at once,
-    /// with [`Error::Busy`], and inside an update's with [`Error::NestedWrite`].
+    /// [`Error::Busy`] if calls in flight, or open walks, do not end within the lock wait, or
+    /// another process keeps all others from writing for so long and what was deferred is not
+    /// flushed: the store is then as it was, and can be closed later. Inside a walk's callback it
+    /// fails at once, with [`Error::Busy`], and inside an update's with [`Error::NestedWrite`].
     /// [`Error::Io`] if what was deferred could not be flushed, and [`Error::WritesStopped`] if it
     /// could not be before: the store is closed all the same.
     pub fn close(&self) -> Result<()> {

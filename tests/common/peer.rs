@@ -127,12 +127,7 @@ impl Peer {
     /// docs/design.md says: its holder releases it at once unless it is stopped. This process must
     /// not have the store open.
     pub fn stop(&self, lock_file: &Path) -> bool {
-        self.signal(libc::SIGSTOP);
-        let mut threads = Vec::new();
-        wait_until("all its threads to stop", || {
-            threads = self.threads();
-            threads.iter().all(|(_, state)| "TZX".contains(*state))
-        });
+        let threads = self.halt();
         let Ok(file) = File::open(lock_file) else {
             return true;
         };
@@ -146,6 +141,17 @@ impl Peer {
         };
         let sets_up = sys::first_byte_locked_by(&file) == Some(self.child.id());
         !sets_up && threads.iter().all(|(thread, _)| *thread != owner)
+    }
+
+    /// Stops the child, wherever it is; its threads.
+    pub fn halt(&self) -> Vec<(u32, char)> {
+        self.signal(libc::SIGSTOP);
+        let mut threads = Vec::new();
+        wait_until("all its threads to stop", || {
+            threads = self.threads();
+            threads.iter().all(|(_, state)| "TZX".contains(*state))
+        });
+        threads
     }
 
     /// The child's threads and the states that they are in.

@@ -100,8 +100,13 @@ pub fn duplicate(file: &File) -> io::Result<File> {
 
 /// Locks the file as a whole, for this descriptor alone, until it is closed.
 pub fn flock(file: &File) {
+    try_flock(file).unwrap();
+}
+
+/// Locks the file as [`flock`] does, unless another has that lock.
+pub fn try_flock(file: &File) -> io::Result<()> {
     // SAFETY: touches no memory; the descriptor is open.
-    checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).unwrap();
+    checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
 /// The process that has an exclusive lock on the file's first byte. This process must have no lock

@@ -2,6 +2,7 @@
 //! leaves.
 //! What a power cut leaves of them is in `tests/powercut`.
 
+mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
