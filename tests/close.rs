@@ -4,7 +4,7 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, options, place, wait_until, SetOnDrop};
+use common::{add, check, device, options, place, wait_until, SetOnDrop, SetOnPanic};
 use pool_metadata::{Change, Error, PoolMetadata};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -29,9 +29,11 @@ fn statistics_do_not_keep_a_store_from_closing() {
         let (_directory, path) = place();
         let store = options(20_000).open(path).unwrap();
         let start = Instant::now();
+        let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _end = SetOnPanic(&stop);
             for _ in 0..4 {
-                scope.spawn(|| while store.stats().is_ok() {});
+                scope.spawn(|| while store.stats().is_ok() && !stop.load(Ordering::Relaxed) {});
             }
             store.close().unwrap();
         });

@@ -4,10 +4,9 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, device, options, place};
+use common::{add, check, device, options, place, Barrier};
 use pool_metadata::PoolMetadata;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 

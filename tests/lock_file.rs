@@ -4,13 +4,12 @@
 mod common;
 
 use common::peer::Peer;
-use common::{add, check, error_of, lone_reader_shares, place};
+use common::{add, check, error_of, lone_reader_shares, place, Barrier};
 use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
 use std::thread;
 
 fn lock_of(path: &Path) -> PathBuf {

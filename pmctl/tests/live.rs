@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use common::{chain, Place};
 use pool_metadata::{DeviceInfo, Error, OpenOptions};
@@ -81,8 +82,9 @@ fn every_command_works_beside_a_process_that_writes() {
                 .expect(0);
             place.run(["rm", "-n", "n0000100"]).expect(0);
             // Nothing of this keeps the writers out.
-            let waiting = || writes.load(Ordering::Relaxed) == before;
-            while waiting() {
+            let start = Instant::now();
+            while writes.load(Ordering::Relaxed) == before {
+                assert!(start.elapsed() < Duration::from_secs(90), "no write");
                 std::thread::yield_now();
             }
             place

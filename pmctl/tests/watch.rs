@@ -3,24 +3,34 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use common::{add, on_the_terminal, pmctl, Place};
 use pool_metadata::{DeviceState, PoolMetadata};
 use rexpect::session::spawn_command;
 
+/// A watch, which would not end by itself when an assertion fails.
+struct Watch(Child);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn changes_are_printed_as_they_are_made() {
     let place = Place::pool();
     let store = PoolMetadata::open(&place.store).unwrap();
-    let mut child = pmctl()
+    let mut command = pmctl();
+    command
         .args(["watch", "--interval", "0.02", "--store"])
         .arg(&place.store)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    let mut watch = Watch(command.spawn().unwrap());
     // The watch has begun once a change is in it: what was made before is not shown.
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let store = &store;
@@ -51,8 +61,6 @@ fn changes_are_printed_as_they_are_made() {
     assert!(removed.ends_with("  removed  snap-2  id 5"), "{removed}");
     // Restores and repairs do not have to wait for a watch, nor does closing.
     store.close().unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Roles of `tests/close`.
 
 use crate::assert_error;
-use crate::common::{add, check, device, error_of, options};
+use crate::common::{add, check, device, error_of, options, Barrier};
 use pool_metadata::{Error, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Roles of `tests/crowd`.
 
-use crate::common::{add, check, child, options, raw, wait_until};
+use crate::common::{add, check, child, options, raw, wait_until, Barrier};
 use pool_metadata::{DeviceState, PoolMetadata};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, RwLock};
+use std::sync::RwLock;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 

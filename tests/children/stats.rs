@@ -1,10 +1,9 @@
 //! Roles of `tests/stats`.
 
 use crate::assert_error;
-use crate::common::{add, child, options};
+use crate::common::{add, child, options, Barrier};
 use pool_metadata::{Error, PoolMetadata, Stats};
 use std::path::Path;
-use std::sync::Barrier;
 use std::thread;
 
 /// Keeps a snapshot until the parent says to release it.

@@ -12,6 +12,7 @@ use pool_metadata::{DeviceInfo, DeviceState, Error, OpenOptions};
 use pool_metadata::{PoolDevice, PoolMetadata, PoolState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// How much of something a test does in `make test`, and in `make campaign`.
@@ -64,6 +65,50 @@ pub struct SetOnDrop<'a>(pub &'a AtomicBool);
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Sets the flag that ends other threads when an assertion of this thread fails.
+pub struct SetOnPanic<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// How long a thread waits for others before it fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
+
+/// Lets as many threads go on at once as it was made for, one time. If one of them has failed and
+/// does not come, the others fail too: a scope would wait for them for ever.
+pub struct Barrier {
+    missing: Mutex<usize>,
+    complete: Condvar,
+}
+
+impl Barrier {
+    pub fn new(threads: usize) -> Barrier {
+        Barrier {
+            missing: Mutex::new(threads),
+            complete: Condvar::new(),
+        }
+    }
+
+    pub fn wait(&self) {
+        let mut missing = self.missing.lock().unwrap();
+        *missing -= 1;
+        if *missing == 0 {
+            self.complete.notify_all();
+        }
+        let others = |missing: &mut usize| *missing > 0;
+        let waited = self
+            .complete
+            .wait_timeout_while(missing, LONGEST_WAIT, others);
+        let late = waited.map_or(0, |(missing, _)| *missing);
+        assert_eq!(late, 0, "threads that have not come");
     }
 }
 
@@ -136,7 +181,7 @@ macro_rules! assert_error {
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(90), "waiting: {what}");
+        assert!(start.elapsed() < LONGEST_WAIT, "waiting: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

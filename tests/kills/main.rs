@@ -16,7 +16,7 @@ mod victim;
 use child::{small, steps, write_and_read, LONGEST};
 use common::peer::{self, Peer};
 use common::rng::Rng;
-use common::{add, check, devices};
+use common::{add, check, devices, SetOnPanic};
 use pool_metadata::{Change, PoolMetadata};
 use std::fs;
 use std::path::PathBuf;
@@ -60,20 +60,9 @@ struct Ground {
     over: AtomicBool,
 }
 
-/// Ends the other threads when this one fails.
-struct EndOnPanic<'g>(&'g AtomicBool);
-
-impl Drop for EndOnPanic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Ground {
     fn hunt(&self) {
-        let _end = EndOnPanic(&self.over);
+        let _end = SetOnPanic(&self.over);
         loop {
             let round = self.next.fetch_add(1, Ordering::Relaxed);
             if round >= self.kills || self.over.load(Ordering::Relaxed) {
@@ -189,9 +178,9 @@ fn killed_processes_lose_no_acknowledged_write() {
         let hunters: Vec<_> = (0..HUNTERS)
             .map(|_| scope.spawn(|| ground.hunt()))
             .collect();
-        let _end = EndOnPanic(&ground.over);
+        let _end = SetOnPanic(&ground.over);
         scope.spawn(|| {
-            let _end = EndOnPanic(&ground.over);
+            let _end = SetOnPanic(&ground.over);
             while !ground.over.load(Ordering::Relaxed) {
                 ground.took(write_and_read(&ground.store, "in-this-process"));
             }

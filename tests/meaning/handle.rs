@@ -1,7 +1,7 @@
 //! A handle: its options, a second one for the same file, reading only, and closing.
 
 use crate::common::peer::Peer;
-use crate::common::{device, place, wait_until};
+use crate::common::{device, place, wait_until, Barrier, SetOnPanic};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
@@ -9,7 +9,6 @@ use pool_metadata::{Change, DeviceInfo, DeviceState, Ids, MAX_ERROR_LEN};
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -253,9 +252,9 @@ fn store_is_closed_under_threads_that_use_it<S: Store>() {
         let (_directory, path) = place();
         let store: S = open(&path);
         add(&store, "a");
-        let added = AtomicUsize::new(1);
+        let (added, failed) = (AtomicUsize::new(1), AtomicBool::new(false));
         let run = |thread: usize| {
-            for number in 0.. {
+            for number in (0..).take_while(|_| !failed.load(Ordering::Relaxed)) {
                 let outcome = match (thread + number) % 5 {
                     0 => store.get(b"a").map(drop),
                     1 => store.names().map(drop),
@@ -278,6 +277,7 @@ fn store_is_closed_under_threads_that_use_it<S: Store>() {
             }
         };
         thread::scope(|scope| {
+            let _end = SetOnPanic(&failed);
             for thread in 0..6 {
                 let run = &run;
                 scope.spawn(move || run(thread));

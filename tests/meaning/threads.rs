@@ -1,12 +1,11 @@
 //! Many threads on one store: updating, adding, walking, and its map growing under all of them.
 
-use crate::common::device;
+use crate::common::{device, Barrier, SetOnDrop};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
 use pool_metadata::DeviceState;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 through_rust_and_c!(
@@ -131,7 +130,7 @@ fn map_grows_under_readers_and_writers<S: Store>() {
     };
     let (_directory, store) = new_store::<S>(&small);
     add(&store, "a");
-    let (writers, begin) = (AtomicUsize::new(4), Barrier::new(7));
+    let (written, begin) = (AtomicBool::new(false), Barrier::new(7));
     let write = |thread: u8| {
         begin.wait();
         for number in 0..40 {
@@ -139,13 +138,12 @@ fn map_grows_under_readers_and_writers<S: Store>() {
             large.error = vec![thread; 40_000];
             store.add(&mut large).unwrap();
         }
-        writers.fetch_sub(1, Ordering::SeqCst);
     };
     let read = || {
         begin.wait();
         // At least once, in case the writers are faster.
         loop {
-            let last = writers.load(Ordering::SeqCst) == 0;
+            let last = written.load(Ordering::SeqCst);
             assert_eq!(get(&store, "a").device_id, 1);
             for device in devices(&store) {
                 let number = device.name[0].wrapping_sub(b'0');
@@ -157,12 +155,14 @@ fn map_grows_under_readers_and_writers<S: Store>() {
         }
     };
     thread::scope(|scope| {
-        for thread in 0..4 {
-            let write = &write;
-            scope.spawn(move || write(thread));
-        }
+        let _end = SetOnDrop(&written);
+        let write = &write;
+        let writers = [0, 1, 2, 3].map(|thread| scope.spawn(move || write(thread)));
         for _ in 0..3 {
             scope.spawn(read);
+        }
+        for writer in writers {
+            writer.join().unwrap();
         }
     });
     let stats = store.stats().unwrap();

@@ -2,12 +2,11 @@
 //! callback may do.
 
 use crate::c::types::Outcome;
-use crate::common::device;
+use crate::common::{device, Barrier};
 use crate::subject::*;
 use crate::through_rust_and_c;
 use pool_metadata::capi::*;
 use pool_metadata::{DeviceInfo, DeviceState, Ids, MAX_ERROR_LEN, MAX_NAME_LEN};
-use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -27,6 +27,8 @@ func main() {
 	if len(os.Args) != 3 {
 		os.Exit(2)
 	}
+	// One that hangs ends, and the test fails.
+	time.AfterFunc(10*time.Minute, func() { os.Exit(3) })
 	prefix = os.Args[1]
 	var err error
 	store, err = poolmetadata.Open(os.Args[2], poolmetadata.WithMapSize(1<<20),
