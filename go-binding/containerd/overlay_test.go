@@ -83,7 +83,10 @@ func TestOverlay(t *testing.T) {
 		"./cmd/containerd"); err != nil {
 		t.Fatal(err)
 	}
-	output, err := exec.Command(program, filepath.Join(t.TempDir(), "pool.db")).CombinedOutput()
+	command := exec.Command(program, filepath.Join(t.TempDir(), "pool.db"))
+	// What a comparison says depends on the machine's tools, and whether it says it on its speed.
+	command.Env = append(os.Environ(), "PM_COMPARE_POOL=off")
+	output, err := command.CombinedOutput()
 	if want := "<nil> {1 0 a  Activated } <nil>\n"; err != nil || string(output) != want {
 		t.Errorf("%q, %v, want %q", output, err, want)
 	}
