@@ -48,10 +48,11 @@ pub fn pmctl() -> Command {
 /// environment that could change what it prints.
 pub fn on_the_terminal() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pmctl"));
-    for name in ["PM_STORE", "NO_COLOR", "LC_CTYPE", "LANG"] {
-        command.env_remove(name);
+    command.env_clear().env("LC_ALL", "C");
+    // For the tools that it starts, and for `make coverage`.
+    for name in ["PATH", "LLVM_PROFILE_FILE"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
-    command.env("LC_ALL", "C");
     command
 }
 
