@@ -2,7 +2,9 @@
 # Checks the Go modules with gofmt, vet and staticcheck: scripts/lint-go.sh [quick]
 #
 # With quick, it skips staticcheck, which scripts/setup.sh must build first.
-. "$(dirname "$0")/go-env.sh"
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/go-env.sh
 tools=$PWD/target/tools/bin
 unformatted=$("$(go env GOROOT)/bin/gofmt" -l go-binding e2e)
 if [ -n "$unformatted" ]; then

@@ -3,13 +3,15 @@
 #
 # `everything` runs all of tests/powercut; `go` only the parts that need programs in Go, which
 # `cargo test` alone leaves out. For PM_POWERCUT and PM_SEED see tests/powercut/main.rs.
-. "$(dirname "$0")/go-env.sh"
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/go-env.sh
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/powercut"
 PM_MIGRATE=$(cd "$target/powercut" && pwd)/pm-migrate
 PM_SNAPSHOTTERS=$(dirname "$PM_MIGRATE")/snapshotters
 export PM_MIGRATE PM_SNAPSHOTTERS
-(cd go-binding && go build -o "$PM_MIGRATE" ./cmd/pm-migrate)
+(cd go-binding && link_go "$PM_MIGRATE" ./cmd/pm-migrate)
 (cd go-binding/containerdtest && go run ./scenario/build -out "$PM_SNAPSHOTTERS")
 
 # The short run takes less time than an optimized build would.

@@ -3,7 +3,9 @@
 #
 # The go command lays the overlay over a copy of containerd's source, as in a build of containerd
 # with this store. The program is static: it runs on any Linux. The Makefile has built the library.
-. "$(dirname "$0")/go-env.sh"
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/go-env.sh
 out=$PWD/target/proxy
 cd go-binding
 version=$(cd cmd/devmapper-snapshotter &&
@@ -15,13 +17,8 @@ cd cmd/devmapper-snapshotter
 cp go.mod go.sum "$out"
 go mod edit -replace "github.com/containerd/containerd/v2=$out/overlay/source" \
     -replace "github.com/pool-metadata/pool-metadata/go-binding=$(cd ../.. && pwd)" "$out/go.mod"
-header=$(cksum <../../../include/pool_metadata.h | cut -d ' ' -f 1)
-# The go command would not link it again if only the archive has changed, and would not compile
-# again what includes the header; the compiler ignores the value of -D.
-rm -f "$out/devmapper-snapshotter"
-go build -modfile="$out/go.mod" -overlay="$out/overlay/overlay.json" -buildvcs=false -trimpath \
-    -tags=pm_overlay,netgo,osusergo \
-    -gcflags="github.com/pool-metadata/pool-metadata/go-binding=-D=header-$header" \
-    -ldflags='-s -w -linkmode=external -extldflags=-static' -o "$out/devmapper-snapshotter" .
+link_go "$out/devmapper-snapshotter" -modfile="$out/go.mod" \
+    -overlay="$out/overlay/overlay.json" -trimpath -tags=pm_overlay,netgo,osusergo \
+    -ldflags='-s -w -linkmode=external -extldflags=-static' .
 printf 'proxy: %s: ' "${out#"$(cd ../../.. && pwd)"/}/devmapper-snapshotter"
 "$out/devmapper-snapshotter" -version

@@ -3,8 +3,9 @@
 # scripts/test-go.sh
 #
 # The Makefile sets the path of the installed library, for the run that uses it.
-. "$(dirname "$0")/go-env.sh"
-see_changes include/pool_metadata.h
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/go-env.sh
 scripts/lint-go.sh quick
 cd go-binding
 

@@ -53,12 +53,8 @@ grep -q 'OSError: pm_change_device_state: status 1' "$work/log" || fail "$(cat "
     cat "$work/block.go"
     printf '}\n\nfunc main() { fmt.Println(example(context.Background())) }\n'
 } >"$work/main.go"
-go=$(scripts/go.sh)
-# The build cache of the go command ignores what pkg-config says, and would link to the directory of
-# an earlier run.
-CGO_CFLAGS="-g -O2 -DPMGO_FILES=$(echo "$prefix" | cksum | cut -d ' ' -f 1)"
-export CGO_CFLAGS
-(cd go-binding && "$go" build -tags pm_pkgconfig -o "$work/go-example" "$work/main.go") ||
+. scripts/go-env.sh
+(cd go-binding && link_go "$work/go-example" -tags pm_pkgconfig "$work/main.go") ||
     fail 'the Go example does not build'
 mkdir "$work/go"
 [ "$(cd "$work/go" && "$work/go-example")" = '<nil>' ] || fail 'the Go example failed'

@@ -75,7 +75,7 @@ func buildVersion(out, version string) error {
 func goCommand(dir string, arguments ...string) (string, error) {
 	command := exec.Command("go", arguments...)
 	command.Dir = dir
-	command.Env = append(os.Environ(), "PWD="+dir, "GOWORK=off", "GOFLAGS=-buildvcs=false")
+	command.Env = append(os.Environ(), "PWD="+dir, "GOWORK=off")
 	command.Stderr = os.Stderr
 	output, err := command.Output()
 	if err != nil {
