@@ -27,10 +27,15 @@ LIBS_PRIVATE := -lutil -lrt -lpthread -lm -ldl
 # The machine to build for, by rustc's name for it (aarch64-unknown-linux-gnu); nothing for this
 # one. Cargo's own variable says the same.
 TARGET  ?= $(CARGO_BUILD_TARGET)
-# Tools of cargo's that run on this machine are not built for the other one.
-unexport CARGO_BUILD_TARGET
+# Tools of cargo's that run on this machine are not built for the other one. The second would take
+# the place of RUSTFLAGS, and with the third `cd target` may lead to another checkout.
+unexport CARGO_BUILD_TARGET CARGO_ENCODED_RUSTFLAGS CDPATH
+# With these, tests write what they are to compare.
+unexport PM_UPDATE_HEADER PM_WRITE_FIXTURE INSTA_UPDATE INSTA_FORCE_PASS
 
 BUILD   := $(or $(CARGO_TARGET_DIR),target)
+# For cargo, whatever its other settings say, such as one directory for all checkouts.
+export CARGO_TARGET_DIR := $(BUILD)
 ifneq ($(TARGET),)
 include scripts/cross.mk
 endif
@@ -136,8 +141,11 @@ export PM_SKIPPED := $(abspath $(BUILD))/skipped
 forget-skipped:
 	@rm -f $(PM_SKIPPED)
 
+# Ends a test program that hangs, and none on a slow machine: the slowest needs minutes.
+LIMITED := --config 'target."cfg(all())".runner=["timeout", "--foreground", "--verbose", "7200"]'
+
 test-rust:
-	$(CARGO) test --workspace
+	$(CARGO) $(LIMITED) test --workspace
 
 ## the long runs of the concurrency tests (a quarter of an hour)
 campaign: setup-build
@@ -159,7 +167,7 @@ damage: setup-build
 # In a target directory of its own, since every crate is compiled for loom.
 ## model-check the waiting threads: every interleaving of a few
 loom: setup-build
-	RUSTFLAGS='--cfg loom' $(CARGO) test --release --lib --target-dir target/loom model::
+	RUSTFLAGS='--cfg loom' $(CARGO) $(LIMITED) test --release --lib --target-dir target/loom model::
 
 ## run the Rust tests under AddressSanitizer and ThreadSanitizer
 sanitize: setup-test
@@ -201,28 +209,36 @@ test-install: all
 	tests/install/setup.sh
 	MAKE='$(MAKE)' tests/install/install.sh
 
-# The tests of the Go package link the archive of this checkout and, in one run, an installed
-# library, as a user's build would.
+# The Go package links an archive at a fixed place in the checkout.
+GO_A := $(if $(filter $(abspath target),$(abspath $(BUILD))),$(A),target/dist/$(NAME).a)
+ifneq ($(GO_A),$(A))
+.PHONY: $(GO_A)
+$(GO_A): $(A)
+	mkdir -p $(@D)
+	ln -sf '$(abspath $(A))' $@
+endif
+
+# Its tests link that and, in one run, an installed library, as a user's build would.
 STAGE := $(abspath $(BUILD))/stage
 GO_ENV = PKG_CONFIG_PATH=$(STAGE)/lib/pkgconfig LD_LIBRARY_PATH=$(STAGE)/lib
 
-$(STAGE)/lib/pkgconfig/pool-metadata.pc: $(A) pool-metadata.pc.in
-	$(MAKE) --no-print-directory install-library PREFIX=$(STAGE) DESTDIR=
+$(STAGE)/lib/pkgconfig/pool-metadata.pc: $(GO_A) pool-metadata.pc.in
+	MAKE='$(MAKE)' scripts/fresh-make.sh install-library PREFIX=$(STAGE)
 
 ifneq ($(wildcard go-binding/go.mod),)
 test-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 	$(GO_ENV) scripts/test-go.sh
 
 ## build and test containerd with this store (CONTAINERD=latest,v1.7)
-test-containerd: $(A)
+test-containerd: $(GO_A)
 	scripts/test-containerd.sh $(CONTAINERD)
 
 ## build the proxy for a stock containerd: target/proxy/devmapper-snapshotter
-proxy: setup-proxy $(A)
+proxy: setup-proxy $(GO_A)
 	scripts/proxy.sh
 
 ## build .deb and .rpm into target/packages (MAINTAINER='Name <address>')
-packages: setup-packages all pmctl
+packages: setup-packages all pmctl $(GO_A)
 	scripts/proxy.sh
 	MAINTAINER='$(MAINTAINER)' scripts/packages.sh
 
@@ -231,33 +247,33 @@ test-packages: packages
 	scripts/test-packages.sh
 
 ## run containerd in a virtual machine, on a real thin-pool (QUICK=1; E2E_ACCEL=tcg)
-e2e: setup-e2e $(A)
+e2e: setup-e2e $(GO_A)
 	scripts/proxy.sh
 	scripts/e2e.sh $(if $(QUICK),-short) $(if $(TEST),-run '$(TEST)')
 
 ## flushes and time of containerd's operations, with either store (DELAYS='0 5': ms a flush)
-e2e-bench: setup-e2e $(A)
+e2e-bench: setup-e2e $(GO_A)
 	scripts/proxy.sh
 	{ E2E_BENCH='$(or $(DELAYS),0 1 5 20)' scripts/e2e.sh -run '^$$' -bench Cycle -benchtime 1x \
 	    && touch $(CYCLE).met; } | tee $(CYCLE)
 	rm $(CYCLE).met
 
-test-powercut: $(A)
+test-powercut: $(GO_A)
 	scripts/powercut.sh go
 
 ## simulate power cuts (POWERCUT=20: times the length of the tests' run; SEED=1)
-powercut: $(A)
+powercut: $(GO_A)
 	PM_POWERCUT=$(or $(POWERCUT),20) PM_SEED=$(or $(SEED),1) scripts/powercut.sh everything
 
-test-kills: $(A)
+test-kills: $(GO_A)
 	CC='$(CC)' scripts/kills.sh 200
 
 ## kill writers in C, Go and Rust at random moments (KILLS=10000 SEED=1)
-kills: $(A)
+kills: $(GO_A)
 	CC='$(CC)' PM_SEED=$(or $(SEED),1) scripts/kills.sh $(or $(KILLS),10000)
 
 ## fuzz for a difference from containerd's own store (FUZZTIME=60s)
-fuzz-go: $(A)
+fuzz-go: $(GO_A)
 	cd go-binding/containerdtest && $$(../../scripts/go.sh) test -run '^$$' \
 	    -fuzz FuzzDifferential -fuzztime $(or $(FUZZTIME),60s) .
 
@@ -265,11 +281,11 @@ lint-go: $(STAGE)/lib/pkgconfig/pool-metadata.pc
 	$(GO_ENV) scripts/lint-go.sh
 
 ## compare with containerd's store, as ratios (QUICK=1; CPU=1: on a busy machine)
-bench-go: $(A)
+bench-go: $(GO_A)
 	scripts/bench-go.sh $(if $(QUICK),-quick) $(if $(CPU),-cpu)
 
 ## many writers, beside containerd's store and raw LMDB (QUICK=1: 90 s)
-bench-writers: $(A)
+bench-writers: $(GO_A)
 	$(CARGO) build --release --example writers
 	@rm -f $(WRITERS)
 	{ scripts/bench-go.sh -writers '$(abspath $(RELEASE))/examples/writers' \

@@ -19,7 +19,7 @@ stage() {
     root=$out/root
     rm -rf "$root" "$STAGE"
     mkdir -p "$STAGE/lib" "$STAGE/bin" "$STAGE/completions" "$STAGE/doc"
-    make --no-print-directory install DESTDIR="$root" PREFIX=/usr LIBDIR="$1" >/dev/null
+    scripts/fresh-make.sh install DESTDIR="$root" PREFIX=/usr LIBDIR="$1" >/dev/null
     cp "$root$1/libpool_metadata.so.$VERSION" "$root$1/libpool_metadata.a" "$STAGE/lib"
     cp -r "$root$1/pkgconfig" "$STAGE/lib"
     cp "$root/usr/bin/pmctl" target/proxy/devmapper-snapshotter "$STAGE/bin"
@@ -82,7 +82,7 @@ case $architecture in
     aarch64) debian=arm64 ;;
     *) debian=$architecture ;;
 esac
-multiarch=$("${CC:-cc}" -print-multiarch)
+multiarch=$(${CC:-cc} -print-multiarch)
 package deb "/usr/lib/${multiarch:-$architecture-linux-gnu}" /lib/systemd/system "$debian"
 package rpm /usr/lib64 /usr/lib/systemd/system "$architecture"
 add_shlibs "$out/libpool-metadata0_$VERSION-1_$debian.deb"

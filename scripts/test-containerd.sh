@@ -5,8 +5,10 @@
 # Without an argument, the versions of containerd are those in go-binding/containerdtest/go.mod.
 # With one, such as latest or v1.7, only the swap is tested, into those. The Makefile has built the
 # library.
-. "$(dirname "$0")/go-env.sh"
+set -eu
+cd "$(dirname "$0")/.."
 if [ $# -gt 0 ]; then
+    . scripts/go-env.sh
     cd go-binding/containerdtest
     exec go test -count=1 -timeout=60m -v -run '^TestSwap$' . -containerd "$1"
 fi
@@ -14,12 +16,13 @@ fi
 built=${CARGO_TARGET_DIR:-target}/reproducible
 tests/install/reproducible.sh "$built"
 built=$(cd "$built" && pwd)
-CARGO_TARGET_DIR=$built ${MAKE:-make} --no-print-directory REPRODUCIBLE=1 install-library \
-    DESTDIR= PREFIX="$built/stage" >"$built/log" 2>&1 || {
+CARGO_TARGET_DIR=$built scripts/fresh-make.sh REPRODUCIBLE=1 install-library \
+    PREFIX="$built/stage" >"$built/log" 2>&1 || {
     cat "$built/log" >&2
     exit 1
 }
 export PKG_CONFIG_PATH="$built/stage/lib/pkgconfig"
+. scripts/go-env.sh
 cd go-binding/containerdtest
 go vet ./...
 go test -count=1 -timeout=120m ./...

@@ -81,14 +81,8 @@ func TestFullyStatic(t *testing.T) {
 func install(t *testing.T) (string, []string) {
 	t.Helper()
 	prefix := filepath.Join(t.TempDir(), "installed")
-	cmd := exec.Command("make", "--no-print-directory", "-C", "../..", "install", "PREFIX="+prefix,
-		"DESTDIR=")
-	// Variables of an outer make must not reach this one.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains([]string{"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES",
-			"LIBDIR", "INCLUDEDIR", "PKGCONFIGDIR", "MANDIR"}, name)
-	})
+	cmd := exec.Command("scripts/fresh-make.sh", "install", "PREFIX="+prefix)
+	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}

@@ -3,12 +3,8 @@
 # what is there: cross.sh TARGET install|install-library COMPILER [EMULATOR...]
 set -eu
 cd "$(dirname "$0")/../.."
-# The variables of the surrounding make must not reach the installation made here.
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR
-unset PKGCONFIGDIR
 target=$1 what=$2 compiler=$3
 shift 3
-make=${MAKE:-make}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 dest=$work/dest
@@ -20,7 +16,7 @@ fail() {
 }
 
 run_make() {
-    "$make" --no-print-directory "$@" TARGET="$target" DESTDIR="$dest" PREFIX=/usr \
+    scripts/fresh-make.sh "$@" TARGET="$target" DESTDIR="$dest" PREFIX=/usr \
         >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         fail "make $* failed"

@@ -4,10 +4,6 @@
 set -eu
 cd "$(dirname "$0")/../.."
 here=$PWD
-# The variables of the surrounding `make test` must not reach the installations made here.
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR
-unset PKGCONFIGDIR
-make=${MAKE:-make}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -19,7 +15,7 @@ fail() {
 
 # run_make TARGET VARIABLE...: quiet unless it fails.
 run_make() {
-    "$make" --no-print-directory "$@" >"$work/log" 2>&1 || {
+    scripts/fresh-make.sh "$@" >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         fail "make $* failed"
     }
@@ -109,12 +105,12 @@ test_programs() {
 
     # shellcheck disable=SC2086  # the flags are words
     {
-        build dynamic "$cc" hello_pool.c $flags
+        build dynamic $cc hello_pool.c $flags
         build dynamic_cxx g++ -std=c++17 hello_pool.cc $flags
-        build static "$cc" -static hello_pool.c $static_flags
-        build mixed "$cc" hello_pool.c $mixed_flags
-        build own "$cc" -static own_lmdb.c $static_flags
-        build own_mixed "$cc" own_lmdb.c $mixed_flags
+        build static $cc -static hello_pool.c $static_flags
+        build mixed $cc hello_pool.c $mixed_flags
+        build own $cc -static own_lmdb.c $static_flags
+        build own_mixed $cc own_lmdb.c $mixed_flags
     }
     for program in dynamic dynamic_cxx; do
         readelf -d "$work/user/$program" | grep -q 'NEEDED.*\[libpool_metadata\.so\.0\]' ||

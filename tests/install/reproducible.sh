@@ -5,7 +5,7 @@ set -eu
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
-CARGO_TARGET_DIR="$build" make --no-print-directory REPRODUCIBLE=1 all >"$build/log" 2>&1 || {
+CARGO_TARGET_DIR="$build" scripts/fresh-make.sh REPRODUCIBLE=1 all >"$build/log" 2>&1 || {
     cat "$build/log" >&2
     exit 1
 }
