@@ -16,6 +16,8 @@ passed=0
 failed=0
 mkdir -p "$OUT"
 export PM_TEST_CRAFT="$CRAFT"
+# Links the library that was built. With the new tags, one of LD_LIBRARY_PATH would come before it.
+LINK="$SO -Wl,--disable-new-dtags,-rpath,$(dirname "$SO")"
 
 # compile VARIANT COMPILER C++-COMPILER LIBRARY FLAGS...
 compile() {
@@ -24,7 +26,7 @@ compile() {
     dir=$OUT/$variant
     mkdir -p "$dir"
     if [ "$library" = so ]; then
-        link="$SO -Wl,-rpath,$(dirname "$SO")"
+        link=$LINK
     else
         link="$A $LIBS_OF_A"
     fi
@@ -193,7 +195,7 @@ run_sanitize() {
         compile "sanitize-$compiler" "$compiler" "$cxx" so $SANITIZERS
         # shellcheck disable=SC2086
         "$compiler" -std=c99 -g -O0 $CPPFLAGS_ALL $SANITIZERS sanitizer_proof.c \
-            -o "$OUT/sanitize-$compiler/proof" "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
+            -o "$OUT/sanitize-$compiler/proof" $LINK -lpthread
         for what in use-after-free overflow leak; do
             check "sanitize-$compiler: the sanitizers catch: $what" ./sanitizer_proof.sh \
                 "$OUT/sanitize-$compiler/proof" $what
@@ -218,7 +220,7 @@ race_free() {
     compile "$variant" "$1" "$2" so -fsanitize=thread
     # shellcheck disable=SC2086
     "$1" -std=c99 -g -O1 $CPPFLAGS_ALL -fsanitize=thread sanitizer_proof.c \
-        -o "$OUT/$variant/proof" "$SO" -Wl,-rpath,"$(dirname "$SO")" -lpthread
+        -o "$OUT/$variant/proof" $LINK -lpthread
     check "$variant: the sanitizer catches: race" ./sanitizer_proof.sh "$OUT/$variant/proof" race
     run "$variant" env TSAN_OPTIONS=ignore_noninstrumented_modules=1
     HARNESS=$every_part ONLY=$every_program

@@ -1,7 +1,9 @@
 /* Which library this is, and the names and numbers that never change. */
 #include "test.h"
 
+#include <dlfcn.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEXT_OF(text) #text
@@ -12,6 +14,23 @@ static void versions_are_those_of_the_build(void) {
     CHECK_TEXT(EXPANDED(PM_EXPECTED_VERSION), pm_version(), strlen(pm_version()));
     CHECK(strncmp(pm_lmdb_version(), "LMDB 0.9.", 9) == 0);
     CHECK(pm_version() == pm_version() && pm_lmdb_version() == pm_lmdb_version());
+}
+
+/* Whatever else of its name is installed, or in LD_LIBRARY_PATH. */
+static void shared_library_is_the_one_that_was_built(void) {
+    const char *built = getenv("PM_LIBRARY");
+    char *wanted = built != NULL ? realpath(built, NULL) : NULL;
+    Dl_info found;
+    char *path;
+    CHECK(dladdr((void *)(uintptr_t)pm_version, &found) != 0);
+    path = realpath(found.dli_fname, NULL);
+    CHECK(path != NULL && wanted != NULL);
+    /* In a program with the archive, the function is in the program itself. */
+    if (strstr(path, "/libpool_metadata.") != NULL) {
+        CHECK(strcmp(wanted, path) == 0);
+    }
+    free(path);
+    free(wanted);
 }
 
 static const struct {
@@ -218,6 +237,7 @@ static void init_macros_set_the_size_and_nothing_else(void) {
 
 static const struct test tests[] = {
     NAMED(versions_are_those_of_the_build),
+    NAMED(shared_library_is_the_one_that_was_built),
     NAMED(codes_keep_their_numbers_and_names),
     NAMED(number_that_is_no_code_is_unknown),
     NAMED(states_keep_their_numbers_and_names),

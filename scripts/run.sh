@@ -10,8 +10,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-"${CC:-cc}" -std=c99 -Wall -Wextra -O2 -Iinclude -o "$work/pool_day" examples/c/pool_day.c \
-    -L"$release" -lpool_metadata -Wl,-rpath,"$release"
+# With the new tags, a library of LD_LIBRARY_PATH would come before this one.
+# shellcheck disable=SC2086  # the compiler may have options, or a program before it
+${CC:-cc} -std=c99 -Wall -Wextra -O2 -Iinclude -o "$work/pool_day" examples/c/pool_day.c \
+    -L"$release" -lpool_metadata -Wl,--disable-new-dtags,-rpath,"$release"
 "$work/pool_day" "$work/metadata.db"
 export PM_STORE="$work/metadata.db"
 for command in tree check; do

@@ -125,9 +125,11 @@ setup_build() {
        Without rustup (Debian's own rustc is too old for this), install it with
            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
        and put \$HOME/.cargo/bin first on the PATH."
-    have "${CC:-cc}" || need gcc gcc
+    compiler=${CC:-cc}
+    have "${compiler%% *}" || need gcc gcc
     have cc || have gcc || [ -n "$missing" ] || need cc gcc
-    printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ||
+    # shellcheck disable=SC2086  # the compiler may have options, or a program before it
+    printf '#include <stdlib.h>\n' | $compiler -E - >/dev/null 2>&1 ||
         missing="$missing libc6-dev"
     need objcopy binutils
     need_target
