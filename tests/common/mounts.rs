@@ -1,8 +1,10 @@
 //! Small file systems of any kind, each in an image file and mounted for one test.
 
 use super::{directory, skipped, sys};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A mounted file system, unmounted when it is dropped.
@@ -21,7 +23,7 @@ impl Disk {
         };
         let image = directory();
         let (file, mounted) = (image.path().join("image"), image.path().join("mounted"));
-        let made = std::fs::File::create(&file).and_then(|made| made.set_len(megabytes << 20));
+        let made = File::create(&file).and_then(|made| made.set_len(megabytes << 20));
         made.unwrap();
         std::fs::create_dir(&mounted).unwrap();
         let maker = format!("mkfs.{kind}");
@@ -32,7 +34,7 @@ impl Disk {
         }
         let mut mount = Command::new("mount");
         mount.args(["-o", &format!("loop,{options}")]);
-        match run(mount.arg(&file).arg(&mounted)) {
+        match run_with_a_loop_device(mount.arg(&file).arg(&mounted)) {
             Ok(()) => Some(Disk { image, mounted }),
             Err(why) => {
                 // Without the directory's random name, so that the line is the same in every run.
@@ -61,7 +63,7 @@ impl Disk {
         mount
             .args(["-o", "loop"])
             .arg(self.image.path().join("image"));
-        run(mount.arg(&self.mounted)).unwrap();
+        run_with_a_loop_device(mount.arg(&self.mounted)).unwrap();
         self
     }
 
@@ -168,6 +170,24 @@ pub fn with_read_only(directory: &Path, program: &Command) -> Option<Command> {
     None
 }
 
+/// Runs a command that needs a loop device. The machine may have few, and other tests, of this
+/// checkout or another, have them all for a moment.
+fn run_with_a_loop_device(command: &mut Command) -> Result<(), String> {
+    const LONGEST: Duration = Duration::from_secs(20);
+    let control = || File::options().write(true).open("/dev/loop-control");
+    let start = Instant::now();
+    loop {
+        match run(command.env("LC_ALL", "C")) {
+            Err(why) if why.contains("loop device") && start.elapsed() < LONGEST => {
+                // Without the right to have one, no wait helps.
+                control().map_err(|_| why)?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => break result,
+        }
+    }
+}
+
 /// Runs a command; the reason if it fails.
 fn run(command: &mut Command) -> Result<(), String> {
     let Output { status, stderr, .. } = command.output().map_err(|e| e.to_string())?;
@@ -185,7 +205,7 @@ pub fn fill(directory: &Path) -> Filler {
     let filler = Filler(directory.join("filler"));
     std::fs::create_dir(&filler.0).unwrap();
     // What a file system gives to one file it may refuse to the next, and the other way round.
-    let file = |number: u32| std::fs::File::create(filler.0.join(number.to_string()));
+    let file = |number: u32| File::create(filler.0.join(number.to_string()));
     let files: Vec<_> = (0..4).map(|number| file(number).unwrap()).collect();
     files.iter().for_each(sys::fill_file);
     filler
