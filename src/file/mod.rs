@@ -8,6 +8,7 @@ pub(crate) mod direct;
 pub(crate) mod fs;
 pub(crate) mod lmdb_lock_file;
 pub(crate) mod lost_locks;
+pub(crate) mod memory_file;
 pub(crate) mod open_files;
 pub(crate) mod path;
 pub(crate) mod private_copy;

@@ -10,10 +10,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::memfd::MFdFlags;
 
 use crate::error::{Error, Result};
 use crate::file::copying::{chunk, copy_range, write_metas};
+use crate::file::memory_file;
 use crate::file::path::DESCRIPTORS;
 use crate::verify::bytes::ReadAt;
 use crate::verify::meta::Meta;
@@ -31,10 +32,9 @@ pub(crate) struct PrivateFile {
 impl PrivateFile {
     /// Makes an empty one.
     pub fn new(original: &Path) -> Result<PrivateFile> {
-        let made = memfd_create("pool-metadata", MFdFlags::MFD_CLOEXEC);
-        let file = made.map_err(|e| failed(original, e.into()))?.into();
+        let made = memory_file::new("pool-metadata", MFdFlags::empty());
         Ok(PrivateFile {
-            file,
+            file: made.map_err(|e| failed(original, e))?,
             probe: Probe::default(),
             chunk: chunk(),
         })
