@@ -35,9 +35,9 @@ impl Histogram {
             return 0;
         }
         let wanted = (q.clamp(0.0, 1.0) * self.count as f64).max(1.0);
-        let mut seen = 0;
+        let mut seen = 0_u64;
         for (bucket, count) in self.buckets.iter().enumerate() {
-            seen += count;
+            seen = count.saturating_add(seen);
             if seen as f64 >= wanted {
                 return Histogram::upper_bound(bucket).unwrap_or(u64::MAX);
             }
@@ -52,6 +52,7 @@ impl Histogram {
 }
 
 /// A histogram that threads add values to.
+#[repr(C)]
 pub(crate) struct Counting {
     sum: AtomicU64,
     buckets: [AtomicU64; Histogram::BUCKETS],
@@ -79,35 +80,83 @@ impl Counting {
         for (to, from) in buckets.iter_mut().zip(&self.buckets) {
             *to = from.load(Ordering::Relaxed);
         }
+        // Another process may have written anything there.
+        let count = |all: u64, count: &u64| all.saturating_add(*count);
         Histogram {
-            count: buckets.iter().sum(),
+            count: buckets.iter().fold(0, count),
             sum,
             buckets,
         }
     }
+
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        std::iter::once(&self.sum).chain(&self.buckets)
+    }
 }
 
-/// Commits of this process since it opened the store.
-pub(crate) struct Commits {
+/// What a process counts of a store since it opened it.
+///
+/// Other processes read these words in this order (see `file/published.rs`): a field more goes to
+/// the end.
+#[repr(C)]
+pub(crate) struct Counters {
     /// Number of operations in each commit.
     pub operations: Counting,
     /// Time that LMDB took for each commit, in nanoseconds.
     pub nanoseconds: Counting,
+    /// Flushes of the data file.
+    pub flushes: AtomicU64,
+    /// Commits that were undone.
+    pub undone: AtomicU64,
+    /// Deferred commits that are not flushed yet. This one goes down as well.
+    pub deferred: AtomicU64,
 }
 
-impl Commits {
-    pub const fn new() -> Commits {
-        Commits {
+impl Counters {
+    /// Their length in bytes.
+    pub const LEN: usize = size_of::<Counters>();
+
+    pub const fn new() -> Counters {
+        Counters {
             operations: Counting::new(),
             nanoseconds: Counting::new(),
+            flushes: AtomicU64::new(0),
+            undone: AtomicU64::new(0),
+            deferred: AtomicU64::new(0),
         }
     }
 
     #[inline]
-    pub fn add(&self, operations: u64, time: Duration) {
+    pub fn add_commit(&self, operations: u64, time: Duration) {
         self.operations.add(operations);
         // 64 bits hold half a millennium.
         self.nanoseconds.add(time.as_nanos() as u64);
+    }
+
+    /// All of them, in the order in which they stand in memory.
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        let histograms = self.operations.words().chain(self.nanoseconds.words());
+        histograms.chain([&self.flushes, &self.undone, &self.deferred])
+    }
+
+    /// Counters with the values of these ones as they stand in memory.
+    pub fn from_bytes(bytes: &[u8; Counters::LEN]) -> Counters {
+        let counters = Counters::new();
+        let (words, _) = bytes.as_chunks();
+        for (counter, word) in counters.words().zip(words) {
+            counter.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+        }
+        counters
+    }
+
+    /// Their values as they stand in memory.
+    pub fn to_bytes(&self) -> [u8; Counters::LEN] {
+        let mut bytes = [0; Counters::LEN];
+        let (words, _) = bytes.as_chunks_mut();
+        for (word, counter) in words.iter_mut().zip(self.words()) {
+            *word = counter.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        bytes
     }
 }
 
@@ -155,6 +204,29 @@ mod tests {
         );
         counting.add(u64::MAX);
         assert_eq!(counting.read().quantile(1.0), u64::MAX);
+    }
+
+    #[test]
+    fn sums_of_any_counts_do_not_overflow() {
+        let counters = Counters::from_bytes(&[0xff; Counters::LEN]);
+        let all = counters.operations.read();
+        assert_eq!((all.count, all.sum), (u64::MAX, u64::MAX));
+        assert_eq!([0.0, 0.5, 1.0].map(|q| all.quantile(q)), [1; 3]);
+    }
+
+    /// Other processes read them by their places.
+    #[test]
+    fn counters_stand_in_memory_in_the_order_of_their_words() {
+        let counters = Counters::new();
+        assert_eq!(counters.words().count() * 8, Counters::LEN);
+        let start = &raw const counters as usize;
+        for (at, word) in counters.words().enumerate() {
+            assert_eq!(word.as_ptr() as usize, start + 8 * at);
+            word.store(at as u64, Ordering::Relaxed);
+        }
+        let read = Counters::from_bytes(&counters.to_bytes());
+        let values = read.words().map(|word| word.load(Ordering::Relaxed));
+        assert!(values.eq(0..Counters::LEN as u64 / 8));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub use limits::{
 pub use reconcile::{
     Difference, DifferenceKind, PoolDevice, PoolState, Reconciliation, StoreAction,
 };
-pub use stats::{RunningRead, Stats};
+pub use stats::{ProcessCounts, ProcessStats, RunningRead, Stats, Uncounted};
 pub use store::maintenance::backup::{BackupOptions, Replaced, Restored};
 pub use store::maintenance::compact::Compacted;
 pub use store::maintenance::repair::{RepairOptions, Repaired};

@@ -1,5 +1,6 @@
 //! Statistics of a store, for operators.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::histogram::Histogram;
@@ -99,4 +100,69 @@ pub struct RunningRead {
     /// How long it has been running, for the walks, verifications and backups of this process; not
     /// known of short reads and of other processes.
     pub age: Option<Duration>,
+}
+
+/// A process that has a store open, as [`PoolMetadata::processes`] finds it.
+///
+/// [`PoolMetadata::processes`]: crate::PoolMetadata::processes
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessStats {
+    /// Its id, as this process sees it.
+    pub pid: u32,
+    /// What it has counted since it opened the store, or why that is not known.
+    pub counts: std::result::Result<ProcessCounts, Uncounted>,
+}
+
+/// What a process has counted since it opened a store.
+///
+/// It counts on while it is read, so the numbers may be of moments that differ a little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessCounts {
+    /// How long it has had the store open, up to now.
+    pub open_for: Duration,
+    /// Its commits: see [`Stats::commit_operations`].
+    pub commit_operations: Histogram,
+    /// The time that each took: see [`Stats::commit_nanoseconds`].
+    pub commit_nanoseconds: Histogram,
+    /// Its flushes of the store's file: see [`Stats::flushes`].
+    pub flushes: u64,
+    /// The commits that it has undone: see [`Stats::undone_commits`].
+    pub undone_commits: u64,
+    /// Its deferred commits that are not flushed. If another process has flushed them, it notices
+    /// that with its next write, or at the age at which it would have flushed them itself.
+    pub deferred_commits: u64,
+}
+
+/// Why it is not known what a process has counted that has a store open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Uncounted {
+    /// It has the store open for reading only, and counts nothing.
+    ReadsOnly,
+    /// It may write, and publishes nothing: it uses a release of this library that does not, or
+    /// another library, or the system refuses it memory that others can read.
+    NotPublished,
+    /// It uses a release of this library that publishes something else.
+    OtherLayout,
+    /// This process has no right to look at its descriptors.
+    NotPermitted,
+}
+
+impl fmt::Display for Uncounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Uncounted::ReadsOnly => "it only reads, and counts nothing",
+            Uncounted::NotPublished => {
+                "it publishes no counts: it uses an older release of the library, or a sandbox or \
+                 a limit of descriptors has kept it from that (memfd_create)"
+            }
+            Uncounted::OtherLayout => {
+                "it uses a release of the library that publishes other counts: look with the same \
+                 release"
+            }
+            Uncounted::NotPermitted => "this user may not look at its counts: look as root",
+        })
+    }
 }

@@ -14,6 +14,8 @@ pub(crate) mod path;
 pub(crate) mod private_copy;
 pub(crate) mod process_lock;
 pub(crate) mod process_number;
+pub(crate) mod processes;
+pub(crate) mod published;
 pub(crate) mod temp_file;
 pub(crate) mod turn;
 pub(crate) mod viewer;

@@ -91,6 +91,8 @@ impl Env {
                 self.get_ready(one_flush);
             }
         }
+        // Others read the count alone, and not who has flushed.
+        self.counters.deferred.store(0, Ordering::Relaxed);
         let mut deferred = unpoisoned(one_flush.deferred.lock());
         deferred.unflushed.watched = false;
         match deferred.state {

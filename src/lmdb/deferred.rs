@@ -32,7 +32,7 @@ impl Env {
         let Some(one_flush) = &self.one_flush else {
             return 0;
         };
-        let count = one_flush.unflushed.load(Ordering::Relaxed);
+        let count = self.counters.deferred.load(Ordering::Relaxed);
         // Another process may have flushed them.
         match count > 0 && one_flush.owes_a_flush() {
             true => count,
@@ -84,7 +84,7 @@ impl Env {
             older: 0,
         });
         one_flush.is_anchored.store(true, Ordering::Relaxed);
-        self.note_anchored(one_flush, deferred, newest);
+        self.note_anchored(deferred, newest);
         Ok(())
     }
 
@@ -135,8 +135,8 @@ impl Env {
             drop(deferred);
             return self.flush_commit(commit);
         }
-        one_flush
-            .unflushed
+        self.counters
+            .deferred
             .store(unflushed.count, Ordering::Relaxed);
         one_flush.last_deferred.store(commit, Ordering::Relaxed);
         if !goes_on {
@@ -150,7 +150,7 @@ impl Env {
     #[cold]
     pub(super) fn flush_what_is_deferred(&self) -> Result<()> {
         match &self.one_flush {
-            Some(one_flush) if one_flush.unflushed.load(Ordering::Relaxed) > 0 => {
+            Some(one_flush) if self.counters.deferred.load(Ordering::Relaxed) > 0 => {
                 let newest = one_flush.newest_commit();
                 let flushed = self.flush_anchored(one_flush, newest, false);
                 flushed.unwrap_or(Ok(()))
@@ -208,18 +208,19 @@ impl Env {
             self.forget_deferred(one_flush, &mut deferred);
             if self.remove_anchors().is_ok() {
                 self.note_flushed(newest);
+                self.counters.deferred.store(0, Ordering::Relaxed);
             }
             return Some(Ok(()));
         }
         self.handle.unpin_before(kept);
-        self.note_anchored(one_flush, &mut deferred, newest);
+        self.note_anchored(&mut deferred, newest);
         Some(Ok(()))
     }
 
     /// Notes that the newest commit, which has an anchor, is on the disk.
-    fn note_anchored(&self, one_flush: &OneFlush, deferred: &mut Deferred, newest: u64) {
+    fn note_anchored(&self, deferred: &mut Deferred, newest: u64) {
         deferred.unflushed.count = 0;
-        one_flush.unflushed.store(0, Ordering::Relaxed);
+        self.counters.deferred.store(0, Ordering::Relaxed);
         let mark = FlushMark {
             deferring: true,
             process: self.process_lock.own_number().number(),

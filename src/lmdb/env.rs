@@ -14,10 +14,9 @@ use crate::file::open_files::Registered;
 use crate::file::process_lock::FileLock;
 use crate::format::header::Header;
 use crate::format::table::Table;
-use crate::histogram::Commits;
 use crate::lmdb::config::Config;
 use crate::lmdb::one_flush::OneFlush;
-use crate::lmdb::raw::{into_error, Database, Environment, Handle, LmdbError};
+use crate::lmdb::raw::{into_error, Database, Environment, Handle, LmdbError, SharedCounters};
 use crate::sync::callbacks::CallbackScope;
 use crate::sync::deadline::Deadline;
 use crate::sync::exclusion::WalkGate;
@@ -52,14 +51,10 @@ pub(crate) struct Env {
     /// Bytes that the file is known to have at least.
     pub(super) known_len: AtomicU64,
     pub(super) page_size: u64,
-    /// What this process has committed.
-    pub(super) commits: Commits,
-    /// How often this process has flushed the data file.
-    pub(super) flushes: AtomicU64,
+    /// What this process has committed and flushed.
+    pub(super) counters: SharedCounters,
     /// If commits are flushed once, and not by LMDB.
     pub(super) one_flush: Option<OneFlush>,
-    /// Commits that this process has undone.
-    pub(super) undone_commits: AtomicU64,
     /// What showed that the newest commit was not whole, which was undone when this was opened.
     pub(super) undone_at_open: Option<String>,
     /// Whether opening this has undone a commit, and has checked the one before as the
@@ -267,6 +262,7 @@ impl Env {
     /// Releases the files, which LMDB has closed: they can be opened again, though this handle
     /// still exists.
     pub(super) fn release_files(&self) {
+        self.counters.withdraw();
         self.process_lock.release();
         if self.handle.watch().is_detached() {
             self.process_lock.release_writer();

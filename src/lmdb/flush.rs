@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 impl Env {
     /// Flushes the data file.
     pub(super) fn flush(&self) -> io::Result<()> {
-        self.flushes.fetch_add(1, Ordering::Relaxed);
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.file.sync_data()
     }
 
@@ -138,6 +138,7 @@ impl Env {
             }
             false => self.note_flushed(newest),
         }
+        self.counters.deferred.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -251,7 +252,7 @@ impl Env {
         self.file
             .write_all_at(&undo.bytes, undo.offset)
             .map_err(fail)?;
-        self.undone_commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.undone.fetch_add(1, Ordering::Relaxed);
         // The next write flushes it again, and finds out whether that works.
         let _ = self.flush();
         Ok(())

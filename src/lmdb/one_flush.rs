@@ -26,8 +26,7 @@ pub(crate) struct OneFlush {
     pub(super) deferred: Mutex<Deferred>,
     /// Whether commits of this process are deferred behind anchors.
     pub(super) is_anchored: AtomicBool,
-    /// Deferred commits that are not flushed, and the last of them, for the statistics.
-    pub(super) unflushed: AtomicU64,
+    /// The last deferred commit of this process.
     pub(super) last_deferred: AtomicU64,
     /// Whether deferred writes are expected, so that this process is to be ready for them.
     pub(super) expects_deferral: AtomicBool,
@@ -46,7 +45,6 @@ impl OneFlush {
             failures: AtomicU32::new(0),
             deferred: Mutex::default(),
             is_anchored: AtomicBool::new(false),
-            unflushed: AtomicU64::new(0),
             last_deferred: AtomicU64::new(0),
             expects_deferral: AtomicBool::new(false),
             flusher: Flusher::default(),

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
@@ -11,7 +11,6 @@ use crate::file::lmdb_lock_file;
 use crate::file::lmdb_lock_file::Held;
 use crate::file::path::{keep_standard_streams, lock_path, resolve};
 use crate::file::viewer::shares_lock_file;
-use crate::histogram::Commits;
 use crate::lmdb::claim::{create_or_claim, Claimed};
 use crate::lmdb::config::{Config, Sharing};
 use crate::lmdb::create;
@@ -22,7 +21,7 @@ use crate::lmdb::one_flush::OneFlush;
 use crate::lmdb::open_tables::open_tables;
 use crate::lmdb::raw::{
     check_release, fitting_map_size, into_error, lacks_shared_maps, Environment, Flushes, Handle,
-    LockWatch, MetaPages, Settings,
+    LockWatch, MetaPages, Settings, SharedCounters,
 };
 use crate::lmdb::recover::{undo_unfinished, Undone};
 use crate::sync::deadline::Deadline;
@@ -103,8 +102,12 @@ impl Env {
         env.one_flush = one_flush;
         env.was_checked = undone.is_some() && env.config.check.is_some();
         env.undone_at_open = undone.and_then(|undone| undone.why);
-        env.undone_commits = AtomicU64::new(env.undone_at_open.is_some().into());
+        let undone = u64::from(env.undone_at_open.is_some());
+        env.counters.undone.store(undone, Ordering::Relaxed);
         env.finish_opening(&metadata)?;
+        if !env.config.read_only && env.config.sharing != Sharing::Temporary {
+            env.counters.publish(&metadata);
+        }
         Ok(env)
     }
 
@@ -129,10 +132,8 @@ impl Env {
             file: claimed.file,
             known_len: AtomicU64::new(claimed.metadata.len()),
             page_size,
-            commits: Commits::new(),
-            flushes: AtomicU64::new(0),
+            counters: SharedCounters::new(),
             one_flush: None,
-            undone_commits: AtomicU64::new(0),
             undone_at_open: None,
             was_checked: false,
             flushing: AtomicBool::new(false),

@@ -80,10 +80,10 @@ impl Env {
             writers_waiting: (self.writer.waiting() + self.process_lock.waiting()) as u64,
             writes_stopped: self.writes_stopped.load(Ordering::Relaxed),
             is_copy: self.is_copy(),
-            commit_operations: self.commits.operations.read(),
-            commit_nanoseconds: self.commits.nanoseconds.read(),
-            flushes: self.flushes.load(Ordering::Relaxed),
-            undone_commits: self.undone_commits.load(Ordering::Relaxed),
+            commit_operations: self.counters.operations.read(),
+            commit_nanoseconds: self.counters.nanoseconds.read(),
+            flushes: self.counters.flushes.load(Ordering::Relaxed),
+            undone_commits: self.counters.undone.load(Ordering::Relaxed),
             deferred_commits: self.count_unflushed(),
         })
     }

@@ -329,7 +329,7 @@ impl Env {
             false => self.flush_commit(id)?,
             true => self.defer(id)?,
         }
-        self.commits.add(operations, start.elapsed());
+        self.counters.add_commit(operations, start.elapsed());
         let newest = header.zip(used);
         let newest = newest.map(|(header, used)| Newest {
             id,

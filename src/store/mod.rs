@@ -26,8 +26,9 @@ pub use write::update::Update;
 use crate::device::{DeviceInfo, DeviceRef, DeviceState};
 use crate::device_ids::Ids;
 use crate::error::{Error, Result};
+use crate::file::processes;
 use crate::journal::Intent;
-use crate::stats::{RunningRead, Stats};
+use crate::stats::{ProcessStats, RunningRead, Stats};
 
 /// The metadata of one thin-pool: its devices and its device ids, in one file.
 ///
@@ -281,6 +282,26 @@ impl PoolMetadata {
     /// Those of [`get_device`](Self::get_device).
     pub fn running_reads(&self) -> Result<Vec<RunningRead>> {
         self.pool.env.running_reads()
+    }
+
+    /// The processes that have the store at `path` open, in the order of their ids, each with what
+    /// it has counted since it opened it: commits and their times, flushes. This process needs no
+    /// handle; if it has the store open, it is among them.
+    ///
+    /// A handle that can write publishes its counts, for as long as it is open, to processes that
+    /// may look at its descriptors in `/proc`: those of the same user, and root. Of other processes
+    /// it is only known that they have the store open, and why that is all: [`Uncounted`]. Those in
+    /// PID namespaces that this one does not see, as in other containers, are missing.
+    ///
+    /// In Rust alone: in C and in Go, a process reads its own with `pm_get_stats` and `Stats`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`] if there is no file, or no `/proc`; [`Error::InvalidPath`],
+    /// [`Error::Permission`], [`Error::Io`].
+    ///
+    /// [`Uncounted`]: crate::Uncounted
+    pub fn processes(path: impl AsRef<Path>) -> Result<Vec<ProcessStats>> {
+        processes::find(path.as_ref())
     }
 
     /// Reads the whole store and checks that every row is sound and that they add up; see

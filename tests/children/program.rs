@@ -10,6 +10,7 @@ mod close;
 #[path = "../common/kit.rs"]
 mod common;
 mod concurrent;
+mod counts;
 mod create;
 mod crowd;
 mod damage_campaign;
@@ -59,6 +60,7 @@ roles! {
     close { busy, in_flight }
     concurrent { all_slots, cannot_grow }
     create { create_in_child, little_address_space, no_permission }
+    counts { forks, hidden_writer, look_as_nobody, reader, writer, writer_without_memfd }
     crowd { crowd, hold, hold_none, read_and_idle, take_all }
     damage_campaign { worker }
     descriptors { closed_streams, few, inherited }

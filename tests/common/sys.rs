@@ -231,6 +231,12 @@ pub fn become_nobody() {
     }
 }
 
+/// Forbids other processes of the same user to look into this one.
+pub fn forbid_others_to_look() {
+    // SAFETY: touches no memory.
+    checked(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).unwrap();
+}
+
 /// Sets the mask of modes of new files.
 pub fn umask(mask: libc::mode_t) {
     // SAFETY: changes nothing but the mask.

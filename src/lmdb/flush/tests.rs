@@ -49,7 +49,7 @@ fn commit_that_a_killed_process_left_is_flushed_before_the_next_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let env = open(&directory);
     write(&env, LONG).unwrap();
-    let flushes = || env.flushes.load(Ordering::Relaxed);
+    let flushes = || env.counters.flushes.load(Ordering::Relaxed);
     for (left, expected) in [(false, 1), (true, 2), (false, 1)] {
         if left {
             commit_unflushed(&env);

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod address_space;
+mod counters;
 mod cursor;
 mod environment;
 mod error;
@@ -27,6 +28,7 @@ mod value;
 mod write;
 
 pub(crate) use address_space::{address_space_beside, address_space_for, fitting_map_size};
+pub(crate) use counters::SharedCounters;
 pub(crate) use environment::{Environment, Flushes, Settings};
 pub(crate) use error::{into_error, LmdbError, LmdbResult, NotBegun};
 pub(crate) use handle::{Handle, Quiesced};

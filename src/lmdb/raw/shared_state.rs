@@ -17,7 +17,7 @@ use crate::verify::meta::{Meta, LAST_PAGE_AT, TXNID_AT};
 const NEWEST_AT: usize = 8 + size_of::<libc::pthread_mutex_t>();
 
 /// A map of the beginning of a file, which other processes change.
-struct SharedMap {
+pub(super) struct SharedMap {
     start: *mut libc::c_void,
     len: usize,
 }
@@ -28,7 +28,7 @@ unsafe impl Send for SharedMap {}
 unsafe impl Sync for SharedMap {}
 
 impl SharedMap {
-    fn new(file: &File, len: usize, access: libc::c_int) -> io::Result<SharedMap> {
+    pub fn new(file: &File, len: usize, access: libc::c_int) -> io::Result<SharedMap> {
         let fd = file.as_raw_fd();
         // SAFETY: makes a new map.
         let start = unsafe { libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, fd, 0) };
@@ -36,6 +36,11 @@ impl SharedMap {
             true => Err(io::Error::last_os_error()),
             false => Ok(SharedMap { start, len }),
         }
+    }
+
+    /// What stands at an offset, for as long as the map is there.
+    pub fn pointer(&self, at: usize) -> *mut libc::c_void {
+        self.start.wrapping_byte_add(at)
     }
 
     /// The word at an offset that is a multiple of its size.
