@@ -1,5 +1,7 @@
 //! Histograms drawn as bars of text.
 
+use pool_metadata::Histogram;
+
 use crate::text;
 
 /// The longest bar.
@@ -38,14 +40,24 @@ pub fn times(nanoseconds: &[u64]) -> Vec<(String, u64)> {
         let bits = u64::BITS - time.saturating_sub(1).leading_zeros();
         buckets[bits as usize] += 1;
     }
+    rows(&buckets)
+}
+
+/// Rows for a histogram of times in nanoseconds.
+pub fn histogram(times: &Histogram) -> Vec<(String, u64)> {
+    rows(&times.buckets)
+}
+
+/// Rows for counts of times up to 1, 2, 4 and so on, of which the last has no bound.
+fn rows(buckets: &[u64]) -> Vec<(String, u64)> {
     let counted = |count: &u64| *count > 0;
     let Some(first) = buckets.iter().position(counted) else {
         return Vec::new();
     };
     let last = buckets.iter().rposition(counted).unwrap_or(first);
-    let label = |bits: usize| match 1_u64.checked_shl(bits as u32) {
-        Some(bound) => format!("up to {}", text::nanoseconds(bound)),
-        None => "more".to_owned(),
+    let label = |bits: usize| match bits + 1 < buckets.len() {
+        true => format!("up to {}", text::nanoseconds(1 << bits)),
+        false => "more".to_owned(),
     };
     (first..=last)
         .map(|bits| (label(bits), buckets[bits]))

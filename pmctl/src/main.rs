@@ -14,6 +14,7 @@ mod load;
 mod output;
 mod place;
 mod pool;
+mod processes;
 mod progress;
 mod table;
 mod text;

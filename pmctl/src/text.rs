@@ -6,6 +6,7 @@
 //! line.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// The name or text, on one line, with its spaces.
 pub fn escape(bytes: &[u8]) -> String {
@@ -139,6 +140,22 @@ pub fn nanoseconds(number: u64) -> String {
     }
 }
 
+/// A long time as "3 h 20 min", in its two largest units.
+pub fn duration(time: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let mut left = time.as_secs();
+    let mut words = Vec::new();
+    for (unit, name) in UNITS {
+        let number = left / unit;
+        left %= unit;
+        if number > 0 || !words.is_empty() || unit == 1 {
+            words.push(format!("{number} {name}"));
+        }
+    }
+    words.truncate(2);
+    words.join(" ")
+}
+
 /// Reads an id or a range of them: "7", "7-9".
 pub fn id_range(text: &str) -> Result<RangeInclusive<u32>, String> {
     let number = |text: &str| {
@@ -185,6 +202,16 @@ mod tests {
                 assert_eq!(unescape(word(&name).as_bytes()).unwrap(), name);
             }
         }
+    }
+
+    #[test]
+    fn long_times_have_their_two_largest_units() {
+        let shown = |seconds| duration(Duration::from_secs(seconds));
+        assert_eq!([0, 59].map(shown), ["0 s", "59 s"]);
+        assert_eq!([60, 3599].map(shown), ["1 min 0 s", "59 min 59 s"]);
+        assert_eq!([3600, 86_399].map(shown), ["1 h 0 min", "23 h 59 min"]);
+        assert_eq!([86_400, 90_061].map(shown), ["1 d 0 h", "1 d 1 h"]);
+        assert!(duration(Duration::MAX).ends_with(" h"));
     }
 
     #[test]

@@ -299,6 +299,13 @@ fn try_out(block: &Block, number: usize) {
                 "{out}"
             );
         }
+        ("Slow writes", 0) => {
+            let store = PoolMetadata::open(&node.place.store).unwrap();
+            store.remove_device(snap).unwrap();
+            let out = node.run(block, &[]);
+            assert!(out.contains("    flushes                1\n"), "{out}");
+            assert!(out.contains("    time of a commit       "), "{out}");
+        }
         ("Moving the pool", 0) => {
             let out = node.run(block, &[]);
             assert!(out.contains("elsewhere.db: sound\n"), "{out}");

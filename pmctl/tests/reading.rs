@@ -195,57 +195,6 @@ fn tree_of_a_chain_of_thousands_takes_no_more_space_for_each() {
 }
 
 #[test]
-fn stats_add_up() {
-    let place = Place::pool();
-    // How large a file is depends on its pages and on what is preallocated, and how it is read on
-    // where the test runs.
-    let sizes = [
-        "file ",
-        "in use",
-        "free in the file",
-        "page",
-        "reader slots",
-        "read ",
-    ];
-    let of_the_file = |line: &&str| sizes.iter().any(|size| line.trim_start().starts_with(size));
-    let out = place.run(["stats"]).expect(0);
-    assert_eq!(out.lines().filter(of_the_file).count(), sizes.len());
-    let rest: Vec<_> = out.lines().filter(|line| !of_the_file(line)).collect();
-    assert_snapshot!("stats", rest.join("\n"));
-    let json: serde_json::Value =
-        serde_json::from_str(&place.run(["stats", "--json"]).expect(0)).unwrap();
-    assert_eq!(json["devices"], 5);
-    assert_eq!(json["size_of_devices"], (10u64 << 30) * 5 + (1 << 20));
-    assert_eq!(json["devices_by_state"]["Faulty"], 1);
-    assert_eq!(
-        [&json["taken_ids"], &json["free_ids"], &json["faulty_ids"]],
-        [4, 1, 2]
-    );
-}
-
-#[test]
-fn stats_name_the_processes_that_read() {
-    let place = Place::pool();
-    let store = pool_metadata::PoolMetadata::open(&place.store).unwrap();
-    let walk = store.walk().unwrap();
-    store.remove_device("base-2").unwrap();
-    store.remove_device("snap-2").unwrap();
-    let out = place.run(["stats"]).expect(0);
-    let this = std::process::id();
-    assert!(out.contains(&format!("    process {this} (")), "{out}");
-    assert!(out.contains("), 2 commits behind\n"), "{out}");
-    let json: serde_json::Value =
-        serde_json::from_str(&place.run(["stats", "--json"]).expect(0)).unwrap();
-    assert_eq!(json["running_reads"][0]["pid"], this);
-    drop(walk);
-    let out = place.run(["stats", "--time-reads", "20"]).expect(0);
-    assert!(
-        !out.contains("process ") && out.contains("time of a read\n"),
-        "{out}"
-    );
-}
-
-#[test]
 fn check_of_a_sound_store_says_so() {
     let place = Place::pool();
     assert_eq!(place.run(["check"]).expect(0), "[DIR]/pool.db: sound\n");

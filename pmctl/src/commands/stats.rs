@@ -1,7 +1,6 @@
-//! `pmctl stats`: counts, sizes, readers.
+//! `pmctl stats`: counts, sizes, readers, and what each process has done.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Instant;
 
 use pool_metadata::{DeviceState, Error, PoolMetadata, RunningRead, Stats};
@@ -12,13 +11,14 @@ use crate::context::{Context, Outcome};
 use crate::failure::Result;
 use crate::json;
 use crate::output::{Output, Style};
+use crate::processes::{self, Process};
 use crate::text;
 
-/// Show counts, sizes, and which processes are reading
+/// Show counts, sizes, and what each process that has the store open does
 ///
-/// Flushes and the times of commits are counted by each process for itself, since it opened the
-/// store: no other process can read those of containerd. With the proxy, they are among its
-/// Prometheus metrics (docs/containerd.md).
+/// For each of these processes, such as containerd: its commits, how long they took, and its
+/// flushes, since it opened the store. Root may look at all processes, other users at their own.
+/// Processes in other containers are seen from the host alone.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// As one JSON object, sizes in bytes
@@ -53,6 +53,8 @@ struct Found {
     bytes: u128,
     /// Reads of other processes, the oldest first.
     reads: Vec<RunningRead>,
+    /// The other processes that have the store open.
+    processes: pool_metadata::Result<Vec<Process>>,
     /// Nanoseconds of each read that was timed.
     times: Vec<u64>,
 }
@@ -93,6 +95,12 @@ impl Args {
                 context,
                 &mut out,
             )?;
+            if let Ok(processes @ [_, ..]) = found.processes.as_deref() {
+                out.line(&context.paint.paint(Style::Bold, "open in process"))?;
+                for line in processes.iter().flat_map(Process::lines) {
+                    out.line(&line)?;
+                }
+            }
             for line in found.warnings() {
                 out.line(&context.paint.paint(Style::Bad, &line))?;
             }
@@ -118,6 +126,7 @@ impl Found {
             states,
             bytes,
             reads: other_reads(store)?,
+            processes: processes::others(store.path()),
             times: times(store, timed)?,
         })
     }
@@ -152,7 +161,18 @@ impl Found {
             ("page", text::size(stats.page_size)),
             ("reader slots", slots),
             ("reads running", self.reads.len().to_string()),
+            ("open in", self.open_in()),
         ]
+    }
+
+    fn open_in(&self) -> String {
+        match &self.processes {
+            Ok(processes) => match processes.len() {
+                1 => "1 process".to_owned(),
+                number => format!("{number} processes"),
+            },
+            Err(error) => format!("not known: {error}"),
+        }
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -169,6 +189,7 @@ impl Found {
                     .to_owned(),
             );
         }
+        warnings.extend(self.processes.iter().flatten().filter_map(Process::warning));
         if stats.faulty_ids > stats.devices.max(100) {
             warnings.push(
                 "more ids are faulty than there are devices: docs/operators.md, \"Faulty ids pile \
@@ -186,10 +207,13 @@ impl Found {
         let reads = self.reads.iter().map(|read| {
             json!({
                 "pid": read.pid,
-                "program": program(read.pid),
+                "program": processes::program(read.pid),
                 "commits_behind": read.commits_behind,
             })
         });
+        let processes = self.processes.as_ref().ok();
+        let processes =
+            processes.map(|processes| processes.iter().map(Process::json).collect::<Vec<_>>());
         json!({
             "is_copy": stats.is_copy,
             "identity": self.identity,
@@ -209,6 +233,7 @@ impl Found {
             "max_readers": stats.max_readers,
             "readers_in_use": stats.readers_in_use,
             "running_reads": reads.collect::<Vec<_>>(),
+            "processes": processes,
             "read_nanoseconds": self.times,
         })
     }
@@ -224,15 +249,8 @@ fn other_reads(store: &PoolMetadata) -> Result<Vec<RunningRead>> {
 
 /// "process 123 (containerd), 7 commits behind".
 fn described(read: &RunningRead) -> String {
-    let program = program(read.pid).map_or(String::new(), |name| format!(" ({name})"));
     let behind = text::count(read.commits_behind, "commit");
-    format!("process {}{program}, {behind} behind", read.pid)
-}
-
-/// The name of a process's program. The process may be in another PID namespace, or have ended.
-fn program(pid: u32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(text::escape(name.trim_ascii_end()))
+    format!("process {}, {behind} behind", processes::name(read.pid))
 }
 
 /// How many nanoseconds each read took of devices from all over the store.
