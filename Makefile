@@ -208,6 +208,7 @@ test-c: all
 test-install: all
 	tests/install/setup.sh
 	MAKE='$(MAKE)' tests/install/install.sh
+	tests/install/go-cache.sh
 
 # The Go package links an archive at a fixed place in the checkout.
 GO_A := $(if $(filter $(abspath target),$(abspath $(BUILD))),$(A),target/dist/$(NAME).a)

@@ -20,6 +20,8 @@ tools=$PWD/target/tools
 
 missing=''      # Debian packages to install
 
+# A go.work above the checkout is none of its modules'.
+export GOWORK=off
 # The go command would fetch a newer release of itself where a module asks for one.
 if [ "${SETUP:-1}" = 0 ]; then export GOTOOLCHAIN=local; fi
 

@@ -6,6 +6,9 @@ cd "$(dirname "$0")/../.."
 here=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Nothing may be installed where the caller's variables say.
+export BINDIR="$work/caller/bin" LIBDIR="$work/caller/lib" MANDIR="$work/caller/man"
+export DATADIR="$work/caller/share" INCLUDEDIR="$work/caller/include" PREFIX="$work/caller"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 fail() {
@@ -153,4 +156,5 @@ test_private_libs() {
 test_destdir
 test_programs
 test_private_libs
+[ ! -e "$work/caller" ] || fail "installed elsewhere: $(files_under "$work/caller")"
 echo 'install: installed, built with pkg-config, ran and uninstalled'
