@@ -24,6 +24,8 @@ compile() {
     variant=$1 cc=$2 cxx=$3 library=$4
     shift 4
     dir=$OUT/$variant
+    # Programs of earlier tests would count as users of the library's functions.
+    rm -rf "$dir"
     mkdir -p "$dir"
     if [ "$library" = so ]; then
         link=$LINK
