@@ -248,7 +248,7 @@ test-packages: packages
 	scripts/test-packages.sh
 
 ## run containerd in a virtual machine, on a real thin-pool (QUICK=1; E2E_ACCEL=tcg)
-e2e: setup-e2e $(GO_A)
+e2e: setup-e2e $(GO_A) $(OWN_PMCTL)
 	scripts/proxy.sh
 	scripts/e2e.sh $(if $(QUICK),-short) $(if $(TEST),-run '$(TEST)')
 

@@ -134,6 +134,9 @@ func daemonImage(
 		},
 		"cases": build.Cases,
 	}
+	if s.recovers {
+		programs["pmctl"] = build.Pmctl
+	}
 	if s.proxy {
 		programs["devmapper-snapshotter"] = build.Proxy
 	}

@@ -137,9 +137,29 @@ func Proxy() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(top, "target", "proxy", "devmapper-snapshotter")
+	return made("proxy", filepath.Join(top, "target", "proxy", "devmapper-snapshotter"))
+}
+
+// Pmctl returns the path of pmctl, which `make pmctl` has built where cargo builds.
+func Pmctl() (string, error) {
+	top, err := guest.Top()
+	if err != nil {
+		return "", err
+	}
+	built := os.Getenv("CARGO_TARGET_DIR")
+	if built == "" {
+		built = "target"
+	}
+	if !filepath.IsAbs(built) {
+		built = filepath.Join(top, built)
+	}
+	return made("pmctl", filepath.Join(built, "pmctl", "release", "pmctl"))
+}
+
+// made returns the path of what a target of make has built.
+func made(target, path string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w; run: make proxy", err)
+		return "", fmt.Errorf("%w; run: make %s", err, target)
 	}
 	return path, nil
 }

@@ -65,6 +65,7 @@ var all = []testCase{
 	{"remove_frees_device", remove},
 	{"image_import_and_unpack", importImage},
 	{"runc_container_writes_its_root", container},
+	{"operator_sees_store_and_daemon", operate},
 	{"restart_keeps_everything", restart},
 	{"vanished_devices_come_back", reboot},
 	{"differences_of_store_and_pool_are_logged", compare},
