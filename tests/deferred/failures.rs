@@ -173,3 +173,30 @@ fn deferred_write_after_one_that_failed_flushes_those_before_it() {
     store.close().unwrap();
     assert_eq!(left(&path).len(), 6);
 }
+
+/// The next write makes up for the flush, and then removes the anchors. If the process is killed or
+/// the power cut there, the mark of the flush that failed is left without them.
+#[test]
+fn store_whose_anchors_were_removed_after_a_failed_flush_is_opened_again() {
+    type Failing = fn(&PoolMetadata) -> pool_metadata::Result<()>;
+    let write: Failing = |store| store.add_device(&mut device("new"));
+    for (failing, deferring) in [(write, 2), (write, 4), (PoolMetadata::sync, 3)] {
+        let (directory, path) = place();
+        let store = patient().open(&path).unwrap();
+        add(&store, "a");
+        for number in 0..deferring {
+            add(&store.deferred(), format!("deferred-{number}"));
+        }
+        sys::with_errno(sys::FLUSHES, libc::EIO, None, || error_of(failing(&store)));
+        let mut bytes = std::fs::read(&path).unwrap();
+        raw::remove_anchors(&mut bytes);
+        let cut = directory.path().join("cut.db");
+        std::fs::write(&cut, bytes).unwrap();
+        let opened = patient().open(&cut).unwrap();
+        assert_eq!(devices(&opened), devices(&store));
+        add(&opened, "next");
+        check(&opened);
+        opened.close().unwrap();
+        assert_eq!(left(&cut).len(), deferring + 2);
+    }
+}
