@@ -52,13 +52,25 @@ type served struct {
 	ended  chan error
 }
 
+// socketDir returns a directory with a short path: that of a socket has at most 107 bytes, and
+// t.TempDir is below TMPDIR and has the test's name.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "pm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func newServed(t *testing.T, timeout time.Duration) *served {
 	t.Helper()
 	c, err := readConfig(writeConfig(t, snapshotterSection))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Address, c.stop = filepath.Join(t.TempDir(), "new", "socket"), timeout
+	c.Address, c.stop = filepath.Join(socketDir(t), "new", "socket"), timeout
 	s := &served{fake: &fake{entered: make(chan struct{}), proceed: make(chan struct{})}, config: c,
 		ended: make(chan error, 1)}
 	socket, err := listen(c.Address)
@@ -183,7 +195,7 @@ func TestUnreadablePoolIsDown(t *testing.T) {
 }
 
 func TestSocketOfAnotherProcessIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "socket")
+	path := filepath.Join(socketDir(t), "socket")
 	first, err := listen(path)
 	if err != nil {
 		t.Fatal(err)
