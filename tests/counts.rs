@@ -198,20 +198,22 @@ fn forked_child_has_no_part_in_the_counts_of_its_parent() {
 }
 
 #[test]
-fn process_in_another_pid_namespace_is_found_from_outside() {
-    let (_directory, path) = place();
-    let Some(mut writer) = in_new_pid_namespace("counts::writer", &path) else {
-        return;
-    };
-    writer.hear();
-    writer.tell("add");
-    let line = writer.hear();
-    let found = found(&path);
-    assert_eq!(found.len(), 1, "{found:?}");
-    // There it is process 1.
-    assert_ne!(found[0].0, 1);
-    assert_eq!(found_line(&found[0].1.unwrap()), line);
-    writer.finish();
+fn process_in_another_pid_namespace_is_found_from_outside_whatever_its_name() {
+    for role in ["counts::writer", "counts::oddly_named_writer"] {
+        let (_directory, path) = place();
+        let Some(mut writer) = in_new_pid_namespace(role, &path) else {
+            return;
+        };
+        writer.hear();
+        writer.tell("add");
+        let line = writer.hear();
+        let found = found(&path);
+        assert_eq!(found.len(), 1, "{found:?}");
+        // There it is process 1.
+        assert_ne!(found[0].0, 1);
+        assert_eq!(found_line(&found[0].1.unwrap()), line);
+        writer.finish();
+    }
 }
 
 #[test]

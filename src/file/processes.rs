@@ -79,9 +79,9 @@ impl Inode {
         let metadata = file.metadata()?;
         let (device, inode) = (metadata.dev(), metadata.ino());
         let facts = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
-        let facts = fs::read_to_string(facts).unwrap_or_default();
+        let facts = text_of(facts).unwrap_or_default();
         let shown = number_after(&facts, "ino:");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts = text_of("/proc/self/mountinfo").unwrap_or_default();
         let mount = number_after(&facts, "mnt_id:").and_then(|id| device_of_mount(&mounts, id));
         let in_locks = mount.and_then(|mount| {
             // Where the device is the same, so is the number.
@@ -106,7 +106,7 @@ impl Inode {
     fn may_be(&self, pid: u32, descriptor: &DirEntry) -> bool {
         let number = descriptor.file_name();
         let facts = format!("/proc/{pid}/fdinfo/{}", number.to_string_lossy());
-        let number = fs::read_to_string(facts).map(|facts| number_after(&facts, "ino:"));
+        let number = text_of(facts).map(|facts| number_after(&facts, "ino:"));
         match (number, self.shown) {
             (Ok(Some(number)), Some(shown)) => number == shown,
             (Ok(_), _) => true,
@@ -118,10 +118,16 @@ impl Inode {
     /// not say.
     fn users(&self) -> Option<BTreeSet<u32>> {
         let file = self.in_locks.as_ref()?;
-        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let locks = text_of("/proc/locks").ok()?;
         let user = |line| user_of_lock(line, file);
         Some(locks.lines().filter_map(user).collect())
     }
+}
+
+/// The text of a file in `/proc`. Names of processes and mounts in it may have any bytes.
+fn text_of(path: impl AsRef<Path>) -> io::Result<String> {
+    let bytes = fs::read(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The number behind the first word of a line.
@@ -256,7 +262,7 @@ fn read(opened: u64, counters: &Counters) -> ProcessCounts {
 /// Whether the process that has the id `pid` here has the other one for itself, in its own PID
 /// namespace. Systems before Linux 4.1 do not say so.
 fn is_called(pid: u32, own: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = text_of(format!("/proc/{pid}/status")).unwrap_or_default();
     own_id(&status).unwrap_or(pid) == own
 }
 
@@ -306,6 +312,13 @@ mod tests {
         assert_eq!(own_id("Name:\ta\nNSpid:\n"), None);
         assert!(is_called(std::process::id(), std::process::id()));
         assert!(exists(std::process::id()) && !exists(u32::MAX) && !exists(0x7fff_ffff));
+    }
+
+    #[test]
+    fn name_that_is_no_utf_8_hides_no_other_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, b"24 1 8:16 / /media/\xfc rw\n25 1 8:1 / / rw\n").unwrap();
+        assert_eq!(device_of_mount(&text_of(&file).unwrap(), 25), Some((8, 1)));
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Env {
             }
             self.wait_for_reads_behind(newest, waits)?;
         }
-        // Anchors are removed once all was written again, flushed and verified. If they are gone and
-        // the mark still says that there are some, a process was killed right after that.
+        // Anchors are removed once all was written again, flushed and verified. If they are gone
+        // and the mark still says that there are some, a process was killed right after that.
         let was_written = mark.deferring && !is_deferred;
         if mark.failed != 0 && mark.failed >= newest && mark.flushed < newest && !was_written {
             self.write_again(newest, mark.flushed)?;

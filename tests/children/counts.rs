@@ -66,6 +66,12 @@ pub fn writer(path: &Path) {
     }
 }
 
+/// As one whose name is no UTF-8, like one that the system has cut in the middle of a letter.
+pub fn oddly_named_writer(path: &Path) {
+    std::fs::write("/proc/self/comm", b"pool-metadata\xc3").unwrap();
+    writer(path);
+}
+
 /// As one that others may not look into.
 pub fn hidden_writer(path: &Path) {
     sys::forbid_others_to_look();

@@ -60,7 +60,10 @@ roles! {
     close { busy, in_flight }
     concurrent { all_slots, cannot_grow }
     create { create_in_child, little_address_space, no_permission }
-    counts { forks, hidden_writer, look_as_nobody, reader, writer, writer_without_memfd }
+    counts {
+        forks, hidden_writer, look_as_nobody, oddly_named_writer, reader, writer,
+        writer_without_memfd
+    }
     crowd { crowd, hold, hold_none, read_and_idle, take_all }
     damage_campaign { worker }
     descriptors { closed_streams, few, inherited }

@@ -36,7 +36,7 @@ pub fn look(path: &Path, found: &mut Findings) {
     let Ok(directory) = parent(path).canonicalize() else {
         return;
     };
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     if let Some(mount) = mount_of(&table, &directory) {
         judge(&mount, found);
     }
@@ -99,10 +99,12 @@ fn judge_space(free: u64, size: u64, found: &mut Findings) {
     }
 }
 
-/// The mount that a directory is on: the last one with the longest path above it.
-fn mount_of(mountinfo: &str, directory: &Path) -> Option<Mount> {
+/// The mount that a directory is on: the last one with the longest path above it. The paths of
+/// others may have any bytes.
+fn mount_of(mountinfo: &[u8], directory: &Path) -> Option<Mount> {
     let above = |mount: &Mount| directory.starts_with(&mount.at);
-    let mounts = mountinfo.lines().filter_map(parse).filter(above);
+    let table = String::from_utf8_lossy(mountinfo);
+    let mounts = table.lines().filter_map(parse).filter(above);
     mounts.max_by_key(|mount| mount.at.components().count())
 }
 
@@ -148,7 +150,9 @@ mod tests {
 
     #[test]
     fn mount_is_the_last_with_the_longest_path_above() {
-        let kind = |path: &str| mount_of(TABLE, Path::new(path)).unwrap();
+        let mut table = TABLE.as_bytes().to_vec();
+        table.extend(b"27 22 8:1 / /media/\xfc rw - vfat /dev/sdd1 rw\n");
+        let kind = |path: &str| mount_of(&table, Path::new(path)).unwrap();
         assert_eq!(kind("/var/lib").kind, "ext4");
         assert_eq!(kind("/database").at, Path::new("/"));
         assert_eq!(
@@ -157,7 +161,7 @@ mod tests {
         );
         assert_eq!(kind("/data/with blank").kind, "tmpfs");
         assert!(kind("/net/a").read_only);
-        assert_eq!(mount_of("broken\n", Path::new("/")), None);
+        assert_eq!(mount_of(b"broken\n", Path::new("/")), None);
     }
 
     #[test]
