@@ -51,8 +51,8 @@ pub(crate) fn find(path: &Path) -> Result<Vec<ProcessStats>> {
     let pids: BTreeSet<_> = running.into_iter().chain(with_locks).collect();
     let found = pids.into_iter().filter_map(|pid| {
         let uses = users.as_ref().map(|users| users.contains(&pid));
-        let counts = match Descriptors::of(pid, &store) {
-            Ok(descriptors) => descriptors.counts(uses)?,
+        let counts = match Descriptors::of(pid, &store, uses) {
+            Ok(descriptors) => descriptors.counts()?,
             Err(_) if uses == Some(true) && exists(pid) => Err(Uncounted::NotPermitted),
             Err(_) => return None,
         };
@@ -180,8 +180,11 @@ struct Descriptors {
 }
 
 impl Descriptors {
-    /// Fails if this process may not look, or the other one has ended.
-    fn of(pid: u32, store: &Inode) -> io::Result<Descriptors> {
+    /// Fails if this process may not look, or the other one has ended. `uses` is whether LMDB has
+    /// its lock there, if that is known: where it has none, a data file that is open means nothing,
+    /// and to look for it would take most of the time.
+    fn of(pid: u32, store: &Inode, uses: Option<bool>) -> io::Result<Descriptors> {
+        let seeks_file = uses != Some(false);
         let mut found = Descriptors::default();
         for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
             // What was closed meanwhile has no link any more.
@@ -190,8 +193,10 @@ impl Descriptors {
                 Ok(target) if target == Path::new(published::LINK) => {
                     found.enter_counters(pid, &link, store);
                 }
-                Ok(target) if target.is_absolute() && store.may_be(pid, &descriptor) => {
-                    found.enter_file(&link, store);
+                Ok(target) if seeks_file && target.is_absolute() => {
+                    if store.may_be(pid, &descriptor) {
+                        found.enter_file(&link, store);
+                    }
                 }
                 _ => {}
             }
@@ -233,13 +238,12 @@ impl Descriptors {
         }
     }
 
-    /// What is known of the process, if it has the store open. `uses` is whether LMDB has its lock
-    /// there, if that is known.
-    fn counts(self, uses: Option<bool>) -> Option<Counts> {
+    /// What is known of the process, if it has the store open.
+    fn counts(self) -> Option<Counts> {
         if let Some((opened, counters)) = self.counters {
             return Some(Ok(read(opened, &counters)));
         }
-        let writes = self.data_file.filter(|_| uses != Some(false))?;
+        let writes = self.data_file?;
         Some(Err(match self.has_other_layout {
             true => Uncounted::OtherLayout,
             false if writes => Uncounted::NotPublished,
@@ -330,13 +334,15 @@ mod tests {
         let inode = Inode::of(&link).unwrap();
         assert!(inode.is(&opened[0].metadata().unwrap()));
         assert!(!inode.is(&opened[1].metadata().unwrap()));
-        let found = Descriptors::of(std::process::id(), &inode).unwrap();
+        let found = Descriptors::of(std::process::id(), &inode, None).unwrap();
         assert_eq!(found.data_file, Some(true));
         drop(opened);
         let _reader = File::open(&one).unwrap();
-        let found = Descriptors::of(std::process::id(), &inode).unwrap();
+        let found = Descriptors::of(std::process::id(), &inode, None).unwrap();
         assert_eq!(found.data_file, Some(false));
-        let other = Descriptors::of(std::process::id(), &Inode::of(&other).unwrap());
+        let other = Descriptors::of(std::process::id(), &Inode::of(&other).unwrap(), None);
         assert_eq!(other.unwrap().data_file, None);
+        let unused = Descriptors::of(std::process::id(), &inode, Some(false));
+        assert_eq!(unused.unwrap().data_file, None);
     }
 }
