@@ -80,18 +80,27 @@ fn failed_flush_of_what_was_deferred_is_made_up_for() {
     }
 }
 
+/// Defers as many adds. The thread that is to flush them starts in the first one, where flushes
+/// fail, and so its own do, too: they stay deferred however long a test takes.
+fn defer(store: &PoolMetadata, deferring: usize) {
+    let add = |number| drop(add(&store.deferred(), format!("deferred-{number}")));
+    if deferring > 0 {
+        sys::with_errno(sys::FLUSHES, libc::EIO, None, || add(0));
+    }
+    (1..deferring).for_each(add);
+}
+
 /// What is deferred stays unflushed then, and closing the store makes up for it.
 #[test]
 fn close_flushes_what_a_failed_flush_has_left() {
     for deferring in 1..4 {
         let (_directory, path) = place();
-        let mut options = options(100);
+        // Longer than a flush of the thread, which holds the store.
+        let mut options = options(1000);
         options.deferred_age(Duration::from_secs(3600));
         let store = options.open(&path).unwrap();
         add(&store, "a");
-        for number in 0..deferring {
-            add(&store.deferred(), format!("deferred-{number}"));
-        }
+        defer(&store, deferring);
         sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
             error_of(store.add_device(&mut device("new")));
             // The walk keeps it from being closed.
@@ -112,9 +121,7 @@ fn close_of_a_store_that_has_stopped_reports_what_is_not_flushed() {
         let (_directory, path) = place();
         let store = patient().open(&path).unwrap();
         add(&store, "a");
-        for number in 0..deferring {
-            add(&store.deferred(), format!("deferred-{number}"));
-        }
+        defer(&store, deferring);
         sys::with_errno(sys::FLUSHES, libc::EIO, None, || {
             while !stats(&store).writes_stopped {
                 error_of(store.add_device(&mut device("new")));
@@ -184,9 +191,7 @@ fn store_whose_anchors_were_removed_after_a_failed_flush_is_opened_again() {
         let (directory, path) = place();
         let store = patient().open(&path).unwrap();
         add(&store, "a");
-        for number in 0..deferring {
-            add(&store.deferred(), format!("deferred-{number}"));
-        }
+        defer(&store, deferring);
         sys::with_errno(sys::FLUSHES, libc::EIO, None, || error_of(failing(&store)));
         let mut bytes = std::fs::read(&path).unwrap();
         raw::remove_anchors(&mut bytes);
