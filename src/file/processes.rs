@@ -193,10 +193,10 @@ impl Descriptors {
                 Ok(target) if target == Path::new(published::LINK) => {
                     found.enter_counters(pid, &link, store);
                 }
-                Ok(target) if seeks_file && target.is_absolute() => {
-                    if store.may_be(pid, &descriptor) {
-                        found.enter_file(&link, store);
-                    }
+                Ok(target)
+                    if seeks_file && target.is_absolute() && store.may_be(pid, &descriptor) =>
+                {
+                    found.enter_file(&link, store);
                 }
                 _ => {}
             }
