@@ -82,7 +82,7 @@ endif
 .PHONY: all pmctl run test campaign properties damage loom lint bench sanitize miri fuzz \
         coverage header man install install-library uninstall clean distclean help setup-build \
         setup-test setup-lint setup-fuzz setup-coverage bench-go bench-writers bench-processes \
-        charts chart-writers chart-cycle chart-none forget-skipped test-rust test-run \
+        charts chart-writers chart-cycle chart-none forget-skipped test-rust test-fuzz test-run \
         test-symbols test-c test-install \
         test-reproducible test-go test-containerd test-powercut powercut test-kills kills \
         fuzz-go lint-go e2e e2e-bench setup-e2e proxy setup-proxy packages test-packages \
@@ -130,8 +130,8 @@ bench: setup-build
 	$(CARGO) bench --bench ratios -- $(if $(QUICK),--quick)
 
 ## run every test (installs what is missing first, after printing it)
-test: setup-test forget-skipped test-rust loom all test-run test-symbols test-reproducible test-c \
-      test-install test-go test-powercut test-kills test-containerd
+test: setup-test forget-skipped test-rust test-fuzz loom all test-run test-symbols \
+      test-reproducible test-c test-install test-go test-powercut test-kills test-containerd
 	@scripts/skipped.sh $(PM_SKIPPED)
 	@echo 'make test: all passed'
 
@@ -177,6 +177,10 @@ sanitize: setup-test
 ## run the tests that call no LMDB in Miri (needs a nightly toolchain)
 miri: setup-build
 	scripts/sanitize.sh miri
+
+# The inputs in fuzz/corpus, in an ordinary build.
+test-fuzz: setup-build
+	CARGO='$(CARGO)' scripts/fuzz.sh seeds
 
 ## fuzz (FUZZTIME=60: seconds each; TARGETS=record verify open calls)
 fuzz: setup-fuzz
