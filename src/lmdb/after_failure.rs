@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::file::direct::OnDisk;
 use crate::lmdb::env::Env;
 use crate::lmdb::one_flush::OneFlush;
+use crate::verify::anchored::last_flushed;
 use crate::verify::{written_pages, Level, Metas, Report};
 
 impl Env {
@@ -27,7 +28,8 @@ impl Env {
             // A meta page that undoes a commit has the number of an earlier one, not its trees.
             anchor.or(metas.of_commit(commit))
         };
-        let (Some(before), Some(newest)) = (meta_of(flushed), metas.of_commit(newest)) else {
+        let before = meta_of(flushed).or_else(|| last_flushed(&metas));
+        let (Some(before), Some(newest)) = (before, metas.of_commit(newest)) else {
             return lost("the last commit that was flushed is not known".to_owned());
         };
         let pages = match written_pages(&self.file, &before, &newest).map_err(fail)? {

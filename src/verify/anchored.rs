@@ -127,6 +127,22 @@ pub(crate) fn was_flushed(metas: &Metas, newest: u64) -> bool {
     metas.flush_mark().flushed >= newest || slots.any(|slot| slot.txnid > newest)
 }
 
+/// The last commit that is known to have been flushed, in a file with anchors whose mark names an
+/// earlier one: the mark has no flush of its own, so a power cut can have left an old one.
+pub(crate) fn last_flushed(metas: &Metas) -> Option<Meta> {
+    let mut anchors = metas.anchors();
+    anchors.sort_by_key(Anchor::commit);
+    let newest = anchors.last()?;
+    if was_flushed(metas, newest.commit()) {
+        return Some(newest.meta());
+    }
+    let older = anchors
+        .first()
+        .filter(|older| older.commit() < newest.commit());
+    let previous = || metas.of_commit(newest.commit().checked_sub(1)?);
+    older.map(Anchor::meta).or_else(previous)
+}
+
 /// What puts a commit in force: its fields in its own meta page, a number before its own in the
 /// other, and its anchor in the place of one of a later commit.
 fn patches(

@@ -117,6 +117,19 @@ pub fn remove_anchors(bytes: &mut [u8]) {
     }
 }
 
+/// Removes the flush mark that says that commits are deferred from the bytes of a file.
+pub fn remove_mark_of_deferral(bytes: &mut [u8]) {
+    const PAGE: usize = 4096;
+    const MARK: std::ops::Range<usize> = 160..192;
+    for page in [0, PAGE] {
+        let mark = &mut bytes[page + MARK.start..page + MARK.end];
+        // The highest bit of its second number.
+        if mark[23] & 0x80 != 0 {
+            mark.fill(0);
+        }
+    }
+}
+
 /// Replaces one row's value.
 pub fn rewrite(
     txn: &mut RwTransaction<'_>,

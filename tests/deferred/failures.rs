@@ -205,3 +205,28 @@ fn store_whose_anchors_were_removed_after_a_failed_flush_is_opened_again() {
         assert_eq!(left(&cut).len(), deferring + 2);
     }
 }
+
+/// A power cut, or a write that failed, can leave an earlier mark than the last, which names a
+/// commit that is in neither meta page any more.
+#[test]
+fn flush_that_fails_where_the_newest_mark_is_missing_is_made_up_for() {
+    for deferring in 2..6 {
+        let (directory, path) = place();
+        let store = patient().open(&path).unwrap();
+        add(&store, "a");
+        for number in 0..deferring {
+            add(&store.deferred(), format!("deferred-{number}"));
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        raw::remove_mark_of_deferral(&mut bytes);
+        let cut = directory.path().join("cut.db");
+        std::fs::write(&cut, bytes).unwrap();
+        let opened = sys::with_errno(sys::FLUSHES, libc::EIO, None, || patient().open(&cut));
+        let opened = opened.unwrap();
+        assert_eq!(devices(&opened), devices(&store));
+        add(&opened, "next");
+        check(&opened);
+        opened.close().unwrap();
+        assert_eq!(left(&cut).len(), deferring + 2);
+    }
+}
