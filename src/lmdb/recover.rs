@@ -55,7 +55,9 @@ pub(super) fn undo_unfinished(
     let Some(found) = head.unfinished else {
         return Ok(None);
     };
-    refuse_in_use(file, path)?;
+    if found.is_shown {
+        refuse_in_use(file, path)?;
+    }
     let file = file.file();
     let what = match head.is_deferred {
         true => "what was committed after the last flush",

@@ -64,7 +64,12 @@ pub(super) fn in_force(
         }
     }
     let undo = patches(&chosen, &slots, metas, anchors);
-    let unfinished = (!undo.is_empty()).then_some(Unfinished { violation, undo });
+    let is_later = |slot: &Candidate| slot.meta.txnid > chosen.meta.txnid;
+    let unfinished = (!undo.is_empty()).then_some(Unfinished {
+        violation,
+        is_shown: slots.iter().any(is_later),
+        undo,
+    });
     Ok(Ok(InForce {
         meta: chosen.meta,
         unfinished,

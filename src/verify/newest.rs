@@ -112,6 +112,7 @@ pub(crate) fn in_force(
             meta: before,
             unfinished: Some(Unfinished {
                 violation: Some(violation),
+                is_shown: true,
                 undo: vec![undo],
             }),
             is_deferred: false,

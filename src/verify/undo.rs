@@ -19,6 +19,8 @@ pub(crate) struct InForce {
 pub(crate) struct Unfinished {
     /// What shows that; `None` if only the meta page of the commit before it is missing.
     pub violation: Option<Violation>,
+    /// Whether a meta page shows it, so that processes may use it, and not an anchor alone.
+    pub is_shown: bool,
     pub undo: Vec<Undo>,
 }
 

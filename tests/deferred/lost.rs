@@ -83,3 +83,39 @@ fn process_whose_deferred_commit_is_lost_stops_before_it_writes_after_it() {
         check(&store);
     }
 }
+
+/// A process writes the anchor of a commit and flushes both. If that fails, it undoes the commit
+/// and puts the former anchor back; if that fails as well, the anchor alone is left. No process
+/// uses that commit.
+#[test]
+fn anchor_of_a_commit_that_was_undone_keeps_nobody_from_opening_a_store_in_use() {
+    const ANCHOR: std::ops::Range<usize> = 512..648;
+    for count in 2..5 {
+        let (_directory, path) = place();
+        let mut user = Peer::start("processes::remote", &path);
+        user.expect("ready");
+        let mut writer = Peer::start("processes::remote", &path);
+        writer.expect("ready");
+        writer.order("add flushed", "ok");
+        for number in 0..count {
+            writer.order(&format!("defer kept-{number}"), "ok");
+        }
+        let mut kept = std::fs::read(&path).unwrap();
+        writer.order("add undone", "ok");
+        writer.kill();
+        let with_anchor = std::fs::read(&path).unwrap();
+        for page in [0, 4096] {
+            let anchor = page + ANCHOR.start..page + ANCHOR.end;
+            kept[anchor.clone()].copy_from_slice(&with_anchor[anchor]);
+        }
+        lose(&path, &[(0, kept)]);
+        let store = patient().open(&path).unwrap();
+        assert!(!has_anchors(&path));
+        assert_eq!(names(&store).len(), count + 1);
+        user.order("add by-user", "ok");
+        add(&store, "next");
+        check(&store);
+        drop((user, store));
+        assert_eq!(left(&path).len(), count + 3);
+    }
+}
