@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "pool-metadata-stats";
 pub(crate) const LINK: &str = "/memfd:pool-metadata-stats (deleted)";
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"pm-stats");
-/// Changes with the meaning of what is there. Counters more do not change it.
+/// Changes with the meaning of what is there. More counters do not change it.
 const LAYOUT: u64 = 1;
 /// The words before the counters: magic number, layout, length of the file, device and inode of the
 /// data file, the process's id as it sees itself, and when it opened the store.
