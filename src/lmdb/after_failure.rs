@@ -1,6 +1,7 @@
 //! What has to be done after a flush that failed, before the next commit: the system regards pages
 //! that it could not write as written.
 
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
@@ -12,10 +13,32 @@ use crate::verify::anchored::last_flushed;
 use crate::verify::{written_pages, Level, Metas, Report};
 
 impl Env {
-    /// Writes the pages again that the newest commit has beyond the one that was flushed last. The
-    /// system regards pages that it could not write as written.
-    pub(super) fn write_again(&self, newest: u64, flushed: u64) -> Result<()> {
-        let fail = |e| Error::io("writing what could not be flushed again", &self.path, e);
+    /// Writes the meta pages again, and, where the last commit that was flushed is another, the
+    /// pages that the newest commit has beyond that. The system regards pages that it could not
+    /// write as written. The caller keeps others from writing, so no byte changes.
+    pub(super) fn write_again(&self, newest: u64, flushed: Option<u64>) -> Result<()> {
+        let pages = match flushed {
+            Some(flushed) => self.pages_after(flushed, newest)?,
+            None => Vec::new(),
+        };
+        let mut page = vec![0; self.page_size as usize];
+        for number in [0, 1].into_iter().chain(pages) {
+            let at = number * self.page_size;
+            self.file
+                .read_exact_at(&mut page, at)
+                .and_then(|()| self.file.write_all_at(&page, at))
+                .map_err(|e| self.cannot_write_again(e))?;
+        }
+        Ok(())
+    }
+
+    fn cannot_write_again(&self, error: io::Error) -> Error {
+        Error::io("writing what could not be flushed again", &self.path, error)
+    }
+
+    /// The pages that the newest commit has beyond the one that was flushed last.
+    fn pages_after(&self, flushed: u64, newest: u64) -> Result<Vec<u64>> {
+        let fail = |e| self.cannot_write_again(e);
         let metas = Metas::read(&self.file).map_err(fail)?;
         let lost = |what: String| {
             self.writes_stopped.store(true, Ordering::Relaxed);
@@ -32,20 +55,8 @@ impl Env {
         let (Some(before), Some(newest)) = (before, metas.of_commit(newest)) else {
             return lost("the last commit that was flushed is not known".to_owned());
         };
-        let pages = match written_pages(&self.file, &before, &newest).map_err(fail)? {
-            Ok(pages) => pages,
-            Err(violation) => return lost(violation.to_string()),
-        };
-        let mut page = vec![0; self.page_size as usize];
-        for number in [0, 1].into_iter().chain(pages) {
-            let at = number * self.page_size;
-            let copied = self
-                .file
-                .read_exact_at(&mut page, at)
-                .and_then(|()| self.file.write_all_at(&page, at));
-            copied.map_err(fail)?;
-        }
-        Ok(())
+        let pages = written_pages(&self.file, &before, &newest).map_err(fail)?;
+        pages.or_else(|violation| lost(violation.to_string()))
     }
 
     /// Verifies the commit in force as the disk has it, as far as the system allows. If it is not

@@ -3,8 +3,10 @@
 //! While that is under way others see the commit. If the flush fails, the commit is undone: the
 //! commit before, which was flushed before this one began, is in force again, in every process.
 //! What the disk has of the pages is unknown then, but the commit before uses none of them. So the
-//! next write waits until no read sees the undone commit, flushes once more, verifies the store as
-//! the disk has it, and goes on.
+//! next write waits until no read sees the undone commit, writes the meta pages again, flushes once
+//! more, verifies the store as the disk has it, and goes on. The flush of what undoes a commit can
+//! fail as well: the system then regards that meta page as written, and the disk may have the one
+//! of the undone commit. A flush alone would write nothing.
 //!
 //! A process that is killed between the two steps leaves a commit that was not flushed. The flush
 //! mark does not name it, and the next writer, in whatever process, flushes it first. If that
@@ -112,11 +114,14 @@ impl Env {
             }
             self.wait_for_reads_behind(newest, waits)?;
         }
-        // Anchors are removed once all was written again, flushed and verified. If they are gone
-        // and the mark still says that there are some, a process was killed right after that.
-        let was_written = mark.deferring && !is_deferred;
-        if mark.failed != 0 && mark.failed >= newest && mark.flushed < newest && !was_written {
-            self.write_again(newest, mark.flushed)?;
+        if mark.failed != 0 && mark.failed >= newest {
+            // Anchors are removed once all was written again, flushed and verified. If they are
+            // gone and the mark still says that there are some, a process was killed right after
+            // that, or while it removed them.
+            let was_written = mark.deferring && !is_deferred;
+            let is_flushed = mark.flushed >= newest || was_written;
+            let before = (!is_flushed).then_some(mark.flushed);
+            self.write_again(newest, before)?;
         }
         if let Err(error) = self.flush() {
             if mark.flushed < newest && !undone {

@@ -6,9 +6,10 @@ mod perform;
 #[allow(dead_code)]
 mod workload;
 
+use crate::common::rng::Rng;
 use crate::common::seccomp::die_at_the_next_flush;
-use perform::perform;
-use pool_metadata::{BackupOptions, OpenOptions, PoolMetadata, RepairOptions};
+use perform::{attempt, perform};
+use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -16,7 +17,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use workload::{second, Op, Script, Threads};
-use workload::{BACKUP, REPLACED, RESTORED, SAID, SALVAGED};
+use workload::{BACKUP, FAIL, REPLACED, RESTORED, SAID, SALVAGED};
 
 fn parse(argument: &str) -> (u64, &Path) {
     let (seed, path) = argument.split_once(':').unwrap();
@@ -61,6 +62,75 @@ fn play_with(script: &Script, path: &Path, mut after_each: impl FnMut()) {
     }
     let grown = store.stats().unwrap().map_size;
     said.say(&format!("map {grown}"));
+}
+
+pub fn failing(argument: &str) {
+    let (seed, path) = parse(argument);
+    play_failing(&workload::failing(seed), seed, path);
+}
+
+pub fn failing_deferred(argument: &str) {
+    let (seed, path) = parse(argument);
+    play_failing(&workload::failing_deferred(seed), seed, path);
+}
+
+/// Takes the steps of a script. Each that is to be flushed is tried once before, while flushes
+/// fail.
+fn play_failing(script: &Script, seed: u64, path: &Path) {
+    let mut rng = Rng::of(seed, &[0xfa11]);
+    let mut said = Mouth::of(path);
+    let mut store = script.open(path);
+    let mut held = None;
+    said.say("opened");
+    for (index, op) in script.ops.iter().enumerate() {
+        let is_write = script.is_durable(index) && !matches!(op, Op::Reopen | Op::Sync);
+        if is_write {
+            // The flush of the commit, that of what undoes it, and those of the next write.
+            let flushes = 1 + rng.below(4);
+            said.say(&format!("try {flushes}"));
+            said.say(&format!("{FAIL}{flushes}"));
+            match attempt(&store, &mut held, op) {
+                Err(error) => {
+                    assert_fails(Err(error));
+                    said.say("failed");
+                    make_up(&store, &mut rng, &mut said);
+                }
+                // A step that changes nothing flushes nothing.
+                Ok(()) => said.say(&format!("{FAIL}0")),
+            }
+        }
+        said.say(&format!("begin {index}"));
+        if matches!(op, Op::Reopen) {
+            held = None;
+            store.close().unwrap();
+            store = script.open(path);
+        } else {
+            perform(&store, &mut held, op);
+        }
+        said.say(&format!("done {index}"));
+    }
+    said.say(&format!("map {}", store.stats().unwrap().map_size));
+}
+
+fn assert_fails(done: pool_metadata::Result<()>) {
+    let error = done.unwrap_err();
+    assert_eq!(error.os_error(), Some(libc::EIO), "{error}");
+}
+
+/// Makes up for a failed flush, once flushes work again, by a flush or by a write that is refused;
+/// or leaves that to the next write.
+fn make_up(store: &PoolMetadata, rng: &mut Rng, said: &mut Mouth) {
+    match rng.below(3) {
+        0 => while store.sync().map_err(|e| assert_fails(Err(e))).is_err() {},
+        1 => loop {
+            match store.remove_device("missing") {
+                Err(Error::NotFound { .. }) => break,
+                done => assert_fails(done),
+            }
+        },
+        _ => return said.say(&format!("{FAIL}0")),
+    }
+    said.say("settled");
 }
 
 pub fn import(argument: &str) {

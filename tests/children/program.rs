@@ -84,8 +84,9 @@ roles! {
         take_reader_slots
     }
     powercut {
-        backup, deferred, deferred_next, deferred_threads, deferred_turn, deferred_turns, import,
-        next, one, relaxed, repair, replacing, salvage, threads, turn, turns, unpinned
+        backup, deferred, deferred_next, deferred_threads, deferred_turn, deferred_turns, failing,
+        failing_deferred, import, next, one, relaxed, repair, replacing, salvage, threads, turn,
+        turns, unpinned
     }
     processes { count, defer_on, grow, remote }
     repair { hold, repair_on }

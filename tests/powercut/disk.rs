@@ -5,6 +5,9 @@
 //! a whole or not at all, and bytes that are overwritten in the page cache before a flush never
 //! reach the disk. It assumes nothing about the order in which unflushed writes, lengths and names
 //! do.
+//!
+//! A flush that fails leaves on the disk any part of what it was to write. The system regards all
+//! of that as written, so a later flush writes none of it.
 
 use super::record::{Event, FileId, Recording};
 use crate::common::rng::Rng;
@@ -32,6 +35,8 @@ pub enum Survivors {
     All,
     /// All but the last write, and that many sectors of the last.
     TornEnd(usize),
+    /// So many of the first.
+    First(usize),
     /// This one alone, and all but this one.
     Only(usize),
     AllBut(usize),
@@ -46,6 +51,8 @@ struct Pending<'r> {
     number: usize,
     event: &'r Event,
     durable: bool,
+    /// Whether a flush of it has failed. No later flush of the file makes it durable.
+    lost: bool,
 }
 
 /// A disk on which a recording is played.
@@ -76,12 +83,18 @@ impl<'r> Disk<'r> {
             number,
             event,
             durable,
+            lost: false,
         };
         match event {
             Event::Write { .. } | Event::Length { .. } => self.pending.push(pending),
             Event::Names { .. } => self.pending_names.push(pending),
             Event::Flush { file, began } if self.broken != Broken::Flushes => {
                 self.flush(*file, *began);
+            }
+            Event::FailedFlush { file, began } => {
+                for pending in covered(&mut self.pending, *file, *began) {
+                    pending.lost |= !pending.durable;
+                }
             }
             Event::FlushNames { began } if self.broken != Broken::NameFlushes => {
                 self.pending_names.retain(|pending| {
@@ -97,6 +110,13 @@ impl<'r> Disk<'r> {
     }
 
     fn flush(&mut self, file: FileId, began: usize) {
+        if self.has_lost() {
+            // What is lost may still be on the disk, below what is durable after it.
+            for pending in covered(&mut self.pending, file, began) {
+                pending.durable |= !pending.lost;
+            }
+            return;
+        }
         let content = self.files.entry(file).or_default();
         self.pending.retain(|pending| {
             let covered = file_of(pending.event) == file && pending.number < began;
@@ -110,6 +130,11 @@ impl<'r> Disk<'r> {
     /// Whether a power cut now could leave more than one image.
     pub fn is_settled(&self) -> bool {
         self.pending.iter().all(|pending| pending.durable) && self.pending_names.is_empty()
+    }
+
+    /// Whether a flush has failed of what a power cut may leave.
+    pub fn has_lost(&self) -> bool {
+        self.pending.iter().any(|pending| pending.lost)
     }
 
     /// How many writes and changes of names are not durable.
@@ -174,11 +199,22 @@ impl<'r> Disk<'r> {
     }
 }
 
+/// The changes of that file, before the event of that number.
+fn covered<'p, 'r>(
+    pending: &'p mut [Pending<'r>],
+    file: FileId,
+    began: usize,
+) -> impl Iterator<Item = &'p mut Pending<'r>> {
+    let is_covered = move |it: &&mut Pending<'r>| file_of(it.event) == file && it.number < began;
+    pending.iter_mut().filter(is_covered)
+}
+
 fn survives(survivors: Survivors, index: usize, count: usize, rng: &mut Rng) -> bool {
     match survivors {
         Survivors::None => false,
         Survivors::All => true,
         Survivors::TornEnd(_) => index + 1 < count,
+        Survivors::First(first) => index < first,
         Survivors::Only(one) => index == one,
         Survivors::AllBut(one) => index != one,
         Survivors::Writes(chance) | Survivors::Sectors(chance) => rng.below(16) < chance,

@@ -108,7 +108,8 @@ pub fn explore<S: Subject>(recording: &Recording, campaign: &Campaign, subject: 
 }
 
 /// Which images to make at one point: the extremes, every single write alone or missing, the last
-/// one torn at every sector, and random ones.
+/// one torn at every sector, and random ones; where a flush has failed, also all up to each of the
+/// last.
 fn plans(disk: &Disk<'_>, campaign: &Campaign, number: usize) -> Vec<Survivors> {
     const MOST: usize = 8;
     let mut plans = vec![Survivors::None, Survivors::All];
@@ -129,6 +130,11 @@ fn plans(disk: &Disk<'_>, campaign: &Campaign, number: usize) -> Vec<Survivors> 
     for one in some_of(disk.unflushed()) {
         plans.push(Survivors::Only(one));
         plans.push(Survivors::AllBut(one));
+    }
+    if disk.has_lost() {
+        // What came before a failed flush, without what undoes it.
+        let count = disk.unflushed();
+        plans.extend((count.saturating_sub(MOST)..count).map(Survivors::First));
     }
     for index in 0..campaign.random {
         let chance = [2, 8, 14][index / 2 % 3];

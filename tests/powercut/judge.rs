@@ -152,8 +152,20 @@ impl Subject for Single {
     }
 
     fn judge(&self, found: &Option<Dump>, said: &[&str]) -> Result<(), String> {
-        let count = |word: &str| said.iter().filter(|said| said.starts_with(word)).count();
-        let (done, begun) = (count("done"), count("begin"));
+        let begun = said.iter().filter(|said| said.starts_with("begin")).count();
+        self.judge_begun(found, said, begun)
+    }
+}
+
+impl Single {
+    /// Whether that may be found after these words, and after the first steps were begun.
+    pub fn judge_begun(
+        &self,
+        found: &Option<Dump>,
+        said: &[&str],
+        begun: usize,
+    ) -> Result<(), String> {
+        let done = said.iter().filter(|said| said.starts_with("done")).count();
         let Some(found) = found else {
             return store_may_be_absent(said);
         };

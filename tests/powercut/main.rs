@@ -13,6 +13,7 @@ mod backup;
 mod deferring;
 mod disk;
 mod explore;
+mod failing;
 mod further;
 mod judge;
 mod migration;

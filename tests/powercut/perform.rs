@@ -4,8 +4,17 @@ use super::workload::Op;
 use crate::common::device;
 use pool_metadata::{DeviceInfo, Ids, PoolDevice, PoolMetadata, PoolState, Walk};
 
-/// Takes one step. A snapshot that it keeps for later steps is in `held`.
+/// Takes one step, which succeeds. A snapshot that it keeps for later steps is in `held`.
 pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
+    attempt(store, held, op).unwrap();
+}
+
+/// Takes one step, which may fail.
+pub fn attempt(
+    store: &PoolMetadata,
+    held: &mut Option<Walk>,
+    op: &Op,
+) -> pool_metadata::Result<()> {
     if held.is_some() && needs_more(store, op) {
         // A snapshot would keep the map from growing.
         *held = None;
@@ -23,7 +32,7 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         Op::Import(count) => take_over(store, *count),
         Op::Reconcile(lost) => reconcile(store, lost),
         Op::Sync => store.sync(),
-        Op::Deferred(op) => return perform(&store.deferred(), held, op),
+        Op::Deferred(op) => attempt(&store.deferred(), held, op),
         Op::Hold => {
             *held = match held {
                 Some(_) => None,
@@ -33,7 +42,6 @@ pub fn perform(store: &PoolMetadata, held: &mut Option<Walk>, op: &Op) {
         }
         Op::Reopen => unreachable!("not a step on an open store"),
     }
-    .unwrap();
 }
 
 /// Whether the map might have to grow for the step.

@@ -15,7 +15,7 @@ pub struct Call {
     pub thread: i32,
     pub number: i64,
     pub arguments: [u64; 6],
-    /// The result, after the call.
+    /// The result, after the call. What is shown the call may change it: the process gets that.
     pub result: i64,
 }
 
@@ -45,7 +45,7 @@ pub fn is_allowed() -> bool {
 pub fn run(
     command: &mut Command,
     calls: &[libc::c_long],
-    mut see: impl FnMut(When, &Call),
+    mut see: impl FnMut(When, &mut Call),
 ) -> io::Result<ExitStatus> {
     let filter = filter(calls);
     // SAFETY: what runs between `fork` and `exec` makes system calls and nothing else.
@@ -74,14 +74,18 @@ pub fn run(
         let current = running.entry(thread).or_default();
         let event = status >> 16;
         if event == libc::PTRACE_EVENT_SECCOMP {
-            let call = entered(thread)?;
-            see(When::Before, &call);
+            let mut call = entered(thread)?;
+            see(When::Before, &mut call);
             *current = Some(call);
             go_on(libc::PTRACE_SYSCALL, thread, 0);
         } else if signal == CALL_STOP {
             if let Some(mut call) = current.take() {
-                call.result = returned(thread)?;
-                see(When::After, &call);
+                let result = returned(thread)?;
+                call.result = result;
+                see(When::After, &mut call);
+                if call.result != result {
+                    set_result(thread, call.result)?;
+                }
             }
             go_on(libc::PTRACE_CONT, thread, 0);
         } else {
@@ -190,6 +194,28 @@ fn returned(thread: i32) -> io::Result<i64> {
     assert_eq!(info.op, libc::PTRACE_SYSCALL_INFO_EXIT);
     // SAFETY: `op` says which of the union's parts the kernel has filled.
     Ok(unsafe { info.u.exit }.sval)
+}
+
+/// Has the call that this thread is about to return from return that.
+fn set_result(thread: i32, result: i64) -> io::Result<()> {
+    /// The registers of general use.
+    const NT_PRSTATUS: i32 = 1;
+    // SAFETY: all zeros is a valid value of these numbers.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    let mut place = libc::iovec {
+        iov_base: addr_of_mut!(registers).cast(),
+        iov_len: std::mem::size_of_val(&registers),
+    };
+    let place = addr_of_mut!(place);
+    // SAFETY: the kernel writes to `registers`, which outlives the call, no more than its size.
+    checked(unsafe { libc::ptrace(libc::PTRACE_GETREGSET, thread, NT_PRSTATUS, place) })?;
+    #[cfg(target_arch = "x86_64")]
+    let register = &mut registers.rax;
+    #[cfg(not(target_arch = "x86_64"))]
+    let register = &mut registers.regs[0];
+    *register = result.cast_unsigned();
+    // SAFETY: the kernel reads from `registers`, which outlives the call.
+    checked(unsafe { libc::ptrace(libc::PTRACE_SETREGSET, thread, NT_PRSTATUS, place) })
 }
 
 fn info(thread: i32) -> io::Result<libc::ptrace_syscall_info> {

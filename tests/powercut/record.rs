@@ -4,14 +4,21 @@
 //! The process only has to write its progress to the file [`SAID`] there. Bytes that it has written
 //! are read back from the file while the writing thread is stopped, and names from the directory,
 //! so its memory is never read.
+//!
+//! By a word there, it can also ask for its next flushes to fail. The system then regards the pages
+//! that were to be flushed as written, and writes one of them again only, as a whole, once any of
+//! its bytes are written. So from then on writes are recorded as those of whole pages.
 
 use super::ptrace::{self, Call, When};
-use super::workload::SAID;
+use super::workload::{FAIL, SAID};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Bytes that the system writes to a disk together.
+const PAGE: u64 = 4096;
 
 /// Number of a file, in the order of their first appearance.
 pub type FileId = usize;
@@ -38,6 +45,11 @@ pub enum Event {
         taken: BTreeSet<String>,
     },
     Flush {
+        file: FileId,
+        began: usize,
+    },
+    /// A flush that the process was told has failed.
+    FailedFlush {
         file: FileId,
         began: usize,
     },
@@ -117,6 +129,10 @@ struct Recorder {
     names: BTreeMap<String, FileId>,
     /// Bytes of [`SAID`] that have been read.
     heard: u64,
+    /// How many of the next flushes of files fail.
+    failing: usize,
+    /// Whether any has failed.
+    has_failed: bool,
     done: Recording,
 }
 
@@ -136,6 +152,8 @@ impl Recorder {
             flushing: BTreeMap::new(),
             names: BTreeMap::new(),
             heard: 0,
+            failing: 0,
+            has_failed: false,
             done: Recording::default(),
         };
         recorder.names = recorder.look();
@@ -149,7 +167,7 @@ impl Recorder {
         recorder
     }
 
-    fn see(&mut self, when: When, call: &Call) {
+    fn see(&mut self, when: When, call: &mut Call) {
         let flush = [libc::SYS_fsync, libc::SYS_fdatasync].contains(&call.number);
         if when == When::Before {
             if flush {
@@ -196,8 +214,14 @@ impl Recorder {
         }
     }
 
-    fn flushed(&mut self, call: &Call, began: usize) {
+    fn flushed(&mut self, call: &mut Call, began: usize) {
         match self.target(call, call.arguments[0]) {
+            Target::File(file) if self.failing > 0 => {
+                self.failing -= 1;
+                self.has_failed = true;
+                call.result = -i64::from(libc::EIO);
+                self.done.events.push(Event::FailedFlush { file, began });
+            }
             Target::File(file) => self.done.events.push(Event::Flush { file, began }),
             Target::Directory => self.done.events.push(Event::FlushNames { began }),
             Target::Said | Target::Other => {}
@@ -208,10 +232,18 @@ impl Recorder {
     fn wrote(&mut self, call: &Call, fd: u64, offset: Option<u64>) {
         match self.target(call, fd) {
             Target::File(file) => {
-                let mut bytes = vec![0; call.result as usize];
-                let before = || position(call.thread, fd) - bytes.len() as u64;
-                let offset = offset.unwrap_or_else(before);
+                let len = call.result as u64;
+                let before = || position(call.thread, fd) - len;
+                let mut offset = offset.unwrap_or_else(before);
+                let mut end = offset + len;
                 let opened = File::open(descriptor(call.thread, fd)).unwrap();
+                if self.has_failed {
+                    offset -= offset % PAGE;
+                    end = end
+                        .next_multiple_of(PAGE)
+                        .min(opened.metadata().unwrap().len());
+                }
+                let mut bytes = vec![0; (end - offset) as usize];
                 opened.read_exact_at(&mut bytes, offset).unwrap();
                 let flags = field(call.thread, fd, "flags:", 8);
                 let durable = flags & libc::O_DSYNC as u64 != 0;
@@ -231,8 +263,12 @@ impl Recorder {
         let said = fs::read(self.directory.join(SAID)).unwrap();
         let new = String::from_utf8(said[self.heard as usize..].to_vec()).unwrap();
         self.heard = said.len() as u64;
-        let words = new.lines().map(|line| Event::Said(line.to_owned()));
-        self.done.events.extend(words);
+        for line in new.lines() {
+            if let Some(count) = line.strip_prefix(FAIL) {
+                self.failing = count.parse().unwrap();
+            }
+            self.done.events.push(Event::Said(line.to_owned()));
+        }
     }
 
     fn set_length(&mut self, call: &Call) {

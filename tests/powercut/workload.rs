@@ -18,6 +18,8 @@ pub const RESTORED: &str = "restored.db";
 pub const SALVAGED: &str = "salvaged.db";
 /// The file that a recorded process writes its words to. It is no part of the disk.
 pub const SAID: &str = "said";
+/// What a word begins with that has so many of the next flushes fail.
+pub const FAIL: &str = "fail ";
 
 /// One step of a process. All but the last four are writes.
 #[derive(Clone, Debug)]
@@ -280,6 +282,16 @@ pub fn deferred(seed: u64) -> Script {
 /// Commits that are deferred, by a process that finds a store which a power cut has left.
 pub fn deferred_next(seed: u64) -> Script {
     next(seed).deferring(seed, 11)
+}
+
+/// Commits of which some cannot be flushed at first.
+pub fn failing(seed: u64) -> Script {
+    Script::random(seed, "", 12, Durability::Full)
+}
+
+/// Commits of which some are deferred, and some of the others cannot be flushed at first.
+pub fn failing_deferred(seed: u64) -> Script {
+    Script::random(seed, "", 16, Durability::Full).deferring(seed, 9)
 }
 
 pub fn import(seed: u64) -> Script {
