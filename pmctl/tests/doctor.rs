@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{symlink, PermissionsExt};
 
 use common::{pmctl, Place};
 use pool_metadata::PoolMetadata;
@@ -139,6 +139,18 @@ fn process_that_has_the_store_open_is_named() {
     let this = format!("fine: the store is open in {} (", std::process::id());
     assert!(found[0].starts_with(&this), "{found:?}");
     store.close().unwrap();
+}
+
+#[test]
+fn processes_that_cannot_be_looked_for_are_not_said_to_be_none() {
+    let place = Place::pool();
+    fs::remove_file(place.path("pool.db")).unwrap();
+    symlink("pool.db", place.path("pool.db")).unwrap();
+    let found = findings(&place, "processes");
+    assert!(
+        found[0].starts_with("note: which processes have the store open is not known: "),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,13 @@ const DAEMONS: [&str; 2] = ["containerd", "devmapper-snaps"];
 
 pub fn look(path: &Path, found: &mut Findings) {
     let about = "processes";
-    let holders = processes::others(path).unwrap_or_default();
+    let holders = match processes::others(path) {
+        Ok(holders) => holders,
+        Err(why) => {
+            let what = format!("which processes have the store open is not known: {why}");
+            return found.note(about, what, "");
+        }
+    };
     if !holders.is_empty() {
         let names = holders.iter().map(Process::name);
         let names = names.collect::<Vec<_>>().join(", ");
