@@ -51,7 +51,7 @@ impl Env {
             // A meta page that undoes a commit has the number of an earlier one, not its trees.
             anchor.or(metas.of_commit(commit))
         };
-        let before = meta_of(flushed).or_else(|| last_flushed(&metas));
+        let before = meta_of(flushed).or_else(|| meta_of(last_flushed(&metas)?));
         let (Some(before), Some(newest)) = (before, metas.of_commit(newest)) else {
             return lost("the last commit that was flushed is not known".to_owned());
         };

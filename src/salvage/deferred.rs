@@ -8,7 +8,7 @@
 
 use std::io;
 
-use crate::verify::anchored::was_flushed;
+use crate::verify::anchored::last_flushed;
 use crate::verify::bytes::ReadAt;
 use crate::verify::{self, Comparison, Meta, Metas};
 
@@ -37,9 +37,9 @@ impl Standing {
         let [first, second] = anchors[..] else {
             return Ok(None);
         };
-        let [older, newest] = match first.txnid < second.txnid {
-            true => [first, second],
-            false => [second, first],
+        let newest = match first.txnid < second.txnid {
+            true => second,
+            false => first,
         };
         let mut standing = match verify::in_force(source, metas)? {
             Ok(found) => {
@@ -65,7 +65,9 @@ impl Standing {
                 standing.left_out = Some("it cannot be compared with this one".to_owned());
             }
         }
-        let least = last_flushed(metas, &older, &newest);
+        // None before it is in force.
+        let marked = metas.flush_mark().flushed;
+        let least = last_flushed(metas).map_or(marked, |commit| commit.max(marked));
         let slots = metas.parse().into_iter().flatten();
         let mut all: Vec<Meta> = slots.chain(anchors).collect();
         all.retain(|meta| meta.txnid >= least && *meta != standing.in_force);
@@ -78,15 +80,4 @@ impl Standing {
         standing.others = all.into_iter().map(other).collect();
         Ok(Some(standing))
     }
-}
-
-/// The last commit that is known to have been flushed: none before it is in force.
-fn last_flushed(metas: &Metas, older: &Meta, newest: &Meta) -> u64 {
-    // The newest anchor's flush was begun once the commit before that had been flushed: the older
-    // anchor's, or the one right before.
-    let by_anchors = match was_flushed(metas, newest.txnid) {
-        true => newest.txnid,
-        false => older.txnid.min(newest.txnid.saturating_sub(1)),
-    };
-    by_anchors.max(metas.flush_mark().flushed)
 }

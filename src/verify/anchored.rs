@@ -102,18 +102,15 @@ fn base(
         meta: anchor.meta(),
         fields: *anchor,
     };
-    let mut sorted: Vec<_> = anchors.iter().map(candidate).collect();
-    sorted.sort_by_key(|anchor| anchor.meta.txnid);
-    let newest = sorted[sorted.len() - 1];
+    let anchored: Vec<_> = anchors.iter().map(candidate).collect();
+    let newest = *anchored
+        .iter()
+        .max_by_key(|each| each.meta.txnid)
+        .unwrap_or(&slots[0]);
     let commit = newest.meta.txnid;
-    if was_flushed(metas, commit) {
-        return Ok(Ok(newest));
-    }
-    let before = |each: &&Candidate| each.meta.txnid < commit;
-    // The first anchor is flushed together with its commit, which comes right after one that was.
-    let previous = |each: &&Candidate| each.meta.txnid.checked_add(1) == Some(commit);
-    let older = sorted.iter().find(before);
-    let Some(older) = older.or_else(|| slots.iter().find(previous)) else {
+    let flushed = last_flushed(metas).filter(|flushed| *flushed < commit);
+    let mut known = anchored.iter().chain(slots);
+    let Some(older) = known.find(|each| Some(each.meta.txnid) == flushed) else {
         return Ok(Ok(newest));
     };
     let expected = metas.expected(commit);
@@ -125,27 +122,22 @@ fn base(
     )
 }
 
-/// Whether the commit of the newest anchor is known to have been flushed: the next commit is begun
-/// once that flush has ended.
-pub(crate) fn was_flushed(metas: &Metas, newest: u64) -> bool {
+/// The number of the last commit that the anchors show to have been flushed; `None` without any.
+/// The mark can be of an earlier one: it has no flush of its own, so a power cut can leave an old
+/// one.
+///
+/// The commit after the newest anchor's is begun once the flush of that has ended. That flush was
+/// begun once the commit before was on the disk: the older anchor's, or the one right before.
+pub(crate) fn last_flushed(metas: &Metas) -> Option<u64> {
+    let commits = metas.anchors();
+    let commits = commits.iter().map(Anchor::commit);
+    let newest = commits.clone().max()?;
     let mut slots = metas.parse().into_iter().flatten();
-    metas.flush_mark().flushed >= newest || slots.any(|slot| slot.txnid > newest)
-}
-
-/// The last commit that is known to have been flushed, in a file with anchors whose mark names an
-/// earlier one: the mark has no flush of its own, so a power cut can have left an old one.
-pub(crate) fn last_flushed(metas: &Metas) -> Option<Meta> {
-    let mut anchors = metas.anchors();
-    anchors.sort_by_key(Anchor::commit);
-    let newest = anchors.last()?;
-    if was_flushed(metas, newest.commit()) {
-        return Some(newest.meta());
+    if metas.flush_mark().flushed >= newest || slots.any(|slot| slot.txnid > newest) {
+        return Some(newest);
     }
-    let older = anchors
-        .first()
-        .filter(|older| older.commit() < newest.commit());
-    let previous = || metas.of_commit(newest.commit().checked_sub(1)?);
-    older.map(Anchor::meta).or_else(previous)
+    let older = commits.min().filter(|older| *older < newest);
+    older.or_else(|| newest.checked_sub(1))
 }
 
 /// What puts a commit in force: its fields in its own meta page, a number before its own in the
