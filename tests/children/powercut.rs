@@ -9,7 +9,7 @@ mod workload;
 use crate::common::rng::Rng;
 use crate::common::seccomp::die_at_the_next_flush;
 use perform::{attempt, perform};
-use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions};
+use pool_metadata::{BackupOptions, Error, OpenOptions, PoolMetadata, RepairOptions, Walk};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -40,17 +40,28 @@ impl Mouth {
 
 /// Takes the steps of a script, and reports each before and after it.
 fn play(script: &Script, path: &Path) {
-    play_with(script, path, || {});
+    play_with(script, path, |_, _, _, _| {}, || {});
 }
 
-fn play_with(script: &Script, path: &Path, mut after_each: impl FnMut()) {
+/// Does that, with something done before and after each step on the open store. What comes before
+/// also gets a snapshot that is kept, and the number of the step.
+fn play_with(
+    script: &Script,
+    path: &Path,
+    mut before_each: impl FnMut(&PoolMetadata, &mut Option<Walk>, &mut Mouth, usize),
+    mut after_each: impl FnMut(),
+) {
     let mut said = Mouth::of(path);
     let mut store = script.open(path);
     let mut held = None;
     said.say("opened");
     for (index, op) in script.ops.iter().enumerate() {
+        let reopens = matches!(op, Op::Reopen);
+        if !reopens {
+            before_each(&store, &mut held, &mut said, index);
+        }
         said.say(&format!("begin {index}"));
-        if matches!(op, Op::Reopen) {
+        if reopens {
             held = None;
             store.close().unwrap();
             store = script.open(path);
@@ -78,38 +89,26 @@ pub fn failing_deferred(argument: &str) {
 /// fail.
 fn play_failing(script: &Script, seed: u64, path: &Path) {
     let mut rng = Rng::of(seed, &[0xfa11]);
-    let mut said = Mouth::of(path);
-    let mut store = script.open(path);
-    let mut held = None;
-    said.say("opened");
-    for (index, op) in script.ops.iter().enumerate() {
-        let is_write = script.is_durable(index) && !matches!(op, Op::Reopen | Op::Sync);
-        if is_write {
-            // The flush of the commit, that of what undoes it, and those of the next write.
-            let flushes = 1 + rng.below(4);
-            said.say(&format!("try {flushes}"));
-            said.say(&format!("{FAIL}{flushes}"));
-            match attempt(&store, &mut held, op) {
-                Err(error) => {
-                    assert_fails(Err(error));
-                    said.say("failed");
-                    make_up(&store, &mut rng, &mut said);
-                }
-                // A step that changes nothing flushes nothing.
-                Ok(()) => said.say(&format!("{FAIL}0")),
+    let try_it = |store: &PoolMetadata, held: &mut Option<Walk>, said: &mut Mouth, index: usize| {
+        let op = &script.ops[index];
+        if !script.is_durable(index) || matches!(op, Op::Sync) {
+            return;
+        }
+        // The flush of the commit, that of what undoes it, and those of the next write.
+        let flushes = 1 + rng.below(4);
+        said.say(&format!("try {flushes}"));
+        said.say(&format!("{FAIL}{flushes}"));
+        match attempt(store, held, op) {
+            Err(error) => {
+                assert_fails(Err(error));
+                said.say("failed");
+                make_up(store, &mut rng, said);
             }
+            // A step that changes nothing flushes nothing.
+            Ok(()) => said.say(&format!("{FAIL}0")),
         }
-        said.say(&format!("begin {index}"));
-        if matches!(op, Op::Reopen) {
-            held = None;
-            store.close().unwrap();
-            store = script.open(path);
-        } else {
-            perform(&store, &mut held, op);
-        }
-        said.say(&format!("done {index}"));
-    }
-    said.say(&format!("map {}", store.stats().unwrap().map_size));
+    };
+    play_with(script, path, try_it, || {});
 }
 
 fn assert_fails(done: pool_metadata::Result<()>) {
@@ -166,7 +165,7 @@ pub fn unpinned(argument: &str) {
     let (seed, path) = parse(argument);
     let lock_path = path.with_file_name("pool.db-lock");
     let mut lock_file = None;
-    play_with(&workload::deferred(seed), path, || {
+    let free_slots = || {
         // Closing the file would drop the locks that this process has on it.
         let file: &File = lock_file.get_or_insert_with(|| {
             let mut options = File::options();
@@ -178,7 +177,8 @@ pub fn unpinned(argument: &str) {
             file.write_all_at(&u64::MAX.to_ne_bytes(), at as u64)
                 .unwrap();
         }
-    });
+    };
+    play_with(&workload::deferred(seed), path, |_, _, _, _| {}, free_slots);
     std::mem::forget(lock_file);
 }
 

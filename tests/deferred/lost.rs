@@ -1,5 +1,6 @@
-//! A disk that does not take what is written back in the background: the system gives up such pages
-//! of a deferred commit sooner or later, and reads from the disk what was there before.
+//! A disk that fails while the kernel writes pages of a deferred commit to it in the background.
+//! The kernel then drops these pages from its cache at some time, and the next read finds what the
+//! disk had before.
 
 use super::*;
 use std::os::unix::fs::FileExt;
